@@ -1,0 +1,31 @@
+# SPDX-FileCopyrightText: The inferops.ascend authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What every test shares: the collection as Ansible's own loader finds it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from ansible.plugins.loader import init_plugin_loader
+
+# `tests/tools/dev run` sets the path; without it Ansible's own search applies.
+init_plugin_loader(os.environ.get("ANSIBLE_COLLECTIONS_PATH", "").split(os.pathsep))
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="session")
+def repository() -> Path:
+    """The root of the checkout."""
+    return REPOSITORY
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """Recordings and source documents beside the checkout; tests that need them skip without."""
+    path = REPOSITORY.parent / "shared"
+    if not path.is_dir():
+        pytest.skip("the folder of recordings is not beside this checkout")
+    return path
