@@ -1,0 +1,44 @@
+# SPDX-FileCopyrightText: The inferops.ascend authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The filter inferops.ascend.engine_config: see engine_config.yml and plugin_utils/_engine.py."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from ansible.errors import AnsibleFilterError
+from ansible_collections.inferops.ascend.plugins.plugin_utils._engine import engine_yaml
+from ansible_collections.inferops.ascend.plugins.plugin_utils._errors import AscendError
+from ansible_collections.inferops.ascend.plugins.plugin_utils._plain import kind_of
+
+
+def engine_config(
+    service: object,
+    version: object,
+    host: str = "0.0.0.0",
+    weights_dir: str = "/var/lib/vllm/weights",
+    shutdown_timeout: int = 60,
+) -> str:
+    """`_engine.engine_yaml`, with Ansible's error."""
+    if not isinstance(service, Mapping):
+        raise AnsibleFilterError(f"a placed service is needed, not {kind_of(service)}.")
+    try:
+        return engine_yaml(
+            service,
+            version,
+            host=host,
+            weights_dir=weights_dir,
+            shutdown_timeout=shutdown_timeout,
+        )
+    except AscendError as error:
+        raise AnsibleFilterError(str(error)) from error
+
+
+class FilterModule:
+    """Filters of this file."""
+
+    def filters(self) -> dict[str, Callable[..., Any]]:
+        """Filter functions by name."""
+        return {"engine_config": engine_config}

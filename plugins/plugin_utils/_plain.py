@@ -1,0 +1,108 @@
+# SPDX-FileCopyrightText: The inferops.ascend authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Values as Ansible hands them over, turned into plain Python ones, and words for messages."""
+
+from __future__ import annotations
+
+import math
+import unicodedata
+from collections.abc import Mapping
+from typing import Any
+
+from ansible_collections.inferops.ascend.plugins.plugin_utils._errors import AscendError
+
+
+def plain(value: object, where: str) -> Any:
+    """`value` made of exact dict, list, str, int, float, bool and None.
+
+    ansible-core 2.19+ passes tagged subclasses of str and lazily templated containers, which
+    neither a YAML dumper nor `json` treats as what they are.
+
+    `where` names the value in errors. Raises AscendError for any other type (a YAML date, bytes),
+    for a number that is not finite, and for a mapping key that is not text or a whole number.
+    """
+    if value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, str):
+        return "".join([value])  # an exact str also of a subclass
+    if isinstance(value, int):
+        return int(value)
+    if isinstance(value, float):
+        if not math.isfinite(value):
+            raise AscendError(f"{where} is {value}, which is not a number to work with.")
+        return float(value)
+    if isinstance(value, Mapping):
+        result: dict[str, Any] = {}
+        for key, item in value.items():  # not dict(value): that would go past lazy templating
+            if isinstance(key, bool) or not isinstance(key, (str, int)):
+                raise AscendError(f"{where} has the key {key!r}, which is not text: quote it.")
+            name = "".join([key]) if isinstance(key, str) else str(int(key))
+            if name in result:
+                raise AscendError(f"{where} has the key {name!r} twice, as a text and as a number.")
+            result[name] = plain(item, f"{where}, {name}")
+        return result
+    if isinstance(value, (list, tuple)):
+        return [plain(item, f"{where}, item {n}") for n, item in enumerate(value, 1)]
+    raise AscendError(
+        f"{where} is a {type(value).__name__}, not text or a number: put it between quotes."
+    )
+
+
+def kind_of(value: object) -> str:
+    """The type of a value in YAML's words."""
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return "a boolean"
+    if isinstance(value, str):
+        return "a string"
+    if isinstance(value, (int, float)):
+        return "a number"
+    if isinstance(value, Mapping):
+        return "a mapping"
+    if isinstance(value, (list, tuple)):
+        return "a list"
+    return f"a {type(value).__name__}"
+
+
+def whole_number(value: object) -> int | None:
+    """The int that `value` is or writes in digits (`4`, `"4"`); None for anything else."""
+    if isinstance(value, bool):
+        return None
+    if isinstance(value, int):
+        return int(value)
+    if isinstance(value, str) and value.isascii() and value.strip().isdigit():
+        return int(value)
+    return None
+
+
+def bad_character(text: str) -> str | None:
+    """The first character that no file of ours may carry, as `U+0007`, or None.
+
+    These are control characters other than newline and tab, lone surrogates, noncharacters and
+    the byte order mark: YAML, systemd (systemd.exec(5), EnvironmentFile=) or both refuse them.
+    """
+    for char in text:
+        point = ord(char)
+        if (
+            (unicodedata.category(char) in ("Cc", "Cs") and char not in "\n\t")
+            or 0xFDD0 <= point <= 0xFDEF
+            or point & 0xFFFE == 0xFFFE
+            or point == 0xFEFF
+        ):
+            return f"U+{point:04X}"
+    return None
+
+
+def listed(values: list[int]) -> str:
+    """Card or port numbers as people write them: `0-3, 6`."""
+    runs: list[list[int]] = []
+    for value in sorted(values):
+        if runs and value == runs[-1][1] + 1:
+            runs[-1][1] = value
+        else:
+            runs.append([value, value])
+    if not runs:
+        return "none"
+    return ", ".join(str(a) if a == b else f"{a}-{b}" for a, b in runs)

@@ -1,0 +1,157 @@
+# SPDX-FileCopyrightText: The inferops.ascend authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Environment variables as systemd reads them, in a unit and in a file of variables.
+
+The rules are those of systemd.exec(5), systemd.syntax(7) and systemd.unit(5): `Environment=` takes
+C escapes between double quotes and expands specifiers (`%`) afterwards, `$` means nothing there;
+`EnvironmentFile=` takes a POSIX shell's double quotes, where a backslash goes before `"`, `\\`,
+`` ` `` and `$` only, and newlines stand for themselves.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+
+from ansible_collections.inferops.ascend.plugins.plugin_utils._errors import AscendError
+from ansible_collections.inferops.ascend.plugins.plugin_utils._plain import (
+    bad_character,
+    kind_of,
+    plain,
+)
+
+NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+# Variables that the role sets, and what a user writes instead.
+MANAGED = {
+    "ASCEND_RT_VISIBLE_DEVICES": "the service's `cards`",
+    "HCCL_IF_BASE_PORT": "the placement; its base is a role variable",
+    "VLLM_API_KEY": "the service's `api_key`",
+    "INFEROPS_DIGEST": "the role, to see whether a service runs what is written",
+    "INFEROPS_SECRET_DIGEST": "the role, to see whether a service runs with the secrets written",
+}
+
+# The kernel takes at most 32 pages for one NAME=value of a process, its final NUL included
+# (MAX_ARG_STRLEN, execve(2)); a service with a longer one cannot be started.
+LENGTH_MAX = 32 * 4096 - 1
+
+
+def _checked(name: object, value: object) -> tuple[str, str]:
+    """Name and value of a variable as exact texts. Errors never show the value."""
+    if not isinstance(name, str) or not NAME.fullmatch(name):
+        raise AscendError(
+            f"environment variable {name!r}: a name is made of ASCII letters, digits and `_`, and"
+            " does not begin with a digit."
+        )
+    if isinstance(value, bool):
+        raise AscendError(
+            f"environment variable {name} is a boolean, and programs differ in how they spell one."
+            ' Write the text that is meant between quotes: "1", "true", "True".'
+        )
+    if value is None or not isinstance(value, (str, int, float)):
+        raise AscendError(
+            f"environment variable {name} is {kind_of(value)}; a text or a number is needed."
+        )
+    text = str(plain(value, f"environment variable {name}"))
+    char = bad_character(text)
+    if char:
+        raise AscendError(
+            f"environment variable {name} has the character {char} in its value, which systemd"
+            " does not take. Take it out, or pass the value in a file."
+        )
+    if len(f"{name}={text}".encode()) > LENGTH_MAX:
+        raise AscendError(
+            f"environment variable {name} is longer than {LENGTH_MAX} bytes with its name, which"
+            " no process can be given. Pass the value in a file."
+        )
+    return "".join([name]), text
+
+
+def _variables(mapping: object, what: str) -> dict[str, str]:
+    """A user's mapping of variables, checked, by name; null leaves a variable out."""
+    if mapping is None:
+        return {}
+    if not isinstance(mapping, Mapping):
+        raise AscendError(
+            f"{what} is {kind_of(mapping)}; a mapping of names to values is needed,"
+            " {OMP_NUM_THREADS: 10}."
+        )
+    pairs = [(name, value) for name, value in mapping.items() if value is not None]
+    return dict(sorted(_checked(name, value) for name, value in pairs))
+
+
+def _refuse_managed(names: Iterable[str], what: str) -> None:
+    for name in names:
+        if name in MANAGED:
+            raise AscendError(f"{what} may not set {name}. It is set by {MANAGED[name]}.")
+
+
+def environment_line(name: object, value: object) -> str:
+    """A line `Environment="NAME=value"` for a unit, without its newline.
+
+    `value` is a string or a number. Raises AscendError that names the variable, never the value,
+    for a name that is none, a boolean, a null, a character systemd does not take.
+    """
+    key, text = _checked(name, value)
+    for plain_text, escaped in (
+        ("\\", "\\\\"),
+        ('"', '\\"'),
+        ("\n", "\\n"),
+        ("\t", "\\t"),
+        ("%", "%%"),
+    ):
+        text = text.replace(plain_text, escaped)
+    return f'Environment="{key}={text}"'
+
+
+def environment_file(mapping: object) -> str:
+    """The text of a file for `EnvironmentFile=`, sorted by name; empty for no variables.
+
+    Variables that the role manages are taken, for the role writes them with this. Raises
+    AscendError as `environment_line` does.
+    """
+    text = ""
+    for name, value in _variables(mapping, "the environment").items():
+        quoted = re.sub(r'(["\\`$])', r"\\\1", value)
+        text += f'{name}="{quoted}"\n'
+    return text
+
+
+def service_environment(service: Mapping[str, object]) -> list[str]:
+    """The lines for a service's `env`, sorted by name.
+
+    Raises AscendError for a variable that the role manages and for what `environment_line` refuses.
+    """
+    what = f"service {service.get('name')}, env"
+    variables = _variables(service.get("env"), what)
+    _refuse_managed(variables, what)
+    return [environment_line(name, value) for name, value in variables.items()]
+
+
+def service_secrets(service: Mapping[str, object]) -> dict[str, str]:
+    """A service's secret variables: its `secret_env`, and `api_key` as VLLM_API_KEY.
+
+    For `environment_file`, into a file that only root reads. A null or empty `api_key` is none.
+    Raises AscendError for a variable that the role manages and for one that stands in `env` too.
+    """
+    what = f"service {service.get('name')}, secret_env"
+    variables = _variables(service.get("secret_env"), what)
+    _refuse_managed(variables, what)
+    for name in variables:
+        env = service.get("env")
+        if isinstance(env, Mapping) and env.get(name) is not None:
+            raise AscendError(
+                f"service {service.get('name')}: {name} stands in env and in secret_env. Leave it"
+                " in one of them."
+            )
+    key = service.get("api_key")
+    if key is not None and key != "":
+        if not isinstance(key, str):
+            raise AscendError(
+                f"service {service.get('name')}: api_key is {kind_of(key)}; a text is needed: put"
+                " it between quotes."
+            )
+        _checked("VLLM_API_KEY", key)
+        variables["VLLM_API_KEY"] = "".join([key])
+    return dict(sorted(variables.items()))
