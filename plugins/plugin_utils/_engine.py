@@ -275,7 +275,7 @@ def _find(name: str, key: str, engine: _Version, who: str) -> _Option:
         raise AscendError(f"{start}. Use {' or '.join(new)} instead: {how}.")
     had = [version for version, known in engine.others.items() if positive in known]
     if had:
-        raise AscendError(f"{start} but {', '.join(had)} have it. Leave it out.")
+        raise AscendError(f"{start}; vLLM {', '.join(had)} have it. Leave it out.")
     near = difflib.get_close_matches(bare, engine.options, n=3, cutoff=0.6)
     near += [item for item in engine.options if bare and item.startswith(bare) and item not in near]
     if near:

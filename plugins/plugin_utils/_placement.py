@@ -169,7 +169,7 @@ class _Wish:
 
     def _read_cards(self) -> None:
         cards, pinned = self.spec.get("cards"), self.spec.get("pinned_cards")
-        if isinstance(cards, (list, tuple)) and pinned is None:
+        if isinstance(cards, (list, tuple)):  # placed before, or as a request writes it
             cards, pinned = len(cards), cards
         if cards is None:
             raise AscendError(
@@ -226,13 +226,13 @@ def _option(value: object, what: str, low: int, high: int) -> int:
     return number
 
 
-def _starts(cards: Iterable[int], count: int, unit: int) -> list[int]:
+def _starts(cards: Iterable[int], count: int, unit: int, *, align: bool = True) -> list[int]:
     """First ids of the blocks of `count` consecutive cards that lie wholly in `cards`."""
     free = set(cards)
     steps = []
-    if count & (count - 1) == 0:
+    if align and count & (count - 1) == 0:
         steps.append(count)
-    if count >= unit:
+    if align and count >= unit:
         steps.append(unit)
     return [
         first
@@ -242,9 +242,14 @@ def _starts(cards: Iterable[int], count: int, unit: int) -> list[int]:
     ]
 
 
-def _largest(cards: list[int], unit: int) -> int:
-    """The most cards that one service could still get."""
-    return next((n for n in range(len(cards), 0, -1) if _starts(cards, n, unit)), 0)
+def _largest(cards: list[int], count: int, unit: int) -> str:
+    """How much room there is in `cards`, for a service that did not get `count` of them."""
+    run = max((n for n in range(1, len(cards) + 1) if _starts(cards, n, 1, align=False)), default=0)
+    text = f"the longest run among them has {run}"
+    if count > 1 and count & (count - 1) == 0:
+        aligned = max((n for n in (1, 2, 4, 8, 16, 32) if _starts(cards, n, unit)), default=0)
+        text += f", the largest aligned block {aligned}"
+    return text
 
 
 def place(
@@ -388,8 +393,8 @@ def _no_room(
     holders = "; ".join(f"{name}: {listed(taken)}" for name, taken in held.items())
     gone = [card for card in host.excluded if card in host.devices]
     return AscendError(
-        f"{need} in one block{_shape(wish.count, unit)}. Free cards: {listed(free)}; the largest"
-        f" block among them has {_largest(free, unit)}. Held by {holders}"
+        f"{need} in one block{_shape(wish.count, unit)}. Free cards: {listed(free)};"
+        f" {_largest(free, wish.count, unit)}. Held by {holders}"
         + (f"; excluded: {listed(gone)}" if gone else "")
         + ". Remove or shrink one of these, put the larger services first, name the cards"
         " (`cards: [..]`), or move a service to another host."

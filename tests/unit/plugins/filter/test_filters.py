@@ -1,0 +1,88 @@
+# SPDX-FileCopyrightText: The inferops.ascend authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The filters as Ansible runs them, on values as its templar hands them over."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import yaml
+from ansible.errors import AnsibleError
+from ansible.parsing.dataloader import DataLoader
+from ansible.template import Templar, trust_as_template
+
+VARIABLES: dict[str, Any] = {
+    "base": 8100,
+    "specs": [
+        {
+            "name": trust_as_template("{{ 'ch' ~ 'at' }}"),
+            "model": "Qwen3-14B",
+            "kind": "generate",
+            "huggingface": "Qwen/Qwen3-14B",
+            "cards": trust_as_template("{{ 1 + 1 }}"),
+            "tensor_parallel_size": 2,
+            "pipeline_parallel_size": 1,
+            "max_model_len": 32768,
+            "gpu_memory_utilization": 0.95,
+            "env": {"OMP_NUM_THREADS": trust_as_template("{{ 5 * 2 }}"), "PCT": "5%"},
+            "secret_env": {"HF_TOKEN": trust_as_template("{{ 'to$ken' }}")},
+            "args": {
+                "hf-overrides": {"rope_scaling": {"factor": trust_as_template("{{ 4.0 }}")}},
+                "chat-template": "{{ not ours }}",
+            },
+        }
+    ],
+}
+
+
+def template(expression: str) -> Any:
+    templar = Templar(loader=DataLoader(), variables=VARIABLES)
+    return templar.template(trust_as_template("{{ " + expression + " }}"))
+
+
+def test_place() -> None:
+    placed = template("specs | inferops.ascend.place(8, [0], port_base=base, block_unit=2)")
+    assert placed[0]["name"] == "chat"
+    assert placed[0]["cards"] == [2, 3]
+    assert placed[0]["devices"] == ["/dev/davinci2", "/dev/davinci3"]
+    assert placed[0]["port"] == 8100
+    assert placed[0]["env"]["OMP_NUM_THREADS"] in (10, "10")
+
+
+def test_engine_config() -> None:
+    text = template(
+        "(specs | inferops.ascend.place(8))[0]"
+        " | inferops.ascend.engine_config('0.18.0', weights_dir='/w', shutdown_timeout=90)"
+    )
+    config = yaml.safe_load(text)
+    assert config["model"] == "/w/Qwen/Qwen3-14B"
+    assert config["shutdown-timeout"] == 90
+    assert config["hf-overrides"] == '{"rope_scaling":{"factor":4.0}}'
+    assert config["chat-template"] == "{{ not ours }}"
+
+
+def test_systemd() -> None:
+    lines = template("specs[0] | inferops.ascend.systemd_environment")
+    assert lines == ['Environment="OMP_NUM_THREADS=10"', 'Environment="PCT=5%%"']
+    text = template(
+        "specs[0] | inferops.ascend.systemd_secrets | inferops.ascend.systemd_environment_file"
+    )
+    assert text == 'HF_TOKEN="to\\$ken"\n'
+
+
+@pytest.mark.parametrize(
+    ("expression", "words"),
+    [
+        ("specs | inferops.ascend.place(1)", "service chat needs 2 cards, and this host has 1"),
+        ("specs[0] | inferops.ascend.engine_config('0.1')", "vLLM '0.1' are not known"),
+        ("3 | inferops.ascend.engine_config('0.18.0')", "a placed service is needed"),
+        ("{'env': {'A': true}} | inferops.ascend.systemd_environment", "A is a boolean"),
+        ("{'A': [1]} | inferops.ascend.systemd_environment_file", "A is a list"),
+        ("'x' | inferops.ascend.systemd_secrets", "a service is needed"),
+    ],
+)
+def test_errors_are_ansibles(expression: str, words: str) -> None:
+    with pytest.raises(AnsibleError, match="inferops.ascend") as caught:
+        template(expression)
+    assert words in str(caught.value)
