@@ -1,0 +1,275 @@
+# SPDX-FileCopyrightText: The inferops.ascend authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The lookup ``inferops.ascend.model``."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+name: model
+author: The inferops.ascend authors (@inferops)
+short_description: What a model needs on Ascend cards, from published tables
+version_added: 0.1.0
+description:
+  - Resolves models, or requests for services, against tables of the least number of cards and the
+    longest context length that were tested with vLLM on Ascend cards. Returns one specification
+    for each, which the filter P(inferops.ascend.place#filter) puts on the cards of a host.
+  - A wish beyond the table's limits is refused before a host is touched, and the message says what
+    the limit is, where it comes from and what to do.
+  - The first row for the model and the card's memory counts. Tables are searched in the order of
+    O(tables), then C(ascend-64gb.yml), a table of 61 models on 64 GB cards, then
+    C(ascend-vllm-0.7.2.yml), an earlier one of 11 models on 32 GB and 64 GB cards.
+options:
+  _terms:
+    description:
+      - Names of models, without regard to case, or their Hugging Face or ModelScope ids.
+      - Requests, dictionaries with the key C(model) and any of C(name), C(cards) (a number, or a
+        list of the cards themselves), C(max_model_len), C(gpu_memory_utilization),
+        C(tensor_parallel_size), C(pipeline_parallel_size), C(card_memory_gb), C(kind),
+        C(huggingface), C(modelscope) and C(args) (vLLM's own options). Every other key is passed
+        on.
+      - C(max_model_len) is a number of tokens, or a text such as C(16K) or C(0.5K), where K is
+        1024 and M is 1024 K. A small C(k) is refused, because vLLM reads it as 1000.
+      - Lists of those, which are flattened one level.
+      - C(*) for every row for the memory, a model once. A table that another one supersedes is
+        left out of it.
+      - A request with C(state=absent) is not resolved, so that a model that no table knows any
+        more can still be removed.
+      - Without a term the result is empty.
+    type: list
+    elements: raw
+    required: true
+  card_memory_gb:
+    description:
+      - Nominal memory in GB of one card, as vLLM counts cards (a die of an A3, a chip of a 300I
+        Duo).
+      - Without it, the memory of O(profile) counts, and without that 64.
+    type: float
+  profile:
+    description:
+      - Name of a hardware profile of this collection, such as C(atlas-800i-a2-64g), which gives
+        O(card_memory_gb).
+    type: str
+  gpu_memory_utilization:
+    description:
+      - Share of a card's memory that the engine may take, above 0 and at most 1. A request's own
+        value goes before it; without both, the row's counts.
+      - A table's figures hold from the utilisation of its test on, so a lower one is refused.
+    type: float
+  tables:
+    description:
+      - Paths of tables of your own, searched before the shipped ones, in this order. A single path
+        may be written as a text.
+      - A relative path is looked for beside the playbook or role, in C(files) and C(vars) there,
+        and in the current directory.
+      - The name of a shipped table, C(ascend-vllm-0.7.2.yml), puts it in this place of the order.
+      - The format is that of the files in C(vars/model_tables) of this collection, their schema
+        is C(vars/schemas/model_table.schema.json).
+    type: raw
+    vars:
+      - name: ascend_model_tables
+  estimate:
+    description:
+      - Estimate cards and length from the model's size where no table has a row for this memory.
+        Such a specification says C(estimated) in its provenance, and carries a warning.
+    type: bool
+    default: false
+  allow_untested:
+    description:
+      - Turn the limits of the tables into warnings in the specification, namely too few cards, too
+        long a context, too low a utilisation and a memory that no table speaks of (the row of the
+        nearest smaller memory is used, or else of the nearest larger).
+      - A model that a table calls unsupported is let through if the request gives both C(cards)
+        and C(max_model_len).
+      - What cannot work stays refused, such as a tensor-parallel size that the attention heads do
+        not divide by, and so does what is malformed.
+    type: bool
+    default: false
+seealso:
+  - plugin: inferops.ascend.place
+    plugin_type: filter
+"""
+
+EXAMPLES = r"""
+- name: Show what one model needs
+  ansible.builtin.debug:
+    msg: "{{ lookup('inferops.ascend.model', 'Qwen3-14B') }}"
+
+- name: Resolve the services of a host, shorter than the longest that was tested
+  ansible.builtin.debug:
+    msg: "{{ query('inferops.ascend.model', *services) }}"
+  vars:
+    services:
+      - model: Qwen3-14B
+      - model: Qwen/Qwen2.5-72B-Instruct
+        name: chat
+        max_model_len: 16K
+        args: {enable-prefix-caching: true}
+
+- name: List every model of the table for 64 GB cards
+  ansible.builtin.debug:
+    msg: "{{ item.model }}: {{ item.max_model_len }} tokens on {{ item.cards }} cards"
+  loop: "{{ query('inferops.ascend.model', '*') }}"
+  loop_control:
+    label: "{{ item.model }}"
+
+- name: Use cards of 32 GB, which the earlier table speaks of
+  ansible.builtin.debug:
+    msg: "{{ lookup('inferops.ascend.model', 'QwQ-32B', card_memory_gb=32).cards }}"
+
+- name: Prefer the earlier table, which was measured at utilisation 0.9
+  ansible.builtin.debug:
+    msg: "{{ lookup('inferops.ascend.model', 'QwQ-32B', gpu_memory_utilization=0.9) }}"
+  vars:
+    ascend_model_tables: [ascend-vllm-0.7.2.yml]
+
+- name: Estimate a model that no table lists for this memory
+  ansible.builtin.debug:
+    msg: "{{ lookup('inferops.ascend.model', 'Qwen3-8B', profile='atlas-800i-a2-32g',
+          estimate=true).warnings }}"
+"""
+
+RETURN = r"""
+_list:
+  description:
+    - One specification for each model, a dictionary with every key of the request and the keys
+      below.
+  type: list
+  elements: dict
+  contains:
+    name:
+      description: Name of the service; the model's name if the request gives none.
+      type: str
+      sample: Qwen3-14B
+    model:
+      description: The model's name as the tables spell it.
+      type: str
+      sample: Qwen3-14B
+    kind:
+      description: What the model does, one of V(generate), V(multimodal), V(embed), V(rerank).
+      type: str
+      sample: generate
+    cards:
+      description: Number of cards.
+      type: int
+      sample: 1
+    pinned_cards:
+      description: The cards themselves.
+      type: list
+      elements: int
+      returned: if the request names them
+      sample: [4, 5]
+    tensor_parallel_size:
+      description: Number of cards that a layer is split over.
+      type: int
+      sample: 1
+    pipeline_parallel_size:
+      description: Number of stages; times C(tensor_parallel_size) it is C(cards).
+      type: int
+      sample: 1
+    max_model_len:
+      description: Context length in tokens.
+      type: int
+      sample: 32768
+    gpu_memory_utilization:
+      description: Share of a card's memory that the engine takes.
+      type: float
+      sample: 0.95
+    native_context:
+      description: Length in tokens that the model was released with, or null if not known.
+      type: int
+      sample: 40960
+    huggingface:
+      description: Id on Hugging Face, the one that was asked for or else the default; may be null.
+      type: str
+      sample: Qwen/Qwen3-14B
+    modelscope:
+      description: Id on ModelScope; may be null.
+      type: str
+      sample: Qwen/Qwen3-14B
+    min_cards:
+      description: The least number of cards by the row; null where there is none.
+      type: int
+      sample: 1
+    card_memory_gb:
+      description: Nominal memory of a card in GB.
+      type: float
+      sample: 64
+    warnings:
+      description: What to know before this is used.
+      type: list
+      elements: str
+      sample: []
+    args:
+      description: vLLM's options, those that the row needs under those of the request.
+      type: dict
+      sample: {}
+    provenance:
+      description: Where the figures come from.
+      type: dict
+      contains:
+        table:
+          description: The table's name; null for an estimate.
+          type: str
+          sample: ascend-64gb
+        row:
+          description: The row's number in its source.
+          type: int
+          sample: 29
+        updated:
+          description: Date of the source, if it has one.
+          type: str
+          sample: "2025-11-19"
+        basis:
+          description: One of V(measured), V(calibrated), V(estimated).
+          type: str
+          sample: measured
+"""
+
+from pathlib import Path
+from typing import Any
+
+from ansible.errors import AnsibleLookupError
+from ansible.plugins.lookup import LookupBase
+from ansible_collections.inferops.ascend.plugins.plugin_utils._errors import AscendError
+from ansible_collections.inferops.ascend.plugins.plugin_utils._resolve import (
+    Options,
+    resolve_terms,
+    with_profile,
+)
+from ansible_collections.inferops.ascend.plugins.plugin_utils._tables import load_catalogue
+
+
+class LookupModule(LookupBase):
+    """Thin: reads the options, and turns the layer's exception into Ansible's."""
+
+    def run(
+        self, terms: list[Any], variables: dict[str, Any] | None = None, **kwargs: Any
+    ) -> list[Any]:
+        """The specs of the terms; see DOCUMENTATION."""
+        self.set_options(var_options=variables, direct=kwargs)
+        tables = self.get_option("tables")
+        if "tables" not in kwargs and self._templar is not None:
+            # A variable reaches a plugin's option as it was written, templates and all.
+            tables = self._templar.template(tables)
+        try:
+            options = with_profile(
+                Options(
+                    gpu_memory_utilization=self.get_option("gpu_memory_utilization"),
+                    estimate=self.get_option("estimate"),
+                    allow_untested=self.get_option("allow_untested"),
+                ),
+                self.get_option("card_memory_gb"),
+                self.get_option("profile"),
+            )
+            catalogue = load_catalogue(tables, lambda path: self._find_table(variables or {}, path))
+            return resolve_terms(terms, catalogue, options)
+        except AscendError as error:
+            raise AnsibleLookupError(str(error)) from error
+
+    def _find_table(self, variables: dict[str, Any], path: str) -> str | None:
+        for folder in ("files", "vars"):
+            found = self.find_file_in_search_path(variables, folder, path, ignore_missing=True)
+            if found:
+                return str(found)
+        return path if Path(path).exists() else None
