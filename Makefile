@@ -1,0 +1,58 @@
+# SPDX-FileCopyrightText: The inferops.ascend authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+#
+# Every target sets up what it needs: a virtual environment, Debian packages, the image of the test
+# hosts. What takes long is kept in $INFEROPS_CACHE (default ~/.cache/inferops-ascend).
+
+DEV := tests/tools/dev
+RUN := $(DEV) run
+
+.DEFAULT_GOAL := help
+.PHONY: help demo demo-down test unit lint types sanity molecule integration benchmark matrix clean
+
+help: ## Show what there is to make
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
+
+demo: hosts ## Start two simulated Ascend hosts and deploy four services on them
+	@$(RUN) tests/demo/demo up
+
+demo-down: ## Stop the hosts of the demo
+	@$(RUN) tests/demo/demo down
+
+test: lint types sanity molecule ## Run everything; pytest's summary comes last
+	@$(RUN) pytest -q tests/unit tests/integration
+
+unit: ## Run the quick tests, which need no test hosts
+	@$(RUN) pytest -q tests/unit
+
+lint: ## Check the style of Python, YAML, roles and the changelog
+	@$(RUN) ruff check .
+	@$(RUN) ruff format --check .
+	@$(RUN) yamllint --strict .
+	@$(RUN) tests/tools/lint-collection
+	@$(RUN) antsibull-changelog lint
+
+types: ## Check types of the logic, strictly
+	@$(RUN) tests/tools/types
+
+sanity: ## Run ansible-test sanity on a copy of the collection
+	@$(RUN) tests/tools/sanity
+
+molecule: hosts ## Deploy on real systemd hosts: check, converge, idempotence, side effects, verify
+	@$(RUN) tests/tools/molecule
+
+integration: hosts ## Run the tests on real hosts that pytest drives
+	@$(RUN) pytest -q tests/integration
+
+benchmark: hosts ## Print ratios of speed; nothing is asserted
+	@$(RUN) tests/benchmark/run
+
+matrix: ## Try every controller (ansible-core) and host Python that this machine has
+	@$(RUN) tests/tools/matrix
+
+clean: ## Remove all test hosts and what was cached for this project
+	@$(RUN) tests/tools/clean
+
+.PHONY: hosts
+hosts:
+	@$(DEV) hosts

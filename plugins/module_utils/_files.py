@@ -1,0 +1,182 @@
+# SPDX-FileCopyrightText: The inferops.ascend authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Files that a run writes on a host: told apart from hand-made ones, written whole or not at all."""
+
+from __future__ import annotations
+
+import fcntl
+import glob
+import os
+import stat
+import tempfile
+import time
+from contextlib import contextmanager
+from typing import Callable, Dict, Iterator, List, NamedTuple, Optional
+
+MARK = "# Managed by Ansible: inferops.ascend.systemd_instances"
+
+
+class ConvergeError(Exception):
+    """The host cannot be brought to the wanted state.
+
+    The message names the file or unit, what is wrong with it, and the way out.
+    """
+
+
+def mark(unit: str) -> str:
+    """Return the first line of every file that belongs to the template unit `unit`."""
+    return "{0} {1}. Local changes are overwritten.\n".format(MARK, unit)
+
+
+def is_marked(content: str, unit: str) -> bool:
+    """Tell whether a file with this content was written for the template unit `unit`."""
+    return content.startswith("{0} {1}.".format(MARK, unit))
+
+
+class FileWish(NamedTuple):
+    """One file as it should be. `content` None: the file should not be there."""
+
+    path: str
+    content: Optional[str]
+    mode: int = 0o644
+    secret: bool = False
+
+
+class FileChange(NamedTuple):
+    """One difference between a file and its wish. `before` None: there is no such file now."""
+
+    wish: FileWish
+    before: Optional[str]
+    mode_before: Optional[int]
+
+    def diff(self) -> Dict[str, str]:
+        """Return the difference as Ansible shows it; of a secret only that it differs."""
+        before, after = self.before, self.wish.content
+        if self.wish.secret:
+            before = None if before is None else "(secret content, not shown)\n"
+            after = None if after is None else "(new secret content, not shown)\n"
+        lines = {
+            "before": before or "",
+            "after": after or "",
+            "before_header": self.wish.path,
+            "after_header": self.wish.path,
+        }
+        if before is None:
+            lines["before_header"] += " (absent)"
+        elif after is None:
+            lines["after_header"] += " (removed)"
+        elif self.mode_before != self.wish.mode:
+            lines["before_header"] += " mode {0:04o}".format(self.mode_before or 0)
+            lines["after_header"] += " mode {0:04o}".format(self.wish.mode)
+        return lines
+
+
+def read_text(path: str) -> Optional[str]:
+    """Return a file's text, bytes that are no UTF-8 escaped, or None where there is no file."""
+    try:
+        with open(path, encoding="utf-8", errors="backslashreplace") as handle:
+            return handle.read()
+    except FileNotFoundError:
+        return None
+
+
+def compare(wish: FileWish, unit: str, adopt: bool) -> Optional[FileChange]:
+    """Return what must change for one file, or None.
+
+    Raises ConvergeError where somebody else's file stands in the way and `adopt` is off.
+    """
+    try:
+        status = os.lstat(wish.path)
+    except (FileNotFoundError, NotADirectoryError):
+        return None if wish.content is None else FileChange(wish, None, None)
+    if not stat.S_ISREG(status.st_mode) and not stat.S_ISLNK(status.st_mode):
+        raise ConvergeError(
+            "{0} is in the way: it is neither a file nor a link. Move it away.".format(wish.path)
+        )
+    before = read_text(wish.path)
+    foreign = stat.S_ISLNK(status.st_mode) or not is_marked(before or "", unit)
+    if foreign and wish.content is None:
+        return None
+    if foreign and not adopt:
+        raise ConvergeError(
+            "{0} was not written by this collection (its first line is not '{1} {2}.'), so it is "
+            "not overwritten. Move it away, or let it be replaced with adopt: true, which keeps a "
+            "copy beside it.".format(wish.path, MARK, unit)
+        )
+    mode = stat.S_IMODE(status.st_mode)
+    owned = status.st_uid == os.geteuid() and not stat.S_ISLNK(status.st_mode)
+    if wish.content == before and mode == wish.mode and owned:
+        return None
+    return FileChange(wish, before, mode)
+
+
+def apply(change: FileChange, unit: str, label: Callable[[str, str], None]) -> Optional[str]:
+    """Write or remove one file; return the path of the copy kept of a foreign one, or None.
+
+    `label(temporary, final)` gives the temporary file the security context of the final one.
+    """
+    path = change.wish.path
+    if change.wish.content is None:
+        os.unlink(path)
+        return None
+    os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
+    copy = None
+    if change.before is not None and not is_marked(change.before, unit):
+        copy = "{0}.{1}~".format(path, time.strftime("%Y%m%d-%H%M%S"))
+        os.link(path, copy, follow_symlinks=False)
+    descriptor, temporary = tempfile.mkstemp(dir=os.path.dirname(path), prefix=".ansible_")
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as handle:
+            handle.write(change.wish.content)
+            handle.flush()
+            os.fchmod(handle.fileno(), change.wish.mode)
+            os.fsync(handle.fileno())
+        label(temporary, path)
+        os.rename(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise
+    return copy
+
+
+def marked_names(pattern: str, unit: str) -> List[str]:
+    """Return the instance names for which a file of ours exists, `%i` in `pattern` being the name."""
+    before, after = pattern.split("%i", 1)
+    names = []
+    for path in glob.glob(glob.escape(before) + "*" + glob.escape(after)):
+        if os.path.islink(path) or not os.path.isfile(path):
+            continue
+        if is_marked(read_text(path) or "", unit):
+            names.append(path[len(before) : len(path) - len(after)])
+    return sorted(names)
+
+
+@contextmanager
+def exclusive(path: str, timeout: float) -> Iterator[None]:
+    """Hold the lock file `path`; wait up to `timeout` seconds for another run to end.
+
+    Raises ConvergeError that names the process which holds it. The kernel frees the lock when its
+    holder dies, so a killed run leaves none behind.
+    """
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        deadline = time.monotonic() + timeout
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except OSError:
+                if time.monotonic() >= deadline:
+                    holder = os.pread(descriptor, 32, 0).decode("ascii", "replace").strip()
+                    raise ConvergeError(
+                        "Another run is changing these services (process {0} on this host holds "
+                        "{1}) and did not end within {2:g} s. Wait for it, or look what it does: "
+                        "ps -fp {0}".format(holder or "?", path, timeout)
+                    ) from None
+                time.sleep(0.2)
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, str(os.getpid()).encode("ascii"), 0)
+        yield
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,685 @@
+#!/usr/bin/python
+# SPDX-FileCopyrightText: The inferops.ascend authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: systemd_instances
+short_description: Converge every instance of one systemd template unit on a host at once
+version_added: 0.1.0
+author:
+  - The inferops.ascend authors (@inferops)
+description:
+  - Brings the files of a template unit such as C(vllm@.service) and of all its instances to the
+    wanted state, removes instances that are no longer listed, and enables, starts, stops and
+    restarts what needs it, in one round trip whatever the number of instances.
+  - An instance is restarted if and only if the digest in the environment of its running process
+    is not the wanted one. A run that died between writing and restarting is therefore mended by
+    the next one, and equal files cause nothing.
+  - Every file it writes begins with a line that says so. Files without that line are neither
+    overwritten nor removed.
+  - The templates are rendered on the controller with the variables of the task and the variables
+    R(described below,ansible_collections.inferops.ascend.systemd_instances_module__variables).
+options:
+  unit:
+    description:
+      - Name of the template unit.
+    type: str
+    required: true
+  files:
+    description:
+      - Files that all instances share, the template unit itself among them.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      src:
+        description:
+          - Jinja template on the controller, looked for in C(templates/) of the role.
+        type: path
+      dest:
+        description:
+          - Path on the host.
+        type: path
+        required: true
+      mode:
+        description:
+          - Permissions, an octal number in quotes.
+        type: str
+        default: "0644"
+  instance_files:
+    description:
+      - Files of each instance. C(%i) in O(instance_files[].dest) stands for its name, as in a unit.
+      - A template that renders to nothing but white space means that the file should not be there.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      src:
+        description:
+          - Jinja template on the controller. It sees the instance as the variable C(instance).
+        type: path
+      dest:
+        description:
+          - Path on the host, with C(%i) for the name.
+        type: path
+        required: true
+      mode:
+        description:
+          - Permissions, an octal number in quotes.
+        type: str
+        default: "0644"
+      secret:
+        description:
+          - The file holds secrets. It is readable by root alone whatever O(instance_files[].mode)
+            says, and is never shown in a diff or a log.
+        type: bool
+        default: false
+  instances:
+    description:
+      - The instances that should be there. One of which a file is found on the host but which is
+        not listed is stopped, disabled and removed.
+      - Beside the keys named here an instance carries whatever its templates read. Texts in a list
+        C(warnings) are shown as warnings of the task.
+    type: list
+    elements: dict
+    required: true
+    suboptions:
+      name:
+        description:
+          - Name of the instance, the part between C(@) and C(.service).
+        type: str
+        required: true
+      state:
+        description:
+          - V(started) and V(stopped) are enabled and disabled at boot likewise.
+        type: str
+        choices: [started, stopped, absent]
+        default: started
+  account:
+    description:
+      - System account that the instances run as. It is created where it is missing, and added to
+        groups that it is not in. Nothing is taken away.
+    type: dict
+    suboptions:
+      name:
+        description:
+          - Name of the user.
+        type: str
+        required: true
+      home:
+        description:
+          - Home directory. It is not created.
+        type: path
+        required: true
+      groups:
+        description:
+          - Supplementary groups. They must exist.
+        type: list
+        elements: str
+        default: []
+  adopt:
+    description:
+      - Replace files that somebody else wrote and that stand where a wanted file goes. A copy of
+        each is kept beside it.
+    type: bool
+    default: false
+  lock_timeout:
+    description:
+      - Seconds to wait for another run on the same host to end.
+    type: float
+    default: 300
+  contents:
+    description:
+      - Set by the action plugin, not by hand. The rendered text of each file by its path.
+    type: dict
+    default: {}
+  secret_contents:
+    description:
+      - Set by the action plugin, not by hand. Likewise for files that hold secrets.
+    type: dict
+    default: {}
+  digests:
+    description:
+      - Set by the action plugin, not by hand. For each instance the digest of its files.
+    type: dict
+    default: {}
+  secret_digests:
+    description:
+      - Set by the action plugin, not by hand. For each instance the digest of its secrets.
+    type: dict
+    default: {}
+attributes:
+  check_mode:
+    description: Can run in check mode and says what it would do.
+    support: full
+  diff_mode:
+    description: Shows the difference of each file, of a secret only that it differs.
+    support: full
+  platform:
+    description: Hosts that run systemd.
+    platforms: linux
+    support: full
+notes:
+  - Needs root on the host.
+  - "Variables that a template sees beside those of the task: C(instance), the entry of
+    O(instances); C(instance_digest), which one of the files has to put into the environment of
+    the process as C(INFEROPS_DIGEST); and in secret files C(secret_digest), likewise as
+    C(INFEROPS_SECRET_DIGEST)."
+"""
+
+EXAMPLES = r"""
+- name: Converge the workers of this host
+  inferops.ascend.systemd_instances:
+    unit: worker@.service
+    files:
+      - src: worker@.service.j2
+        dest: /etc/systemd/system/worker@.service
+    instance_files:
+      - src: worker.conf.j2
+        dest: /etc/systemd/system/worker@%i.service.d/settings.conf
+    instances:
+      - name: mail
+        queue: outgoing
+      - name: reports
+        queue: nightly
+        state: stopped
+"""
+
+RETURN = r"""
+services:
+  description: One entry for each listed instance, in order.
+  returned: always
+  type: list
+  elements: dict
+  sample:
+    - name: chat
+      unit: vllm@chat.service
+      action: restart
+      reason: its process runs with other settings
+      pid: 4242
+      files:
+        - /etc/vllm/chat.yaml
+  contains:
+    name:
+      description: Name of the instance.
+      type: str
+    unit:
+      description: Name of its unit.
+      type: str
+    action:
+      description: What was done, V(start), V(restart), V(stop) or V(none).
+      type: str
+    reason:
+      description: Why.
+      type: str
+    pid:
+      description: Main process afterwards, 0 where there is none.
+      type: int
+    files:
+      description: Paths that differed.
+      type: list
+      elements: str
+removed:
+  description: Names of instances that were found, are no longer wanted, and were removed.
+  returned: always
+  type: list
+  elements: str
+reloaded:
+  description: Whether systemd read its units anew.
+  returned: always
+  type: bool
+copies:
+  description: Copies kept of files that O(adopt=true) replaced.
+  returned: always
+  type: list
+  elements: str
+"""
+
+import grp
+import os
+import pwd
+from typing import Any, Dict, List, Optional
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.inferops.ascend.plugins.module_utils._files import (
+    ConvergeError,
+    FileChange,
+    FileWish,
+    apply,
+    compare,
+    exclusive,
+    marked_names,
+)
+from ansible_collections.inferops.ascend.plugins.module_utils._units import (
+    DIGEST,
+    PROPERTIES,
+    SECRET_DIGEST,
+    Decision,
+    InstanceWish,
+    UnitState,
+    decide,
+    describe,
+    parse_environ,
+    parse_show,
+)
+
+
+class Host:
+    """The host's commands, as few calls as can be: each takes any number of units."""
+
+    def __init__(self, module: AnsibleModule) -> None:
+        self.module = module
+
+    def run(self, *command: str) -> str:
+        code, out, err = self.module.run_command(list(command))
+        if code != 0:
+            raise ConvergeError(
+                "{0} failed with status {1}: {2}".format(
+                    " ".join(command), code, (err or out).strip()
+                )
+            )
+        return out
+
+    def systemctl(self, verb: str, *arguments: str) -> str:
+        return self.run("systemctl", verb, *arguments)
+
+    def states(self, units: List[str]) -> Dict[str, UnitState]:
+        """Return what systemd says of the units, with the digests of their processes."""
+        if not units:
+            return {}
+        try:
+            text = self.systemctl("show", "--property=" + ",".join(PROPERTIES), "--", *units)
+        except ConvergeError as error:
+            raise ConvergeError(
+                "systemd does not answer on this host, so no service can be looked after: {0}".format(
+                    error
+                )
+            ) from None
+        states = parse_show(text)
+        for unit, state in states.items():
+            if state.running:
+                environ = self.environ(state.pid)
+                states[unit] = state._replace(
+                    digest=environ.get(DIGEST, ""), secret_digest=environ.get(SECRET_DIGEST, "")
+                )
+        return states
+
+    @staticmethod
+    def environ(pid: int) -> Dict[str, str]:
+        try:
+            with open("/proc/{0}/environ".format(pid), "rb") as handle:
+                return parse_environ(handle.read())
+        except (FileNotFoundError, ProcessLookupError):
+            return {}
+
+    def journal(self, unit: str) -> List[str]:
+        _code, out, _err = self.module.run_command(
+            [
+                "journalctl",
+                "--unit",
+                unit,
+                "--lines",
+                "10",
+                "--output",
+                "cat",
+                "--no-pager",
+                "--quiet",
+            ]
+        )
+        return out.splitlines()
+
+    def label(self, temporary: str, final: str) -> None:
+        if self.module.selinux_enabled():
+            context = self.module.selinux_default_context(final)
+            self.module.set_context_if_different(temporary, context, False)
+
+
+class Account:
+    """The system account of the services."""
+
+    def __init__(self, wish: Dict[str, Any]) -> None:
+        self.wish = wish
+        self.missing_groups = [name for name in wish["groups"] if not _group_exists(name)]
+        try:
+            user = pwd.getpwnam(wish["name"])
+        except KeyError:
+            self.exists = False
+            self.to_join = list(wish["groups"])
+        else:
+            self.exists = True
+            self.to_join = [
+                name
+                for name in wish["groups"]
+                if _group_exists(name)
+                and wish["name"] not in grp.getgrnam(name).gr_mem
+                and grp.getgrnam(name).gr_gid != user.pw_gid
+            ]
+
+    @property
+    def changes(self) -> bool:
+        return not self.exists or bool(self.to_join)
+
+    def refusal(self) -> str:
+        return (
+            "The group {0} does not exist on this host, and the services run as user {1} in it. The "
+            "Ascend driver needs that group: install the driver first (its guide creates the group "
+            "and user HwHiAiUser before anything else).".format(
+                ", ".join(self.missing_groups), self.wish["name"]
+            )
+        )
+
+    def create(self, host: Host) -> None:
+        groups = ",".join(self.to_join)
+        if not self.exists:
+            command = ["useradd", "--system", "--user-group", "--no-create-home"]
+            command += ["--home-dir", self.wish["home"], "--shell", "/usr/sbin/nologin"]
+            command += ["--groups", groups] if groups else []
+            host.run(*(command + [self.wish["name"]]))
+        elif groups:
+            host.run("usermod", "--append", "--groups", groups, self.wish["name"])
+
+
+def _group_exists(name: str) -> bool:
+    try:
+        grp.getgrnam(name)
+    except KeyError:
+        return False
+    return True
+
+
+class Converge:
+    """One run over one template unit: look, decide, and (outside check mode) act."""
+
+    def __init__(self, module: AnsibleModule) -> None:
+        self.module = module
+        self.host = Host(module)
+        parameters = module.params
+        self.unit: str = parameters["unit"]
+        self.prefix, self.suffix = self.unit.split("@", 1)
+        self.adopt: bool = parameters["adopt"]
+        self.account = Account(parameters["account"]) if parameters["account"] else None
+        self.patterns: List[Dict[str, Any]] = parameters["instance_files"]
+        texts: Dict[str, Optional[str]] = dict(parameters["contents"])
+        texts.update(parameters["secret_contents"])
+        self.shared = [
+            FileWish(each["dest"], texts.get(each["dest"]), int(each["mode"], 8))
+            for each in parameters["files"]
+        ]
+        self.wishes: Dict[str, InstanceWish] = {}
+        self.files: Dict[str, List[FileWish]] = {}
+        for instance in parameters["instances"]:
+            name = instance["name"]
+            if name in self.wishes:
+                raise ConvergeError(
+                    "instance {0} is listed twice: give each its own name".format(name)
+                )
+            self.wishes[name] = InstanceWish(
+                name,
+                instance["state"],
+                parameters["digests"].get(name, ""),
+                parameters["secret_digests"].get(name, ""),
+            )
+            self.files[name] = self._files_of(name, texts)
+        listed = set(self.wishes)
+        found = {name for each in self.patterns for name in marked_names(each["dest"], self.unit)}
+        self.orphans = sorted(found - listed)
+        for name in self.orphans:
+            self.wishes[name] = InstanceWish(name, "absent")
+            self.files[name] = self._files_of(name, {})
+
+    def _files_of(self, name: str, texts: Dict[str, Optional[str]]) -> List[FileWish]:
+        wishes = []
+        for each in self.patterns:
+            path = each["dest"].replace("%i", name)
+            mode = 0o600 if each["secret"] else int(each["mode"], 8)
+            wishes.append(FileWish(path, texts.get(path), mode, each["secret"]))
+        return wishes
+
+    def name_of(self, name: str) -> str:
+        return "{0}@{1}{2}".format(self.prefix, name, self.suffix)
+
+    def look(self) -> None:
+        """Compare everything with its wish. Nothing is changed, and all refusals come from here."""
+        self.shared_changes = self._compare(self.shared)
+        self.changes = {name: self._compare(files) for name, files in self.files.items()}
+        self.states = self.host.states([self.name_of(name) for name in self.wishes])
+        self.decisions: Dict[str, Decision] = {}
+        for name, wish in self.wishes.items():
+            state = self.states[self.name_of(name)]
+            if state.masked and wish.state == "started":
+                raise ConvergeError(
+                    "{0} is masked: somebody has switched it off on this host. Run 'systemctl "
+                    "unmask {0}' there, or set its state to stopped.".format(self.name_of(name))
+                )
+            self.decisions[name] = decide(wish, state, bool(self.changes[name]))
+        if self.account and self.account.missing_groups:
+            if not self.module.check_mode:
+                raise ConvergeError(self.account.refusal())
+            self.module.warn(self.account.refusal())
+
+    def _compare(self, wishes: List[FileWish]) -> List[FileChange]:
+        return [
+            change for change in (compare(wish, self.unit, self.adopt) for wish in wishes) if change
+        ]
+
+    @property
+    def reload_needed(self) -> bool:
+        changes = self.shared_changes + [each for some in self.changes.values() for each in some]
+        return (
+            any("/systemd/" in change.wish.path for change in changes)
+            or any(decision.enable is not None for decision in self.decisions.values())
+            or any(state.needs_reload for state in self.states.values())
+        )
+
+    @property
+    def changed(self) -> bool:
+        return (
+            bool(self.account and self.account.changes)
+            or bool(self.shared_changes)
+            or any(self.changes.values())
+            or self.reload_needed
+            or any(decision.action != "none" for decision in self.decisions.values())
+        )
+
+    def act(self) -> List[str]:
+        """Bring the host to the wanted state; return the copies kept of foreign files.
+
+        The order loses nothing at an interruption: running services go on until every file is in
+        place, an orphan's files go only when it is stopped, and cards are freed before they are
+        taken.
+        """
+        copies = []
+        if self.account and self.account.changes:
+            self.account.create(self.host)
+        gone = [name for name, wish in self.wishes.items() if wish.state == "absent"]
+        kept = [name for name in self.wishes if name not in gone]
+        for change in self.shared_changes + [each for name in kept for each in self.changes[name]]:
+            copy = apply(change, self.unit, self.host.label)
+            copies += [copy] if copy else []
+        self._systemctl("stop", [name for name in gone if self.decisions[name].action == "stop"])
+        self._enable("disable", False)
+        for name in gone:
+            for change in self.changes[name]:
+                apply(change, self.unit, self.host.label)
+            self._remove_empty_directories(name)
+        self._enable("enable", True)
+        if self.reload_needed:
+            self.host.systemctl("daemon-reload")
+        self._systemctl(
+            "stop", [name for name in kept if self._action(name) in ("stop", "restart")]
+        )
+        up = [name for name in kept if self._action(name) in ("start", "restart")]
+        if up:
+            # A start limit that earlier failures used up must not hold back a wanted start.
+            self.module.run_command(["systemctl", "reset-failed", "--", *map(self.name_of, up)])
+            self.module.run_command(["systemctl", "start", "--", *map(self.name_of, up)])
+        return copies
+
+    def _action(self, name: str) -> str:
+        return self.decisions[name].action
+
+    def _systemctl(self, verb: str, names: List[str]) -> None:
+        if names:
+            self.host.systemctl(verb, "--", *map(self.name_of, names))
+
+    def _enable(self, verb: str, wanted: bool) -> None:
+        names = [name for name, decision in self.decisions.items() if decision.enable is wanted]
+        if names:
+            self.host.systemctl(verb, "--no-reload", "--quiet", "--", *map(self.name_of, names))
+
+    def _remove_empty_directories(self, name: str) -> None:
+        """Remove directories that carry the instance's name and are empty now."""
+        for each in self.patterns:
+            directory = os.path.dirname(each["dest"])
+            if "%i" in directory:
+                try:
+                    os.rmdir(directory.replace("%i", name))
+                except OSError:
+                    pass
+
+    def failures(self) -> List[str]:
+        """Return what to tell of each service that should run and does not."""
+        started = [
+            self.name_of(name)
+            for name, wish in self.wishes.items()
+            if wish.state == "started" and self._action(name) in ("start", "restart")
+        ]
+        self.states.update(self.host.states(started))
+        return [
+            describe(unit, self.states[unit], self.host.journal(unit))
+            for unit in started
+            if not self.states[unit].up
+        ]
+
+    def report(self) -> Dict[str, Any]:
+        services = []
+        for name, wish in self.wishes.items():
+            if name in self.orphans:
+                continue
+            state = self.states[self.name_of(name)]
+            decision = self.decisions[name]
+            services.append(
+                {
+                    "name": name,
+                    "unit": self.name_of(name),
+                    "action": decision.action,
+                    "reason": decision.reason,
+                    "pid": state.pid,
+                    "files": [change.wish.path for change in self.changes[name]],
+                }
+            )
+            if wish.state == "started" and decision.action == "none" and not state.running:
+                self.module.warn(
+                    "{0} keeps failing and systemd restarts it (restart {1}). See why: journalctl "
+                    "-u {0}".format(self.name_of(name), state.restarts)
+                )
+        return {"services": services, "removed": self.orphans, "reloaded": self.reload_needed}
+
+    def diff(self) -> List[Dict[str, str]]:
+        entries = [change.diff() for change in self.shared_changes]
+        for name in self.wishes:
+            entries += [change.diff() for change in self.changes[name]]
+        before, after = "", ""
+        for name, decision in self.decisions.items():
+            state = self.states[self.name_of(name)]
+            if decision.action != "none" or decision.enable is not None:
+                unit = self.name_of(name)
+                before += "{0}: {1}, {2}\n".format(
+                    unit, state.active, "enabled" if state.enabled else "not enabled"
+                )
+                after += "{0}: {1}{2}\n".format(
+                    unit,
+                    "{0}, because {1}".format(decision.action, decision.reason)
+                    if decision.action != "none"
+                    else state.active,
+                    {None: "", True: ", enabled", False: ", not enabled"}[decision.enable],
+                )
+        if before != after:
+            header = {"before_header": "units", "after_header": "units"}
+            entries.append(dict(header, before=before, after=after))
+        return entries
+
+
+def main() -> None:
+    file_options = {
+        "src": {"type": "path"},
+        "dest": {"type": "path", "required": True},
+        "mode": {"type": "str", "default": "0644"},
+    }
+    module = AnsibleModule(
+        argument_spec={
+            "unit": {"type": "str", "required": True},
+            "files": {"type": "list", "elements": "dict", "default": [], "options": file_options},
+            "instance_files": {
+                "type": "list",
+                "elements": "dict",
+                "default": [],
+                "options": dict(file_options, secret={"type": "bool", "default": False}),
+            },
+            "instances": {
+                "type": "list",
+                "elements": "dict",
+                "required": True,
+                "options": {
+                    "name": {"type": "str", "required": True},
+                    "state": {
+                        "type": "str",
+                        "choices": ["started", "stopped", "absent"],
+                        "default": "started",
+                    },
+                },
+            },
+            "account": {
+                "type": "dict",
+                "options": {
+                    "name": {"type": "str", "required": True},
+                    "home": {"type": "path", "required": True},
+                    "groups": {"type": "list", "elements": "str", "default": []},
+                },
+            },
+            "adopt": {"type": "bool", "default": False},
+            "lock_timeout": {"type": "float", "default": 300},
+            "contents": {"type": "dict", "default": {}},
+            "secret_contents": {"type": "dict", "default": {}, "no_log": True},
+            "digests": {"type": "dict", "default": {}},
+            "secret_digests": {"type": "dict", "default": {}, "no_log": True},
+        },
+        supports_check_mode=True,
+    )
+    module.run_command_environ_update = {"LC_ALL": "C", "SYSTEMD_PAGER": "", "SYSTEMD_COLORS": "0"}
+    if os.geteuid() != 0:
+        module.fail_json(msg="Units are changed by root alone: run this task with become: true.")
+    try:
+        if module.check_mode:
+            result = run(module)
+        else:
+            lock = "/run/lock/inferops-ascend-{0}.lock".format(module.params["unit"])
+            with exclusive(lock, module.params["lock_timeout"]):
+                result = run(module)
+    except (ConvergeError, OSError) as error:
+        module.fail_json(msg=str(error))
+    module.exit_json(**result)
+
+
+def run(module: AnsibleModule) -> Dict[str, Any]:
+    """Look at the host, act unless in check mode, and return the module's result."""
+    converge = Converge(module)
+    converge.look()
+    result: Dict[str, Any] = {"changed": converge.changed, "copies": []}
+    if module._diff:
+        result["diff"] = converge.diff()
+    if not module.check_mode:
+        result["copies"] = converge.act()
+        failures = converge.failures()
+        if failures:
+            result.update(converge.report())
+            module.fail_json(msg="\n".join(failures), **result)
+    result.update(converge.report())
+    return result
+
+
+if __name__ == "__main__":
+    main()

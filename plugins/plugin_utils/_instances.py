@@ -1,0 +1,123 @@
+# SPDX-FileCopyrightText: The inferops.ascend authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""What the controller sends to a host for the instances of a template unit."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from ansible_collections.inferops.ascend.plugins.module_utils._files import mark
+from ansible_collections.inferops.ascend.plugins.plugin_utils._errors import AscendError
+
+# Rendered in place of a digest, which can only be known when all is rendered.
+PLACEHOLDER = "@inferops-digest@"
+SECRET_PLACEHOLDER = "@inferops-secret-digest@"
+
+_UNIT = re.compile(r"[A-Za-z0-9_-]+@\.service")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
+
+Render = Callable[[str, Mapping[str, Any]], str]
+
+
+@dataclass
+class Payload:
+    """Rendered files by path, and the digests by instance name."""
+
+    contents: dict[str, str] = field(default_factory=dict)
+    secret_contents: dict[str, str] = field(default_factory=dict)
+    digests: dict[str, str] = field(default_factory=dict)
+    secret_digests: dict[str, str] = field(default_factory=dict)
+
+
+def build(
+    unit: str,
+    instances: Sequence[Mapping[str, Any]],
+    files: Sequence[Mapping[str, Any]],
+    instance_files: Sequence[Mapping[str, Any]],
+    render: Render,
+) -> Payload:
+    """Render every file and compute the digests.
+
+    `render(src, variables)` renders one template. An instance's digest is the SHA-256 of all that
+    its process depends on: the shared files and its own, comments of units aside, so that a
+    changed comment restarts nothing. Secrets have a digest of their own, which only secret files
+    carry.
+
+    Raises AscendError for a name that systemd could misread, and for two files at one path.
+    """
+    if not _UNIT.fullmatch(unit):
+        raise AscendError(f"unit {unit!r} is no template unit: write it like vllm@.service")
+    payload = Payload()
+    header = mark(unit)
+    for each in files:
+        _put(payload.contents, each["dest"], header + render(each["src"], {}))
+    shared = list(payload.contents.items())
+    for instance in instances:
+        name = instance.get("name")
+        if not isinstance(name, str) or not _NAME.fullmatch(name):
+            raise AscendError(
+                f"instance name {name!r} cannot be used: write letters, digits, '.', '_' and '-', at "
+                "most 63 of them, beginning with a letter or digit"
+            )
+        if instance.get("state", "started") == "absent":
+            continue
+        public, secret = _render_instance(name, instance, instance_files, render)
+        digest = _digest(shared + list(public.items()))
+        secret_digest = _digest(list(secret.items())) if secret else ""
+        for path, text in public.items():
+            _put(payload.contents, path, header + text.replace(PLACEHOLDER, digest))
+        for path, text in secret.items():
+            text = text.replace(SECRET_PLACEHOLDER, secret_digest)
+            _put(payload.secret_contents, path, header + text)
+        payload.digests[name] = digest
+        payload.secret_digests[name] = secret_digest
+    return payload
+
+
+def _render_instance(
+    name: str,
+    instance: Mapping[str, Any],
+    instance_files: Sequence[Mapping[str, Any]],
+    render: Render,
+) -> tuple[dict[str, str], dict[str, str]]:
+    public: dict[str, str] = {}
+    secret: dict[str, str] = {}
+    for each in instance_files:
+        if each["dest"].count("%i") == 0:
+            raise AscendError(
+                f"instance_files: {each['dest']} is the same file for every instance; put %i, which "
+                "stands for the name, into it"
+            )
+        variables: dict[str, Any] = {"instance": instance}
+        is_secret = bool(each.get("secret"))
+        if is_secret:
+            variables["secret_digest"] = SECRET_PLACEHOLDER
+        else:
+            variables["instance_digest"] = PLACEHOLDER
+        text = render(each["src"], variables)
+        if text.strip():
+            _put(secret if is_secret else public, each["dest"].replace("%i", name), text)
+    return public, secret
+
+
+def _put(texts: dict[str, str], path: str, text: str) -> None:
+    if path in texts:
+        raise AscendError(
+            f"two files go to {path}: give each instance its own name and each file its own path"
+        )
+    texts[path] = text
+
+
+def _digest(texts: Sequence[tuple[str, str]]) -> str:
+    total = hashlib.sha256()
+    for path, text in sorted(texts):
+        if path.endswith((".service", ".conf")):
+            lines = text.splitlines(keepends=True)
+            text = "".join(line for line in lines if line.strip() and line[0] not in "#;")
+        total.update(f"{path}\0{text}\0".encode())
+    return total.hexdigest()[:32]

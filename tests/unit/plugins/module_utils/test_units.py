@@ -1,0 +1,99 @@
+# SPDX-FileCopyrightText: The inferops.ascend authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What is done to a unit, given what systemd says of it."""
+
+from __future__ import annotations
+
+import pytest
+from ansible_collections.inferops.ascend.plugins.module_utils._units import (
+    InstanceWish,
+    UnitState,
+    decide,
+    parse_environ,
+    parse_show,
+)
+
+RUNNING = UnitState(
+    active="active",
+    sub="running",
+    enabled=True,
+    masked=False,
+    pid=42,
+    restarts=0,
+    needs_reload=False,
+    result="success",
+    exit_status="0",
+    digest="d1",
+    secret_digest="",
+)
+DOWN = RUNNING._replace(active="inactive", sub="dead", pid=0, digest="")
+STARTED = InstanceWish("chat", "started", "d1", "")
+
+
+def test_show_is_read_for_several_units() -> None:
+    states = parse_show(
+        "Id=vllm@a.service\nLoadState=loaded\nActiveState=active\nSubState=running\n"
+        "UnitFileState=enabled\nMainPID=7\nNRestarts=2\nNeedDaemonReload=yes\nResult=success\n"
+        "ExecMainStatus=0\n\nId=vllm@b.service\nLoadState=masked\nActiveState=inactive\n"
+        "SubState=dead\nUnitFileState=masked\nMainPID=0\nNRestarts=0\nNeedDaemonReload=no\n"
+        "Result=success\nExecMainStatus=0\n"
+    )
+    assert states["vllm@a.service"].pid == 7
+    assert states["vllm@a.service"].enabled and states["vllm@a.service"].needs_reload
+    assert states["vllm@b.service"].masked and not states["vllm@b.service"].running
+
+
+def test_a_unit_that_systemd_does_not_know_is_down() -> None:
+    """systemd before 241 leaves properties out of units that were never loaded."""
+    state = parse_show("Id=vllm@new.service\nActiveState=inactive\n")["vllm@new.service"]
+    assert decide(STARTED, state, files_changed=True).action == "start"
+    assert decide(STARTED, state, files_changed=True).enable is True
+
+
+def test_environ_is_read_with_odd_values() -> None:
+    environ = parse_environ(b"A=1\0B=x=y\nz\0INFEROPS_DIGEST=d1\0broken\0C=\xff\0")
+    assert environ["B"] == "x=y\nz"
+    assert environ["INFEROPS_DIGEST"] == "d1"
+
+
+@pytest.mark.parametrize(
+    ("wish", "state", "files_changed", "action"),
+    [
+        (STARTED, RUNNING, False, "none"),
+        (STARTED, RUNNING, True, "none"),  # e.g. a comment: the digest alone decides
+        (STARTED, RUNNING._replace(digest="d0"), False, "restart"),  # an earlier run died
+        (STARTED, RUNNING._replace(digest=""), False, "restart"),  # started by hand
+        (STARTED, RUNNING._replace(secret_digest="s1"), False, "restart"),
+        (STARTED, RUNNING._replace(active="activating"), False, "none"),
+        (STARTED, DOWN, False, "start"),
+        (STARTED, DOWN._replace(active="failed", result="exit-code"), False, "start"),
+        (STARTED, DOWN._replace(active="activating", sub="auto-restart"), False, "none"),
+        (STARTED, DOWN._replace(active="activating", sub="auto-restart"), True, "restart"),
+        (STARTED, RUNNING._replace(active="deactivating"), False, "restart"),
+        (STARTED._replace(state="stopped"), RUNNING, False, "stop"),
+        (STARTED._replace(state="stopped"), DOWN, False, "none"),
+        (STARTED._replace(state="stopped"), DOWN._replace(active="failed"), False, "none"),
+        (STARTED._replace(state="stopped"), DOWN._replace(active="activating"), False, "stop"),
+        (STARTED._replace(state="absent"), RUNNING, False, "stop"),
+        (STARTED._replace(state="absent"), DOWN, False, "none"),
+    ],
+)
+def test_what_is_done(
+    wish: InstanceWish, state: UnitState, files_changed: bool, action: str
+) -> None:
+    assert decide(wish, state, files_changed).action == action
+
+
+@pytest.mark.parametrize(
+    ("state", "enabled", "enable"),
+    [
+        ("started", False, True),
+        ("started", True, None),
+        ("stopped", True, False),
+        ("absent", True, False),
+        ("absent", False, None),
+    ],
+)
+def test_boot_follows_the_state(state: str, enabled: bool, enable: bool | None) -> None:
+    decision = decide(STARTED._replace(state=state), RUNNING._replace(enabled=enabled), False)
+    assert decision.enable is enable
