@@ -397,10 +397,11 @@ def _complaint(data: Mapping[str, Any], file: Path, error: Any) -> str:
         problem = f"there is no field `{extra}`; the fields are {', '.join(sorted(known))}"
     elif error.validator == "oneOf":
         problem = "one of the fields `max_model_len_k` and `max_model_len` is wanted, and not both"
-    elif error.schema is False:
-        problem = f"the field `{name}` has no place in a row that says `supported: false`"
+    elif error.validator == "not":  # the instance is the name of a field
+        problem = f"the field `{error.instance}` has no place in a row that says `supported: false`"
     else:
-        problem = f"the field `{name}` is {shown(error.instance)}, {_fault(error)}"
+        what = f"the field `{name}`" if name else "it"
+        problem = f"{what} is {shown(error.instance)}, {_fault(error)}"
     return f"The model table {file}{where}: {problem}. {_FORMAT}"
 
 

@@ -1,0 +1,102 @@
+# SPDX-FileCopyrightText: The inferops.ascend authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The estimate stays on the safe side of what vLLM-Ascend printed on real devices."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from ansible_collections.inferops.ascend.plugins.plugin_utils._errors import AscendError
+from ansible_collections.inferops.ascend.plugins.plugin_utils._estimate import (
+    GIB,
+    Device,
+    Estimate,
+    estimate,
+    longest,
+    tensor_parallel_fault,
+)
+from ansible_collections.inferops.ascend.plugins.plugin_utils._tables import Facts, load_facts
+
+A2 = Device(60.97, is_310p=False)
+A2_32 = Device(29.5, is_310p=False)
+DUO = Device(42.67, is_310p=True)
+
+# Model, visible GiB, utilisation, ranks, GiB that the engine found for keys and values. Sources, in
+# order: public GitHub files 56006381441, 58033495124, 55767954568, 65847840435; vllm-ascend issue
+# 9372. The shape of the second is that of Qwen2.5-14B.
+PRINTED = [
+    ("Qwen3-0.6B", 61.27, 0.92, 1, 54.98),
+    ("Qwen2.5-14B", 60.96, 0.6, 1, 8.04),
+    ("Qwen3-0.6B", 60.97, 0.7, 2, 41.04),
+    ("Qwen3-Embedding-0.6B", 61.28, 0.9, 1, 53.79),
+    ("Qwen3-14B", 29.5, 0.92, 1, -0.87),
+]
+
+
+@pytest.mark.parametrize(("model", "visible", "utilization", "ranks", "printed"), PRINTED)
+def test_the_estimate_never_promises_more_than_the_engine_found(
+    model: str, visible: float, utilization: float, ranks: int, printed: float
+) -> None:
+    # A native context without end shows the memory itself.
+    facts = replace(load_facts()[model], native_context=10**9)
+    assert facts.num_hidden_layers and facts.num_key_value_heads and facts.head_dim
+    per_token = (
+        2 * facts.num_hidden_layers * facts.num_key_value_heads // ranks * facts.head_dim * 2
+    )
+    found = longest(facts, Device(visible, is_310p=False), utilization, ranks)
+    assert found * per_token / GIB <= max(printed, 0)
+    # Cautious, but not by more than the largest overhead that was seen.
+    assert found * per_token / GIB > printed - (2.2 if ranks == 1 else 5.2)
+
+
+def test_the_engines_own_count_of_tokens_is_not_exceeded() -> None:
+    facts = replace(load_facts()["Qwen2.5-14B"], native_context=10**9)
+    assert longest(facts, Device(60.96, is_310p=False), 0.6, 1) == 37888  # the engine: 43904
+
+
+def test_the_length_stops_at_the_native_context() -> None:
+    assert longest(load_facts()["Qwen3-8B"], A2, 0.9, 1) == 40960
+
+
+def test_an_encoder_keeps_no_keys_and_values() -> None:
+    assert estimate(load_facts()["bge-m3"], A2_32, 0.9) == Estimate(1, 8192)
+    assert estimate(load_facts()["bge-base-zh-v1.5"], A2_32, 0.9) == Estimate(1, 512)
+
+
+def test_the_least_number_of_cards_is_a_power_of_two_that_the_heads_divide_by() -> None:
+    facts = load_facts()
+    assert estimate(facts["Qwen3-14B"], A2_32, 0.9) == Estimate(2, 40960)
+    assert estimate(facts["Qwen2.5-72B"], A2_32, 0.9) == Estimate(8, 32768)
+    assert estimate(facts["Qwen3-14B"], A2_32, 0.9, split=(1, 1)) == Estimate(1, 0)
+    # 14 heads, 2 key/value heads: 4 is not among the sizes.
+    assert tensor_parallel_fault(facts["Qwen2-0.5B"], 2) is None
+    assert tensor_parallel_fault(facts["Qwen2-0.5B"], 4) == (
+        "Total number of attention heads (14) must be divisible by tensor parallel size (4)"
+    )
+    assert tensor_parallel_fault(facts["Qwen2-0.5B"], 7) == (
+        "the number of key/value heads (2) must be divisible by tensor parallel size (7), or"
+        " divide it"
+    )
+
+
+def test_stages_share_the_layers() -> None:
+    facts = replace(load_facts()["Qwen2.5-72B"], native_context=10**9)
+    tensor, stages = longest(facts, A2, 0.9, 4), longest(facts, A2, 0.9, 2, 2)
+    assert tensor == stages > 0
+
+
+def test_a_310p_chip_also_holds_the_mask() -> None:
+    facts = replace(load_facts()["Qwen3-0.6B"], native_context=10**9)
+    tokens = longest(facts, DUO, 0.9, 1)
+    assert 2 * tokens**2 < 42.67 * GIB  # without the mask it would be ten times as long
+    assert longest(facts, replace(DUO, is_310p=False), 0.9, 1) > 2 * tokens
+
+
+def test_what_is_not_known_or_does_not_fit_is_refused() -> None:
+    with pytest.raises(AscendError) as caught:
+        estimate(Facts(native_context=8192), A2, 0.9)
+    assert str(caught.value) == "its weights, layers, heads or native context are not known"
+    with pytest.raises(AscendError) as caught:
+        estimate(load_facts()["Qwen3-Coder-480B-A35B"], A2_32, 0.3)
+    assert str(caught.value) == "no number of cards up to 64 carries 4096 tokens"
