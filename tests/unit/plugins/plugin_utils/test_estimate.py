@@ -93,6 +93,23 @@ def test_a_310p_chip_also_holds_the_mask() -> None:
     assert longest(facts, replace(DUO, is_310p=False), 0.9, 1) > 2 * tokens
 
 
+@pytest.mark.parametrize(("visible", "printed"), [(43.24, 5.77), (42.67, 5.56)])
+def test_a_310p_chip_is_promised_no_more_than_the_engine_found(
+    visible: float, printed: float
+) -> None:
+    """vllm-ascend issue 10122: two chips with 18.8 GiB of weights each, at utilisation 0.8."""
+    facts = Facts(
+        runtime_weight_bytes=int(2 * 18.8 * GIB),
+        num_hidden_layers=64,
+        num_key_value_heads=8,
+        head_dim=128,
+        native_context=10**9,
+    )
+    tokens = longest(facts, Device(visible, is_310p=True), 0.8, 2)
+    per_token = 2 * 64 * 4 * 128 * 2
+    assert 0 < tokens * per_token + 2 * tokens**2 <= printed * GIB
+
+
 def test_what_is_not_known_or_does_not_fit_is_refused() -> None:
     with pytest.raises(AscendError) as caught:
         estimate(Facts(native_context=8192), A2, 0.9)

@@ -250,6 +250,8 @@ def test_the_factor_suits_the_length() -> None:
     assert factor("48K") == 1.5
     assert factor(45000) == 1.38  # rounded up, so that 45000 tokens fit
     assert factor("40K") == {}
+    four = resolve({"model": "Qwen3-32B", "max_model_len": "128K"}, CATALOGUE, UNTESTED)
+    assert four["args"]["hf-overrides"]["rope_parameters"]["factor"] == 4.0
 
 
 def test_the_users_own_scaling_is_left_alone() -> None:

@@ -262,6 +262,19 @@ def test_a_users_row_goes_before_a_shipped_one_and_keeps_the_known_spelling(
     assert len(models) == 62
 
 
+def test_of_two_rows_for_a_model_the_earlier_tells_its_facts(tmp_path: Path) -> None:
+    file = tmp_path / "mine.yml"
+    row = "  - {model: Our-7B, min_cards: 1, max_model_len: 8, card_memory_gb: %d, %s}\n"
+    file.write_text(
+        f"{HEAD}rows:\n"
+        + row % (64, "native_context: 4096")
+        + row % (32, "native_context: 2048, kind: rerank"),
+        encoding="utf-8",
+    )
+    facts = load_catalogue([file]).facts("our-7b")
+    assert (facts.native_context, facts.kind) == (4096, "rerank")
+
+
 def test_a_shipped_table_can_be_put_first_by_its_file_name() -> None:
     tables = load_catalogue(["ascend-vllm-0.7.2.yml"]).tables
     assert [table.name for table in tables] == ["ascend-vllm-0.7.2", "ascend-64gb"]
