@@ -22,7 +22,7 @@ from ansible_collections.inferops.ascend.plugins.plugin_utils._tables import (
     load_catalogue,
     load_facts,
 )
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 CATALOGUE = load_catalogue()
@@ -666,6 +666,11 @@ LIKELY = st.one_of(
 )
 
 
+# How long an example takes says how busy the machine is, nothing of the code.
+any_pace = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+
+
+@any_pace
 @given(
     st.sampled_from(["Qwen3-235B-A22B", "QwQ-32B", "bge-m3", "internvl2.5-38B", "?"]),
     st.dictionaries(st.sampled_from(KEYS), LIKELY, max_size=4),
@@ -688,6 +693,7 @@ def test_a_request_of_any_json_is_resolved_or_refused(
             assert got["cards"] >= got["min_cards"]
 
 
+@any_pace
 @given(JSON)
 def test_any_json_is_resolved_or_refused(request: object) -> None:
     with pytest.raises(AscendError):
