@@ -35,10 +35,22 @@ HERE = Path(__file__).resolve().parent
 SIMULATOR = HERE.parent / "simulator"
 REPOSITORY = HERE.parents[1]
 
-PACKAGES = (
-    "systemd-sysv dbus openssh-server python3 python3-yaml python3-venv sudo iproute2 procps "
-    "iputils-ping curl acl ca-certificates less"
-).split()
+PACKAGES = [
+    "systemd-sysv",
+    "dbus",
+    "openssh-server",
+    "python3",
+    "python3-yaml",
+    "python3-venv",
+    "sudo",
+    "iproute2",
+    "procps",
+    "iputils-ping",
+    "curl",
+    "acl",
+    "ca-certificates",
+    "less",
+]
 DPKG_EXCLUDES = ("/usr/share/doc/*", "/usr/share/man/*", "/usr/share/locale/*", "/usr/share/info/*")
 COMMANDS = {
     "podman": "podman",
@@ -299,7 +311,7 @@ def recipe_key(codename: str) -> str:
 
 
 def image(paths: Paths, podman: Podman) -> str:
-    """Name of the image; built on first use (about 80 s), imported when the storage lacks it."""
+    """Name of the image; built on first use (about 30 s), imported when the storage lacks it."""
     codename = os_release().get("VERSION_CODENAME", "")
     key = recipe_key(codename)
     name = f"localhost/inferops-testhost:{key}"
@@ -314,14 +326,19 @@ def image(paths: Paths, podman: Podman) -> str:
         for left in folder.glob("*.partial.tar"):
             left.unlink()
         if not archive.exists():
-            say("building the image of the test hosts from Debian packages (once, some 80 s)")
+            say(
+                "building the image of the test hosts from Debian packages (once, half a minute or more)"
+            )
             started = time.monotonic()
             partial = folder / f"rootfs-{key}.partial.tar"
             options = apt_options()
+            work = fresh_work_folder(folder / "work")
             log = folder / "build.log"
             with log.open("w") as handle:
                 done = subprocess.run(
                     [
+                        # Its mounts are its own, so that they go when it is killed.
+                        *("unshare", "--mount", "--propagation", "private"),
                         "mmdebstrap",
                         "--mode=root",
                         "--variant=minbase",
@@ -337,10 +354,12 @@ def image(paths: Paths, podman: Podman) -> str:
                     stdout=handle,
                     stderr=subprocess.STDOUT,
                     check=False,
+                    env={**os.environ, "TMPDIR": str(work)},
                 )
             if done.returncode:
                 tail = "\n".join(log.read_text(errors="replace").splitlines()[-15:])
                 fail(f"mmdebstrap exit {done.returncode}; all of its output is in {log}\n{tail}")
+            shutil.rmtree(work, ignore_errors=True)
             partial.replace(archive)
             say(f"image built in {time.monotonic() - started:.0f} s")
         podman(
@@ -356,6 +375,16 @@ def image(paths: Paths, podman: Podman) -> str:
             timeout=600,
         )
         return name
+
+
+def fresh_work_folder(work: Path) -> Path:
+    """An empty folder for mmdebstrap; what an interrupted build left there is removed."""
+    if f" {work}/" in Path("/proc/self/mountinfo").read_text():
+        fail(f"something is mounted under {work}, left by an interrupted build: unmount it first")
+    if work.exists():
+        run(["rm", "-rf", "--one-file-system", work])
+    work.mkdir(parents=True)
+    return work
 
 
 def apt_options() -> list[str]:
@@ -663,7 +692,9 @@ def parse_hosts(words: list[str], profiles: list[str]) -> list[tuple[str, str]]:
         if not NAME.match(name):
             fail(f"--host {word}: {name!r} is no host name (a-z, 0-9 and '-')")
         if profile not in [*profiles, "none"]:
-            fail(f"--host {word}: unknown profile {profile!r}; there are {', '.join(profiles)}, none")
+            fail(
+                f"--host {word}: unknown profile {profile!r}; there are {', '.join(profiles)}, none"
+            )
         if name in [other for other, _ in result]:
             fail(f"--host {word}: the name {name!r} is given twice")
         result.append((name, profile))
@@ -682,7 +713,11 @@ def up(arguments: argparse.Namespace, paths: Paths) -> None:
     wanted = parse_hosts(arguments.host, profiles)
     for mount in arguments.mount:
         source, _, target = mount.partition(":")
-        if not Path(source).is_absolute() or not Path(source).exists() or not target.startswith("/"):
+        if (
+            not Path(source).is_absolute()
+            or not Path(source).exists()
+            or not target.startswith("/")
+        ):
             fail(f"--mount {mount}: wants SRC:DST, both absolute, and SRC must exist")
     podman = Podman(paths)
     key = ssh_key(paths)
@@ -733,7 +768,9 @@ def scenarios(paths: Paths, podman: Podman) -> list[str]:
     ).stdout
     found |= set(out.split())
     out = podman("network", "ls", "--format", "{{.Name}}").stdout
-    found |= {line.removeprefix("inferops-") for line in out.split() if line.startswith("inferops-")}
+    found |= {
+        line.removeprefix("inferops-") for line in out.split() if line.startswith("inferops-")
+    }
     return sorted(found)
 
 

@@ -418,9 +418,7 @@ def load(service: Service, behaviour: Behaviour) -> None:
     say(f"Available KV cache memory: {cache:.2f} GiB", who)
     say(f"GPU KV cache size: {tokens:,} tokens", who)
     ratio = tokens / service.max_model_len
-    say(
-        f"Maximum concurrency for {service.max_model_len:,} tokens per request: {ratio:.2f}x", who
-    )
+    say(f"Maximum concurrency for {service.max_model_len:,} tokens per request: {ratio:.2f}x", who)
     time.sleep(behaviour.delay * 0.2)
     for percent in (0, 50, 100):
         print(f"Capturing CUDA graphs (decode, FULL): {percent:3d}%", flush=True)
@@ -484,8 +482,12 @@ class Handler(BaseHTTPRequestHandler):
     server_version = "uvicorn"
 
     def log_message(self, format: str, *args: Any) -> None:
+        say(format % args)
+
+    def log_request(self, code: Any = "-", size: Any = "-") -> None:
         if self.path not in ("/health", "/metrics"):
-            print(f'INFO:     {self.client_address[0]} - "{format % args}"', flush=True)
+            address = f"{self.client_address[0]}:{self.client_address[1]}"
+            print(f'INFO:     {address} - "{self.requestline}" {int(code)}', flush=True)
 
     def answer(self, status: int, body: Any, kind: str = "application/json") -> None:
         data = (body if isinstance(body, str) else json.dumps(body)).encode()
@@ -663,7 +665,9 @@ def serve(service: Service, behaviour: Behaviour, listener: socket.socket | None
     if listener is not None:
         listener.listen(128)
         api = Api(listener, service, behaviour)
-        threading.Thread(target=api.serve_forever, kwargs={"poll_interval": 0.1}, daemon=True).start()
+        threading.Thread(
+            target=api.serve_forever, kwargs={"poll_interval": 0.1}, daemon=True
+        ).start()
         say(f"Starting vLLM API server on http://{service.host}:{service.port}")
     print("INFO:     Application startup complete.", flush=True)
     # A signal wakes only the main thread's own calls: wait in short steps.
@@ -688,10 +692,13 @@ def drain(service: Service, behaviour: Behaviour, api: Api | None) -> None:
     time.sleep(behaviour.stop)
 
 
-def banner(service: Service, words: list[str]) -> None:
+def banner(service: Service, options: Any, parser: Any) -> None:
+    """The first lines; like vLLM's they name every option given, a key among them."""
+    usual = vars(parser.parse_args(["serve"]))
+    given = {key: value for key, value in vars(options).items() if value != usual.get(key)}
     say(f"{vllm_config.STAND_IN}: it opens cards, holds memory and answers, but computes nothing")
     say(f"vLLM API server version {service.version}")
-    say(f"args: {words}")
+    say(f"non-default args: {given}")
 
 
 def main(version: str) -> int:
@@ -711,7 +718,7 @@ def main(version: str) -> int:
         return 0
     try:
         service = describe(version, options)
-        banner(service, words)
+        banner(service, options, parser)
         behaviour = Behaviour.load([service.model, Path(service.model).name, *service.names])
         if behaviour.fail == "port":
             raise StartError(FAILURES["port"])

@@ -82,6 +82,9 @@ def add_options(parser: argparse.ArgumentParser, options: dict[str, dict[str, An
             continue
         convert = CONVERTERS.get(option.get("type") or "str", str)
         words["type"] = convert
+        if isinstance(words["default"], str) and convert is not str:
+            # The dump has such a default as Python prints it: no text that can be read again.
+            words["default"] = None
         if "nargs" in option:
             words["nargs"] = option["nargs"]
         if option.get("choices"):
