@@ -269,6 +269,20 @@ def test_sigterm_is_ignored_while_starting_and_obeyed_afterwards(
     assert ended(alpha, "slow", 3)[0] == "0"
 
 
+def test_a_request_in_flight_is_answered_before_the_server_stops(
+    alpha: Shell, service: Callable[..., str]
+) -> None:
+    config = "model: m\nport: 8110\nshutdown-timeout: 10\n"
+    service("busy", "1", config, ASCEND_SIM_DELAY="0.2", ASCEND_SIM_REQUEST_SECONDS="1.5")
+    healthy(alpha, 8110)
+    url = "http://127.0.0.1:8110/v1/completions"
+    done = alpha(
+        f'curl -sf {url} -d \'{{"prompt": "a"}}\' & sleep 0.4; systemctl stop busy; wait $!'
+    )
+    assert json.loads(done.stdout)["object"] == "text_completion"
+    assert alpha("systemctl show -p Result --value busy").stdout.strip() == "success"
+
+
 def test_the_environment_scripts_are_needed(alpha: Shell) -> None:
     serve = "/opt/vllm/current/bin/vllm serve m"
     done = alpha(serve, check=False)
