@@ -12,7 +12,7 @@ import stat
 import tempfile
 import time
 from contextlib import contextmanager
-from typing import Callable, Dict, Iterator, List, NamedTuple, Optional
+from typing import Callable, Iterator, NamedTuple
 
 MARK = "# Managed by Ansible: inferops.ascend.systemd_instances"
 
@@ -25,20 +25,24 @@ class ConvergeError(Exception):
 
 
 def mark(unit: str) -> str:
-    """Return the first line of every file that belongs to the template unit `unit`."""
-    return "{0} {1}. Local changes are overwritten.\n".format(MARK, unit)
+    """Return the first line of every file that belongs to `unit`, a template or one instance."""
+    return f"{MARK} {unit}. Local changes are overwritten.\n"
 
 
 def is_marked(content: str, unit: str) -> bool:
-    """Tell whether a file with this content was written for the template unit `unit`."""
-    return content.startswith("{0} {1}.".format(MARK, unit))
+    """Tell whether a file with this content was written for `unit`.
+
+    The mark names the instance, so that a copy which somebody made for a unit of his own is his.
+    """
+    return content.startswith(f"{MARK} {unit}. ")
 
 
 class FileWish(NamedTuple):
-    """One file as it should be. `content` None: the file should not be there."""
+    """One file of `unit` as it should be. `content` None: the file should not be there."""
 
+    unit: str
     path: str
-    content: Optional[str]
+    content: str | None
     mode: int = 0o644
     secret: bool = False
 
@@ -47,10 +51,10 @@ class FileChange(NamedTuple):
     """One difference between a file and its wish. `before` None: there is no such file now."""
 
     wish: FileWish
-    before: Optional[str]
-    mode_before: Optional[int]
+    before: str | None
+    mode_before: int | None
 
-    def diff(self) -> Dict[str, str]:
+    def diff(self) -> dict[str, str]:
         """Return the difference as Ansible shows it; of a secret only that it differs."""
         before, after = self.before, self.wish.content
         if self.wish.secret:
@@ -67,12 +71,12 @@ class FileChange(NamedTuple):
         elif after is None:
             lines["after_header"] += " (removed)"
         elif self.mode_before != self.wish.mode:
-            lines["before_header"] += " mode {0:04o}".format(self.mode_before or 0)
-            lines["after_header"] += " mode {0:04o}".format(self.wish.mode)
+            lines["before_header"] += f" mode {self.mode_before or 0:04o}"
+            lines["after_header"] += f" mode {self.wish.mode:04o}"
         return lines
 
 
-def read_text(path: str) -> Optional[str]:
+def read_text(path: str) -> str | None:
     """Return a file's text, bytes that are no UTF-8 escaped, or None where there is no file."""
     try:
         with open(path, encoding="utf-8", errors="backslashreplace") as handle:
@@ -81,7 +85,7 @@ def read_text(path: str) -> Optional[str]:
         return None
 
 
-def compare(wish: FileWish, unit: str, adopt: bool) -> Optional[FileChange]:
+def compare(wish: FileWish, adopt: bool) -> FileChange | None:
     """Return what must change for one file, or None.
 
     Raises ConvergeError where somebody else's file stands in the way and `adopt` is off.
@@ -92,17 +96,17 @@ def compare(wish: FileWish, unit: str, adopt: bool) -> Optional[FileChange]:
         return None if wish.content is None else FileChange(wish, None, None)
     if not stat.S_ISREG(status.st_mode) and not stat.S_ISLNK(status.st_mode):
         raise ConvergeError(
-            "{0} is in the way: it is neither a file nor a link. Move it away.".format(wish.path)
+            f"{wish.path} is in the way: it is neither a file nor a link. Move it away."
         )
     before = read_text(wish.path)
-    foreign = stat.S_ISLNK(status.st_mode) or not is_marked(before or "", unit)
+    foreign = stat.S_ISLNK(status.st_mode) or not is_marked(before or "", wish.unit)
     if foreign and wish.content is None:
         return None
     if foreign and not adopt:
         raise ConvergeError(
-            "{0} was not written by this collection (its first line is not '{1} {2}.'), so it is "
-            "not overwritten. Move it away, or let it be replaced with adopt: true, which keeps a "
-            "copy beside it.".format(wish.path, MARK, unit)
+            f"{wish.path} was not written by this collection (its first line is not '{MARK} {wish.unit}.'), so it is "
+            "not overwritten. Move it away, or let it be replaced with adopt: true (in the role: "
+            "vllm_service_adopt), which keeps a copy beside it."
         )
     mode = stat.S_IMODE(status.st_mode)
     owned = status.st_uid == os.geteuid() and not stat.S_ISLNK(status.st_mode)
@@ -111,7 +115,7 @@ def compare(wish: FileWish, unit: str, adopt: bool) -> Optional[FileChange]:
     return FileChange(wish, before, mode)
 
 
-def apply(change: FileChange, unit: str, label: Callable[[str, str], None]) -> Optional[str]:
+def apply(change: FileChange, label: Callable[[str, str], None]) -> str | None:
     """Write or remove one file; return the path of the copy kept of a foreign one, or None.
 
     `label(temporary, final)` gives the temporary file the security context of the final one.
@@ -122,8 +126,8 @@ def apply(change: FileChange, unit: str, label: Callable[[str, str], None]) -> O
         return None
     os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
     copy = None
-    if change.before is not None and not is_marked(change.before, unit):
-        copy = "{0}.{1}~".format(path, time.strftime("%Y%m%d-%H%M%S"))
+    if change.before is not None and not is_marked(change.before, change.wish.unit):
+        copy = "{}.{}~".format(path, time.strftime("%Y%m%d-%H%M%S"))
         os.link(path, copy, follow_symlinks=False)
     descriptor, temporary = tempfile.mkstemp(dir=os.path.dirname(path), prefix=".ansible_")
     try:
@@ -140,16 +144,25 @@ def apply(change: FileChange, unit: str, label: Callable[[str, str], None]) -> O
     return copy
 
 
-def marked_names(pattern: str, unit: str) -> List[str]:
-    """Return the instance names for which a file of ours exists, `%i` in `pattern` being the name."""
+def marked_names(pattern: str, unit: str) -> list[str]:
+    """Return the names of instances of the template `unit` of which a file of ours exists.
+
+    `pattern` is the file's path with `%i` for the name.
+    """
     before, after = pattern.split("%i", 1)
     names = []
     for path in glob.glob(glob.escape(before) + "*" + glob.escape(after)):
+        name = path[len(before) : len(path) - len(after)]
         if os.path.islink(path) or not os.path.isfile(path):
             continue
-        if is_marked(read_text(path) or "", unit):
-            names.append(path[len(before) : len(path) - len(after)])
+        if is_marked(read_text(path) or "", instance_of(unit, name)):
+            names.append(name)
     return sorted(names)
+
+
+def instance_of(unit: str, name: str) -> str:
+    """Return the unit name of one instance of a template such as `vllm@.service`."""
+    return unit.replace("@", f"@{name}", 1)
 
 
 @contextmanager

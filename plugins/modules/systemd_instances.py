@@ -238,10 +238,11 @@ copies:
   elements: str
 """
 
+import contextlib
 import grp
 import os
 import pwd
-from typing import Any, Dict, List, Optional
+from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.inferops.ascend.plugins.module_utils._files import (
@@ -251,6 +252,7 @@ from ansible_collections.inferops.ascend.plugins.module_utils._files import (
     apply,
     compare,
     exclusive,
+    instance_of,
     marked_names,
 )
 from ansible_collections.inferops.ascend.plugins.module_utils._units import (
@@ -277,16 +279,14 @@ class Host:
         code, out, err = self.module.run_command(list(command))
         if code != 0:
             raise ConvergeError(
-                "{0} failed with status {1}: {2}".format(
-                    " ".join(command), code, (err or out).strip()
-                )
+                "{} failed with status {}: {}".format(" ".join(command), code, (err or out).strip())
             )
         return out
 
     def systemctl(self, verb: str, *arguments: str) -> str:
         return self.run("systemctl", verb, *arguments)
 
-    def states(self, units: List[str]) -> Dict[str, UnitState]:
+    def states(self, units: list[str]) -> dict[str, UnitState]:
         """Return what systemd says of the units, with the digests of their processes."""
         if not units:
             return {}
@@ -294,9 +294,7 @@ class Host:
             text = self.systemctl("show", "--property=" + ",".join(PROPERTIES), "--", *units)
         except ConvergeError as error:
             raise ConvergeError(
-                "systemd does not answer on this host, so no service can be looked after: {0}".format(
-                    error
-                )
+                f"systemd does not answer on this host, so no service can be looked after: {error}"
             ) from None
         states = parse_show(text)
         for unit, state in states.items():
@@ -308,14 +306,14 @@ class Host:
         return states
 
     @staticmethod
-    def environ(pid: int) -> Dict[str, str]:
+    def environ(pid: int) -> dict[str, str]:
         try:
-            with open("/proc/{0}/environ".format(pid), "rb") as handle:
+            with open(f"/proc/{pid}/environ", "rb") as handle:
                 return parse_environ(handle.read())
         except (FileNotFoundError, ProcessLookupError):
             return {}
 
-    def journal(self, unit: str) -> List[str]:
+    def journal(self, unit: str) -> list[str]:
         _code, out, _err = self.module.run_command(
             [
                 "journalctl",
@@ -340,7 +338,7 @@ class Host:
 class Account:
     """The system account of the services."""
 
-    def __init__(self, wish: Dict[str, Any]) -> None:
+    def __init__(self, wish: dict[str, Any]) -> None:
         self.wish = wish
         self.missing_groups = [name for name in wish["groups"] if not _group_exists(name)]
         try:
@@ -364,7 +362,7 @@ class Account:
 
     def refusal(self) -> str:
         return (
-            "The group {0} does not exist on this host, and the services run as user {1} in it. The "
+            "The group {} does not exist on this host, and the services run as user {} in it. The "
             "Ascend driver needs that group: install the driver first (its guide creates the group "
             "and user HwHiAiUser before anything else).".format(
                 ", ".join(self.missing_groups), self.wish["name"]
@@ -398,24 +396,21 @@ class Converge:
         self.host = Host(module)
         parameters = module.params
         self.unit: str = parameters["unit"]
-        self.prefix, self.suffix = self.unit.split("@", 1)
         self.adopt: bool = parameters["adopt"]
         self.account = Account(parameters["account"]) if parameters["account"] else None
-        self.patterns: List[Dict[str, Any]] = parameters["instance_files"]
-        texts: Dict[str, Optional[str]] = dict(parameters["contents"])
+        self.patterns: list[dict[str, Any]] = parameters["instance_files"]
+        texts: dict[str, str | None] = dict(parameters["contents"])
         texts.update(parameters["secret_contents"])
         self.shared = [
-            FileWish(each["dest"], texts.get(each["dest"]), int(each["mode"], 8))
+            FileWish(self.unit, each["dest"], texts.get(each["dest"]), int(each["mode"], 8))
             for each in parameters["files"]
         ]
-        self.wishes: Dict[str, InstanceWish] = {}
-        self.files: Dict[str, List[FileWish]] = {}
+        self.wishes: dict[str, InstanceWish] = {}
+        self.files: dict[str, list[FileWish]] = {}
         for instance in parameters["instances"]:
             name = instance["name"]
             if name in self.wishes:
-                raise ConvergeError(
-                    "instance {0} is listed twice: give each its own name".format(name)
-                )
+                raise ConvergeError(f"instance {name} is listed twice: give each its own name")
             self.wishes[name] = InstanceWish(
                 name,
                 instance["state"],
@@ -423,47 +418,54 @@ class Converge:
                 parameters["secret_digests"].get(name, ""),
             )
             self.files[name] = self._files_of(name, texts)
-        listed = set(self.wishes)
         found = {name for each in self.patterns for name in marked_names(each["dest"], self.unit)}
-        self.orphans = sorted(found - listed)
+        self.orphans = sorted(found - set(self.wishes))
         for name in self.orphans:
             self.wishes[name] = InstanceWish(name, "absent")
             self.files[name] = self._files_of(name, {})
+        # Somebody else's unit is not ours to remove, whatever name it has.
+        self.foreign = {
+            name
+            for name, wish in self.wishes.items()
+            if wish.state == "absent" and name not in found
+        }
 
-    def _files_of(self, name: str, texts: Dict[str, Optional[str]]) -> List[FileWish]:
+    def _files_of(self, name: str, texts: dict[str, str | None]) -> list[FileWish]:
         wishes = []
         for each in self.patterns:
             path = each["dest"].replace("%i", name)
             mode = 0o600 if each["secret"] else int(each["mode"], 8)
-            wishes.append(FileWish(path, texts.get(path), mode, each["secret"]))
+            wishes.append(FileWish(self.name_of(name), path, texts.get(path), mode, each["secret"]))
         return wishes
 
     def name_of(self, name: str) -> str:
-        return "{0}@{1}{2}".format(self.prefix, name, self.suffix)
+        return instance_of(self.unit, name)
 
     def look(self) -> None:
         """Compare everything with its wish. Nothing is changed, and all refusals come from here."""
         self.shared_changes = self._compare(self.shared)
         self.changes = {name: self._compare(files) for name, files in self.files.items()}
         self.states = self.host.states([self.name_of(name) for name in self.wishes])
-        self.decisions: Dict[str, Decision] = {}
+        self.decisions: dict[str, Decision] = {}
         for name, wish in self.wishes.items():
             state = self.states[self.name_of(name)]
             if state.masked and wish.state == "started":
                 raise ConvergeError(
-                    "{0} is masked: somebody has switched it off on this host. Run 'systemctl "
-                    "unmask {0}' there, or set its state to stopped.".format(self.name_of(name))
+                    f"{self.name_of(name)} is masked: somebody has switched it off on this host. Run 'systemctl "
+                    f"unmask {self.name_of(name)}' there, or set its state to stopped."
                 )
-            self.decisions[name] = decide(wish, state, bool(self.changes[name]))
+            self.decisions[name] = (
+                Decision("none", "there is none that this collection made")
+                if name in self.foreign
+                else decide(wish, state, bool(self.changes[name]))
+            )
         if self.account and self.account.missing_groups:
             if not self.module.check_mode:
                 raise ConvergeError(self.account.refusal())
             self.module.warn(self.account.refusal())
 
-    def _compare(self, wishes: List[FileWish]) -> List[FileChange]:
-        return [
-            change for change in (compare(wish, self.unit, self.adopt) for wish in wishes) if change
-        ]
+    def _compare(self, wishes: list[FileWish]) -> list[FileChange]:
+        return [change for change in (compare(wish, self.adopt) for wish in wishes) if change]
 
     @property
     def reload_needed(self) -> bool:
@@ -484,7 +486,7 @@ class Converge:
             or any(decision.action != "none" for decision in self.decisions.values())
         )
 
-    def act(self) -> List[str]:
+    def act(self) -> list[str]:
         """Bring the host to the wanted state; return the copies kept of foreign files.
 
         The order loses nothing at an interruption: running services go on until every file is in
@@ -497,33 +499,37 @@ class Converge:
         gone = [name for name, wish in self.wishes.items() if wish.state == "absent"]
         kept = [name for name in self.wishes if name not in gone]
         for change in self.shared_changes + [each for name in kept for each in self.changes[name]]:
-            copy = apply(change, self.unit, self.host.label)
+            copy = apply(change, self.host.label)
             copies += [copy] if copy else []
-        self._systemctl("stop", [name for name in gone if self.decisions[name].action == "stop"])
+        self._stop([name for name in gone if self._action(name) == "stop"])
         self._enable("disable", False)
         for name in gone:
             for change in self.changes[name]:
-                apply(change, self.unit, self.host.label)
+                apply(change, self.host.label)
             self._remove_empty_directories(name)
         self._enable("enable", True)
         if self.reload_needed:
             self.host.systemctl("daemon-reload")
-        self._systemctl(
-            "stop", [name for name in kept if self._action(name) in ("stop", "restart")]
-        )
+        self._stop([name for name in kept if self._action(name) in ("stop", "restart")])
         up = [name for name in kept if self._action(name) in ("start", "restart")]
         if up:
             # A start limit that earlier failures used up must not hold back a wanted start.
-            self.module.run_command(["systemctl", "reset-failed", "--", *map(self.name_of, up)])
+            self._reset_failed(up)
+            # What did not start is reported by failures(), all of it and with its journal.
             self.module.run_command(["systemctl", "start", "--", *map(self.name_of, up)])
         return copies
 
     def _action(self, name: str) -> str:
         return self.decisions[name].action
 
-    def _systemctl(self, verb: str, names: List[str]) -> None:
+    def _stop(self, names: list[str]) -> None:
         if names:
-            self.host.systemctl(verb, "--", *map(self.name_of, names))
+            self.host.systemctl("stop", "--", *map(self.name_of, names))
+            # A server that had to be killed counts as failed, though it is down as wanted.
+            self._reset_failed(names)
+
+    def _reset_failed(self, names: list[str]) -> None:
+        self.module.run_command(["systemctl", "reset-failed", "--", *map(self.name_of, names)])
 
     def _enable(self, verb: str, wanted: bool) -> None:
         names = [name for name, decision in self.decisions.items() if decision.enable is wanted]
@@ -535,12 +541,10 @@ class Converge:
         for each in self.patterns:
             directory = os.path.dirname(each["dest"])
             if "%i" in directory:
-                try:
+                with contextlib.suppress(OSError):
                     os.rmdir(directory.replace("%i", name))
-                except OSError:
-                    pass
 
-    def failures(self) -> List[str]:
+    def failures(self) -> list[str]:
         """Return what to tell of each service that should run and does not."""
         started = [
             self.name_of(name)
@@ -551,10 +555,10 @@ class Converge:
         return [
             describe(unit, self.states[unit], self.host.journal(unit))
             for unit in started
-            if not self.states[unit].up
+            if not self.states[unit].running
         ]
 
-    def report(self) -> Dict[str, Any]:
+    def report(self) -> dict[str, Any]:
         services = []
         for name, wish in self.wishes.items():
             if name in self.orphans:
@@ -573,12 +577,12 @@ class Converge:
             )
             if wish.state == "started" and decision.action == "none" and not state.running:
                 self.module.warn(
-                    "{0} keeps failing and systemd restarts it (restart {1}). See why: journalctl "
-                    "-u {0}".format(self.name_of(name), state.restarts)
+                    f"{self.name_of(name)} keeps failing and systemd restarts it (restart {state.restarts}). See why: journalctl "
+                    f"-u {self.name_of(name)}"
                 )
         return {"services": services, "removed": self.orphans, "reloaded": self.reload_needed}
 
-    def diff(self) -> List[Dict[str, str]]:
+    def diff(self) -> list[dict[str, str]]:
         entries = [change.diff() for change in self.shared_changes]
         for name in self.wishes:
             entries += [change.diff() for change in self.changes[name]]
@@ -587,16 +591,12 @@ class Converge:
             state = self.states[self.name_of(name)]
             if decision.action != "none" or decision.enable is not None:
                 unit = self.name_of(name)
-                before += "{0}: {1}, {2}\n".format(
+                before += "{}: {}, {}\n".format(
                     unit, state.active, "enabled" if state.enabled else "not enabled"
                 )
-                after += "{0}: {1}{2}\n".format(
-                    unit,
-                    "{0}, because {1}".format(decision.action, decision.reason)
-                    if decision.action != "none"
-                    else state.active,
-                    {None: "", True: ", enabled", False: ", not enabled"}[decision.enable],
-                )
+                does = f"{decision.action}, because {decision.reason}"
+                boot = {None: "", True: ", enabled", False: ", not enabled"}[decision.enable]
+                after += f"{unit}: {does if decision.action != 'none' else state.active}{boot}\n"
         if before != after:
             header = {"before_header": "units", "after_header": "units"}
             entries.append(dict(header, before=before, after=after))
@@ -656,7 +656,7 @@ def main() -> None:
         if module.check_mode:
             result = run(module)
         else:
-            lock = "/run/lock/inferops-ascend-{0}.lock".format(module.params["unit"])
+            lock = "/run/lock/inferops-ascend-{}.lock".format(module.params["unit"])
             with exclusive(lock, module.params["lock_timeout"]):
                 result = run(module)
     except (ConvergeError, OSError) as error:
@@ -664,11 +664,11 @@ def main() -> None:
     module.exit_json(**result)
 
 
-def run(module: AnsibleModule) -> Dict[str, Any]:
+def run(module: AnsibleModule) -> dict[str, Any]:
     """Look at the host, act unless in check mode, and return the module's result."""
     converge = Converge(module)
     converge.look()
-    result: Dict[str, Any] = {"changed": converge.changed, "copies": []}
+    result: dict[str, Any] = {"changed": converge.changed, "copies": []}
     if module._diff:
         result["diff"] = converge.diff()
     if not module.check_mode:

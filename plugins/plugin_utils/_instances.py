@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ansible_collections.inferops.ascend.plugins.module_utils._files import mark
+from ansible_collections.inferops.ascend.plugins.module_utils._files import instance_of, mark
 from ansible_collections.inferops.ascend.plugins.plugin_utils._errors import AscendError
 
 # Rendered in place of a digest, which can only be known when all is rendered.
@@ -53,9 +53,8 @@ def build(
     if not _UNIT.fullmatch(unit):
         raise AscendError(f"unit {unit!r} is no template unit: write it like vllm@.service")
     payload = Payload()
-    header = mark(unit)
     for each in files:
-        _put(payload.contents, each["dest"], header + render(each["src"], {}))
+        _put(payload.contents, each["dest"], mark(unit) + render(each["src"], {}))
     shared = list(payload.contents.items())
     for instance in instances:
         name = instance.get("name")
@@ -69,6 +68,7 @@ def build(
         public, secret = _render_instance(name, instance, instance_files, render)
         digest = _digest(shared + list(public.items()))
         secret_digest = _digest(list(secret.items())) if secret else ""
+        header = mark(instance_of(unit, name))
         for path, text in public.items():
             _put(payload.contents, path, header + text.replace(PLACEHOLDER, digest))
         for path, text in secret.items():

@@ -21,7 +21,7 @@ from ansible_collections.inferops.ascend.plugins.module_utils._files import (
     marked_names,
 )
 
-UNIT = "vllm@.service"
+UNIT = "vllm@chat.service"
 OURS = mark(UNIT)
 
 
@@ -30,28 +30,28 @@ def no_label(_temporary: str, _final: str) -> None:
 
 
 def converge(wish: FileWish, adopt: bool = False) -> str | None:
-    change = compare(wish, UNIT, adopt)
+    change = compare(wish, adopt)
     assert change is not None
-    return apply(change, UNIT, no_label)
+    return apply(change, no_label)
 
 
 def test_a_file_is_written_once_with_its_mode_and_its_directory(tmp_path: Path) -> None:
     path = tmp_path / "new" / "chat.yaml"
-    wish = FileWish(str(path), OURS + "port: 8000\n", 0o640)
+    wish = FileWish(UNIT, str(path), OURS + "port: 8000\n", 0o640)
     converge(wish)
     assert path.read_text() == wish.content
     assert stat.S_IMODE(path.stat().st_mode) == 0o640
-    assert compare(wish, UNIT, adopt=False) is None
+    assert compare(wish, adopt=False) is None
 
 
 def test_a_changed_mode_alone_is_a_difference(tmp_path: Path) -> None:
-    wish = FileWish(str(tmp_path / "chat.env"), OURS + "A=1\n", 0o600, secret=True)
+    wish = FileWish(UNIT, str(tmp_path / "chat.env"), OURS + "A=1\n", 0o600, secret=True)
     converge(wish)
     os.chmod(wish.path, 0o644)
-    change = compare(wish, UNIT, adopt=False)
+    change = compare(wish, adopt=False)
     assert change is not None
     assert change.diff()["before_header"].endswith("mode 0644")
-    apply(change, UNIT, no_label)
+    apply(change, no_label)
     assert stat.S_IMODE(os.stat(wish.path).st_mode) == 0o600
 
 
@@ -59,14 +59,14 @@ def test_a_hand_made_file_is_refused_and_stays(tmp_path: Path) -> None:
     path = tmp_path / "chat.yaml"
     path.write_text("mine: true\n")
     with pytest.raises(ConvergeError, match=r"chat\.yaml was not written by this collection"):
-        compare(FileWish(str(path), OURS), UNIT, adopt=False)
+        compare(FileWish(UNIT, str(path), OURS), adopt=False)
     assert path.read_text() == "mine: true\n"
 
 
 def test_an_adopted_file_leaves_a_copy(tmp_path: Path) -> None:
     path = tmp_path / "chat.yaml"
     path.write_text("mine: true\n")
-    copy = converge(FileWish(str(path), OURS), adopt=True)
+    copy = converge(FileWish(UNIT, str(path), OURS), adopt=True)
     assert copy is not None and Path(copy).read_text() == "mine: true\n"
     assert path.read_text() == OURS
 
@@ -76,39 +76,41 @@ def test_a_link_is_somebody_elses(tmp_path: Path) -> None:
     target.write_text(OURS)
     (tmp_path / "chat.yaml").symlink_to(target)
     with pytest.raises(ConvergeError, match="was not written by this collection"):
-        compare(FileWish(str(tmp_path / "chat.yaml"), OURS + "x: 1\n"), UNIT, adopt=False)
+        compare(FileWish(UNIT, str(tmp_path / "chat.yaml"), OURS + "x: 1\n"), adopt=False)
 
 
 def test_a_directory_in_the_way_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConvergeError, match="neither a file nor a link"):
-        compare(FileWish(str(tmp_path), OURS), UNIT, adopt=True)
+        compare(FileWish(UNIT, str(tmp_path), OURS), adopt=True)
 
 
 def test_a_file_of_another_unit_is_not_removed(tmp_path: Path) -> None:
     path = tmp_path / "chat.yaml"
     path.write_text(mark("other@.service"))
-    assert compare(FileWish(str(path), None), UNIT, adopt=False) is None
+    assert compare(FileWish(UNIT, str(path), None), adopt=False) is None
 
 
 def test_an_unwanted_file_of_ours_is_removed(tmp_path: Path) -> None:
     path = tmp_path / "chat.yaml"
     path.write_text(OURS)
-    converge(FileWish(str(path), None))
+    converge(FileWish(UNIT, str(path), None))
     assert not path.exists()
 
 
 def test_bytes_that_are_no_text_are_a_difference_and_no_crash(tmp_path: Path) -> None:
     path = tmp_path / "chat.yaml"
     path.write_bytes(OURS.encode() + b"\xff\xfe\n")
-    wish = FileWish(str(path), OURS)
+    wish = FileWish(UNIT, str(path), OURS)
     converge(wish)
     assert path.read_text() == OURS
 
 
 def test_a_secret_never_reaches_a_diff(tmp_path: Path) -> None:
-    wish = FileWish(str(tmp_path / "chat.env"), OURS + "VLLM_API_KEY=first\n", 0o600, secret=True)
+    wish = FileWish(
+        UNIT, str(tmp_path / "chat.env"), OURS + "VLLM_API_KEY=first\n", 0o600, secret=True
+    )
     converge(wish)
-    change = compare(wish._replace(content=OURS + "VLLM_API_KEY=second\n"), UNIT, adopt=False)
+    change = compare(wish._replace(content=OURS + "VLLM_API_KEY=second\n"), adopt=False)
     assert change is not None
     shown = str(change.diff())
     assert "first" not in shown and "second" not in shown
@@ -116,27 +118,34 @@ def test_a_secret_never_reaches_a_diff(tmp_path: Path) -> None:
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
-    wish = FileWish(str(tmp_path / "chat.yaml"), OURS + "port: 8000\n")
+    wish = FileWish(UNIT, str(tmp_path / "chat.yaml"), OURS + "port: 8000\n")
     converge(wish)
-    change = compare(wish._replace(content=OURS + "port: 8001\n"), UNIT, adopt=False)
+    change = compare(wish._replace(content=OURS + "port: 8001\n"), adopt=False)
     assert change is not None
 
     def fail(_temporary: str, _final: str) -> None:
         raise OSError("no space left")
 
     with pytest.raises(OSError, match="no space"):
-        apply(change, UNIT, fail)
+        apply(change, fail)
     assert os.listdir(tmp_path) == ["chat.yaml"]
     assert Path(wish.path).read_text() == wish.content
 
 
 def test_only_our_files_name_instances(tmp_path: Path) -> None:
-    for name, text in {"a": OURS, "b": "by hand\n", "c.d": OURS, "e": mark("x@.service")}.items():
+    texts = {
+        "a": mark("vllm@a.service"),
+        "by-hand": "[Service]\n",
+        "c.d": mark("vllm@c.d.service"),
+        "copied": mark("vllm@a.service"),
+        "other": mark("x@other.service"),
+    }
+    for name, text in texts.items():
         folder = tmp_path / f"vllm@{name}.service.d"
         folder.mkdir()
         (folder / "placement.conf").write_text(text)
     pattern = str(tmp_path / "vllm@%i.service.d" / "placement.conf")
-    assert marked_names(pattern, UNIT) == ["a", "c.d"]
+    assert marked_names(pattern, "vllm@.service") == ["a", "c.d"]
 
 
 def test_two_runs_do_not_interleave(tmp_path: Path) -> None:
@@ -154,9 +163,9 @@ def test_two_runs_do_not_interleave(tmp_path: Path) -> None:
         text=True,
     )
     assert holder.stdout is not None and holder.stdout.readline() == "held\n"
-    with pytest.raises(ConvergeError, match=rf"process {holder.pid} on this host holds"):
-        with exclusive(lock, 0.3):
-            pytest.fail("two runs hold the lock at once")
+    refused = pytest.raises(ConvergeError, match=rf"process {holder.pid} on this host holds")
+    with refused, exclusive(lock, 0.3):
+        pytest.fail("two runs hold the lock at once")
     holder.kill()
     holder.wait()
     with exclusive(lock, 0.3):
