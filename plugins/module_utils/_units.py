@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from typing import Dict, List, NamedTuple, Optional
+from typing import NamedTuple
 
 # The running process carries these, so that a run which died between writing and restarting is
 # mended by the next: equal files prove nothing about the process.
@@ -66,10 +66,10 @@ class Decision(NamedTuple):
 
     action: str
     reason: str
-    enable: Optional[bool] = None
+    enable: bool | None = None
 
 
-def parse_show(text: str) -> Dict[str, UnitState]:
+def parse_show(text: str) -> dict[str, UnitState]:
     """Parse `systemctl show --property=... UNIT...` into states by unit name."""
     states = {}
     for block in text.strip().split("\n\n"):
@@ -91,7 +91,7 @@ def parse_show(text: str) -> Dict[str, UnitState]:
     return states
 
 
-def parse_environ(data: bytes) -> Dict[str, str]:
+def parse_environ(data: bytes) -> dict[str, str]:
     """Parse `/proc/PID/environ`."""
     entries = (entry.split(b"=", 1) for entry in data.split(b"\0") if b"=" in entry)
     return {
@@ -124,17 +124,17 @@ def decide(wish: InstanceWish, state: UnitState, files_changed: bool) -> Decisio
     if state.up:
         return Decision("restart", "it was between two starts and its settings changed", enable)
     if state.active == "failed":
-        return Decision("start", "it had failed ({0})".format(state.result or "?"), enable)
+        return Decision("start", "it had failed ({})".format(state.result or "?"), enable)
     return Decision("start", "it was not running", enable)
 
 
-def describe(name: str, state: UnitState, journal: List[str]) -> str:
+def describe(name: str, state: UnitState, journal: list[str]) -> str:
     """Return what to tell of a unit that did not come up, with the end of its journal."""
     lines = [
-        "{0} is {1} ({2}; result {3}, exit status {4}). The end of its journal:".format(
+        "{} is {} ({}; result {}, exit status {}). The end of its journal:".format(
             name, state.active, state.sub, state.result or "?", state.exit_status or "?"
         )
     ]
     lines += ["    " + line for line in journal] or ["    (empty)"]
-    lines.append("  More: journalctl -u {0}".format(name))
+    lines.append(f"  More: journalctl -u {name}")
     return "\n".join(lines)
