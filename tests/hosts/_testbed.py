@@ -3,7 +3,7 @@
 """Real systemd hosts for tests: podman containers with ssh, one network per scenario.
 
 Everything that lasts lives under the cache directory (`INFEROPS_CACHE`). What podman must forget
-when the machine restarts (locks, runtime state) lives in a folder of /run named after its boot id.
+when the machine restarts (locks, runtime state) lives in a folder of /run.
 """
 
 from __future__ import annotations
@@ -179,14 +179,16 @@ class Paths:
         return self.cache / "hosts"
 
     @property
-    def boot(self) -> Path:
-        """Podman's runtime state: outside the cache, since its path may have 50 letters."""
-        boot_id = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-        return Path("/run/testhosts") / f"{self.tag}-{boot_id[:8]}"
+    def runtime(self) -> Path:
+        """Podman's runtime state: in /run, since its path may have no more than 50 letters.
 
-    @property
-    def tag(self) -> str:
-        return hashlib.sha256(str(self.cache).encode()).hexdigest()[:8]
+        Podman refuses a storage with another path than its first, so that path is kept.
+        """
+        record = self.root / "runtime"
+        if not record.exists():
+            tag = hashlib.sha256(str(self.cache).encode()).hexdigest()[:8]
+            write_if_changed(record, f"/run/testhosts/{tag}\n")
+        return Path(record.read_text().strip())
 
     @property
     def key(self) -> Path:
@@ -199,7 +201,7 @@ class Paths:
         return self.root / name
 
 
-RESERVED = {"key", "locks", "storage", "images", "networks"}
+RESERVED = {"key", "locks", "storage", "images", "networks", "runtime"}
 
 
 def cache_directory() -> Path:
@@ -217,27 +219,40 @@ def write_if_changed(path: Path, text: str) -> None:
         partial.replace(path)
 
 
+def boot_id() -> str:
+    return Path("/proc/sys/kernel/random/boot_id").read_text()
+
+
+def fresh_after_restart(paths: Paths) -> Path:
+    """The runtime folder, emptied when this machine was restarted since (/run may be a disk)."""
+    with locked(paths.lock("runtime.lock"), "podman's runtime folder"):
+        runtime = paths.runtime
+        stamp = runtime / "boot-id"
+        if not stamp.exists() or stamp.read_text() != boot_id():
+            if runtime.exists():
+                run(["rm", "-rf", "--one-file-system", runtime])
+            runtime.mkdir(parents=True)
+            write_if_changed(stamp, boot_id())
+    return runtime
+
+
 class Podman:
     """Podman with a storage and settings of its own, apart from the machine's."""
 
     def __init__(self, paths: Paths) -> None:
         self.paths = paths
         self.conf = paths.root / "containers.conf"
-        for stale in paths.boot.parent.glob(f"{paths.tag}-*"):
-            # Left by an earlier boot of this machine: its processes and mounts are gone.
-            if stale != paths.boot:
-                shutil.rmtree(stale, ignore_errors=True)
         for folder in ("storage", "networks", "locks"):
             (paths.root / folder).mkdir(parents=True, exist_ok=True)
-        paths.boot.mkdir(parents=True, exist_ok=True)
+        runtime = fresh_after_restart(paths)
         text = "\n".join(
             [
                 "[engine]",
                 'runtime = "runc"',
                 'cgroup_manager = "cgroupfs"',
                 'events_logger = "file"',
-                f'events_logfile_path = "{paths.boot}/events.log"',
-                f'tmp_dir = "{paths.boot}/libpod"',
+                f'events_logfile_path = "{runtime}/events.log"',
+                f'tmp_dir = "{runtime}/libpod"',
                 f'static_dir = "{paths.root}/storage/libpod"',
                 f'volume_path = "{paths.root}/storage/volumes"',
                 'lock_type = "file"',
@@ -250,7 +265,7 @@ class Podman:
             ]
         )
         storage = (
-            f'[storage]\ndriver = "overlay"\nrunroot = "{paths.boot}/run"\n'
+            f'[storage]\ndriver = "overlay"\nrunroot = "{runtime}/run"\n'
             f'graphroot = "{paths.root}/storage"\n'
         )
         write_if_changed(self.conf, text)
@@ -265,7 +280,7 @@ class Podman:
             "--root",
             str(paths.root / "storage"),
             "--runroot",
-            str(paths.boot / "run"),
+            str(runtime / "run"),
             "--storage-driver",
             "overlay",
         ]
@@ -785,11 +800,6 @@ def down(arguments: argparse.Namespace, paths: Paths) -> None:
             removed = remove_scenario(paths, podman, name)
         took = time.monotonic() - started
         say(f"{name}: removed in {took:.1f} s" if removed else f"{name}: nothing to remove")
-
-
-def host_start(podman: Podman, container: str) -> str:
-    done = podman("exec", container, "stat", "-c", "%Y.%Z", "/proc/1", check=False, timeout=20)
-    return done.stdout.strip() if done.returncode == 0 else ""
 
 
 def reboot(arguments: argparse.Namespace, paths: Paths) -> None:
