@@ -658,7 +658,7 @@ def install_simulator(podman: Podman, host: Host, archive: bytes, vllm: str | No
     command = (
         "rm -rf /usr/local/lib/ascend-sim && mkdir -p /usr/local/lib/ascend-sim && "
         "tar -x --no-same-owner -C /usr/local/lib/ascend-sim && "
-        f"/usr/local/lib/ascend-sim/install {shlex.quote(host.profile)}"
+        f"python3 -B /usr/local/lib/ascend-sim/install {shlex.quote(host.profile)}"
     )
     if vllm:
         command += f" --vllm {shlex.quote(vllm)}"

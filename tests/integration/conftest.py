@@ -21,6 +21,8 @@ import yaml
 ROOT = Path(__file__).resolve().parents[2]
 HOSTS = ROOT / "tests" / "hosts" / "hosts"
 SCENARIO = "pytest"
+# Another interpreter of this machine for the modules on the host, for the matrix.
+HOST_PYTHON = os.environ.get("INFEROPS_HOST_PYTHON", "")
 
 PLAY = """
 - hosts: all
@@ -156,6 +158,9 @@ def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """Start two hosts for this module; return their inventory."""
     inventory = tmp_path_factory.mktemp("fleet") / "inventory.yml"
     command = [sys.executable, str(HOSTS), "up", SCENARIO, "--host", "h1:a2-64g"]
+    if HOST_PYTHON:
+        prefix = str(Path(HOST_PYTHON).parents[1])
+        command += ["--mount", f"{prefix}:{prefix}"]
     try:
         done = subprocess.run(
             [*command, "--inventory", str(inventory)], capture_output=True, text=True, check=False
@@ -171,6 +176,8 @@ def host(fleet: Path, tmp_path: Path) -> Iterator[Host]:
     """Give one host on which nothing is deployed, and clean it afterwards."""
     address = yaml.safe_load(fleet.read_text())["all"]["hosts"]["h1"]["ansible_host"]
     it = Host("h1", fleet, tmp_path, address, {"ascend_host_profile": "atlas-800i-a2-64g"})
+    if HOST_PYTHON:
+        it.variables["ansible_python_interpreter"] = HOST_PYTHON
     yield it
     it.sh(
         "systemctl kill -s KILL 'vllm@*' 2>/dev/null; systemctl stop 'vllm@*' 2>/dev/null;"
