@@ -15,6 +15,7 @@ from ansible_collections.inferops.ascend.plugins.plugin_utils._systemd import (
     environment_file,
     service_environment,
     service_secrets,
+    unit_word,
 )
 
 
@@ -37,12 +38,21 @@ def systemd_secrets(service: object) -> Any:
     return _of_service(service_secrets, service)
 
 
-def systemd_environment_file(mapping: object) -> str:
-    """The text of a file for `EnvironmentFile=`."""
+def _of_value(function: Callable[[object], str], value: object) -> str:
     try:
-        return environment_file(mapping)
+        return function(value)
     except AscendError as error:
         raise AnsibleFilterError(str(error)) from error
+
+
+def systemd_environment_file(mapping: object) -> str:
+    """The text of a file for `EnvironmentFile=`."""
+    return _of_value(environment_file, mapping)
+
+
+def systemd_word(value: object) -> str:
+    """A path or name that can stand in a unit without quoting."""
+    return _of_value(unit_word, value)
 
 
 class FilterModule:
@@ -54,4 +64,5 @@ class FilterModule:
             "systemd_environment": systemd_environment,
             "systemd_environment_file": systemd_environment_file,
             "systemd_secrets": systemd_secrets,
+            "systemd_word": systemd_word,
         }

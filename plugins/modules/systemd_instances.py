@@ -20,8 +20,8 @@ description:
     the next one, and equal files cause nothing.
   - Every file it writes begins with a line that says so. Files without that line are neither
     overwritten nor removed.
-  - The templates are rendered on the controller with the variables of the task and the variables
-    R(described below,ansible_collections.inferops.ascend.systemd_instances_module__variables).
+  - The templates are rendered on the controller, with the variables of the task and those that the
+    notes name.
 options:
   unit:
     description:

@@ -22,6 +22,7 @@ from ansible_collections.inferops.ascend.plugins.plugin_utils._plain import (
 )
 
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_WORD = re.compile(r"[A-Za-z0-9/_][A-Za-z0-9._/+:@-]*")
 
 # Variables that the role sets, and what a user writes instead.
 MANAGED = {
@@ -85,6 +86,19 @@ def _refuse_managed(names: Iterable[str], what: str) -> None:
     for name in names:
         if name in MANAGED:
             raise AscendError(f"{what} may not set {name}. It is set by {MANAGED[name]}.")
+
+
+def unit_word(value: object) -> str:
+    """Return a path or name that stands in a unit as it is, without any quoting.
+
+    Raises AscendError for what systemd or the shell that a unit starts could read in another way.
+    """
+    if not isinstance(value, str) or not _WORD.fullmatch(value):
+        raise AscendError(
+            f"{value!r} cannot stand in a systemd unit as a path or name. Use letters, digits and"
+            " . _ / + : @ - only."
+        )
+    return "".join([value])
 
 
 def environment_line(name: object, value: object) -> str:

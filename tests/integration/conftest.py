@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import subprocess
@@ -20,7 +21,8 @@ import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
 HOSTS = ROOT / "tests" / "hosts" / "hosts"
-SCENARIO = "pytest"
+# Another checkout's tests may run at the same time; this one's next run clears what it left.
+SCENARIO = "pytest-" + hashlib.sha256(str(ROOT).encode()).hexdigest()[:8]
 # Another interpreter of this machine for the modules on the host, for the matrix.
 HOST_PYTHON = os.environ.get("INFEROPS_HOST_PYTHON", "")
 

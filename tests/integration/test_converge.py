@@ -310,6 +310,23 @@ def test_a_refused_wish_never_reaches_the_host(host: Host, instances: Any, words
     assert "UNREACHABLE" not in run.output
 
 
+@pytest.mark.parametrize(
+    "variables",
+    [
+        {"vllm_service_user": "root\nExecStartPre=/bin/touch /tmp/pwned"},
+        {"vllm_service_executable": "/bin/sh; touch /tmp/pwned"},
+        {"vllm_service_cann_scripts": ["/a'b"]},
+        {"vllm_service_library_path": ["/lib %h"]},
+        {"vllm_service_engine_version": "0.18.0\nport: 1"},
+    ],
+)
+def test_a_variable_cannot_add_to_a_unit(host: Host, variables: dict[str, Any]) -> None:
+    before = host.snapshot()
+    run = host.deploy([{"model": "Qwen3-0.6B"}], **variables)
+    assert run.status == 2, run.output
+    assert host.snapshot() == before
+
+
 def test_a_host_without_the_variable_is_an_error_and_not_an_empty_list(host: Host) -> None:
     done = subprocess.run(
         host.command(), capture_output=True, text=True, check=False, env=environment()

@@ -16,6 +16,7 @@ from ansible_collections.inferops.ascend.plugins.plugin_utils._systemd import (
     environment_line,
     service_environment,
     service_secrets,
+    unit_word,
 )
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -191,3 +192,18 @@ def test_secrets_that_cannot_be_written(one: dict[str, Any], words: str) -> None
     with pytest.raises(AscendError, match=words) as caught:
         service_secrets({"name": "chat", **one})
     assert "hush" not in str(caught.value) and "4711" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "word", ["vllm", "HwHiAiUser", "/opt/vllm/0.18.0/bin/vllm", "/dev/davinci_manager"]
+)
+def test_a_plain_word_stays_as_it_is(word: str) -> None:
+    assert unit_word(word) == word
+
+
+@pytest.mark.parametrize(
+    "word", ["", "a b", "a\nb", "a'b", 'a"b', "%h", "$HOME", "a;b", "-x", "ü", 7, None]
+)
+def test_a_word_that_could_be_misread_is_refused(word: object) -> None:
+    with pytest.raises(AscendError, match="cannot stand in a systemd unit"):
+        unit_word(word)
