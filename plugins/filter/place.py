@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import MappingProxyType
 from typing import Any
 
 from ansible.errors import AnsibleFilterError
@@ -22,6 +23,7 @@ def place_filter(
     hccl_port_count: object = 32,
     ephemeral_ports: object = (32768, 60999),
     block_unit: object = 1,
+    unavailable: object = MappingProxyType({}),
 ) -> list[dict[str, Any]]:
     """`_placement.place`, with Ansible's error."""
     try:
@@ -29,6 +31,7 @@ def place_filter(
             specs,
             cards,
             excluded=excluded,
+            unavailable=unavailable,
             port_base=port_base,
             hccl_port_base=hccl_port_base,
             hccl_port_count=hccl_port_count,

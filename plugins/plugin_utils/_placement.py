@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 from ansible_collections.inferops.ascend.plugins.plugin_utils._errors import AscendError
@@ -69,15 +70,23 @@ def service_name(spec: Mapping[str, Any]) -> str:
 class _Host:
     """The cards of a host: physical id by logic id."""
 
-    def __init__(self, cards: object, excluded: object) -> None:
+    def __init__(self, cards: object, excluded: object, unavailable: object) -> None:
         self.devices = _cards(cards)
         self.excluded = sorted(set(_ids(excluded, "excluded cards")))
-        self.usable = [card for card in sorted(self.devices) if card not in set(self.excluded)]
+        self.unavailable = _reasons(unavailable)
+        gone = {*self.excluded, *self.unavailable}
+        self.usable = [card for card in sorted(self.devices) if card not in gone]
+        # A card that may not be used counts as the host's, also where its ids are not known.
+        self.all = sorted({*self.devices, *self.unavailable})
 
     def describe(self) -> str:
-        text = f"the host has the cards {listed(list(self.devices))}"
-        gone = [card for card in self.excluded if card in self.devices]
-        return text + (f", of which {listed(gone)} are excluded" if gone else "")
+        text = f"the host has the cards {listed(self.all)}"
+        gone = [card for card in self.excluded if card in self.all]
+        text += f", of which {listed(gone)} are excluded" if gone else ""
+        return text + (f"; not available: {self.reasons()}" if self.unavailable else "")
+
+    def reasons(self) -> str:
+        return "; ".join(f"card {card}, {reason}" for card, reason in self.unavailable.items())
 
 
 def _ids(value: object, what: str) -> list[int]:
@@ -93,6 +102,18 @@ def _ids(value: object, what: str) -> list[int]:
             )
         result.append(card)
     return result
+
+
+def _reasons(value: object) -> dict[int, str]:
+    """Reasons by logic id, ascending; keys may be texts, as JSON makes them."""
+    if not isinstance(value, Mapping):
+        raise AscendError(
+            "unavailable cards: a mapping of card ids to reasons is needed, not"
+            f" {kind_of(value)}."
+        )
+    ids = _ids(list(value), "unavailable cards")
+    reasons = dict(zip(ids, value.values(), strict=True))
+    return {card: str(reasons[card]) for card in sorted(reasons)}
 
 
 def _cards(value: object) -> dict[int, int]:
@@ -257,6 +278,7 @@ def place(
     cards: object,
     *,
     excluded: object = (),
+    unavailable: object = MappingProxyType({}),
     port_base: object = 8000,
     hccl_port_base: object = 61000,
     hccl_port_count: object = 32,
@@ -270,6 +292,8 @@ def place(
     list of logic ids, or a list of {logic_id, phy_id, npu_id?}; where no card has a `phy_id` it
     is taken to be the logic id, where only some have one the list is refused. `excluded`: logic
     ids not to use; ids the host does not show are passed over, for a dead card may be gone.
+    `unavailable`: {logic id: why}, cards that cannot be used now, such as `health Alarm`; they need
+    not be among `cards`.
     `ephemeral_ports`: [first, last] of net.ipv4.ip_local_port_range (the kernel's default is
     32768 to 60999), or [] for none.
 
@@ -289,7 +313,7 @@ def place(
 
     Raises AscendError that names both sides of a conflict and the way out. Nothing is mutated.
     """
-    host = _Host(cards, excluded)
+    host = _Host(cards, excluded, unavailable)
     unit = _option(block_unit, "block_unit", 1, 64)
     if unit & (unit - 1):
         raise AscendError(f"block_unit is {unit}; a power of two is needed (2 on an A3 host).")
@@ -341,9 +365,15 @@ def _check_names(wishes: list[_Wish]) -> None:
 
 def _take_cards(wishes: list[_Wish], host: _Host, unit: int) -> None:
     owner: dict[int, str] = {}
-    total = len(host.devices)
+    total = len(host.all)
     for wish in wishes:
         for card in wish.cards if wish.pinned else []:
+            if card in host.unavailable:
+                raise AscendError(
+                    f"service {wish.name} wants card {card}, which is not available:"
+                    f" {host.unavailable[card]}. Name another card, give a number of cards instead,"
+                    f" or see to card {card} first."
+                )
             if card not in host.devices:
                 raise AscendError(
                     f"service {wish.name} wants card {card}, which this host lacks:"
@@ -396,6 +426,7 @@ def _no_room(
         f"{need} in one block{_shape(wish.count, unit)}. Free cards: {listed(free)};"
         f" {_largest(free, wish.count, unit)}. Held by {holders}"
         + (f"; excluded: {listed(gone)}" if gone else "")
+        + (f"; not available: {host.reasons()}" if host.unavailable else "")
         + ". Remove or shrink one of these, put the larger services first, name the cards"
         " (`cards: [..]`), or move a service to another host."
     )
