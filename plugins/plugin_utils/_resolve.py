@@ -656,6 +656,7 @@ class _Resolution:
         if self.facts.warning and not self._user_has("trust-remote-code"):
             self.warnings.append(self.facts.warning)
         needed = _deep_merge(plain(self.facts.args), plain(row_args))
+        needed = _deep_merge(needed, self._chip_args())
         rope = self._rope(length, needed)
         args = self._merge_args(_deep_merge(needed, rope))
         kind = self.facts.kind if self.wish.get("kind") is None else self.wish["kind"]
@@ -689,6 +690,42 @@ class _Resolution:
         if self.pinned is not None:
             spec["pinned_cards"] = self.pinned
         return spec
+
+    def _chip_args(self) -> dict[str, Any]:
+        """What the profile's chip needs, where the user did not write as much.
+
+        Raises AscendError where the user wrote what the chip cannot do.
+        """
+        if self.options.profile is None:
+            return {}
+        kind = profile(self.options.profile)
+        given = {_dashed(key): value for key, value in self.args.items()}
+        result: dict[str, Any] = {}
+        for arg in kind.chip_args:
+            start = f"args of {self.model} sets"
+            end = f"on {kind.name}: {arg.reason}. Leave it out"
+            instead = None
+            if arg.unless:
+                option, key, values = arg.unless
+                parsed = _parsed(given.get(option))
+                instead = parsed.get(key) if isinstance(parsed, Mapping) else None
+                if instead is not None and str(instead).upper() not in values:
+                    raise AscendError(
+                        f"{start} {key} of {option} to {shown(instead)} {end}, or write"
+                        f" {' or '.join(values)}."
+                    )
+            negative = f"no-{arg.option}"
+            if arg.option in given or negative in given:
+                value = given.get(arg.option)
+                value = not given[negative] if negative in given else value
+                if value not in arg.allowed and instead is None:
+                    raise AscendError(
+                        f"{start} {arg.option} to {shown(value)} {end}; it is set to"
+                        f" {shown(arg.value)}."
+                    )
+            elif instead is None:
+                result[arg.option] = arg.value
+        return result
 
     def _hub_ids(self) -> tuple[object, object]:
         """The ids to fetch: the request's own, else the one asked for and its twin, else the first.

@@ -97,8 +97,31 @@ class Table:
 
 
 @dataclass(frozen=True)
+class ChipArg:
+    """An option of vLLM that a chip needs.
+
+    Attributes:
+        option: its name with dashes.
+        value: what is set where the user says nothing.
+        allowed: what a user may write instead.
+        unless: (option, key, values): a mapping of the user's that takes its place.
+        reason: why.
+    """
+
+    option: str
+    value: str | bool | float
+    allowed: tuple[str | bool | float, ...]
+    unless: tuple[str, str, tuple[str, ...]] | None
+    reason: str
+
+
+@dataclass(frozen=True)
 class Profile:
-    """A kind of host. ``visible_memory_gib``: what the framework sees of a device, if published."""
+    """A kind of host. ``visible_memory_gib``: what the framework sees of a device, if published.
+
+    ``chip_args``: options that its chip needs. ``quadratic_mask``: the engine allocates a mask of
+    max_model_len squared times two bytes.
+    """
 
     name: str
     cards: int | None
@@ -106,6 +129,8 @@ class Profile:
     card_memory_gb: float
     visible_memory_gib: tuple[float, ...]
     chips: tuple[str, ...]
+    chip_args: tuple[ChipArg, ...] = ()
+    quadratic_mask: bool = False
 
 
 @dataclass(frozen=True)
@@ -236,6 +261,20 @@ def load_facts() -> Mapping[str, Facts]:
     return facts
 
 
+def _chip_arg(entry: Mapping[str, Any]) -> ChipArg:
+    unless = None
+    for option, keys in entry.get("unless", {}).items():
+        for key, values in keys.items():
+            unless = (option, key, tuple(values))
+    return ChipArg(
+        option=entry["option"],
+        value=entry["value"],
+        allowed=tuple(entry.get("allowed", [entry["value"]])),
+        unless=unless,
+        reason=entry["reason"],
+    )
+
+
 @lru_cache(maxsize=1)
 def load_profiles() -> Mapping[str, Profile]:
     """The shipped hardware profiles by name."""
@@ -247,6 +286,8 @@ def load_profiles() -> Mapping[str, Profile]:
             card_memory_gb=float(entry["card_memory_gb"]),
             visible_memory_gib=tuple(entry["visible_memory_gib"] or ()),
             chips=tuple(entry["chips"]),
+            chip_args=tuple(_chip_arg(item) for item in entry.get("chip_args", ())),
+            quadratic_mask=entry.get("quadratic_mask", False),
         )
         for entry in _read_yaml(VARS / "hardware_profiles.yml")["profiles"]
     }
