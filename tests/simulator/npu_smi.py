@@ -417,8 +417,25 @@ def process_memory(npu: int, cards: list[Card], claims: Claims) -> str:
     return text
 
 
+def phyid_remap(state: State, text: str | None) -> tuple[str, int]:
+    """The output of `npu-smi info -t phyid-remap -p N`."""
+    for card in sim.cards_of(state):
+        if str(card["phy_id"]) == text:
+            return pairs(
+                [
+                    ("Chip Phy ID", card["phy_id"]),
+                    ("Chip Logic ID", card["logic_id"]),
+                    ("NPU ID", card["npu_id"]),
+                    ("Chip ID", card["chip_id"]),
+                ]
+            ), 0
+    return "The parameter is invalid.\n", 255
+
+
 def by_type(state: State, claims: Claims, options: dict[str, str]) -> tuple[str, int]:
     kind = options["-t"]
+    if kind == "phyid-remap" and state.get("phyid_remap", True):
+        return phyid_remap(state, options.get("-p"))
     groups = dict(by_npu(state))
     try:
         npu = int(options["-i"])
