@@ -104,12 +104,19 @@ def _ids(value: object, what: str) -> list[int]:
     return result
 
 
+def _running(value: object) -> dict[str, list[int]]:
+    if not isinstance(value, Mapping):
+        raise AscendError(
+            f"running services: a mapping of names to card ids is needed, not {kind_of(value)}."
+        )
+    return {str(name): sorted(_ids(cards, f"running {name}")) for name, cards in value.items()}
+
+
 def _reasons(value: object) -> dict[int, str]:
     """Reasons by logic id, ascending; keys may be texts, as JSON makes them."""
     if not isinstance(value, Mapping):
         raise AscendError(
-            "unavailable cards: a mapping of card ids to reasons is needed, not"
-            f" {kind_of(value)}."
+            f"unavailable cards: a mapping of card ids to reasons is needed, not {kind_of(value)}."
         )
     ids = _ids(list(value), "unavailable cards")
     reasons = dict(zip(ids, value.values(), strict=True))
@@ -279,6 +286,7 @@ def place(
     *,
     excluded: object = (),
     unavailable: object = MappingProxyType({}),
+    running: object = MappingProxyType({}),
     port_base: object = 8000,
     hccl_port_base: object = 61000,
     hccl_port_count: object = 32,
@@ -293,7 +301,7 @@ def place(
     is taken to be the logic id, where only some have one the list is refused. `excluded`: logic
     ids not to use; ids the host does not show are passed over, for a dead card may be gone.
     `unavailable`: {logic id: why}, cards that cannot be used now, such as `health Alarm`; they need
-    not be among `cards`.
+    not be among `cards`. `running`: {name: logic ids} of services as they run now.
     `ephemeral_ports`: [first, last] of net.ipv4.ip_local_port_range (the kernel's default is
     32768 to 60999), or [] for none.
 
@@ -306,6 +314,10 @@ def place(
     cards starts at a multiple of its size, and one of at least `block_unit` cards at a multiple of
     that (2 where cards come as pairs of dies). So an appended service moves none before it,
     unless it asks by number for what an earlier one got without asking: then the number wins.
+
+    A service that is running keeps its cards if it names none, its number fits and they may be
+    used: that a card has become free is no reason to restart anything. Only where the wishes do
+    not fit in otherwise, all are placed anew.
 
     HCCL's range follows from the first card, so ranges are disjoint because cards are, and stay
     when other services go. Automatic ports keep clear of the ranges of all the host's cards, taken
@@ -330,7 +342,13 @@ def place(
         wishes.append(_Wish(spec))
     _check_names(wishes)
     present = [wish for wish in wishes if wish.state != "absent"]
-    _take_cards(present, host, unit)
+    kept = _running(running)
+    try:
+        _take_cards(present, host, unit, kept)
+    except AscendError:
+        if not kept:
+            raise
+        _take_cards(present, host, unit, {})
     ranges = {wish.name: _hccl_range(wish, hccl_base, hccl_count, ephemeral) for wish in present}
     kept_clear = [
         (hccl_base + card * hccl_count, hccl_base + (card + 1) * hccl_count - 1)
@@ -363,7 +381,9 @@ def _check_names(wishes: list[_Wish]) -> None:
         seen[wish.name] = number
 
 
-def _take_cards(wishes: list[_Wish], host: _Host, unit: int) -> None:
+def _take_cards(
+    wishes: list[_Wish], host: _Host, unit: int, running: Mapping[str, list[int]]
+) -> None:
     owner: dict[int, str] = {}
     total = len(host.all)
     for wish in wishes:
@@ -390,8 +410,15 @@ def _take_cards(wishes: list[_Wish], host: _Host, unit: int) -> None:
                     " card for one of them, or give one of them a number of cards instead."
                 )
             owner[card] = wish.name
+    kept = set()
     for wish in wishes:
-        if wish.pinned:
+        cards = [] if wish.pinned else running.get(wish.name, [])
+        if len(cards) == wish.count and set(cards) <= set(host.usable) - set(owner):
+            wish.cards = cards
+            kept.add(wish.name)
+            owner.update(dict.fromkeys(cards, wish.name))
+    for wish in wishes:
+        if wish.pinned or wish.name in kept:
             continue
         free = [card for card in host.usable if card not in owner]
         starts = _starts(free, wish.count, unit)

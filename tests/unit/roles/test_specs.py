@@ -29,6 +29,15 @@ def options(role: Path) -> dict[str, Any]:
     return {name: option for spec in specs.values() for name, option in spec["options"].items()}
 
 
+def published(role: Path) -> set[str]:
+    """What the role's tasks hand on as facts."""
+    names: set[str] = set()
+    for path in (role / "tasks").glob("*.yml"):
+        for task in yaml.safe_load(path.read_text(encoding="utf-8")):
+            names |= set(task.get("ansible.builtin.set_fact", {}))
+    return names
+
+
 def test_every_default_is_documented_and_every_document_has_its_default(role: Path) -> None:
     defaults = load(role / "defaults" / "main.yml")
     documented = options(role)
@@ -59,7 +68,7 @@ def test_no_variable_is_used_that_is_not_documented(role: Path) -> None:
             if path.is_file():
                 text = path.read_text(encoding="utf-8")
                 used |= set(re.findall(rf"(?<![\w.]){role.name}_[a-z0-9_]+", text))
-    registered = {f"{role.name}_result"}
+    registered = {f"{role.name}_result"} | published(role)
     assert used - registered <= set(options(role))
     assert set(load(role / "defaults" / "main.yml")) <= used | set(
         re.findall(rf"{role.name}_[a-z0-9_]+", (role / "defaults" / "main.yml").read_text())

@@ -1,0 +1,63 @@
+# SPDX-FileCopyrightText: The inferops.ascend authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The filters inferops.ascend.preflight, weight_folders and card_table, thin."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from ansible.errors import AnsibleFilterError
+from ansible_collections.inferops.ascend.plugins.plugin_utils import (
+    _card_table,
+    _preflight,
+    _tables,
+)
+from ansible_collections.inferops.ascend.plugins.plugin_utils._errors import AscendError
+
+
+def preflight(
+    facts: Mapping[str, Any],
+    profile: str | None = None,
+    specs: Sequence[Mapping[str, Any]] = (),
+    host: str = "this host",
+    **options: Any,
+) -> dict[str, Any]:
+    """`_preflight.check` as plain data, with Ansible's error."""
+    unknown = sorted(set(options) - set(_preflight.Wish.__dataclass_fields__))
+    if unknown:
+        raise AnsibleFilterError(f"preflight has no option {unknown[0]}")
+    try:
+        declared = _tables.profile(profile) if profile else None
+        wish = _preflight.wish_of({**options, "specs": specs})
+        return _preflight.as_data(_preflight.check(facts, declared, wish), str(host))
+    except AscendError as error:
+        raise AnsibleFilterError(str(error)) from error
+
+
+def weight_folders(specs: Sequence[Mapping[str, Any]], weights_dir: str) -> list[str]:
+    """Folders of the weights of present services, each once."""
+    folders = [
+        _preflight.model_folder(spec, weights_dir)
+        for spec in specs
+        if spec.get("state") != "absent"
+    ]
+    return list(dict.fromkeys(folder for folder in folders if folder))
+
+
+def card_table(facts: Mapping[str, Any]) -> list[str]:
+    """`_card_table.lines`."""
+    return _card_table.lines(facts)
+
+
+class FilterModule:
+    """Filters of this file."""
+
+    def filters(self) -> dict[str, Callable[..., Any]]:
+        """Filter functions by name."""
+        return {
+            "preflight": preflight,
+            "weight_folders": weight_folders,
+            "card_table": card_table,
+        }

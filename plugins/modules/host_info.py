@@ -1,0 +1,192 @@
+#!/usr/bin/python
+# SPDX-FileCopyrightText: The inferops.ascend authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The module inferops.ascend.host_info."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+---
+module: host_info
+short_description: Everything a preflight wants to know of an Ascend host, in one reading
+version_added: 0.1.0
+description:
+  - Reads the cards as M(inferops.ascend.npu_info) does, and beside them what decides whether a vLLM
+    service can start; the driver's records, accounts, the scripts of CANN and NNAL, the engine,
+    listening ports with their owners, disk, and which services of this collection run on which
+    cards. It changes nothing and judges nothing; the filter
+    P(inferops.ascend.preflight#filter) does that.
+  - It does not fail where C(npu-smi) does. Then RV(npu.cards) is empty and RV(npu.problems) says
+    why.
+options:
+  npu_smi:
+    description:
+      - Path of C(npu-smi). Without it, C(/usr/local/bin), C(/usr/local/sbin) and the C(PATH) are
+        searched.
+    type: path
+  timeout:
+    description: Seconds that one call of C(npu-smi) may take.
+    type: float
+    default: 30
+  user:
+    description: Account whose groups are read.
+    type: str
+    default: vllm
+  unit:
+    description: Template unit whose instances are looked for.
+    type: str
+    default: vllm@.service
+  files:
+    description: Paths to look at.
+    type: list
+    elements: path
+    default: []
+  executable:
+    description: The engine's program, whose environment tells the installed versions.
+    type: path
+    default: /opt/vllm/current/bin/vllm
+  weights_dir:
+    description: Directory for weights, where free space is measured.
+    type: path
+    default: /var/lib/vllm/weights
+  models:
+    description: Folders that should hold a model's weights.
+    type: list
+    elements: path
+    default: []
+author:
+  - The inferops.ascend authors (@inferops)
+attributes:
+  check_mode:
+    description: Can run in check mode and return the same.
+    support: full
+  diff_mode:
+    description: Returns what has changed, in diff mode.
+    support: none
+  platform:
+    description: Target systems.
+    support: full
+    platforms: linux
+notes:
+  - Run it as root; else owners of ports and of cards stay unknown.
+"""
+
+EXAMPLES = r"""
+- name: Read a host
+  inferops.ascend.host_info:
+  become: true
+  register: host
+
+- name: Show who listens
+  ansible.builtin.debug:
+    msg: "{{ item.port }} {{ item.pid }} {{ item.command }} {{ item.unit }}"
+  loop: "{{ host.ports }}"
+"""
+
+RETURN = r"""
+npu:
+  description: What M(inferops.ascend.npu_info) returns. Each process has RV(npu.cards[].processes[].command)
+    besides, the start of its command line up to the first option.
+  returned: always
+  type: dict
+driver:
+  description: C(version_info), C(version_info_exists), C(install_info_exists) and C(install_status),
+    which is V(complete) where the driver is installed.
+  returned: always
+  type: dict
+devices:
+  description: Each C(/dev/davinciN) with C(mode), C(uid), C(gid) and C(group).
+  returned: always
+  type: dict
+groups:
+  description: Names of the local groups.
+  returned: always
+  type: list
+  elements: str
+user:
+  description: C(name), C(exists) and C(groups) of the account.
+  returned: always
+  type: dict
+files:
+  description: Each path with C(exists), C(executable), C(mode), C(uid) and C(gid).
+  returned: always
+  type: dict
+ports:
+  description: TCP ports on which somebody listens, with C(port), C(pid), C(command) and C(unit).
+  returned: always
+  type: list
+  elements: dict
+ephemeral_ports:
+  description: First and last of C(net.ipv4.ip_local_port_range).
+  returned: always
+  type: list
+  elements: int
+disk:
+  description: C(free_bytes) for the directory of weights, measured C(at) its nearest parent.
+  returned: always
+  type: dict
+models:
+  description: Whether each folder holds weights.
+  returned: always
+  type: dict
+services:
+  description: Running units that this collection made, with C(unit), C(pids), C(cards) (logic ids)
+    and C(hccl_base_port).
+  returned: always
+  type: list
+  elements: dict
+engine:
+  description: Versions C(vllm), C(vllm_ascend), C(torch_npu) and C(python) of the engine's
+    environment; null where it has none.
+  returned: always
+  type: dict
+system:
+  description: C(id), C(version_id), C(name), C(machine) and C(kernel).
+  returned: always
+  type: dict
+tuned:
+  description: Whether M(inferops.ascend.host_tuning) has set something that can be put back.
+  returned: always
+  type: bool
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.inferops.ascend.plugins.module_utils import _host_info
+
+
+def main() -> None:
+    """Run the module."""
+    module = AnsibleModule(
+        argument_spec={
+            "npu_smi": {"type": "path"},
+            "timeout": {"type": "float", "default": 30},
+            "user": {"type": "str", "default": "vllm"},
+            "unit": {"type": "str", "default": "vllm@.service"},
+            "files": {"type": "list", "elements": "path", "default": []},
+            "executable": {"type": "path", "default": "/opt/vllm/current/bin/vllm"},
+            "weights_dir": {"type": "path", "default": "/var/lib/vllm/weights"},
+            "models": {"type": "list", "elements": "path", "default": []},
+        },
+        supports_check_mode=True,
+    )
+    given = module.params
+    if not 0 < given["timeout"] < float("inf"):
+        module.fail_json(
+            msg="timeout is {timeout}; it must be a number of seconds above 0.".format(**given)
+        )
+    facts = _host_info.collect(
+        given["npu_smi"],
+        given["timeout"],
+        user=given["user"],
+        template=given["unit"],
+        files=given["files"],
+        executable=given["executable"],
+        weights_dir=given["weights_dir"],
+        models=given["models"],
+    )
+    module.exit_json(changed=False, **facts)
+
+
+if __name__ == "__main__":
+    main()
