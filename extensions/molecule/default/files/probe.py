@@ -27,7 +27,17 @@ SECRET_WORD = b"sesame"
 SECRET_NAMES = ("VLLM_API_KEY", "HUB_TOKEN", "INFEROPS_SECRET_DIGEST")
 CLONE_NEWNS = 0x00020000
 DEVICES = re.compile(r"/dev/(davinci\w+|devmm_svm|hisi_hdc)$")
-WATCHED = "/etc /usr /opt /var /root /home /srv /run/lock /run/systemd/system".split()
+WATCHED = [
+    "/etc",
+    "/usr",
+    "/opt",
+    "/var",
+    "/root",
+    "/home",
+    "/srv",
+    "/run/lock",
+    "/run/systemd/system",
+]
 # What changes by itself, or by logging in.
 UNWATCHED = re.compile(
     r"^(/var/log|/var/tmp|/var/lib/systemd|/home/deploy/\.ansible|/root/\.ansible)(/|$)|/__pycache__"
