@@ -135,6 +135,7 @@ class Tuning:
             self._set(name, path, value)
         if "irqbalance" in self.record:
             self._stop_irqbalance()
+        self._save()  # without what was put back
         return self.outcome()
 
     def restore(self) -> Outcome:

@@ -1,0 +1,353 @@
+# SPDX-FileCopyrightText: The inferops.ascend authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Hosts that are not what they are taken for: what is refused, in which words, and untouched."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from .conftest import HOSTS, ROOT, environment
+
+pytestmark = pytest.mark.hosts
+
+SCENARIO = "preflight-" + hashlib.sha256(str(ROOT).encode()).hexdigest()[:8]
+PROFILES = {
+    "a2": "a2-64g",
+    "a3": "a3",
+    "duo": "duo-96g",
+    "small": "a2-32g",
+    "broken": "a2-64g",
+    "plain": "none",
+}
+
+# A2: logic ids 0-7 over NPU ids 24-31 and physical ids 4-7, 0-3; one card ill, one held.
+SCRAMBLE = """
+systemd-run -q --unit train /bin/sleep 99999
+python3 - "$(systemctl show -P MainPID train)" <<'X'
+import json, sys
+path = "/var/lib/ascend-sim/state.json"
+state = json.load(open(path))
+for card in state["cards"]:
+    card["phy_id"] = (card["logic_id"] + 4) % 8
+    card["npu_id"] = card["logic_id"] + 24
+state["cards"][2]["health"] = "Alarm"
+state["cards"][5]["processes"] = [{"pid": int(sys.argv[1]), "name": "sleep", "memory_mb": 50000}]
+json.dump(state, open(path, "w"))
+X
+"""
+# A3: memory of a die is in use, and no process shows.
+HIDDEN = "ascend-sim card 5 memory_idle=40000"
+
+
+class Site:
+    """Several hosts, and the collection's playbooks run over them."""
+
+    def __init__(self, inventory: Path, folder: Path) -> None:
+        self.inventory = inventory
+        self.folder = folder
+
+    def sh(self, host: str, script: str) -> str:
+        command = [sys.executable, str(HOSTS), "exec", SCENARIO, host, "--", "sh", "-c", script]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+        assert done.returncode == 0, f"{script!r} on {host}: {done.stderr}"
+        return done.stdout
+
+    def snapshot(self, host: str) -> str:
+        """What the collection could have changed on a host."""
+        return self.sh(
+            host,
+            "find /etc /opt /var/lib/vllm /var/lib/inferops-ascend -printf '%p %m %u %T@ %l\\n'"
+            " 2>/dev/null | sort;"
+            " systemctl list-units --all --plain --no-legend 'vllm@*' 'train*'",
+        )
+
+    def play(self, book: str, variables: dict[str, dict[str, Any]], *flags: str) -> Play:
+        """Run a playbook over the hosts that variables are given for."""
+        folder = self.folder / "host_vars"
+        folder.mkdir(exist_ok=True)
+        for old in folder.iterdir():
+            old.unlink()
+        for host, values in variables.items():
+            (folder / f"{host}.yml").write_text(yaml.safe_dump(values), encoding="utf-8")
+        inventory = self.folder / "inventory.yml"
+        inventory.write_text(self.inventory.read_text(encoding="utf-8"), encoding="utf-8")
+        command = ["ansible-playbook", "-i", str(inventory), f"inferops.ascend.{book}"]
+        command += ["--limit", ",".join(variables), *flags]
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=300, check=False, env=environment()
+        )
+        return Play(done.returncode, done.stdout + done.stderr)
+
+
+class Play:
+    """One run: its status and what it said of each host."""
+
+    def __init__(self, status: int, output: str) -> None:
+        self.status = status
+        self.output = output
+
+    def refusal(self, host: str) -> str:
+        """The message with which a host failed."""
+        found = re.search(rf"^fatal: \[{host}\]: FAILED! => (\{{.*\}})$", self.output, re.M)
+        assert found, self.output
+        return str(json.loads(found.group(1))["msg"])
+
+    def recap(self, host: str, word: str) -> int:
+        found = re.search(rf"^{host} .*\b{word}=([0-9]+)", self.output, re.M)
+        assert found, self.output
+        return int(found.group(1))
+
+
+@pytest.fixture(scope="module")
+def hosts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    inventory = tmp_path_factory.mktemp("site") / "inventory.yml"
+    command = [sys.executable, str(HOSTS), "up", SCENARIO, "--inventory", str(inventory)]
+    for name, profile in PROFILES.items():
+        command += ["--host", f"{name}:{profile}"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, f"the test hosts did not start:\n{done.stdout}{done.stderr}"
+        yield inventory
+    finally:
+        subprocess.run([sys.executable, str(HOSTS), "down", SCENARIO], check=False)
+
+
+@pytest.fixture
+def site(hosts: Path, tmp_path: Path) -> Iterator[Site]:
+    """Give the hosts as they were installed, and clean them afterwards."""
+    it = Site(hosts, tmp_path)
+    yield it
+    for host, profile in PROFILES.items():
+        if profile != "none":
+            it.sh(
+                host,
+                "systemctl kill -s KILL 'vllm@*' 2>/dev/null; systemctl stop 'vllm@*' train port"
+                " 2>/dev/null; rm -rf /etc/systemd/system/vllm@*"
+                " /etc/systemd/system/multi-user.target.wants/vllm@* /etc/vllm /var/lib/vllm"
+                " /etc/sysctl.d/90-inferops* /var/lib/inferops-ascend /etc/security/limits.d/90-i*;"
+                " userdel vllm 2>/dev/null; systemctl daemon-reload; systemctl reset-failed;"
+                " sed -i s/=broken/=complete/ /etc/ascend_install.info; ascend-sim reset",
+            )
+
+
+def a2(*instances: Any, **more: Any) -> dict[str, Any]:
+    return {
+        "ascend_host_profile": "atlas-800i-a2-64g",
+        "vllm_service_instances": list(instances),
+        **more,
+    }
+
+
+def test_each_host_is_refused_in_its_own_words_and_left_as_it_was(site: Site) -> None:
+    site.sh("a2", SCRAMBLE)
+    site.sh("a3", HIDDEN)
+    site.sh("broken", "ascend-sim set error=-8005")
+    wishes = {
+        "a2": a2(
+            "Qwen3-14B",
+            {"model": "Qwen3-8B", "name": "b", "cards": [5]},
+            {"model": "Qwen3-8B", "name": "c", "cards": [2]},
+        ),
+        "a3": {
+            "ascend_host_profile": "atlas-800i-a3",
+            "vllm_service_instances": [{"model": "Qwen3-32B", "name": "all", "cards": 16}],
+        },
+        "duo": {
+            "ascend_host_profile": "atlas-300i-duo-96g",
+            "vllm_service_estimate": True,
+            "vllm_service_instances": [{"model": "Qwen3-0.6B", "args": {"dtype": "bfloat16"}}],
+        },
+        "small": a2("Qwen3-14B"),
+        "broken": a2("Qwen3-14B"),
+        "plain": a2("Qwen3-14B"),
+    }
+    before = {host: site.snapshot(host) for host in wishes}
+    run = site.play("deploy", wishes)
+    assert run.status != 0
+    pid = site.sh("a2", "systemctl show -P MainPID train").strip()
+
+    text = run.refusal("a2")
+    assert text.startswith("Preflight of a2: 2 errors and 2 warnings. Nothing was changed")
+    assert (
+        "ERROR placement, service b: service b wants card 5, which is not available: held by PID"
+        f" {pid} /bin/sleep 99999 (unit train.service)." in text
+    )
+    assert "service c wants card 2, which is not available: health Alarm." in text
+    assert "WARNING health, card 2 (NPU 26 chip 0, /dev/davinci6): health Alarm" in text
+    assert f"card 5 (NPU 29 chip 0, /dev/davinci1): held by PID {pid} /bin/sleep 99999" in text
+
+    text = run.refusal("a3")
+    assert "service all needs 16 cards in one block" in text
+    assert (
+        "card 5, 25536 of 65536 MB are free, gpu_memory_utilization 0.95 takes 59613 MB, and no"
+        " process shows that holds the rest" in text
+    )
+
+    text = run.refusal("duo")
+    assert "args of Qwen3-0.6B sets dtype to 'bfloat16' on atlas-300i-duo-96g" in text
+    assert "float16 only. Leave it out; it is set to 'float16'." in text
+    assert run.recap("duo", "ok") == 0, "this one needs no contact"
+
+    text = run.refusal("small")
+    assert (
+        "ERROR card_memory, atlas-800i-a2-64g: the profile has cards of 64 GB, but every card has"
+        " 32768 MB." in text
+    )
+    assert "the cards fit atlas-800i-a2-32g." in text
+    assert "ERROR chip, atlas-800i-a2-64g: the chip is 910B4" in text
+    assert "ERROR model, Qwen3-14B on atlas-800i-a2-32g: No table speaks of Qwen3-14B on" in text
+    assert "ERROR memory, service Qwen3-14B, card 0" not in text
+
+    text = run.refusal("broken")
+    assert text.startswith("Preflight of broken: 1 error. Nothing was changed on this host.")
+    assert "ERROR npu_smi, cards: npu-smi cannot talk to the driver:" in text
+    assert "usermod -aG HwHiAiUser USER" in text
+    assert "must be rebooted" in text
+
+    text = run.refusal("plain")
+    for code in ("npu_smi, cards: npu-smi was not found", "driver, /usr/local/Ascend/driver/"):
+        assert f"ERROR {code}" in text
+    assert "ERROR access, group HwHiAiUser: there is no such group" in text
+    assert "ERROR cann, /usr/local/Ascend/nnal/atb/set_env.sh: the script is missing" in text
+    assert "ERROR engine, /opt/vllm/current/bin/vllm: there is no such program" in text
+
+    assert {host: site.snapshot(host) for host in wishes} == before
+
+
+def test_services_go_where_the_real_cards_are_and_stay_there(site: Site) -> None:
+    """One host is refused, the others go on; a second run changes nothing."""
+    site.sh("a2", SCRAMBLE)
+    site.sh("broken", "ascend-sim set error=-8005")
+    wishes = {
+        "a2": a2("Qwen3-14B", {"model": "Qwen3-8B", "name": "b", "cards": 2}),
+        "a3": {
+            "ascend_host_profile": "atlas-800i-a3",
+            "vllm_service_instances": [
+                {"model": "Qwen3-0.6B", "name": "one"},
+                {"model": "Qwen3-32B", "name": "pair", "cards": 2},
+            ],
+        },
+        "duo": {
+            "ascend_host_profile": "atlas-300i-duo-96g",
+            "vllm_service_estimate": True,
+            "ascend_host_excluded_cards": [0],
+            "vllm_service_instances": [
+                {"model": "Qwen3-0.6B", "name": "d", "max_model_len": "16K"}
+            ],
+        },
+        "small": {
+            "ascend_host_profile": "atlas-800i-a2-32g",
+            "vllm_service_instances": [{"model": "QwQ-32B", "name": "s"}],
+        },
+        "broken": a2("Qwen3-14B"),
+    }
+    run = site.play("deploy", wishes)
+    assert "npu-smi cannot talk to the driver" in run.refusal("broken")
+    for host in ("a2", "a3", "duo", "small"):
+        assert run.recap(host, "failed") == 0, run.output
+        assert run.recap(host, "changed") == 1, run.output
+
+    def placement(host: str, name: str) -> list[str]:
+        text = site.sh(host, f"cat /etc/systemd/system/vllm@{name}.service.d/placement.conf")
+        return re.findall(r"DEVICES=\S+|/dev/davinci[0-9]+", text)
+
+    assert placement("a2", "qwen3-14b") == ["DEVICES=0", "/dev/davinci4"]
+    assert placement("a2", "b") == ["DEVICES=6,7", "/dev/davinci2", "/dev/davinci3"]
+    assert placement("a3", "one") == ["DEVICES=0", "/dev/davinci0"]
+    assert placement("a3", "pair") == ["DEVICES=2,3", "/dev/davinci2", "/dev/davinci3"]
+    assert placement("duo", "d") == ["DEVICES=1", "/dev/davinci1"]
+    config = yaml.safe_load(site.sh("duo", "cat /etc/vllm/d.yaml"))
+    assert (config["dtype"], config["enforce-eager"]) == ("float16", True)
+    for host, port in (("a2", 8000), ("a2", 8001), ("a3", 8001), ("duo", 8000), ("small", 8000)):
+        site.sh(
+            host,
+            f"for i in $(seq 60); do curl -sf localhost:{port}/health && exit 0; sleep 0.5; done;"
+            " journalctl -u 'vllm@*' -n 30 >&2; exit 1",
+        )
+
+    # The held card is free now: no reason to move what runs. Our own services hold no card of ours.
+    site.sh("a2", "systemctl stop train; ascend-sim card 5 'processes=[]'")
+    before = site.snapshot("a2")
+    del wishes["broken"]
+    second = site.play("deploy", wishes)
+    assert second.status == 0, second.output
+    for host in wishes:
+        assert second.recap(host, "changed") == 0, second.output
+    assert site.snapshot("a2") == before
+
+
+def test_one_report_lists_everything_that_is_wrong(site: Site) -> None:
+    site.sh(
+        "a2",
+        "sed -i s/Status=complete/Status=broken/ /etc/ascend_install.info;"
+        " ascend-sim card 7 missing=true;"
+        " systemd-run -q --unit port python3 -m http.server 8000; sleep 1",
+    )
+    pid = site.sh("a2", "systemctl show -P MainPID port").strip()
+    before = site.snapshot("a2")
+    wish = a2(
+        "Qwen3-14B",
+        vllm_service_engine_version="0.13.0",
+        vllm_service_cann_scripts=["/opt/cann/set_env.sh"],
+        ascend_host_checks={"disk": "ignore"},
+    )
+    text = site.play("deploy", {"a2": wish}).refusal("a2")
+    for line in (
+        "ERROR count, atlas-800i-a2-64g: npu-smi shows 7 cards, the profile has 8.",
+        "ERROR driver, /etc/ascend_install.info: Driver_Install_Status is broken, not complete.",
+        "ERROR cann, /opt/cann/set_env.sh: the script is missing;",
+        "ERROR versions, CANN: CANN 8.5.1 is installed; vLLM 0.13.0 goes with CANN 8.5.0 (driver"
+        " 25.5.2). CANN 8.5.1 goes with vLLM 0.18.0.",
+        f"ERROR ports, service qwen3-14b: port 8000 is taken: PID {pid} /usr/bin/python3 -m"
+        " http.server 8000 (unit port.service) listens there.",
+    ):
+        assert line in text
+    assert site.snapshot("a2") == before
+    lenient = dict.fromkeys(("count", "driver", "cann", "versions", "ports", "npu_smi"), "warning")
+    wish["ascend_host_checks"] = lenient
+    run = site.play("deploy", {"a2": wish}, "--check")
+    assert run.status == 0, run.output
+    assert run.output.count("WARNING") >= 5
+    assert site.snapshot("a2") == before
+
+
+def test_the_table_of_cards_is_read_at_a_glance(site: Site) -> None:
+    site.sh("a2", SCRAMBLE)
+    site.sh("broken", "ascend-sim set error=-8005")
+    both: dict[str, dict[str, Any]] = {"a2": {}, "broken": {}}
+    pid = site.sh("a2", "systemctl show -P MainPID train").strip()
+    run = site.play("facts", both)
+    assert run.status == 0, run.output
+    lines = [" ".join(line.strip(' ",').split()) for line in run.output.splitlines()]
+    assert max(len(line) for line in run.output.splitlines() if "davinci" in line) < 100
+    assert f"29 0 5 1 davinci1 910B3 OK 53314/65536 train.service [{pid}]" in lines
+    assert "26 0 2 6 davinci6 910B3 Alarm 3314/65536 -" in lines
+    assert any("dcmi_8005: npu-smi cannot talk to the driver" in line for line in lines)
+    run = site.play("facts", {"a2": {"ascend_facts_format": "json"}})
+    data = json.loads(run.output.split("ok: [a2] => ")[-1].split("\n\nPLAY RECAP")[0])["msg"]
+    assert data["cards"][5]["processes"][0]["unit"] == "train.service"
+
+
+def test_tuning_says_what_a_container_does_not_allow_and_leaves_no_trace(site: Site) -> None:
+    before = site.sh("a3", "ls -R /etc/sysctl.d /etc/tmpfiles.d /var/lib")
+    host = {"a3": {"ascend_host_profile": "atlas-800i-a3", "ascend_host_tuning": True}}
+    text = site.play("bootstrap", host).refusal("a3")
+    assert "vm.swappiness stays 60, /proc/sys/vm/swappiness does not take 0: Read-only" in text
+    assert site.sh("a3", "stat -c '%a %U' /var/lib/inferops-ascend/tuning.json") == "600 root\n"
+    host["a3"]["ascend_host_tuning"] = False
+    for changed in (1, 0):
+        run = site.play("bootstrap", host)
+        assert run.status == 0, run.output
+        assert run.recap("a3", "changed") == changed, run.output
+    site.sh("a3", "rmdir /var/lib/inferops-ascend; rm -r /var/lib/vllm")
+    assert site.sh("a3", "ls -R /etc/sysctl.d /etc/tmpfiles.d /var/lib") == before

@@ -1,0 +1,427 @@
+# SPDX-FileCopyrightText: The inferops.ascend authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a preflight says of hosts, by the facts that host_info returns of them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from ansible_collections.inferops.ascend.plugins.plugin_utils._errors import AscendError
+from ansible_collections.inferops.ascend.plugins.plugin_utils._preflight import (
+    Finding,
+    Verdict,
+    Wish,
+    as_data,
+    check,
+    matching_profiles,
+    report,
+    version_matrix,
+    wish_of,
+)
+from ansible_collections.inferops.ascend.plugins.plugin_utils._resolve import (
+    Options,
+    resolve,
+    with_profile,
+)
+from ansible_collections.inferops.ascend.plugins.plugin_utils._tables import (
+    load_catalogue,
+    profile,
+)
+
+A2 = "atlas-800i-a2-64g"
+DUO = "atlas-300i-duo-96g"
+SCRIPTS = ["/usr/local/Ascend/ascend-toolkit/set_env.sh"]
+VLLM = "/opt/vllm/current/bin/vllm"
+
+
+def card(logic: int | None, phy: int | None = -1, **changes: Any) -> dict[str, Any]:
+    phy = logic if phy == -1 else phy
+    return {
+        "npu_id": logic,
+        "chip_id": 0,
+        "logic_id": logic,
+        "phy_id": phy,
+        "name": "910B3",
+        "health": "OK",
+        "bus_id": "0000:C1:00.0",
+        "memory_total_mb": 65536,
+        "memory_used_mb": 3465,
+        "power_w": 91.3,
+        "temperature_c": 36,
+        "aicore_percent": 0,
+        "device": None if phy is None else f"/dev/davinci{phy}",
+        "processes": [],
+        **changes,
+    }
+
+
+def process(
+    pid: int, memory: int | None, unit: str | None, command: str = "python3"
+) -> dict[str, Any]:
+    return {"pid": pid, "name": "python3", "memory_mb": memory, "unit": unit, "command": command}
+
+
+def facts(cards: list[dict[str, Any]] | None = None, **changes: Any) -> dict[str, Any]:
+    """A healthy A2 host on which nothing runs."""
+    cards = [card(logic) for logic in range(8)] if cards is None else cards
+    nodes = {c["device"]: {"mode": "0660", "gid": 999, "group": "HwHiAiUser"} for c in cards}
+    base: dict[str, Any] = {
+        "npu": {
+            "cards": cards,
+            "problems": [],
+            "driver_version": "25.5.2",
+            "cann_version": "8.5.1",
+        },
+        "driver": {
+            "version_info": "/usr/local/Ascend/driver/version.info",
+            "version_info_exists": True,
+            "install_info_exists": True,
+            "install_status": "complete",
+        },
+        "devices": nodes,
+        "groups": ["HwHiAiUser", "root"],
+        "user": {"name": "vllm", "exists": True, "groups": ["vllm", "HwHiAiUser"]},
+        "files": {
+            SCRIPTS[0]: {"exists": True, "executable": True},
+            VLLM: {"exists": True, "executable": True},
+        },
+        "ports": [],
+        "ephemeral_ports": [32768, 60999],
+        "disk": {"path": "/var/lib/vllm/weights", "at": "/var", "free_bytes": 10**13},
+        "models": {},
+        "services": [],
+        "engine": dict.fromkeys(("vllm", "vllm_ascend", "torch_npu", "python")),
+        "system": {},
+        "tuned": False,
+    }
+    return {**base, **changes}
+
+
+def specs(*requests: Any, kind: str = A2, **options: Any) -> list[dict[str, Any]]:
+    chosen = with_profile(Options(**options), None, kind)
+    return [resolve(request, load_catalogue(), chosen) for request in requests]
+
+
+def judge(
+    host: dict[str, Any], *requests: Any, kind: str | None = A2, estimate: bool = False, **more: Any
+) -> Verdict:
+    wish = Wish(
+        specs=specs(*requests, kind=kind or A2, estimate=estimate),
+        requests=requests,
+        groups=["HwHiAiUser"],
+        scripts=SCRIPTS,
+        executable=VLLM,
+        engine_version="0.18.0",
+        **more,
+    )
+    return check(host, profile(kind) if kind else None, wish)
+
+
+def codes(verdict: Verdict) -> list[tuple[str, str]]:
+    return [(finding.severity, finding.code) for finding in verdict.findings]
+
+
+def only(verdict: Verdict) -> Finding:
+    assert len(verdict.findings) == 1, report(verdict, "h")
+    return verdict.findings[0]
+
+
+def with_card(logic: int, **changes: Any) -> dict[str, Any]:
+    return facts([card(n, **(changes if n == logic else {})) for n in range(8)])
+
+
+def test_nothing_is_wrong_with_a_good_host() -> None:
+    verdict = judge(facts(), "Qwen3-14B", "Qwen2.5-72B")
+    assert verdict.findings == []
+    assert verdict.unavailable == {}
+    assert [c["logic_id"] for c in verdict.cards] == list(range(8))
+    assert report(verdict, "alpha") == "Preflight of alpha: nothing is wrong."
+
+
+# --- cards -------------------------------------------------------------------------------------
+
+
+def test_an_ill_card_is_left_out_and_refused_to_who_asks_for_it() -> None:
+    host = with_card(0, health="Alarm")
+    verdict = judge(host, "Qwen3-14B")
+    assert only(verdict).message.startswith("health Alarm (accepted: OK)")
+    assert verdict.unavailable == {0: "health Alarm"}
+    verdict = judge(host, {"model": "Qwen3-14B", "cards": [0]})
+    assert codes(verdict) == [("error", "placement"), ("warning", "health")]
+    assert "card 0, which is not available: health Alarm" in verdict.errors[0].message
+    verdict = judge(with_card(0, health="Warning"), accepted_health=["OK", "Warning"])
+    assert verdict.findings == []
+    verdict = judge(host, excluded=[0])
+    assert verdict.findings == [], "who excluded it knows"
+
+
+def test_a_card_that_others_hold_is_named_with_pid_command_and_unit() -> None:
+    foreign = process(4711, 40000, "train.service", "python3 train.py")
+    verdict = judge(with_card(3, processes=[foreign], memory_used_mb=43465))
+    assert only(verdict).message == (
+        "held by PID 4711 python3 train.py (unit train.service); no service gets this card."
+    )
+    assert "systemctl stop train.service" in only(verdict).advice
+    nobody = process(4711, 10, None, "")
+    verdict = judge(with_card(3, processes=[nobody]))
+    assert verdict.unavailable == {3: "held by PID 4711 python3 (in no systemd unit)"}
+
+
+def test_our_own_services_hold_no_card_of_ours() -> None:
+    mine = process(99, 59311, "vllm@chat.service")
+    host = with_card(0, processes=[mine], memory_used_mb=62776)
+    ours = {"unit": "vllm@chat.service", "pids": [98, 99], "cards": [0], "hccl_base_port": 61000}
+    running = {**host, "services": [ours]}
+    request = {"model": "Qwen3-14B", "name": "chat", "cards": [0]}
+    assert judge(running, request).findings == []
+    assert judge(running).running == {"chat": [0]}
+    # The same unit without our mark is somebody else's.
+    assert codes(judge(host, request)) == [("error", "placement"), ("warning", "processes")]
+
+
+def test_our_service_in_a_container_that_shows_no_process() -> None:
+    ours = {"unit": "vllm@chat.service", "pids": [98], "cards": [0], "hccl_base_port": 61000}
+    host = {**with_card(0, memory_used_mb=62776), "services": [ours]}
+    assert judge(host, {"model": "Qwen3-14B", "name": "chat"}).findings == []
+
+
+def test_memory_without_a_process_makes_a_card_not_free() -> None:
+    host = with_card(0, memory_used_mb=20687)
+    verdict = judge(host, "Qwen3-14B")
+    assert only(verdict).message == (
+        "44849 of 65536 MB are free, gpu_memory_utilization 0.95 takes 59312 MB; npu-smi shows no"
+        " process that holds the rest. No service gets this card."
+    )
+    assert list(verdict.unavailable) == [0]
+    assert judge(host).findings == [], "no service, no need of memory"
+    stopped = {"model": "Qwen3-14B", "state": "stopped"}
+    assert judge(host, stopped).findings == [], "what does not run takes no memory"
+
+
+def test_a_utilisation_that_no_card_can_give_is_said_with_the_one_that_it_can() -> None:
+    cards = [card(n, memory_used_mb=9000) for n in range(8)]
+    verdict = judge(facts(cards), "Qwen3-14B")
+    assert codes(verdict) == [("error", "memory")]
+    assert verdict.errors[0].advice.endswith("set gpu_memory_utilization to 0.9 or less.")
+
+
+def test_an_idle_card_is_free_at_the_utilisation_of_the_table() -> None:
+    """By what the framework sees of it: of the printed total, 0.95 would not be free."""
+    assert 65536 - 3465 < 0.95 * 65536
+    assert judge(facts(), "Qwen3-14B").findings == []
+
+
+def test_ids_that_are_not_known() -> None:
+    problem = {"code": "mapping_missing", "message": "no logic id.", "advice": "Look."}
+    host = facts([card(n) if n else card(None, None, npu_id=0) for n in range(8)])
+    host["npu"]["problems"] = [problem]
+    verdict = judge(host, "Qwen3-14B")
+    assert codes(verdict) == [("warning", "ids")]
+    assert [c["logic_id"] for c in verdict.cards] == list(range(1, 8))
+    host = facts([card(None, None, npu_id=n) for n in range(8)])
+    host["npu"]["problems"] = [{**problem, "code": "mapping_failed"}]
+    assert codes(judge(host))[0] == ("error", "ids")
+    verdict = judge(facts([card(n, None if n == 3 else n) for n in range(8)]))
+    assert verdict.unavailable == {3: "its physical id is not known"}
+    verdict = judge(with_card(3, device=None))
+    assert verdict.unavailable == {3: "it has no /dev/davinci3"}
+
+
+def test_a_host_that_does_not_answer_is_judged_for_the_rest_all_the_same() -> None:
+    host = facts([])
+    host["npu"]["problems"] = [
+        {"code": "dcmi_8005", "message": "cannot talk to the driver.", "advice": "Reboot."}
+    ]
+    host["driver"]["install_status"] = None
+    host["files"] = {}
+    verdict = judge(host, "Qwen3-14B")
+    assert [code for _, code in codes(verdict)] == ["npu_smi", "driver", "cann", "engine"]
+    assert len(verdict.errors) == 4
+
+
+# --- the profile -------------------------------------------------------------------------------
+
+
+def test_a_host_that_is_not_what_was_declared() -> None:
+    small = [card(n, name="910B4", memory_total_mb=32768) for n in range(8)]
+    verdict = judge(facts(small), "Qwen3-14B")
+    assert [code for _, code in codes(verdict)][:3] == ["card_memory", "chip", "model"]
+    assert "Set ascend_host_profile to what the host is; the cards fit atlas-800i-a2-32g." in (
+        verdict.errors[0].advice
+    )
+    verdict = judge(facts([card(n) for n in range(7)]))
+    assert codes(verdict) == [("error", "count")]
+    assert "shows 7 cards, the profile has 8" in verdict.errors[0].message
+    verdict = judge(facts([card(n) for n in range(7)]), excluded=[7])
+    assert codes(verdict) == [("warning", "excluded")], "a dead card that was excluded is no error"
+    verdict = judge(facts(), kind=None)
+    assert "the cards fit atlas-800i-a2-64g or atlas-800t-a2-64g" in only(verdict).advice
+
+
+@pytest.mark.parametrize(
+    ("name", "total", "count", "fit"),
+    [
+        ("910B4-1", 65536, 8, ["atlas-800i-a2-64g", "atlas-800t-a2-64g"]),
+        ("910B4", 32768, 8, ["atlas-800i-a2-32g"]),
+        ("Ascend910", 65536, 16, ["atlas-800i-a3", "atlas-800t-a3"]),
+        ("310P3", 44278, 8, ["atlas-300i-duo-96g"]),
+        ("310P3", 21527, 2, ["atlas-300i-duo-48g"]),
+        ("910B4", 65536, 8, []),
+    ],
+)
+def test_cards_tell_their_profile(name: str, total: int, count: int, fit: list[str]) -> None:
+    cards = [card(n, name=name, memory_total_mb=total) for n in range(count)]
+    assert [each.name for each in matching_profiles(cards)] == fit
+
+
+def test_an_npu_id_among_the_excluded_cards() -> None:
+    cards = [card(n, npu_id=24 + n) for n in range(8)]
+    verdict = judge(facts(cards), excluded=[26])
+    assert only(verdict).message.endswith("logic ids 0-7. NPU 26 has the logic id 2.")
+
+
+# --- software ----------------------------------------------------------------------------------
+
+
+def test_one_row_of_versions_is_one_unit() -> None:
+    host = facts()
+    host["npu"]["cann_version"] = "8.3.RC2"
+    verdict = judge(host)
+    assert codes(verdict) == [("error", "versions")]
+    assert verdict.errors[0].message == (
+        "CANN 8.3.RC2 is installed; vLLM 0.18.0 goes with CANN 8.5.1 (driver 25.5.2). CANN 8.3.RC2"
+        " goes with vLLM 0.11.0."
+    )
+    host = facts(
+        engine={
+            "vllm": "0.17.0",
+            "vllm_ascend": "0.18.0",
+            "torch_npu": "2.8.0",
+            "python": "3.12.4",
+        }
+    )
+    assert [each.subject for each in judge(host).errors] == ["vLLM", "torch_npu", "Python"]
+    good = {
+        "vllm": "0.18.0+empty",
+        "vllm_ascend": "0.18.0",
+        "torch_npu": "2.9.0.post1",
+        "python": "3.11.9",
+    }
+    assert judge(facts(engine=good)).findings == []
+
+
+def test_every_row_of_the_matrix_can_be_judged() -> None:
+    for row in version_matrix():
+        host = facts()
+        host["npu"]["cann_version"] = row["cann"]
+        wish = Wish(engine_version=row["vllm"])
+        assert check(host, profile(A2), wish).findings == []
+
+
+def test_who_may_open_the_cards() -> None:
+    host = facts(groups=["root"])
+    assert codes(judge(host)) == [("error", "access")]
+    host = facts()
+    host["user"]["groups"] = ["vllm"]
+    assert "usermod -aG HwHiAiUser vllm" in only(judge(host)).advice
+    host = facts()
+    for device in host["devices"].values():
+        device.update(group="root", mode="0660")
+    verdict = judge(host)
+    assert verdict.errors[0].subject.endswith("/dev/davinci2 and 5 more")
+    assert "may not open them (0660, group root)" in verdict.errors[0].message
+
+
+# --- services ----------------------------------------------------------------------------------
+
+
+def test_everything_that_cannot_be_placed_is_said_at_once() -> None:
+    host = facts([card(n, health="OK" if n < 6 else "Alarm") for n in range(8)])
+    verdict = judge(
+        host,
+        {"model": "Qwen3-14B", "name": "a", "cards": [6]},
+        {"model": "Qwen3-14B", "name": "b", "cards": [7]},
+        {"model": "Qwen2.5-72B", "name": "c", "cards": 8},
+        {"model": "Qwen3-14B", "name": "d"},
+    )
+    assert [e.subject for e in verdict.errors] == ["service a", "service b", "service c"]
+
+
+def test_ports_that_others_have() -> None:
+    taken = [
+        {"port": 8000, "pid": 12, "command": "nginx", "unit": "nginx.service"},
+        {"port": 61040, "pid": None, "command": None, "unit": None},
+    ]
+    verdict = judge(facts(ports=taken), {"model": "Qwen3-14B", "cards": 2}, "Qwen3-8B")
+    assert [e.message for e in verdict.errors] == [
+        "port 8000 is taken: PID 12 nginx (unit nginx.service) listens there."
+    ]
+    pair = judge(facts(ports=taken), {"model": "Qwen3-14B", "cards": [1, 2], "port": 9000})
+    assert "port 61040 of its HCCL ports 61032-61063 is taken" in pair.errors[0].message
+    ours = {"unit": "nginx.service", "pids": [12], "cards": [], "hccl_base_port": None}
+    assert judge(facts(ports=taken[:1], services=[ours]), "Qwen3-14B").findings == []
+
+
+def test_hccl_ports_in_the_range_that_this_host_gives_away() -> None:
+    verdict = judge(facts(ephemeral_ports=[1024, 65535]), "Qwen3-14B")
+    assert "ephemeral range 1024-65535" in verdict.errors[0].message
+    assert judge(facts(ephemeral_ports=None), "Qwen3-14B").ephemeral_ports == [32768, 60999]
+
+
+def test_disk_for_what_is_not_there() -> None:
+    folder = "/var/lib/vllm/weights/Qwen/Qwen3-14B"
+    host = facts(disk={"path": "/", "at": "/", "free_bytes": 10**9}, models={folder: False})
+    assert codes(judge(host, "Qwen3-14B")) == [("warning", "disk")]
+    host["models"][folder] = True
+    assert judge(host, "Qwen3-14B").findings == []
+    verdict = judge(facts(), "Qwen3-14B", checks={"weights": "warning"})
+    assert only(verdict).subject == folder
+
+
+def test_the_mask_of_a_310p() -> None:
+    cards = [card(n, name="310P3", memory_total_mb=44278, memory_used_mb=1848) for n in range(4)]
+    wish = {"model": "Qwen3-0.6B", "max_model_len": "40K", "gpu_memory_utilization": 0.95}
+    verdict = judge(facts(cards), wish, kind=DUO, estimate=True)
+    assert (
+        "a mask of 40960 x 40960 x 2 bytes = 3200 MB on every card; beside gpu_memory_utilization"
+        " 0.95 of 44278 MB only 2214 MB are left" in only(verdict).message
+    )
+    wish["max_model_len"] = "16K"
+    assert judge(facts(cards), wish, kind=DUO, estimate=True).findings == []
+
+
+# --- severities --------------------------------------------------------------------------------
+
+
+def test_a_user_sets_how_grave_a_check_is() -> None:
+    host = with_card(0, health="Alarm")
+    assert codes(judge(host, checks={"health": "error"})) == [("error", "health")]
+    assert judge(host, checks={"health": "ignore"}).findings == []
+    for checks, word in (({"helath": "error"}, "helath"), ({"health": "fatal"}, "fatal")):
+        with pytest.raises(AscendError, match=word):
+            judge(host, checks=checks)
+
+
+def test_errors_come_first_and_the_report_counts() -> None:
+    host = with_card(0, health="Alarm")
+    host["files"] = {}
+    data = as_data(judge(host, "Qwen3-14B"), "alpha")
+    assert (data["errors"], data["warnings"]) == (2, 1)
+    lines = data["report"].splitlines()
+    assert lines[0] == (
+        "Preflight of alpha: 2 errors and 1 warning. Nothing was changed on this host."
+    )
+    assert [line.split(",")[0] for line in lines[1:]] == [
+        "ERROR cann",
+        "ERROR engine",
+        "WARNING health",
+    ]
+    assert data["unavailable"] == {"0": "health Alarm"}
+
+
+def test_options_as_a_playbook_gives_them() -> None:
+    assert wish_of({"excluded": ["3"], "checks": None, "engine_version": None}).excluded == [3]
+    for options in ({"excluded": ["x"]}, {"checks": ["health"]}):
+        with pytest.raises(AscendError, match="ascend_host_"):
+            wish_of(options)
