@@ -333,3 +333,41 @@ def test_an_appended_service_moves_none_and_is_refused_only_without_a_free_block
     else:
         assert after[:-1] == before
         assert after[-1]["cards"][0] == blocks[0]
+
+
+# --- cards that cannot be used, and services that run ------------------------------------------
+
+
+def test_an_ill_card_is_left_out_and_the_others_keep_their_numbers() -> None:
+    ill = {"3": "health Alarm"}
+    placed = place([spec("a", 4), spec("b", 2), spec("c", 1)], 8, unavailable=ill)
+    assert cards_of(placed) == {"a": [4, 5, 6, 7], "b": [0, 1], "c": [2]}
+    text = refusal([pinned("a", [3])], 8, unavailable=ill)
+    assert "service a wants card 3, which is not available: health Alarm." in text
+    gone = [card for card in range(8) if card != 3]
+    assert refusal([pinned("a", [3])], gone, unavailable=ill) == text, "also if its ids are unknown"
+    text = refusal([spec("a", 8)], gone, unavailable=ill)
+    assert "the host has the cards 0-7; not available: card 3, health Alarm" in text
+    text = refusal([spec("a", 4), spec("b", 4)], 8, unavailable=ill)
+    assert "not available: card 3, health Alarm" in text
+    assert "a mapping" in refusal([], 8, unavailable=[3])
+
+
+def test_what_runs_stays_when_a_card_before_it_becomes_free() -> None:
+    wishes = [spec("a", 1), spec("b", 2), spec("c", 1)]
+    running = {"a": [5], "b": [6, 7], "gone": [0]}
+    assert cards_of(place(wishes, 8, running=running)) == {"a": [5], "b": [6, 7], "c": [0]}
+    assert cards_of(place(wishes, 8)) == {"a": [0], "b": [2, 3], "c": [1]}
+
+
+def test_what_runs_moves_for_a_pin_a_new_size_an_ill_card_and_to_make_room() -> None:
+    running = {"a": [5], "b": [6, 7]}
+    wishes = [spec("a", 1), spec("b", 2)]
+    assert cards_of(place([*wishes, pinned("p", [5])], 8, running=running))["a"] == [0]
+    assert cards_of(place([spec("a", 2)], 8, running=running)) == {"a": [0, 1]}
+    assert cards_of(place(wishes, 8, running=running, unavailable={7: "ill"}))["b"] == [0, 1]
+    assert cards_of(place(wishes, 8, running=running, excluded=[5]))["a"] == [0]
+    running = {"a": [0], "b": [4, 5]}
+    tight = place([*wishes, spec("c", 4)], 8, running=running)
+    assert cards_of(tight) == {"a": [0], "b": [2, 3], "c": [4, 5, 6, 7]}
+    assert "needs 8 cards" in refusal([*wishes, spec("c", 8)], 8, running=running)

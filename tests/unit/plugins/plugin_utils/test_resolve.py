@@ -698,3 +698,52 @@ def test_a_request_of_any_json_is_resolved_or_refused(
 def test_any_json_is_resolved_or_refused(request: object) -> None:
     with pytest.raises(AscendError):
         resolve(request, CATALOGUE, Options())
+
+
+# -- what a chip needs -----------------------------------------------------------------------------
+
+DUO = Options(card_memory_gb=48, estimate=True, profile="atlas-300i-duo-96g")
+
+
+def duo_args(**args: Any) -> Any:
+    return resolve({"model": "Qwen3-0.6B", "args": args}, CATALOGUE, DUO)["args"]
+
+
+def test_a_310p_gets_the_options_that_it_needs_and_no_other_chip_does() -> None:
+    assert duo_args() == {"dtype": "float16", "enforce-eager": True}
+    assert duo_args(dtype="half", max_num_seqs=8) == {
+        "dtype": "half",
+        "max_num_seqs": 8,
+        "enforce-eager": True,
+    }
+    assert "dtype" not in spec("Qwen3-14B", profile="atlas-800i-a2-64g")["args"]
+
+
+def test_the_graph_mode_that_a_310p_has_takes_the_place_of_eager() -> None:
+    graphs = {"cudagraph_mode": "FULL_DECODE_ONLY"}
+    for written in (graphs, json.dumps(graphs)):
+        args = duo_args(compilation_config=written)
+        assert args == {"dtype": "float16", "compilation_config": written}
+    assert (
+        duo_args(**{"compilation-config": graphs, "enforce-eager": False})["enforce-eager"] is False
+    )
+
+
+@pytest.mark.parametrize(
+    ("args", "words"),
+    [
+        ({"dtype": "bfloat16"}, "sets dtype to 'bfloat16' on atlas-300i-duo-96g"),
+        ({"dtype": None}, "sets dtype to None"),
+        ({"enforce_eager": False}, "sets enforce-eager to False"),
+        ({"no-enforce-eager": True}, "sets enforce-eager to False"),
+        (
+            {"compilation-config": {"cudagraph_mode": "PIECEWISE"}},
+            "sets cudagraph_mode of compilation-config to 'PIECEWISE'",
+        ),
+    ],
+)
+def test_what_a_310p_cannot_do_is_refused(args: dict[str, Any], words: str) -> None:
+    with pytest.raises(AscendError) as caught:
+        duo_args(**args)
+    assert words in str(caught.value)
+    assert "Leave it out" in str(caught.value)
