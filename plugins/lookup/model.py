@@ -48,7 +48,8 @@ options:
   profile:
     description:
       - Name of a hardware profile of this collection, such as C(atlas-800i-a2-64g), which gives
-        O(card_memory_gb).
+        O(card_memory_gb), and the options of vLLM that its chip needs (C(dtype=float16) on a 310P).
+        What the chip cannot do is refused.
     type: str
   gpu_memory_utilization:
     description:

@@ -92,7 +92,7 @@ def _written_marks(root: Path, unit: str) -> dict[str, str]:
     text = _read(root / "etc/systemd/system" / (unit + ".d") / "placement.conf") or ""
     found: dict[str, str] = {}
     for line in text.splitlines():
-        name, _, value = line.partition("=")
+        name, value = (line.split("=", 1) + [""])[:2]
         key, equals, content = value.strip().strip('"').partition("=")
         if name.strip() == "Environment" and equals and key in _KEPT:
             found[key] = content
@@ -109,7 +109,7 @@ def our_services(root: Path, template: str) -> list[dict[str, Any]]:
     template: such as `vllm@.service`. A unit is ours if a process of it, or its drop-in, has the
     mark. Returns {unit, pids, cards (logic ids), hccl_base_port} of each, by name of the unit.
     """
-    before, _, after = template.partition("@")
+    before, after = template.split("@", 1)
     units: dict[str, list[int]] = {}
     for pid in _pids(root):
         unit = _ascend_host.unit_of(root, pid)
@@ -278,7 +278,7 @@ def engine(root: Path, executable: str) -> dict[str, str | None]:
     found: dict[str, str | None] = dict.fromkeys(("vllm", "vllm_ascend", "torch_npu", "python"))
     top = _below(root, executable).parent.parent
     for folder in sorted(top.glob("lib*/python3*/site-packages/*.dist-info")):
-        name, _, version = folder.name[: -len(".dist-info")].partition("-")
+        name, version = (folder.name[: -len(".dist-info")].split("-", 1) + [""])[:2]
         key = name.lower().replace("-", "_")
         if key in found:
             found[key] = version

@@ -17,7 +17,7 @@ description:
     listening ports with their owners, disk, and which services of this collection run on which
     cards. It changes nothing and judges nothing; the filter
     P(inferops.ascend.preflight#filter) does that.
-  - It does not fail where C(npu-smi) does. Then RV(npu.cards) is empty and RV(npu.problems) says
+  - It does not fail where C(npu-smi) does. Then the cards of RV(npu) are empty and its problems say
     why.
 options:
   npu_smi:
@@ -86,7 +86,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 npu:
-  description: What M(inferops.ascend.npu_info) returns. Each process has RV(npu.cards[].processes[].command)
+  description: What M(inferops.ascend.npu_info) returns. Each process has C(command)
     besides, the start of its command line up to the first option.
   returned: always
   type: dict

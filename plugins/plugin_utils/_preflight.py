@@ -472,8 +472,8 @@ class _Judgement:
 
     def free(self, card: Mapping[str, Any]) -> float | None:
         """What is free to our services on a card; None where that cannot be told."""
-        total, used, visible = card["memory_total_mb"], card["memory_used_mb"], self.visible(card)
-        if used is None or visible is None:
+        total, used = card["memory_total_mb"], card["memory_used_mb"]
+        if used is None or total is None:
             return None
         own = [each for each in card["processes"] if self._is_ours(each)]
         if card["logic_id"] in self.our_cards and not own:
@@ -481,7 +481,7 @@ class _Judgement:
         if any(each["memory_mb"] is None for each in own):
             return None
         held = used - sum(each["memory_mb"] for each in own)
-        return min(visible, float(total - held))
+        return float(total - held)
 
     def _short(self, card: Mapping[str, Any], utilization: float) -> bool:
         free, visible = self.free(card), self.visible(card)
@@ -665,7 +665,9 @@ class _Judgement:
         pairs = (("vllm_ascend", "vllm_ascend"), ("torch_npu", "torch_npu"))
         for key, column in pairs:
             found = engine[key]
-            if found is not None and not str(found).startswith(str(row[column]).split(".post")[0]):
+            if found is not None and not str(found).startswith(
+                str(row[column]).split(".post", maxsplit=1)[0]
+            ):
                 self.add(
                     "error",
                     "versions",

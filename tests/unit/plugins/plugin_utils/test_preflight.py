@@ -236,7 +236,7 @@ def test_a_host_that_does_not_answer_is_judged_for_the_rest_all_the_same() -> No
     host["driver"]["install_status"] = None
     host["files"] = {}
     verdict = judge(host, "Qwen3-14B")
-    assert [code for _, code in codes(verdict)] == ["npu_smi", "driver", "cann", "engine"]
+    assert [each.code for each in verdict.findings] == ["npu_smi", "driver", "cann", "engine"]
     assert len(verdict.errors) == 4
 
 
@@ -246,7 +246,7 @@ def test_a_host_that_does_not_answer_is_judged_for_the_rest_all_the_same() -> No
 def test_a_host_that_is_not_what_was_declared() -> None:
     small = [card(n, name="910B4", memory_total_mb=32768) for n in range(8)]
     verdict = judge(facts(small), "Qwen3-14B")
-    assert [code for _, code in codes(verdict)][:3] == ["card_memory", "chip", "model"]
+    assert [each.code for each in verdict.findings][:3] == ["card_memory", "chip", "model"]
     assert "Set ascend_host_profile to what the host is; the cards fit atlas-800i-a2-32g." in (
         verdict.errors[0].advice
     )
