@@ -26,6 +26,7 @@ _KEPT = (MARK, "ASCEND_RT_VISIBLE_DEVICES", "HCCL_IF_BASE_PORT")
 _LISTEN = "0A"  # TCP_LISTEN in /proc/net/tcp, include/net/tcp_states.h of Linux
 _SOCKET = re.compile(r"socket:\[([0-9]+)\]\Z")
 _COMMAND_LIMIT = 80
+_PYTHON_SWITCHES = frozenset(("-m", "-B", "-E", "-I", "-O", "-P", "-s", "-S", "-u"))
 
 
 def _read(path: Path) -> str | None:
@@ -54,7 +55,8 @@ def _pids(root: Path) -> list[int]:
 def command_of(root: Path, pid: int) -> str | None:
     """The start of a process's command line, up to its first option; None if it cannot be seen.
 
-    What follows options may be a secret. `-m MODULE` of Python is kept, for it names the program.
+    What follows options may be a secret. Python's `-m MODULE` and its switches are kept, for the
+    program's name follows them.
     """
     try:
         raw = (root / "proc" / str(pid) / "cmdline").read_bytes()
@@ -62,13 +64,15 @@ def command_of(root: Path, pid: int) -> str | None:
         return None
     words = [word.decode("utf-8", "replace") for word in raw.split(b"\0") if word]
     kept: list[str] = []
+    python = bool(words) and words[0].rpartition("/")[2].startswith("python")
     for number, word in enumerate(words):
-        if word == "-m" and number == 1:
+        if python and number and word in _PYTHON_SWITCHES:
             kept.append(word)
-        elif word.startswith("-") or (number > 0 and "=" in word):
+            continue
+        if word.startswith("-") or (number > 0 and "=" in word):
             break
-        else:
-            kept.append(word)
+        python = python and not number
+        kept.append(word)
     text = " ".join(" ".join(kept).split())
     return (text[: _COMMAND_LIMIT - 3] + "..." if len(text) > _COMMAND_LIMIT else text) or None
 

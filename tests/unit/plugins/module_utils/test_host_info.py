@@ -41,6 +41,9 @@ def test_a_command_line_is_cut_before_it_can_hold_a_secret(tmp_path: Path) -> No
             "python3 -m vllm.entrypoints.openai.api_server",
         ),
         ("env TOKEN=s3cret python3", "env"),
+        ("/usr/bin/python3 -B -u serve.py -u root", "/usr/bin/python3 -B -u serve.py"),
+        ("/usr/bin/python3 -c print", "/usr/bin/python3"),
+        ("mysql -u s3cret", "mysql"),
         ("/bin/sh -c curl", "/bin/sh"),
         ("x" * 200, "x" * 77 + "..."),
     ):
