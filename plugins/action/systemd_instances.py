@@ -42,7 +42,8 @@ class ActionModule(ActionBase):
             for instance in instances:
                 if not isinstance(instance, Mapping):
                     raise AscendError(
-                        f"instances: {instance!r} is a {type(instance).__name__}, not a mapping with a name"
+                        f"instances: a {type(instance).__name__} is listed, where a mapping with a "
+                        "name is wanted"
                     )
             templates: dict[str, tuple[str, str]] = {}
 
@@ -67,7 +68,7 @@ class ActionModule(ActionBase):
         warnings = [
             f"{instance['name']}: {warning}"
             for instance in instances
-            for warning in instance.get("warnings") or []
+            for warning in _texts(instance.get("warnings"))
         ]
         result.update(
             self._execute_module(
@@ -98,11 +99,17 @@ class ActionModule(ActionBase):
 
 
 def _required(arguments: Mapping[str, Any], key: str, kind: type) -> Any:
-    if not isinstance(arguments.get(key), kind):
+    value = arguments.get(key)
+    if not isinstance(value, kind):
+        # Its type alone: what was written here by mistake may be a secret.
         raise AscendError(
-            f"{key} is required and has to be a {kind.__name__}, not {arguments.get(key)!r}"
+            f"{key} is required and has to be a {kind.__name__}, not a {type(value).__name__}"
         )
-    return arguments[key]
+    return value
+
+
+def _texts(value: Any) -> list[str]:
+    return [value] if isinstance(value, str) else list(value or [])
 
 
 def _file_list(arguments: Mapping[str, Any], key: str) -> list[dict[str, Any]]:

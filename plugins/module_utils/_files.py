@@ -12,9 +12,10 @@ import stat
 import tempfile
 import time
 from contextlib import contextmanager
-from typing import Callable, Iterator, NamedTuple
+from typing import Callable, Iterable, Iterator, NamedTuple
 
 MARK = "# Managed by Ansible: inferops.ascend.systemd_instances"
+TEMPORARY = ".inferops-ascend-"
 
 
 class ConvergeError(Exception):
@@ -48,11 +49,15 @@ class FileWish(NamedTuple):
 
 
 class FileChange(NamedTuple):
-    """One difference between a file and its wish. `before` None: there is no such file now."""
+    """One difference between a file and its wish. `before` None: there is no such file now.
+
+    `foreign`: the file that is there is somebody else's, and `adopt` lets it be replaced.
+    """
 
     wish: FileWish
     before: str | None
     mode_before: int | None
+    foreign: bool = False
 
     def diff(self) -> dict[str, str]:
         """Return the difference as Ansible shows it; of a secret only that it differs."""
@@ -60,6 +65,9 @@ class FileChange(NamedTuple):
         if self.wish.secret:
             before = None if before is None else "(secret content, not shown)\n"
             after = None if after is None else "(new secret content, not shown)\n"
+        elif self.foreign:
+            # Nobody said what is in it: a hand-made unit may well hold a key.
+            before = "(somebody else's file, not shown)\n"
         lines = {
             "before": before or "",
             "after": after or "",
@@ -93,7 +101,10 @@ def compare(wish: FileWish, adopt: bool) -> FileChange | None:
     try:
         status = os.lstat(wish.path)
     except (FileNotFoundError, NotADirectoryError):
-        return None if wish.content is None else FileChange(wish, None, None)
+        if wish.content is None:
+            return None
+        _check_directory(wish)
+        return FileChange(wish, None, None)
     if not stat.S_ISREG(status.st_mode) and not stat.S_ISLNK(status.st_mode):
         raise ConvergeError(
             f"{wish.path} is in the way: it is neither a file nor a link. Move it away."
@@ -108,11 +119,29 @@ def compare(wish: FileWish, adopt: bool) -> FileChange | None:
             "not overwritten. Move it away, or let it be replaced with adopt: true (in the role: "
             "vllm_service_adopt), which keeps a copy beside it."
         )
+    if wish.content is not None:
+        _check_directory(wish)
     mode = stat.S_IMODE(status.st_mode)
     owned = status.st_uid == os.geteuid() and not stat.S_ISLNK(status.st_mode)
     if wish.content == before and mode == wish.mode and owned:
         return None
-    return FileChange(wish, before, mode)
+    return FileChange(wish, before, mode, foreign)
+
+
+def _check_directory(wish: FileWish) -> None:
+    """Raise ConvergeError where the file's directory is none, or the service could not enter it."""
+    directory = os.path.dirname(wish.path)
+    while not os.path.lexists(directory):
+        directory = os.path.dirname(directory)
+    if not os.path.isdir(directory):
+        raise ConvergeError(
+            f"{directory} is no directory, and {wish.path} is to go below it. Move it away."
+        )
+    if wish.mode & 0o004 and not os.stat(directory).st_mode & 0o001:
+        raise ConvergeError(
+            f"{directory} can be entered by its owner alone, so the service could not read "
+            f"{wish.path}. Run 'chmod o+x {directory}' on the host."
+        )
 
 
 def apply(change: FileChange, label: Callable[[str, str], None]) -> str | None:
@@ -126,10 +155,10 @@ def apply(change: FileChange, label: Callable[[str, str], None]) -> str | None:
         return None
     os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
     copy = None
-    if change.before is not None and not is_marked(change.before, change.wish.unit):
+    if change.foreign:
         copy = "{}.{}~".format(path, time.strftime("%Y%m%d-%H%M%S"))
         os.link(path, copy, follow_symlinks=False)
-    descriptor, temporary = tempfile.mkstemp(dir=os.path.dirname(path), prefix=".ansible_")
+    descriptor, temporary = tempfile.mkstemp(dir=os.path.dirname(path), prefix=TEMPORARY)
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as handle:
             handle.write(change.wish.content)
@@ -142,6 +171,13 @@ def apply(change: FileChange, label: Callable[[str, str], None]) -> str | None:
         os.unlink(temporary)
         raise
     return copy
+
+
+def remove_leftovers(directories: Iterable[str]) -> None:
+    """Remove temporary files of a run that was killed while it wrote. Call it under the lock."""
+    for directory in directories:
+        for path in glob.glob(os.path.join(glob.escape(directory), TEMPORARY + "*")):
+            os.unlink(path)
 
 
 def marked_names(pattern: str, unit: str) -> list[str]:
@@ -172,7 +208,8 @@ def exclusive(path: str, timeout: float) -> Iterator[None]:
     Raises ConvergeError that names the process which holds it. The kernel frees the lock when its
     holder dies, so a killed run leaves none behind.
     """
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     try:
         deadline = time.monotonic() + timeout
         while True:

@@ -23,12 +23,17 @@ PROPERTIES = (
     "NeedDaemonReload",
     "Result",
     "ExecMainStatus",
+    "FragmentPath",
 )
 
 
 class UnitState(NamedTuple):
-    """One unit as `systemctl show` prints it, with the digests its main process runs with."""
+    """One unit as `systemctl show` prints it, with the digests its main process runs with.
 
+    `fragment` is the path of the unit file that it comes from.
+    """
+
+    name: str
     active: str
     sub: str
     enabled: bool
@@ -38,6 +43,7 @@ class UnitState(NamedTuple):
     needs_reload: bool
     result: str
     exit_status: str
+    fragment: str = ""
     digest: str = ""
     secret_digest: str = ""
 
@@ -69,17 +75,18 @@ class Decision(NamedTuple):
     enable: bool | None = None
 
 
-def parse_show(text: str) -> dict[str, UnitState]:
-    """Parse `systemctl show --property=... UNIT...` into states by unit name."""
-    states = {}
+def parse_show(text: str) -> list[UnitState]:
+    """Parse `systemctl show --property=... UNIT...`: one state for each unit, in their order."""
+    states = []
     for block in text.strip().split("\n\n"):
         values = dict(line.split("=", 1) for line in block.splitlines() if "=" in line)
         if "Id" not in values:
             continue
-        states[values["Id"]] = UnitState(
+        state = UnitState(
+            name=values["Id"],
             active=values.get("ActiveState", "inactive"),
             sub=values.get("SubState", "dead"),
-            enabled=values.get("UnitFileState", "") in ("enabled", "enabled-runtime"),
+            enabled=values.get("UnitFileState") == "enabled",
             masked=values.get("LoadState") == "masked"
             or values.get("UnitFileState", "") in ("masked", "masked-runtime"),
             pid=int(values.get("MainPID") or 0),
@@ -87,7 +94,9 @@ def parse_show(text: str) -> dict[str, UnitState]:
             needs_reload=values.get("NeedDaemonReload") == "yes",
             result=values.get("Result", ""),
             exit_status=values.get("ExecMainStatus", ""),
+            fragment=values.get("FragmentPath", ""),
         )
+        states.append(state)
     return states
 
 

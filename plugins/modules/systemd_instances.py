@@ -254,6 +254,7 @@ from ansible_collections.inferops.ascend.plugins.module_utils._files import (
     exclusive,
     instance_of,
     marked_names,
+    remove_leftovers,
 )
 from ansible_collections.inferops.ascend.plugins.module_utils._units import (
     DIGEST,
@@ -296,13 +297,12 @@ class Host:
             raise ConvergeError(
                 f"systemd does not answer on this host, so no service can be looked after: {error}"
             ) from None
-        states = parse_show(text)
-        for unit, state in states.items():
-            if state.running:
-                environ = self.environ(state.pid)
-                states[unit] = state._replace(
-                    digest=environ.get(DIGEST, ""), secret_digest=environ.get(SECRET_DIGEST, "")
-                )
+        states = {}
+        for unit, state in zip(units, parse_show(text)):
+            environ = self.environ(state.pid) if state.running else {}
+            states[unit] = state._replace(
+                digest=environ.get(DIGEST, ""), secret_digest=environ.get(SECRET_DIGEST, "")
+            )
         return states
 
     @staticmethod
@@ -402,9 +402,11 @@ class Converge:
         texts: dict[str, str | None] = dict(parameters["contents"])
         texts.update(parameters["secret_contents"])
         self.shared = [
-            FileWish(self.unit, each["dest"], texts.get(each["dest"]), int(each["mode"], 8))
+            FileWish(self.unit, each["dest"], texts.get(each["dest"]), mode_of(each))
             for each in parameters["files"]
         ]
+        self.problems: list[str] = []
+        self.still_up: set[str] = set()
         self.wishes: dict[str, InstanceWish] = {}
         self.files: dict[str, list[FileWish]] = {}
         for instance in parameters["instances"]:
@@ -434,7 +436,7 @@ class Converge:
         wishes = []
         for each in self.patterns:
             path = each["dest"].replace("%i", name)
-            mode = 0o600 if each["secret"] else int(each["mode"], 8)
+            mode = 0o600 if each["secret"] else mode_of(each)
             wishes.append(FileWish(self.name_of(name), path, texts.get(path), mode, each["secret"]))
         return wishes
 
@@ -449,11 +451,10 @@ class Converge:
         self.decisions: dict[str, Decision] = {}
         for name, wish in self.wishes.items():
             state = self.states[self.name_of(name)]
-            if state.masked and wish.state == "started":
-                raise ConvergeError(
-                    f"{self.name_of(name)} is masked: somebody has switched it off on this host. Run 'systemctl "
-                    f"unmask {self.name_of(name)}' there, or set its state to stopped."
-                )
+            if wish.state == "absent" and self._somebody_elses(state, name):
+                self.foreign.add(name)
+            if wish.state != "absent":
+                self._check_unit(state, name)
             self.decisions[name] = (
                 Decision("none", "there is none that this collection made")
                 if name in self.foreign
@@ -463,6 +464,26 @@ class Converge:
             if not self.module.check_mode:
                 raise ConvergeError(self.account.refusal())
             self.module.warn(self.account.refusal())
+
+    def _somebody_elses(self, state: UnitState, name: str) -> bool:
+        """Tell whether a unit of that name is not an instance of the template."""
+        if state.name != self.name_of(name):
+            return True
+        return not state.masked and os.path.basename(state.fragment) not in ("", self.unit)
+
+    def _check_unit(self, state: UnitState, name: str) -> None:
+        unit = self.name_of(name)
+        if self._somebody_elses(state, name):
+            raise ConvergeError(
+                f"{unit} on this host comes from {state.fragment or state.name} and not from the "
+                f"template {self.unit}: somebody made a unit of that name. Give the service another "
+                "name, or remove that unit."
+            )
+        if state.masked and self.wishes[name].state == "started":
+            raise ConvergeError(
+                f"{unit} is masked: somebody has switched it off on this host. Run 'systemctl "
+                f"unmask {unit}' there, or set its state to stopped."
+            )
 
     def _compare(self, wishes: list[FileWish]) -> list[FileChange]:
         return [change for change in (compare(wish, self.adopt) for wish in wishes) if change]
@@ -496,6 +517,9 @@ class Converge:
         copies = []
         if self.account and self.account.changes:
             self.account.create(self.host)
+        remove_leftovers(
+            {os.path.dirname(each.path) for some in self.files.values() for each in some}
+        )
         gone = [name for name, wish in self.wishes.items() if wish.state == "absent"]
         kept = [name for name in self.wishes if name not in gone]
         for change in self.shared_changes + [each for name in kept for each in self.changes[name]]:
@@ -504,6 +528,8 @@ class Converge:
         self._stop([name for name in gone if self._action(name) == "stop"])
         self._enable("disable", False)
         for name in gone:
+            if name in self.still_up:
+                continue
             for change in self.changes[name]:
                 apply(change, self.host.label)
             self._remove_empty_directories(name)
@@ -511,7 +537,11 @@ class Converge:
         if self.reload_needed:
             self.host.systemctl("daemon-reload")
         self._stop([name for name in kept if self._action(name) in ("stop", "restart")])
-        up = [name for name in kept if self._action(name) in ("start", "restart")]
+        up = [
+            name
+            for name in kept
+            if self._action(name) in ("start", "restart") and name not in self.still_up
+        ]
         if up:
             # A start limit that earlier failures used up must not hold back a wanted start.
             self._reset_failed(up)
@@ -523,10 +553,17 @@ class Converge:
         return self.decisions[name].action
 
     def _stop(self, names: list[str]) -> None:
-        if names:
+        """Stop units. One that refuses is noted, and keeps none of the others down."""
+        if not names:
+            return
+        try:
             self.host.systemctl("stop", "--", *map(self.name_of, names))
-            # A server that had to be killed counts as failed, though it is down as wanted.
-            self._reset_failed(names)
+        except ConvergeError as error:
+            self.problems.append(str(error))
+            states = self.host.states([self.name_of(name) for name in names])
+            self.still_up |= {name for name in names if states[self.name_of(name)].running}
+        # A server that had to be killed counts as failed, though it is down as wanted.
+        self._reset_failed(names)
 
     def _reset_failed(self, names: list[str]) -> None:
         self.module.run_command(["systemctl", "reset-failed", "--", *map(self.name_of, names)])
@@ -534,7 +571,10 @@ class Converge:
     def _enable(self, verb: str, wanted: bool) -> None:
         names = [name for name, decision in self.decisions.items() if decision.enable is wanted]
         if names:
-            self.host.systemctl(verb, "--no-reload", "--quiet", "--", *map(self.name_of, names))
+            try:
+                self.host.systemctl(verb, "--no-reload", "--quiet", "--", *map(self.name_of, names))
+            except ConvergeError as error:
+                self.problems.append(str(error))
 
     def _remove_empty_directories(self, name: str) -> None:
         """Remove directories that carry the instance's name and are empty now."""
@@ -545,14 +585,14 @@ class Converge:
                     os.rmdir(directory.replace("%i", name))
 
     def failures(self) -> list[str]:
-        """Return what to tell of each service that should run and does not."""
+        """Return what to tell of each step that failed and each service that should run and does not."""
         started = [
             self.name_of(name)
             for name, wish in self.wishes.items()
             if wish.state == "started" and self._action(name) in ("start", "restart")
         ]
         self.states.update(self.host.states(started))
-        return [
+        return self.problems + [
             describe(unit, self.states[unit], self.host.journal(unit))
             for unit in started
             if not self.states[unit].running
@@ -603,6 +643,16 @@ class Converge:
         return entries
 
 
+def mode_of(entry: dict[str, Any]) -> int:
+    """Return the permissions of a file's entry."""
+    try:
+        return int(entry["mode"], 8)
+    except ValueError:
+        raise ConvergeError(
+            f"mode {entry['mode']!r} of {entry['dest']} is no octal number: write it like '0644'."
+        ) from None
+
+
 def main() -> None:
     file_options = {
         "src": {"type": "path"},
@@ -650,13 +700,16 @@ def main() -> None:
         supports_check_mode=True,
     )
     module.run_command_environ_update = {"LC_ALL": "C", "SYSTEMD_PAGER": "", "SYSTEMD_COLORS": "0"}
+    # Directories are for the service's user to enter, whatever umask root works with.
+    os.umask(0o022)
     if os.geteuid() != 0:
         module.fail_json(msg="Units are changed by root alone: run this task with become: true.")
     try:
         if module.check_mode:
             result = run(module)
         else:
-            lock = "/run/lock/inferops-ascend-{}.lock".format(module.params["unit"])
+            # Not below /run/lock, where any user could hold it or put a link in its place.
+            lock = "/run/inferops-ascend/{}.lock".format(module.params["unit"])
             with exclusive(lock, module.params["lock_timeout"]):
                 result = run(module)
     except (ConvergeError, OSError) as error:
@@ -672,7 +725,12 @@ def run(module: AnsibleModule) -> dict[str, Any]:
     if module._diff:
         result["diff"] = converge.diff()
     if not module.check_mode:
-        result["copies"] = converge.act()
+        try:
+            result["copies"] = converge.act()
+        except (ConvergeError, OSError) as error:
+            module.fail_json(
+                msg=f"{error} What was done before holds; run again when this is mended.", **result
+            )
         failures = converge.failures()
         if failures:
             result.update(converge.report())

@@ -443,10 +443,14 @@ def _model(service: Mapping[str, Any], weights_dir: str, who: str) -> str:
             f"{who}: no hub id is known for {service.get('model')}, so its weights have no folder."
             " Say where they are: path: /absolute/path/on/the/host"
         )
+    if not isinstance(weights_dir, str) or not weights_dir.startswith("/"):
+        raise AscendError(
+            f"{who}: vllm_service_weights_dir is {weights_dir!r}; an absolute path is needed."
+        )
     text = _text(hub, f"{who}, hub id")
     if ".." in text.split("/") or text.startswith("/"):
         raise AscendError(f"{who}: the hub id {text!r} is not one. Write OWNER/NAME.")
-    return f"{weights_dir.rstrip('/')}/{text}"
+    return _text(f"{weights_dir.rstrip('/')}/{text}", f"{who}, weights")
 
 
 def _defaults(
@@ -462,6 +466,10 @@ def _defaults(
                 f"{who}: served_model_name stands in the request and in args. Leave one out."
             )
         asked = asked if isinstance(asked, list) else [asked]
+        if not asked or not all(isinstance(each, str) for each in asked):
+            raise AscendError(
+                f"{who}: served_model_name is to be a name or a list of names, each a text."
+            )
         result["served-model-name"] = _several(option, asked, engine, f"{who}, served_model_name")
     elif "served-model-name" not in user:
         names = [str(service[key]) for key in ("model", "name") if service.get(key)]

@@ -7,16 +7,13 @@ from __future__ import annotations
 
 import hashlib
 import re
+import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from ansible_collections.inferops.ascend.plugins.module_utils._files import instance_of, mark
 from ansible_collections.inferops.ascend.plugins.plugin_utils._errors import AscendError
-
-# Rendered in place of a digest, which can only be known when all is rendered.
-PLACEHOLDER = "@inferops-digest@"
-SECRET_PLACEHOLDER = "@inferops-secret-digest@"
 
 _UNIT = re.compile(r"[A-Za-z0-9_-]+@\.service")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
@@ -53,6 +50,9 @@ def build(
     if not _UNIT.fullmatch(unit):
         raise AscendError(f"unit {unit!r} is no template unit: write it like vllm@.service")
     payload = Payload()
+    # Rendered in place of a digest, which can only be known when all is rendered. No value that a
+    # user wrote can be taken for it.
+    placeholder = secrets.token_hex(16)
     for each in files:
         _put(payload.contents, each["dest"], mark(unit) + render(each["src"], {}))
     shared = list(payload.contents.items())
@@ -65,14 +65,14 @@ def build(
             )
         if instance.get("state", "started") == "absent":
             continue
-        public, secret = _render_instance(name, instance, instance_files, render)
-        digest = _digest(shared + list(public.items()))
-        secret_digest = _digest(list(secret.items())) if secret else ""
+        public, secret = _render_instance(name, instance, instance_files, render, placeholder)
+        digest = _digest(shared + list(public.items()), placeholder)
+        secret_digest = _digest(list(secret.items()), placeholder) if secret else ""
         header = mark(instance_of(unit, name))
         for path, text in public.items():
-            _put(payload.contents, path, header + text.replace(PLACEHOLDER, digest))
+            _put(payload.contents, path, header + text.replace(placeholder, digest))
         for path, text in secret.items():
-            text = text.replace(SECRET_PLACEHOLDER, secret_digest)
+            text = text.replace(placeholder, secret_digest)
             _put(payload.secret_contents, path, header + text)
         payload.digests[name] = digest
         payload.secret_digests[name] = secret_digest
@@ -84,21 +84,22 @@ def _render_instance(
     instance: Mapping[str, Any],
     instance_files: Sequence[Mapping[str, Any]],
     render: Render,
+    placeholder: str,
 ) -> tuple[dict[str, str], dict[str, str]]:
     public: dict[str, str] = {}
     secret: dict[str, str] = {}
     for each in instance_files:
-        if each["dest"].count("%i") == 0:
+        if each["dest"].count("%i") != 1:
             raise AscendError(
-                f"instance_files: {each['dest']} is the same file for every instance; put %i, which "
-                "stands for the name, into it"
+                f"instance_files: {each['dest']} has to hold %i, which stands for the name of the "
+                "instance, once: without it the file is the same for every instance"
             )
         variables: dict[str, Any] = {"instance": instance}
         is_secret = bool(each.get("secret"))
         if is_secret:
-            variables["secret_digest"] = SECRET_PLACEHOLDER
+            variables["secret_digest"] = placeholder
         else:
-            variables["instance_digest"] = PLACEHOLDER
+            variables["instance_digest"] = placeholder
         text = render(each["src"], variables)
         if text.strip():
             _put(secret if is_secret else public, each["dest"].replace("%i", name), text)
@@ -113,11 +114,13 @@ def _put(texts: dict[str, str], path: str, text: str) -> None:
     texts[path] = text
 
 
-def _digest(texts: Sequence[tuple[str, str]]) -> str:
+def _digest(texts: Sequence[tuple[str, str]], placeholder: str) -> str:
     total = hashlib.sha256()
     for path, text in sorted(texts):
-        if path.endswith((".service", ".conf")):
-            lines = text.splitlines(keepends=True)
-            text = "".join(line for line in lines if line.strip() and line[0] not in "#;")
+        text = text.replace(placeholder, "")
+        if "/systemd/" in path:
+            # Not splitlines(): only \n ends a line for systemd.
+            lines = [line for line in text.split("\n") if line.strip() and line[0] not in "#;"]
+            text = "\n".join(lines)
         total.update(f"{path}\0{text}\0".encode())
     return total.hexdigest()[:32]

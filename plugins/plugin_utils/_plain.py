@@ -27,6 +27,8 @@ def plain(value: object, where: str) -> Any:
     if isinstance(value, str):
         return "".join([value])  # an exact str also of a subclass
     if isinstance(value, int):
+        if abs(value) >= 10**40:
+            raise AscendError(f"{where} is a number of more than 40 digits: put it between quotes.")
         return int(value)
     if isinstance(value, float):
         if not math.isfinite(value):
@@ -72,7 +74,8 @@ def whole_number(value: object) -> int | None:
         return None
     if isinstance(value, int):
         return int(value)
-    if isinstance(value, str) and value.isascii() and value.strip().isdigit():
+    # Python refuses to read a number of some thousands of digits; no card or port has that many.
+    if isinstance(value, str) and value.isascii() and value.strip().isdigit() and len(value) < 20:
         return int(value)
     return None
 

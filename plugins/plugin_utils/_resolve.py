@@ -12,12 +12,14 @@ import re
 from dataclasses import dataclass, replace
 from typing import Any, Iterable, Mapping, Sequence
 
+from ansible_collections.inferops.ascend.plugins.plugin_utils._engine import load_options
 from ansible_collections.inferops.ascend.plugins.plugin_utils._errors import AscendError
 from ansible_collections.inferops.ascend.plugins.plugin_utils._estimate import (
     Device,
     estimate,
     tensor_parallel_fault,
 )
+from ansible_collections.inferops.ascend.plugins.plugin_utils._plain import kind_of
 from ansible_collections.inferops.ascend.plugins.plugin_utils._tables import (
     Catalogue,
     Facts,
@@ -63,6 +65,44 @@ class Options:
     estimate: bool = False
     allow_untested: bool = False
     profile: str | None = None
+
+
+# What a request may hold and something reads: here, the placement, the role, the plan of a fleet.
+# A resolved spec is a request too, so what it adds is among them. Other keys pass through.
+REQUEST_KEYS = frozenset(
+    [
+        "model",
+        "name",
+        "cards",
+        "port",
+        "max_model_len",
+        "gpu_memory_utilization",
+        "tensor_parallel_size",
+        "pipeline_parallel_size",
+        "served_model_name",
+        "path",
+        "args",
+        "env",
+        "api_key",
+        "secret_env",
+        "state",
+        "card_memory_gb",
+        "kind",
+        "pinned_cards",
+        "native_context",
+        "huggingface",
+        "modelscope",
+        "min_cards",
+        "warnings",
+        "provenance",
+        "devices",
+        "hccl_ports",
+        "replicas",
+        "hosts",
+        "spread",
+        "priority",
+    ]
+)
 
 
 # -- values ----------------------------------------------------------------------------------------
@@ -263,7 +303,8 @@ def _request(request: object) -> dict[str, Any]:
             raise AscendError(f"A request is an empty text. {ways}")
         return {"model": request.strip()}
     if not isinstance(request, Mapping):
-        raise AscendError(f"A request is {shown(request)}, which names no model. {ways}")
+        what = kind_of(request) if isinstance(request, (list, tuple)) else shown(request)
+        raise AscendError(f"A request is {what}, which names no model. {ways}")
     wish: dict[str, Any] = plain(request)
     for key in wish:
         if not isinstance(key, str):
@@ -279,13 +320,37 @@ def _request(request: object) -> dict[str, Any]:
         return wish
     if not isinstance(model, str) or not model.strip():
         problem = f"names the model {shown(model)}, which is no name" if model else "names no model"
-        raise AscendError(f"The request {shown(wish)} {problem}. {ways}")
+        # Its keys, not its values: a key of the API may be among them.
+        who = f"The request {shown(name)}" if name else "A request"
+        keys = f" (its keys are {', '.join(sorted(wish))})" if wish else ""
+        raise AscendError(f"{who} {problem}{keys}. {ways}")
     if model.strip() == "*":
         raise AscendError(
             "A request names the model *, which only stands alone, as a term of the lookup: every"
             " row for the memory. Write it as a text, or name one model."
         )
     return wish
+
+
+def _unread_key(key: str, model: str) -> str | None:
+    """What to say of a key that nothing reads, where it looks like a slip of the pen.
+
+    Raises:
+        AscendError: it is a known key in another spelling, or an option of vLLM.
+    """
+    bare = {re.sub("[^a-z0-9]", "", known): known for known in REQUEST_KEYS}
+    known = bare.get(re.sub("[^a-z0-9]", "", key.lower()))
+    if known:
+        raise AscendError(
+            f"The request for {model} has the key {shown(key)}, which nothing reads. Write {known}."
+        )
+    if any(_dashed(key) in version for version in load_options().values()):
+        raise AscendError(
+            f"The request for {model} has the key {shown(key)}, which is an option of vLLM. Write it"
+            f" into args: {{{_dashed(key)}: ...}}."
+        )
+    close = difflib.get_close_matches(key.lower(), REQUEST_KEYS, n=1, cutoff=0.75)
+    return f"nothing here reads the key {shown(key)}; is {close[0]} meant?" if close else None
 
 
 def _absent(wish: Mapping[str, Any], catalogue: Catalogue) -> dict[str, Any]:
@@ -352,7 +417,8 @@ class _Resolution:
         self.catalogue = catalogue
         self.options = options
         self.facts: Facts = catalogue.facts(match.model)
-        self.warnings: list[str] = []
+        unread = (_unread_key(key, self.model) for key in wish if key not in REQUEST_KEYS)
+        self.warnings = [warning for warning in unread if warning]
         self.memory = parse_card_memory(
             options.card_memory_gb if wish.get("card_memory_gb") is None else wish["card_memory_gb"]
         )
@@ -380,8 +446,8 @@ class _Resolution:
     def _settle_wished_parallelism(self) -> None:
         tensor, pipeline = self.tensor, self.pipeline
         if self.cards is None:
-            if tensor or pipeline:
-                self.cards = (tensor or 1) * (pipeline or 1)
+            if tensor and pipeline:
+                self.cards = tensor * pipeline
             return
         if tensor and not pipeline and self.cards % tensor == 0:
             self.pipeline = self.cards // tensor
@@ -394,6 +460,11 @@ class _Resolution:
                 f" sizes is the number of cards. Leave the sizes out for tensor_parallel_size"
                 f" {self.cards}, or make the product {self.cards}."
             )
+
+    def _whole_groups(self, minimum: int) -> int:
+        """The least number of cards from ``minimum`` on that the one size wished for divides."""
+        group = self.tensor or self.pipeline or 1
+        return -(-minimum // group) * group
 
     def _wished_args(self) -> dict[str, Any]:
         args = self.wish.get("args")
@@ -481,7 +552,7 @@ class _Resolution:
                 row,
                 later,
             )
-        cards = row.min_cards if self.cards is None else self.cards
+        cards = self._whole_groups(row.min_cards) if self.cards is None else self.cards
         if row.warning and cards == row.min_cards:
             self.warnings.append(f"{row.warning} ({self._source(row)})")
         provenance = {
@@ -510,13 +581,11 @@ class _Resolution:
             if others
             else "Add a row of your own (ascend_model_tables)"
         )
-        wished = self.cards is not None and self.length is not None
-        if not (self.options.allow_untested and wished):
+        if not self.options.allow_untested or self.cards is None or self.length is None:
             raise AscendError(
                 f"{problem}.{self._instead(row, later)} {way}, or set allow_untested and give both"
                 " cards and max_model_len to try it."
             )
-        assert self.cards is not None and self.length is not None
         self.warnings.append(f"untested: {problem}")
         provenance = {
             "table": row.table,
@@ -580,6 +649,8 @@ class _Resolution:
                 " the framework sees of such a card is not known. Add a row of your own"
                 " (ascend_model_tables)."
             )
+        if self.cards is None and (self.tensor or self.pipeline):
+            self.cards = self._whole_groups(1)
         split = None if self.cards is None else self._split(self.cards)
         try:
             figures = estimate(self.facts, device, utilization, split, self.length)
@@ -628,8 +699,8 @@ class _Resolution:
 
     def _split(self, cards: int) -> tuple[int, int]:
         """Tensor- and pipeline-parallel size for ``cards``; what the heads forbid stays refused."""
-        tensor = cards if self.tensor is None else self.tensor
-        pipeline = cards // tensor if self.pipeline is None else self.pipeline
+        tensor = self.tensor or cards // (self.pipeline or 1)
+        pipeline = self.pipeline or cards // tensor
         fault = tensor_parallel_fault(self.facts, tensor)
         if fault is None:
             return tensor, pipeline

@@ -146,7 +146,8 @@ def service_environment(service: Mapping[str, object]) -> list[str]:
 def service_secrets(service: Mapping[str, object]) -> dict[str, str]:
     """A service's secret variables: its `secret_env`, and `api_key` as VLLM_API_KEY.
 
-    For `environment_file`, into a file that only root reads. A null or empty `api_key` is none.
+    For `environment_file`, into a file that only root reads. A null `api_key` is none; an empty one
+    is refused, because it would open the server to everybody.
     Raises AscendError for a variable that the role manages and for one that stands in `env` too.
     """
     what = f"service {service.get('name')}, secret_env"
@@ -160,11 +161,17 @@ def service_secrets(service: Mapping[str, object]) -> dict[str, str]:
                 " in one of them."
             )
     key = service.get("api_key")
-    if key is not None and key != "":
+    if key is not None:
         if not isinstance(key, str):
             raise AscendError(
                 f"service {service.get('name')}: api_key is {kind_of(key)}; a text is needed: put"
                 " it between quotes."
+            )
+        if not key or not key.isascii() or not key.isprintable() or " " in key:
+            raise AscendError(
+                f"service {service.get('name')}: api_key is empty, or has a character that no client"
+                " can send in a header (a space, a line's end). Take it out; leave api_key out"
+                " where everybody may use the server."
             )
         _checked("VLLM_API_KEY", key)
         variables["VLLM_API_KEY"] = "".join([key])

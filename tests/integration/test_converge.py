@@ -135,9 +135,10 @@ def test_a_run_killed_after_writing_is_completed_by_the_next(host: Host) -> None
 
 def test_a_second_run_waits_for_the_first_and_names_it(host: Host) -> None:
     pid = host.sh(
-        "flock -x /run/lock/inferops-ascend-vllm@.service.lock sh -c 'echo $$ >"
-        " /run/lock/inferops-ascend-vllm@.service.lock; exec sleep 30' >/dev/null 2>&1 & sleep 0.5;"
-        " cat /run/lock/inferops-ascend-vllm@.service.lock"
+        "mkdir -p -m 700 /run/inferops-ascend;"
+        " flock -x /run/inferops-ascend/vllm@.service.lock sh -c 'echo $$ >"
+        " /run/inferops-ascend/vllm@.service.lock; exec sleep 30' >/dev/null 2>&1 & sleep 0.5;"
+        " cat /run/inferops-ascend/vllm@.service.lock"
     ).strip()
     run = host.deploy([{"model": "Qwen3-0.6B"}], vllm_service_lock_timeout=1)
     assert run.status == 2
@@ -186,6 +187,58 @@ def test_a_hand_made_file_in_the_way_stops_the_run_before_any_change(host: Host)
     assert run.status == 0, run.output
     assert host.sh("cat /etc/vllm/chat.yaml.*~") == "model: mine\n"
     assert run.result["copies"] == [host.sh("ls /etc/vllm/chat.yaml.*~").strip()]
+
+
+def test_a_restrictive_umask_keeps_no_service_from_its_files(host: Host) -> None:
+    host.sh("printf 'Defaults umask=0077\\nDefaults umask_override\\n' > /etc/sudoers.d/umask")
+    try:
+        run = host.deploy([{"model": "Qwen3-0.6B"}])
+    finally:
+        host.sh("rm /etc/sudoers.d/umask")
+    assert run.status == 0, run.output
+    assert host.sh("stat -c %a /etc/vllm") == "755\n"
+    host.wait_until_serving(8000)
+
+
+def test_a_hand_made_unit_of_the_same_name_is_not_taken_over(host: Host) -> None:
+    host.sh(
+        "printf '[Service]\\nExecStart=/bin/sleep 900\\n' > /etc/systemd/system/vllm@own.service;"
+        " systemctl daemon-reload; systemctl start vllm@own"
+    )
+    before = host.snapshot()
+    run = host.deploy([{"model": "Qwen3-0.6B", "name": "own"}])
+    assert run.status == 2
+    assert (
+        "vllm@own.service on this host comes from /etc/systemd/system/vllm@own.service and not from"
+        " the template vllm@.service"
+    ) in run.output
+    assert host.snapshot() == before
+    host.sh("systemctl stop vllm@own")
+
+
+def test_a_service_that_refuses_to_stop_keeps_no_other_down(host: Host) -> None:
+    wishes = [{"model": "Qwen3-0.6B", "name": "a"}, {"model": "Qwen3-1.7B", "name": "b"}]
+    assert host.deploy(wishes).status == 0
+    host.sh(
+        "printf '[Unit]\\nRefuseManualStop=yes\\n' > /etc/systemd/system/vllm@b.service.d/zz.conf;"
+        " systemctl daemon-reload"
+    )
+    pids = host.pid("a"), host.pid("b")
+    run = host.deploy([{**wish, "max_model_len": "16K"} for wish in wishes])
+    assert run.status == 2
+    assert "vllm@b.service" in run.output and "refused" in run.output
+    assert '"changed": true' in run.output
+    assert host.pid("a") not in (0, pids[0])
+    assert host.pid("b") == pids[1]
+
+
+def test_a_secret_file_that_is_gone_keeps_the_server_closed(host: Host) -> None:
+    host.deploy([{"model": "Qwen3-0.6B", "name": "chat", "api_key": "a-key"}])
+    host.wait_until_serving(8000, key="a-key")
+    host.sh("rm /etc/vllm/chat.env; systemctl restart vllm@chat || true")
+    assert host.pid("chat") == 0
+    assert host.deploy([{"model": "Qwen3-0.6B", "name": "chat", "api_key": "a-key"}]).changed
+    host.wait_until_serving(8000, key="a-key")
 
 
 def test_a_masked_unit_is_left_to_whoever_masked_it(host: Host) -> None:
@@ -286,18 +339,21 @@ def test_an_edit_by_hand_is_put_back_and_reloaded(host: Host) -> None:
 @pytest.mark.parametrize(
     ("instances", "words"),
     [
-        ([{"model": "Qwen3-14"}], "Qwen3-14B"),
-        ([{"model": "Qwen2.5-72B", "cards": 2}], "4"),
-        ([{"model": "Qwen3-14B", "max_model_len": "64K"}], "32768"),
-        ([{"model": "Qwen3-235B-A22B"}], "16"),
-        ([{"model": "Qwen3-0.6B", "cards": [9]}], "9"),
+        ([{"model": "Qwen3-14"}], "The closest are Qwen3-14B"),
+        ([{"model": "Qwen2.5-72B", "cards": 2}], "it needs at least 4 of 64 GB"),
+        ([{"model": "Qwen3-14B", "max_model_len": "64K"}], "the longest that was tested is 32768"),
+        ([{"model": "Qwen3-235B-A22B"}], "needs 16 cards"),
+        ([{"model": "Qwen3-0.6B", "cards": [9]}], "card 9"),
         ([{"model": "Qwen3-0.6B"}, {"model": "Qwen3-0.6B"}], "qwen3-0.6b"),
-        ([{"model": "Qwen3-0.6B", "name": "a b"}], "a b"),
+        ([{"model": "Qwen3-0.6B", "name": "a b"}], "a-b"),
         ([{"model": "Qwen3-0.6B", "args": {"no-such-option": 1}}], "no-such-option"),
-        ([{"model": "Qwen3-0.6B", "env": {"A": "\x07"}}], "A"),
-        ([{"model": "Qwen3-0.6B", "state": "running"}], "running"),
-        ("Qwen3-0.6B: 1", "Qwen3-0.6B: 1"),
-        ([None], "None"),
+        ([{"model": "Qwen3-0.6B", "env": {"ALARM": "\x07"}}], "ALARM has the character U+0007"),
+        ([{"model": "Qwen3-0.6B", "state": "running"}], "state 'running' is unknown"),
+        ([{"model": "Qwen3-0.6B", "api_key": ""}], "api_key is empty"),
+        ([{"model": "Qwen3-0.6B", "max-model-len": "4K"}], "Write max_model_len"),
+        ([{"model": "Qwen3-0.6B", "dtype": "float16"}], "Write it into args"),
+        ("Qwen3-0.6B: 1", "No table lists the model 'Qwen3-0.6B: 1'"),
+        ([None], "A request is None, which names no model"),
     ],
 )
 def test_a_refused_wish_never_reaches_the_host(host: Host, instances: Any, words: str) -> None:
@@ -318,13 +374,29 @@ def test_a_refused_wish_never_reaches_the_host(host: Host, instances: Any, words
         {"vllm_service_cann_scripts": ["/a'b"]},
         {"vllm_service_library_path": ["/lib %h"]},
         {"vllm_service_engine_version": "0.18.0\nport: 1"},
+        {"vllm_service_weights_dir": "weights"},
     ],
 )
 def test_a_variable_cannot_add_to_a_unit(host: Host, variables: dict[str, Any]) -> None:
     before = host.snapshot()
     run = host.deploy([{"model": "Qwen3-0.6B"}], **variables)
     assert run.status == 2, run.output
+    assert any(
+        words in run.output
+        for words in (
+            "cannot stand in a systemd unit",
+            "is not known",
+            "an absolute path is needed",
+        )
+    )
     assert host.snapshot() == before
+
+
+def test_a_request_without_a_model_does_not_show_its_key(host: Host) -> None:
+    run = host.deploy([{"name": "chat", "api_key": "opensesame"}])
+    assert run.status == 2
+    assert "The request 'chat' names no model (its keys are api_key, name)" in run.output
+    assert "opensesame" not in run.output
 
 
 def test_a_host_without_the_variable_is_an_error_and_not_an_empty_list(host: Host) -> None:

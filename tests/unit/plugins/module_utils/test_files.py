@@ -19,6 +19,7 @@ from ansible_collections.inferops.ascend.plugins.module_utils._files import (
     exclusive,
     mark,
     marked_names,
+    remove_leftovers,
 )
 
 UNIT = "vllm@chat.service"
@@ -27,6 +28,11 @@ OURS = mark(UNIT)
 
 def no_label(_temporary: str, _final: str) -> None:
     pass
+
+
+@pytest.fixture(autouse=True)
+def directory_that_a_service_can_enter(tmp_path: Path) -> None:
+    tmp_path.chmod(0o755)
 
 
 def converge(wish: FileWish, adopt: bool = False) -> str | None:
@@ -146,6 +152,49 @@ def test_only_our_files_name_instances(tmp_path: Path) -> None:
         (folder / "placement.conf").write_text(text)
     pattern = str(tmp_path / "vllm@%i.service.d" / "placement.conf")
     assert marked_names(pattern, "vllm@.service") == ["a", "c.d"]
+
+
+def test_a_directory_that_the_service_cannot_enter_is_named(tmp_path: Path) -> None:
+    folder = tmp_path / "etc"
+    folder.mkdir(mode=0o700)
+    with pytest.raises(ConvergeError, match=rf"chmod o\+x {folder}"):
+        compare(FileWish(UNIT, str(folder / "chat.yaml"), OURS), adopt=False)
+    assert compare(FileWish(UNIT, str(folder / "chat.env"), OURS, 0o600, secret=True), adopt=False)
+
+
+def test_a_file_where_a_directory_should_be_is_named(tmp_path: Path) -> None:
+    (tmp_path / "vllm").write_text("")
+    with pytest.raises(ConvergeError, match="is no directory"):
+        compare(FileWish(UNIT, str(tmp_path / "vllm" / "chat.yaml"), OURS), adopt=True)
+
+
+def test_a_dangling_link_that_is_adopted_is_kept(tmp_path: Path) -> None:
+    (tmp_path / "chat.env").symlink_to(tmp_path / "gone")
+    copy = converge(FileWish(UNIT, str(tmp_path / "chat.env"), OURS), adopt=True)
+    assert copy is not None and os.readlink(copy) == str(tmp_path / "gone")
+
+
+def test_what_a_foreign_file_holds_is_not_shown(tmp_path: Path) -> None:
+    path = tmp_path / "placement.conf"
+    path.write_text("Environment=VLLM_API_KEY=hand-made-key\n")
+    change = compare(FileWish(UNIT, str(path), OURS), adopt=True)
+    assert change is not None and "hand-made-key" not in str(change.diff())
+
+
+def test_what_a_killed_run_left_is_removed(tmp_path: Path) -> None:
+    (tmp_path / ".inferops-ascend-x1").write_text("half")
+    (tmp_path / "chat.yaml").write_text(OURS)
+    remove_leftovers([str(tmp_path), str(tmp_path / "absent")])
+    assert os.listdir(tmp_path) == ["chat.yaml"]
+
+
+def test_a_link_in_place_of_the_lock_is_not_followed(tmp_path: Path) -> None:
+    precious = tmp_path / "precious"
+    precious.write_text("keep")
+    (tmp_path / "lock").symlink_to(precious)
+    with pytest.raises(OSError), exclusive(str(tmp_path / "lock"), 0.1):
+        pass
+    assert precious.read_text() == "keep"
 
 
 def test_two_runs_do_not_interleave(tmp_path: Path) -> None:

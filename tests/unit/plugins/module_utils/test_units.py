@@ -14,6 +14,7 @@ from ansible_collections.inferops.ascend.plugins.module_utils._units import (
 )
 
 RUNNING = UnitState(
+    name="vllm@chat.service",
     active="active",
     sub="running",
     enabled=True,
@@ -31,23 +32,28 @@ STARTED = InstanceWish("chat", "started", "d1", "")
 
 
 def test_show_is_read_for_several_units() -> None:
-    states = parse_show(
+    first, second = parse_show(
         "Id=vllm@a.service\nLoadState=loaded\nActiveState=active\nSubState=running\n"
         "UnitFileState=enabled\nMainPID=7\nNRestarts=2\nNeedDaemonReload=yes\nResult=success\n"
         "ExecMainStatus=0\n\nId=vllm@b.service\nLoadState=masked\nActiveState=inactive\n"
         "SubState=dead\nUnitFileState=masked\nMainPID=0\nNRestarts=0\nNeedDaemonReload=no\n"
         "Result=success\nExecMainStatus=0\n"
     )
-    assert states["vllm@a.service"].pid == 7
-    assert states["vllm@a.service"].enabled and states["vllm@a.service"].needs_reload
-    assert states["vllm@b.service"].masked and not states["vllm@b.service"].running
+    assert (first.name, first.pid) == ("vllm@a.service", 7)
+    assert first.enabled and first.needs_reload
+    assert second.masked and not second.running
 
 
 def test_a_unit_that_systemd_does_not_know_is_down() -> None:
     """systemd before 241 leaves properties out of units that were never loaded."""
-    state = parse_show("Id=vllm@new.service\nActiveState=inactive\n")["vllm@new.service"]
+    (state,) = parse_show("Id=vllm@new.service\nActiveState=inactive\n")
     assert decide(STARTED, state, files_changed=True).action == "start"
     assert decide(STARTED, state, files_changed=True).enable is True
+
+
+def test_enabled_until_the_next_boot_is_not_enabled() -> None:
+    (state,) = parse_show("Id=vllm@a.service\nUnitFileState=enabled-runtime\n")
+    assert decide(STARTED, state, files_changed=False).enable is True
 
 
 def test_environ_is_read_with_odd_values() -> None:

@@ -52,6 +52,23 @@ def test_the_digest_changes_with_settings_and_with_the_unit_alone() -> None:
     assert digest(payload({"name": "a", "n": 1, "note": "x"}, {"name": "b"})) == first
 
 
+def test_only_a_line_of_its_own_is_a_comment() -> None:
+    """U+2028 ends no line for systemd: what follows it is part of the value."""
+    first = payload({"name": "a", "n": "x\u2028#b"})
+    assert digest(first) != digest(payload({"name": "a", "n": "x\u2028#c"}))
+
+
+def test_no_value_can_pass_for_the_digest() -> None:
+    result = payload({"name": "a", "n": "@inferops-digest@"})
+    assert "N=@inferops-digest@\n" in result.contents["/etc/systemd/system/w@a.service.d/p.conf"]
+
+
+def test_a_path_holds_the_name_once() -> None:
+    for dest in ("/etc/w/x.conf", "/etc/w/%i/%i.conf"):
+        with pytest.raises(AscendError, match="has to hold %i"):
+            build("w@.service", [{"name": "a"}], [], [{"src": "s", "dest": dest}], lambda *_: "x")
+
+
 def test_a_secret_and_its_digest_stand_in_the_secret_file_alone() -> None:
     one = payload({"name": "a", "n": 1, "key": "opensesame"})
     two = payload({"name": "a", "n": 1, "key": "other"})

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -537,12 +538,15 @@ def test_an_estimate_without_its_ground_is_refused(tmp_path: Path) -> None:
     [
         (None, "A request is None, which names no model."),
         (3, "A request is 3, which names no model."),
-        (["Qwen3-14B"], "A request is ['Qwen3-14B'], which names no model."),
+        (["Qwen3-14B"], "A request is a list, which names no model."),
         ("", "A request is an empty text."),
-        ({}, "The request {} names no model."),
-        ({"model": ["a"]}, "The request {'model': ['a']} names the model ['a'], which is no name."),
+        ({}, "A request names no model."),
+        (
+            {"model": ["a"]},
+            "A request names the model ['a'], which is no name (its keys are model).",
+        ),
         ({1: 2}, "A request has the key 1, which is no text."),
-        ({"state": "absent"}, "The request {'state': 'absent'} names no model."),
+        ({"state": "absent"}, "A request names no model (its keys are state)."),
     ],
 )
 def test_what_is_no_request(request_: object, complaint: str) -> None:
@@ -747,3 +751,56 @@ def test_what_a_310p_cannot_do_is_refused(args: dict[str, Any], words: str) -> N
         duo_args(**args)
     assert words in str(caught.value)
     assert "Leave it out" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("key", "words"),
+    [
+        ("max-model-len", "Write max_model_len."),
+        ("Max_Model_Len", "Write max_model_len."),
+        ("apiKey", "Write api_key."),
+        ("dtype", "Write it into args: {dtype: ...}."),
+        ("enable_prefix_caching", "Write it into args: {enable-prefix-caching: ...}."),
+    ],
+)
+def test_a_key_in_another_spelling_is_refused(key: str, words: str) -> None:
+    with pytest.raises(AscendError, match=re.escape(words)) as caught:
+        resolve({"model": "Qwen3-14B", key: "hush"}, load_catalogue(), Options())
+    assert "hush" not in str(caught.value)
+
+
+def test_a_key_that_looks_like_a_slip_warns_and_any_other_passes() -> None:
+    spec = resolve(
+        {"model": "Qwen3-14B", "stat": "stopped", "team": 7}, load_catalogue(), Options()
+    )
+    assert spec["warnings"] == ["nothing here reads the key 'stat'; is state meant?"]
+    assert (spec["stat"], spec["team"]) == ("stopped", 7)
+
+
+def test_a_request_without_a_model_does_not_show_its_values() -> None:
+    with pytest.raises(AscendError) as caught:
+        resolve({"name": "chat", "api_key": "hush"}, load_catalogue(), Options())
+    assert str(caught.value).startswith(
+        "The request 'chat' names no model (its keys are api_key, name)"
+    )
+    with pytest.raises(AscendError) as caught:
+        resolve([{"api_key": "hush"}], load_catalogue(), Options())
+    assert "hush" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("model", "sizes", "expected"),
+    [
+        ("Qwen3-235B-A22B", {"pipeline_parallel_size": 2}, (16, 8, 2)),
+        ("Qwen3-235B-A22B", {"tensor_parallel_size": 8}, (16, 8, 2)),
+        ("Qwen3-14B", {"tensor_parallel_size": 2}, (2, 2, 1)),
+        ("Qwen3-14B", {"pipeline_parallel_size": 2}, (2, 1, 2)),
+        ("Qwen2.5-72B", {"tensor_parallel_size": 4, "pipeline_parallel_size": 2}, (8, 4, 2)),
+    ],
+)
+def test_one_size_alone_takes_the_rows_cards_in_whole_groups(
+    model: str, sizes: dict[str, int], expected: tuple[int, int, int]
+) -> None:
+    spec = resolve({"model": model, **sizes}, load_catalogue(), Options())
+    keys = ("cards", "tensor_parallel_size", "pipeline_parallel_size")
+    assert tuple(spec[key] for key in keys) == expected

@@ -129,7 +129,7 @@ def test_a_services_variables_are_sorted_and_null_leaves_one_out() -> None:
 def test_secrets_are_the_api_key_and_secret_env() -> None:
     one = {"name": "chat", "api_key": "k$1", "secret_env": {"HF_TOKEN": "t"}}
     assert service_secrets(one) == {"HF_TOKEN": "t", "VLLM_API_KEY": "k$1"}
-    assert service_secrets({"name": "chat", "api_key": ""}) == {}
+    assert service_secrets({"name": "chat", "api_key": None}) == {}
 
 
 @pytest.mark.parametrize(
@@ -185,7 +185,10 @@ def test_what_the_role_sets_is_refused(name: str, words: str) -> None:
         ({"env": {"A": 1}, "secret_env": {"A": "hush"}}, "env and in secret_env"),
         ({"secret_env": "A=hush"}, "secret_env is a string"),
         ({"api_key": 4711}, "api_key is a number"),
-        ({"api_key": "hush\r"}, "VLLM_API_KEY has the character U[+]000D"),
+        ({"api_key": "hush\r"}, "api_key is empty, or has a character"),
+        ({"api_key": "hush\n"}, "api_key is empty, or has a character"),
+        ({"api_key": "hush hush"}, "api_key is empty, or has a character"),
+        ({"api_key": ""}, "api_key is empty, or has a character"),
     ],
 )
 def test_secrets_that_cannot_be_written(one: dict[str, Any], words: str) -> None:
