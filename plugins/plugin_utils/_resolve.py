@@ -12,7 +12,6 @@ import re
 from dataclasses import dataclass, replace
 from typing import Any, Iterable, Mapping, Sequence
 
-from ansible_collections.inferops.ascend.plugins.plugin_utils._engine import load_options
 from ansible_collections.inferops.ascend.plugins.plugin_utils._errors import AscendError
 from ansible_collections.inferops.ascend.plugins.plugin_utils._estimate import (
     Device,
@@ -344,6 +343,9 @@ def _unread_key(key: str, model: str) -> str | None:
         raise AscendError(
             f"The request for {model} has the key {shown(key)}, which nothing reads. Write {known}."
         )
+    # Here, because only a request with an odd key is to pay for the option lists.
+    from ansible_collections.inferops.ascend.plugins.plugin_utils._engine import load_options
+
     if any(_dashed(key) in version for version in load_options().values()):
         raise AscendError(
             f"The request for {model} has the key {shown(key)}, which is an option of vLLM. Write it"
