@@ -242,6 +242,7 @@ import contextlib
 import grp
 import os
 import pwd
+import time
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
@@ -307,11 +308,21 @@ class Host:
 
     @staticmethod
     def environ(pid: int) -> dict[str, str]:
-        try:
-            with open(f"/proc/{pid}/environ", "rb") as handle:
-                return parse_environ(handle.read())
-        except (FileNotFoundError, ProcessLookupError):
-            return {}
+        """Return the environment of a process, empty where it is gone.
+
+        A process shows none while it turns into another program, as every service does when its
+        shell becomes the server: a short wait tells that from one without our digest.
+        """
+        for _attempt in range(10):
+            try:
+                with open(f"/proc/{pid}/environ", "rb") as handle:
+                    data = handle.read()
+            except (FileNotFoundError, ProcessLookupError):
+                return {}
+            if data:
+                return parse_environ(data)
+            time.sleep(0.05)
+        return {}
 
     def journal(self, unit: str) -> list[str]:
         _code, out, _err = self.module.run_command(
