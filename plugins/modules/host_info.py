@@ -55,19 +55,8 @@ options:
     type: list
     elements: path
     default: []
-author:
-  - The inferops.ascend authors (@inferops)
-attributes:
-  check_mode:
-    description: Can run in check mode and return the same.
-    support: full
-  diff_mode:
-    description: Returns what has changed, in diff mode.
-    support: none
-  platform:
-    description: Target systems.
-    support: full
-    platforms: linux
+extends_documentation_fragment:
+  - inferops.ascend.facts
 notes:
   - Run it as root; else owners of ports and of cards stay unknown.
 """

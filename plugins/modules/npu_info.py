@@ -29,19 +29,8 @@ options:
       - Seconds that one call of C(npu-smi) may take. Then it is killed with its children.
     type: float
     default: 30
-author:
-  - The inferops.ascend authors (@inferops)
-attributes:
-  check_mode:
-    description: Can run in check mode and return the same.
-    support: full
-  diff_mode:
-    description: Returns what has changed, in diff mode.
-    support: none
-  platform:
-    description: Target systems.
-    support: full
-    platforms: linux
+extends_documentation_fragment:
+  - inferops.ascend.facts
 notes:
   - It fails if C(npu-smi) is missing, hangs, or prints an error instead of a table of cards. The
     failed result has RV(problems) and the versions as well, so that a caller which goes on with

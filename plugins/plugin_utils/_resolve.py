@@ -381,6 +381,15 @@ def _find(name: str, catalogue: Catalogue) -> Match:
     )
 
 
+def _provenance(row: Row) -> dict[str, Any]:
+    return {
+        "table": row.table,
+        "row": row.number,
+        "updated": row.updated,
+        "basis": row.basis,
+    }
+
+
 def _memories(memories: Iterable[float]) -> str:
     return ", ".join(f"{memory:g}" for memory in memories) + " GB"
 
@@ -557,18 +566,12 @@ class _Resolution:
         cards = self._whole_groups(row.min_cards) if self.cards is None else self.cards
         if row.warning and cards == row.min_cards:
             self.warnings.append(f"{row.warning} ({self._source(row)})")
-        provenance = {
-            "table": row.table,
-            "row": row.number,
-            "updated": row.updated,
-            "basis": row.basis,
-        }
         return self._assemble(
             cards,
             row.max_model_len if self.length is None else self.length,
             row.gpu_memory_utilization if self.utilization is None else self.utilization,
             row.min_cards,
-            provenance,
+            _provenance(row),
             row.args,
         )
 
@@ -589,16 +592,12 @@ class _Resolution:
                 " cards and max_model_len to try it."
             )
         self.warnings.append(f"untested: {problem}")
-        provenance = {
-            "table": row.table,
-            "row": row.number,
-            "updated": row.updated,
-            "basis": row.basis,
-        }
         utilization = self.utilization
         if utilization is None:
             utilization = row.gpu_memory_utilization
-        return self._assemble(self.cards, self.length, utilization, None, provenance, row.args)
+        return self._assemble(
+            self.cards, self.length, utilization, None, _provenance(row), row.args
+        )
 
     def _limit(self, problem: str, way: str, row: Row, later: Sequence[Row]) -> None:
         if self.options.allow_untested:
