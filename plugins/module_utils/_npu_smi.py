@@ -431,9 +431,10 @@ class _InfoParser:
         self.driver_version: str | None = None
         self.first: _Layout | None = None
         self.second: _Layout | None = None
+        # The table of processes, while in it.
         self.process: _Layout | None = None
-        self.pending: tuple[int, str, dict[str, str], bool] | None = None
-        self.in_processes = False
+        # The first of a card's two rows: its NPU id, its values, whether all of them fit.
+        self.pending: tuple[int, dict[str, str], bool] | None = None
         self.covered: set[int] = set()
         self.open_process: int | None = None
         self.broken: list[tuple[int, str]] = []
@@ -445,7 +446,7 @@ class _InfoParser:
         if self.pending is not None:
             self.add(
                 "truncated",
-                what="NPU {} has the first of its two rows only".format(self.pending[2].get("npu")),
+                what="NPU {} has the first of its two rows only".format(self.pending[1].get("npu")),
             )
             self.pending = None
 
@@ -456,10 +457,10 @@ class _InfoParser:
         layout = _Layout(line)
         if {"pid", "process_memory"} <= layout.columns and "npu" in layout.columns:
             self.drop_pending()
-            self.process, self.in_processes = layout, True
+            self.process = layout
         elif {"npu", "name", "health"} <= layout.columns:
             self.drop_pending()
-            self.first, self.second, self.in_processes = layout, None, False
+            self.first, self.second, self.process = layout, None, None
         elif "bus" in layout.columns and not layout.columns.isdisjoint({"memory", "hbm"}):
             if self.first is None:
                 return False
@@ -469,27 +470,28 @@ class _InfoParser:
         return True
 
     def row(self, number: int, line: str) -> None:
-        if self.in_processes:
-            self.process_row(number, line)
+        if self.process is not None:
+            self.process_row(self.process, number, line)
         elif self.first is not None and self.second is not None:
-            self.card_row(number, line)
+            self.card_row(self.first, self.second, number, line)
         elif self.first is not None:
             self.add("unread_row", line=number, text=_short(line))
 
-    def card_row(self, number: int, line: str) -> None:
-        assert self.first is not None and self.second is not None
+    def card_row(self, first: _Layout, second: _Layout, number: int, line: str) -> None:
         if self.pending is not None:
-            read = self.second.read(line)
-            if read is not None and self.is_chip_row(read[0]):
-                self.card(line, read[0], read[1])
+            read = second.read(line)
+            if read is not None and self.is_chip_row(second, read[0]):
+                named, self.pending = self.pending, None
+                self.card(named, line, read[0], read[1])
                 return
-        read = self.first.read(line)
-        if read is not None and self.is_name_row(read[0]):
+        read = first.read(line)
+        npu_id = self.named_npu(read[0]) if read is not None else None
+        if read is not None and npu_id is not None:
             self.drop_pending()
-            self.pending = (number, line, read[0], read[1])
+            self.pending = (npu_id, read[0], read[1])
             return
-        read = self.second.read(line)
-        if read is not None and self.is_chip_row(read[0]):
+        read = second.read(line)
+        if read is not None and self.is_chip_row(second, read[0]):
             self.add(
                 "truncated",
                 what=f"line {number} is the second row of a card whose first is missing",
@@ -499,28 +501,25 @@ class _InfoParser:
         self.add("unread_row", line=number, text=_short(line))
 
     @staticmethod
-    def is_name_row(values: dict[str, str]) -> bool:
+    def named_npu(values: dict[str, str]) -> int | None:
+        """The NPU id in the first of a card's two rows; None for another row."""
         health = values.get("health", "")
-        return (
-            _id(values.get("npu")) is not None
-            and bool(values.get("name"))
-            and bool(health)
-            and not _BUS_ID.match(health)
-        )
+        if not values.get("name") or not health or _BUS_ID.match(health):
+            return None
+        return _id(values.get("npu"))
 
-    def is_chip_row(self, values: dict[str, str]) -> bool:
-        assert self.second is not None
-        if "chip" in self.second.columns and _id(values.get("chip")) is None:
+    @staticmethod
+    def is_chip_row(second: _Layout, values: dict[str, str]) -> bool:
+        if "chip" in second.columns and _id(values.get("chip")) is None:
             return False
         bus = values.get("bus", "")
         return bool(_BUS_ID.match(bus)) or _is_absent(bus)
 
-    def card(self, line: str, chip: dict[str, str], whole: bool) -> None:
-        assert self.pending is not None
-        _number_, _line_, name, name_whole = self.pending
-        self.pending = None
-        npu_id, chip_id = _id(name["npu"]), _id(chip.get("chip"))
-        assert npu_id is not None
+    def card(
+        self, named: tuple[int, dict[str, str], bool], line: str, chip: dict[str, str], whole: bool
+    ) -> None:
+        npu_id, name, name_whole = named
+        chip_id = _id(chip.get("chip"))
         if (npu_id, chip_id) in self.by_key:
             self.add("duplicate_card", npu_id=npu_id, chip_id=chip_id)
             return
@@ -549,13 +548,12 @@ class _InfoParser:
         self.cards.append(card)
         self.by_key[npu_id, chip_id] = card
 
-    def process_row(self, number: int, line: str) -> None:
-        assert self.process is not None
+    def process_row(self, layout: _Layout, number: int, line: str) -> None:
         none = _NO_PROCESS.match(line[1:-1].strip())
         if none:
             self.covered.add(int(none.group(1)))
             return
-        values = self.process_values(line)
+        values = self.process_values(layout, line)
         pid = _id(values.get("pid")) if values else None
         npu_id = _id(values.get("npu")) if values else None
         memory = values.get("process_memory", "") if values else ""
@@ -568,7 +566,7 @@ class _InfoParser:
             self.add("unread_row", line=number, text=_short(line))
             return
         chip_id = _id(values.get("chip"))
-        if "chip" in self.process.columns and chip_id is None:
+        if "chip" in layout.columns and chip_id is None:
             self.add("unread_row", line=number, text=_short(line))
             return
         self.covered.add(npu_id)
@@ -587,17 +585,17 @@ class _InfoParser:
             }
         )
 
-    def process_values(self, line: str) -> dict[str, str] | None:
-        assert self.process is not None
-        read = self.process.read(line)
+    @staticmethod
+    def process_values(layout: _Layout, line: str) -> dict[str, str] | None:
+        read = layout.read(line)
         cells = _cells(line)
-        extra = len(cells) - len(self.process.cells)
-        if read is None and extra > 0 and ["process_name"] in self.process.cells:
+        extra = len(cells) - len(layout.cells)
+        if read is None and extra > 0 and ["process_name"] in layout.cells:
             # A process may have a bar in its name.
-            at = self.process.cells.index(["process_name"])
+            at = layout.cells.index(["process_name"])
             name = "|".join(cells[at : at + extra + 1])
             merged = cells[:at] + [""] + cells[at + extra + 1 :]
-            read = self.process.read("|" + "|".join(merged) + "|")
+            read = layout.read("|" + "|".join(merged) + "|")
             if read is not None:
                 read[0]["process_name"] = name
         return read[0] if read is not None and read[1] else None
@@ -659,10 +657,10 @@ class _InfoParser:
                 "truncated",
                 what=f"the rows of processes on NPU {self.open_process} are not closed by a rule",
             )
-        elif self.in_processes and "elided" not in codes:
+        elif self.process is not None and "elided" not in codes:
             for npu_id in sorted({card["npu_id"] for card in self.cards} - self.covered):
                 self.add("processes_not_shown", npu_id=npu_id)
-        if not self.in_processes:
+        if self.process is None:
             self.add("no_process_table")
         if not self.cards:
             self.add("no_cards")
