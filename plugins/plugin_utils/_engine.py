@@ -15,6 +15,7 @@ from __future__ import annotations
 import difflib
 import functools
 import json
+import math
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -359,7 +360,7 @@ def _one(option: _Option, value: object, label: str) -> Scalar:
             scalar = scalar if isinstance(scalar, int) else float(scalar)
         except ValueError:
             raise AscendError(f"{label} is {value!r}; a number is needed.") from None
-        if scalar != scalar or scalar in (float("inf"), float("-inf")):
+        if isinstance(scalar, float) and not math.isfinite(scalar):
             raise AscendError(f"{label} is {value!r}; a number is needed.")
     elif option.type in ("human_readable_int", "human_readable_int_or_auto"):
         text = str(scalar)
