@@ -97,6 +97,7 @@ def run(
             capture_output=True,
             timeout=timeout,
             env=env,
+            check=False,
         )
     except FileNotFoundError:
         fail(f"{words[0]}: command not found; `tests/tools/dev hosts` installs what is needed")
@@ -490,7 +491,7 @@ def kill_leftovers(container: str) -> None:
         for path in (base / "libpod_parent" / f"libpod-{container}",)
         if path.is_dir()
     ]
-    for _ in range(20):
+    for _attempt in range(20):
         pids = set()
         for group in groups:
             for procs in group.rglob("cgroup.procs"):
@@ -535,10 +536,10 @@ def remove_scenario(paths: Paths, podman: Podman, name: str) -> bool:
     # Half-made containers have storage but no entry in podman's database.
     prefix = f"{name}--"
     out = podman("ps", "--all", "--external", "--no-trunc", "--format", "{{.ID}} {{.Names}}").stdout
-    known = {identity for identity, _ in containers}
+    known = {identity for identity, _name in containers}
     orphans = []
     for line in out.splitlines():
-        identity, _, label = line.partition(" ")
+        identity, _space, label = line.partition(" ")
         if label.startswith(prefix) and identity not in known:
             orphans.append(identity)
     with ThreadPoolExecutor(4) as pool:
@@ -703,14 +704,14 @@ def pick(paths: Paths, scenario: str, name: str) -> Host:
 def parse_hosts(words: list[str], profiles: list[str]) -> list[tuple[str, str]]:
     result = []
     for word in words:
-        name, _, profile = word.partition(":")
+        name, _colon, profile = word.partition(":")
         if not NAME.match(name):
             fail(f"--host {word}: {name!r} is no host name (a-z, 0-9 and '-')")
         if profile not in [*profiles, "none"]:
             fail(
                 f"--host {word}: unknown profile {profile!r}; there are {', '.join(profiles)}, none"
             )
-        if name in [other for other, _ in result]:
+        if name in [other for other, _profile in result]:
             fail(f"--host {word}: the name {name!r} is given twice")
         result.append((name, profile))
     return result
@@ -727,7 +728,7 @@ def up(arguments: argparse.Namespace, paths: Paths) -> None:
     profiles = sorted(json.loads((SIMULATOR / "profiles.json").read_text())["profiles"])
     wanted = parse_hosts(arguments.host, profiles)
     for mount in arguments.mount:
-        source, _, target = mount.partition(":")
+        source, _colon, target = mount.partition(":")
         if (
             not Path(source).is_absolute()
             or not Path(source).exists()
@@ -811,7 +812,7 @@ def reboot(arguments: argparse.Namespace, paths: Paths) -> None:
     deadline = time.monotonic() + 120
     while True:
         done = podman("inspect", "--format", "{{.State.Pid}} {{.State.Status}}", host.container)
-        pid, _, status = done.stdout.strip().partition(" ")
+        pid, _space, status = done.stdout.strip().partition(" ")
         if status == "running" and pid not in ("0", before):
             break
         if time.monotonic() > deadline:

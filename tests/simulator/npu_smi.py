@@ -199,7 +199,7 @@ def table(state: State, claims: Claims, complete: bool = True) -> str:
     ]
     # Between the chips of one card: one unbroken rule in HBM tables, columns in the others.
     between = layout.rule("-") if layout is DDR else layout.line()
-    for _, cards in by_npu(state):
+    for _npu, cards in by_npu(state):
         for index, card in enumerate(cards):
             if index:
                 lines.append(between)

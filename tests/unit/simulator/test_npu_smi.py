@@ -220,7 +220,7 @@ def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.setenv("ASCEND_SIM_CLAIMS", str(tmp_path / "claims"))
     (tmp_path / "claims").mkdir()
     monkeypatch.setattr(ascend_sim, "may_use_driver", lambda: True)
-    return lambda described: ascend_sim.write_state(described)
+    return ascend_sim.write_state
 
 
 def test_memory_of_live_processes_is_shown_and_of_dead_ones_is_not(state: Any) -> None:
@@ -232,7 +232,7 @@ def test_memory_of_live_processes_is_shown_and_of_dead_ones_is_not(state: Any) -
         check=True,
     )
     assert child.returncode == 0
-    printed, _ = npu_smi.run(["info"])
+    printed, _status = npu_smi.run(["info"])
     assert "43314/ 65536" in printed
     assert re.search(rf"^\| 3 +0 +\| {os.getpid()} .*\| 40000 ", printed, re.M)
     assert "No running processes found in NPU 5" in printed

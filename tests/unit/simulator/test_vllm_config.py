@@ -180,6 +180,6 @@ def test_a_dotted_option_is_a_part_of_a_mapping(serve: Any, version: str) -> Non
 def test_the_version_says_that_it_is_a_stand_in(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         vllm_config.parser("0.18.0", {}).parse_args(["--version"])
-    first, _, rest = capsys.readouterr().out.partition(" ")
+    first, _space, rest = capsys.readouterr().out.partition(" ")
     assert first == "0.18.0"
     assert "stand-in" in rest

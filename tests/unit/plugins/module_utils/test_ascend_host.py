@@ -67,7 +67,7 @@ def test_hanging_program_is_killed_with_its_children(tmp_path: Path) -> None:
 
 
 def is_running(pid: int) -> bool:
-    for _ in range(50):
+    for _attempt in range(50):
         try:
             stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8")
         except (FileNotFoundError, ProcessLookupError):

@@ -608,7 +608,7 @@ def test_public_card_has_the_documented_keys_only() -> None:
 def mutated(draw: st.DrawFn) -> str:
     """A table with pieces cut out, doubled, swapped or replaced."""
     text = text_of(draw(st.sampled_from(TABLES)))
-    for _ in range(draw(st.integers(1, 4))):
+    for _change in range(draw(st.integers(1, 4))):
         kind = draw(st.sampled_from(["cut", "line", "double", "swap", "insert", "join"]))
         first = draw(st.integers(0, len(text)))
         second = draw(st.integers(first, min(len(text), first + 200)))

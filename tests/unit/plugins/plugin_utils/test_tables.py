@@ -320,9 +320,18 @@ def test_a_malformed_row_is_named_by_file_row_and_field(
         (HEAD + "rows: {a: 1}\n", "The model table FILE: the field `rows` is {'a': 1}, which is not a list."),
         (HEAD + "rows: [Qwen3-14B]\n", "The model table FILE, row 1: it is 'Qwen3-14B', which is not a mapping."),
         (HEAD + "rows: [{min_cards: 1, max_model_len: 8}]\n", "The model table FILE, row 1: the field `model` is missing."),
-        ("table: my table\nrows: [{model: A, min_cards: 1, max_model_len: 8}]\n", "The model table FILE: the field `table` is 'my table', which may hold letters, digits, dots, dashes and underscores only."),
-        ("table: mine\nrows: [{model: A, min_cards: 1, max_model_len: 8}]\n", "The model table FILE, row 1 (A): the field `card_memory_gb` is missing, in the row and in `conditions`."),
-        (HEAD + "rows:\n  - {model: A, min_cards: 1, max_model_len: 8}\n  - {model: a, min_cards: 2, max_model_len: 9}\n", "The model table FILE, row 2 (a): row 1 speaks of the same model and card_memory_gb (64); keep one of them."),
+        (
+            "table: my table\nrows: [{model: A, min_cards: 1, max_model_len: 8}]\n",
+            "The model table FILE: the field `table` is 'my table', which may hold letters, digits, dots, dashes and underscores only.",
+        ),
+        (
+            "table: mine\nrows: [{model: A, min_cards: 1, max_model_len: 8}]\n",
+            "The model table FILE, row 1 (A): the field `card_memory_gb` is missing, in the row and in `conditions`.",
+        ),
+        (
+            HEAD + "rows:\n  - {model: A, min_cards: 1, max_model_len: 8}\n  - {model: a, min_cards: 2, max_model_len: 9}\n",
+            "The model table FILE, row 2 (a): row 1 speaks of the same model and card_memory_gb (64); keep one of them.",
+        ),
     ],
 )  # fmt: skip
 def test_a_malformed_table_is_named_by_file(tmp_path: Path, text: str, complaint: str) -> None:
