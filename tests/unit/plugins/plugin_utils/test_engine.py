@@ -216,6 +216,8 @@ def test_numbers_may_come_as_text_from_a_template() -> None:
         ("0.18.0", {"dtype": True}, ["a boolean", "takes a value"]),
         ("0.18.0", {"max-num-seqs": 1.5}, ["whole number"]),
         ("0.18.0", {"cpu-offload-gb": "lots"}, ["a number is needed"]),
+        ("0.18.0", {"cpu-offload-gb": "nan"}, ["a number is needed"]),
+        ("0.18.0", {"cpu-offload-gb": "-inf"}, ["a number is needed"]),
         ("0.18.0", {"max-num-batched-tokens": "8 k"}, ["suffix"]),
         ("0.18.0", {"middleware": ["a", "b"]}, ["takes one value"]),
         ("0.18.0", {"lora-modules": []}, ["empty list", "null"]),
