@@ -24,7 +24,7 @@ def place_filter(
     ephemeral_ports: object = (32768, 60999),
     block_unit: object = 1,
     unavailable: object = MappingProxyType({}),
-    running: object = MappingProxyType({}),
+    standing: object = MappingProxyType({}),
 ) -> list[dict[str, Any]]:
     """`_placement.place`, with Ansible's error."""
     try:
@@ -33,7 +33,7 @@ def place_filter(
             cards,
             excluded=excluded,
             unavailable=unavailable,
-            running=running,
+            standing=standing,
             port_base=port_base,
             hccl_port_base=hccl_port_base,
             hccl_port_count=hccl_port_count,

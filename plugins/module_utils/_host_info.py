@@ -16,6 +16,7 @@ from typing import Any, Iterable, Sequence
 
 from ansible_collections.inferops.ascend.plugins.module_utils import (
     _ascend_host,
+    _files,
     _host_tuning,
 )
 
@@ -135,6 +136,25 @@ def our_services(root: Path, template: str) -> list[dict[str, Any]]:
             }
         )
     return services
+
+
+def standing(root: Path, template: str) -> list[dict[str, Any]]:
+    """Where the services stand that this collection wrote, running or not, by name.
+
+    Returns {name, cards (logic ids), port}; `port` is None where the configuration is not there.
+    """
+    before, after = template.split("@", 1)
+    found = []
+    for folder in sorted((root / "etc/systemd/system").glob(f"{before}@*{after}.d")):
+        unit = folder.name[: -len(".d")]
+        name = unit[len(before) + 1 : len(unit) - len(after)]
+        if not _files.is_marked(_read(folder / "placement.conf") or "", unit):
+            continue
+        config = _read(root / "etc" / before / f"{name}.yaml") or ""
+        port = re.search(r"^port: ([0-9]+)$", config, re.MULTILINE)
+        cards = _numbers(_written_marks(root, unit).get("ASCEND_RT_VISIBLE_DEVICES"))
+        found.append({"name": name, "cards": cards, "port": int(port.group(1)) if port else None})
+    return found
 
 
 # ---------------------------------------------------------------------------------------------
@@ -370,6 +390,7 @@ def collect(
         "disk": disk(root, weights_dir),
         "models": {folder: has_weights(root, folder) for folder in models},
         "services": our_services(root, template),
+        "standing": standing(root, template),
         "engine": engine(root, executable),
         "system": system(root),
         "tuned": (root / _host_tuning.RECORD).exists(),

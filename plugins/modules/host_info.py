@@ -125,6 +125,12 @@ services:
   returned: always
   type: list
   elements: dict
+standing:
+  description: Units that this collection wrote, running or not, with C(name), C(cards) (logic ids)
+    and C(port).
+  returned: always
+  type: list
+  elements: dict
 engine:
   description: Versions C(vllm), C(vllm_ascend), C(torch_npu) and C(python) of the engine's
     environment; null where it has none.

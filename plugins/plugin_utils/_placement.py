@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
@@ -104,12 +105,30 @@ def _ids(value: object, what: str) -> list[int]:
     return result
 
 
-def _running(value: object) -> dict[str, list[int]]:
+@dataclass(frozen=True)
+class _Standing:
+    """Where a service stands on the host now."""
+
+    cards: list[int]
+    port: int | None
+
+
+def _standing(value: object) -> dict[str, _Standing]:
     if not isinstance(value, Mapping):
         raise AscendError(
-            f"running services: a mapping of names to card ids is needed, not {kind_of(value)}."
+            f"standing services: a mapping of names to cards and ports is needed, not"
+            f" {kind_of(value)}."
         )
-    return {str(name): sorted(_ids(cards, f"running {name}")) for name, cards in value.items()}
+    standing = {}
+    for name, place_now in value.items():
+        if not isinstance(place_now, Mapping):
+            raise AscendError(
+                f"standing service {name}: a mapping with cards and port is needed, not"
+                f" {kind_of(place_now)}."
+            )
+        cards = sorted(_ids(place_now.get("cards") or [], f"standing {name}"))
+        standing[str(name)] = _Standing(cards, whole_number(place_now.get("port")))
+    return standing
 
 
 def _reasons(value: object) -> dict[int, str]:
@@ -286,7 +305,7 @@ def place(
     *,
     excluded: object = (),
     unavailable: object = MappingProxyType({}),
-    running: object = MappingProxyType({}),
+    standing: object = MappingProxyType({}),
     port_base: object = 8000,
     hccl_port_base: object = 61000,
     hccl_port_count: object = 32,
@@ -301,7 +320,8 @@ def place(
     is taken to be the logic id, where only some have one the list is refused. `excluded`: logic
     ids not to use; ids the host does not show are passed over, for a dead card may be gone.
     `unavailable`: {logic id: why}, cards that cannot be used now, such as `health Alarm`; they need
-    not be among `cards`. `running`: {name: logic ids} of services as they run now.
+    not be among `cards`. `standing`: {name: {cards: [logic ids], port: N}} of services
+    as they are on the host now, running or not.
     `ephemeral_ports`: [first, last] of net.ipv4.ip_local_port_range (the kernel's default is
     32768 to 60999), or [] for none.
 
@@ -315,9 +335,9 @@ def place(
     that (2 where cards come as pairs of dies). So an appended service moves none before it,
     unless it asks by number for what an earlier one got without asking: then the number wins.
 
-    A service that is running keeps its cards if it names none, its number fits and they may be
-    used: that a card has become free is no reason to restart anything. Only where the wishes do
-    not fit in otherwise, all are placed anew.
+    A service that stands on the host keeps its cards and its port if it names none, its number
+    fits and they may be used: that something before it has gone is no reason to restart it. Only
+    where the wishes do not fit in otherwise, all get their cards anew.
 
     HCCL's range follows from the first card, so ranges are disjoint because cards are, and stay
     when other services go. Automatic ports keep clear of the ranges of all the host's cards, taken
@@ -342,7 +362,7 @@ def place(
         wishes.append(_Wish(spec))
     _check_names(wishes)
     present = [wish for wish in wishes if wish.state != "absent"]
-    kept = _running(running)
+    kept = _standing(standing)
     try:
         _take_cards(present, host, unit, kept)
     except AscendError:
@@ -354,7 +374,7 @@ def place(
         (hccl_base + card * hccl_count, hccl_base + (card + 1) * hccl_count - 1)
         for card in host.devices
     ]
-    _take_ports(present, first_port, ranges, kept_clear)
+    _take_ports(present, first_port, ranges, kept_clear, kept)
     result = []
     for wish in wishes:
         placed = {key: value for key, value in wish.spec.items() if key != "hccl_ports"}
@@ -382,7 +402,7 @@ def _check_names(wishes: list[_Wish]) -> None:
 
 
 def _take_cards(
-    wishes: list[_Wish], host: _Host, unit: int, running: Mapping[str, list[int]]
+    wishes: list[_Wish], host: _Host, unit: int, standing: Mapping[str, _Standing]
 ) -> None:
     owner: dict[int, str] = {}
     total = len(host.all)
@@ -412,7 +432,8 @@ def _take_cards(
             owner[card] = wish.name
     kept = set()
     for wish in wishes:
-        cards = [] if wish.pinned else running.get(wish.name, [])
+        stands = None if wish.pinned else standing.get(wish.name)
+        cards = stands.cards if stands else []
         if len(cards) == wish.count and set(cards) <= set(host.usable) - set(owner):
             wish.cards = cards
             kept.add(wish.name)
@@ -492,6 +513,7 @@ def _take_ports(
     base: int,
     ranges: dict[str, tuple[int, int]],
     kept_clear: list[tuple[int, int]],
+    standing: Mapping[str, _Standing],
 ) -> None:
     owner: dict[int, str] = {}
     for wish in wishes:
@@ -510,11 +532,22 @@ def _take_ports(
                     f" {first}-{last}. Take another port, or move the base of the HCCL ports."
                 )
         owner[wish.port] = wish.name
+
+    def in_the_way(port: int) -> bool:
+        return port in owner or any(first <= port <= last for first, last in kept_clear)
+
+    for wish in wishes:
+        now = standing[wish.name].port if wish.name in standing else None
+        if wish.port is not None or now is None or not base <= now <= PORT_MAX:
+            continue
+        if not in_the_way(now):
+            wish.port = now
+            owner[now] = wish.name
     port = base
     for wish in wishes:
         if wish.port is not None:
             continue
-        while port in owner or any(first <= port <= last for first, last in kept_clear):
+        while in_the_way(port):
             port += 1
         if port > PORT_MAX:
             raise AscendError(

@@ -124,14 +124,14 @@ class Verdict:
         findings: errors first, each in the order of CHECKS.
         cards: npu_info's records of the cards whose ids are known, by logic id.
         unavailable: {logic id: reason in words} of cards that may not be used.
-        running: {name: logic ids} of our services that run.
+        standing: {name: {cards, port}} of our services on the host, running or not.
         ephemeral_ports: the host's [first, last].
     """
 
     findings: list[Finding]
     cards: list[dict[str, Any]]
     unavailable: dict[int, str]
-    running: dict[str, list[int]]
+    standing: dict[str, dict[str, Any]]
     ephemeral_ports: list[int]
 
     @property
@@ -170,7 +170,7 @@ def check(facts: Mapping[str, Any], profile: Profile | None, wish: Wish) -> Verd
     findings = sorted(
         judged.findings, key=lambda each: (each.severity != "error", order.index(each.code))
     )
-    return Verdict(findings, judged.cards, judged.unavailable, judged.running, judged.ephemeral)
+    return Verdict(findings, judged.cards, judged.unavailable, judged.standing, judged.ephemeral)
 
 
 def report(verdict: Verdict, host: str) -> str:
@@ -199,7 +199,7 @@ def as_data(verdict: Verdict, host: str) -> dict[str, Any]:
         "warnings": len(verdict.findings) - errors,
         "cards": verdict.cards,
         "unavailable": {str(card): reason for card, reason in verdict.unavailable.items()},
-        "running": verdict.running,
+        "standing": verdict.standing,
         "ephemeral_ports": verdict.ephemeral_ports,
         "report": report(verdict, host),
     }
@@ -263,10 +263,9 @@ class _Judgement:
         self.excluded = set(wish.excluded)
         self.present = [spec for spec in wish.specs if spec.get("state") != "absent"]
         self.started = [spec for spec in self.present if spec.get("state") != "stopped"]
-        # vllm@NAME.service
-        self.running = {
-            unit.partition("@")[2].rpartition(".")[0]: service["cards"]
-            for unit, service in self.ours.items()
+        self.standing = {
+            service["name"]: {"cards": service["cards"], "port": service["port"]}
+            for service in facts["standing"]
         }
         self.ephemeral = list(facts["ephemeral_ports"] or (32768, 60999))
         self.unavailable: dict[int, str] = {}
@@ -713,7 +712,7 @@ class _Judgement:
                 self.cards,
                 excluded=list(self.wish.excluded),
                 unavailable=self.unavailable,
-                running=self.running,
+                standing=self.standing,
                 ephemeral_ports=self.ephemeral,
                 **self.wish.placement,
             )

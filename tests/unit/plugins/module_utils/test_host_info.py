@@ -10,7 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from ansible_collections.inferops.ascend.plugins.module_utils import _host_info
+from ansible_collections.inferops.ascend.plugins.module_utils import _files, _host_info
 
 ROOT = Path("/")
 
@@ -78,6 +78,24 @@ def test_our_services_are_told_by_their_mark(tmp_path: Path) -> None:
         {"unit": "vllm@titled.service", "pids": [14], "cards": [0], "hccl_base_port": None},
     ]
     assert "s3cret" not in str(found)
+
+
+def test_where_services_stand_is_read_from_what_was_written(tmp_path: Path) -> None:
+    def write(name: str, unit: str) -> None:
+        put(
+            tmp_path,
+            f"etc/systemd/system/vllm@{name}.service.d/placement.conf",
+            f"{_files.mark(unit)}[Service]\nEnvironment=ASCEND_RT_VISIBLE_DEVICES=4,5\n",
+        )
+
+    write("chat", "vllm@chat.service")
+    put(tmp_path, "etc/vllm/chat.yaml", "model: /w\nport: 8003\nserved-model-name: port\n")
+    write("down.1", "vllm@down.1.service")
+    write("copied", "vllm@chat.service")
+    assert _host_info.standing(tmp_path, "vllm@.service") == [
+        {"name": "chat", "cards": [4, 5], "port": 8003},
+        {"name": "down.1", "cards": [4, 5], "port": None},
+    ]
 
 
 # --- ports -------------------------------------------------------------------------------------

@@ -353,21 +353,39 @@ def test_an_ill_card_is_left_out_and_the_others_keep_their_numbers() -> None:
     assert "a mapping" in refusal([], 8, unavailable=[3])
 
 
-def test_what_runs_stays_when_a_card_before_it_becomes_free() -> None:
+def stands(**cards: list[int]) -> dict[str, Any]:
+    return {name: {"cards": ids, "port": None} for name, ids in cards.items()}
+
+
+def test_what_stands_stays_when_something_before_it_goes() -> None:
     wishes = [spec("a", 1), spec("b", 2), spec("c", 1)]
-    running = {"a": [5], "b": [6, 7], "gone": [0]}
-    assert cards_of(place(wishes, 8, running=running)) == {"a": [5], "b": [6, 7], "c": [0]}
+    now = stands(a=[5], b=[6, 7], gone=[0])
+    assert cards_of(place(wishes, 8, standing=now)) == {"a": [5], "b": [6, 7], "c": [0]}
     assert cards_of(place(wishes, 8)) == {"a": [0], "b": [2, 3], "c": [1]}
 
 
-def test_what_runs_moves_for_a_pin_a_new_size_an_ill_card_and_to_make_room() -> None:
-    running = {"a": [5], "b": [6, 7]}
+def test_what_stands_moves_for_a_pin_a_new_size_an_ill_card_and_to_make_room() -> None:
+    now = stands(a=[5], b=[6, 7])
     wishes = [spec("a", 1), spec("b", 2)]
-    assert cards_of(place([*wishes, pinned("p", [5])], 8, running=running))["a"] == [0]
-    assert cards_of(place([spec("a", 2)], 8, running=running)) == {"a": [0, 1]}
-    assert cards_of(place(wishes, 8, running=running, unavailable={7: "ill"}))["b"] == [0, 1]
-    assert cards_of(place(wishes, 8, running=running, excluded=[5]))["a"] == [0]
-    running = {"a": [0], "b": [4, 5]}
-    tight = place([*wishes, spec("c", 4)], 8, running=running)
+    assert cards_of(place([*wishes, pinned("p", [5])], 8, standing=now))["a"] == [0]
+    assert cards_of(place([spec("a", 2)], 8, standing=now)) == {"a": [0, 1]}
+    assert cards_of(place(wishes, 8, standing=now, unavailable={7: "ill"}))["b"] == [0, 1]
+    assert cards_of(place(wishes, 8, standing=now, excluded=[5]))["a"] == [0]
+    now = stands(a=[0], b=[4, 5])
+    tight = place([*wishes, spec("c", 4)], 8, standing=now)
     assert cards_of(tight) == {"a": [0], "b": [2, 3], "c": [4, 5, 6, 7]}
-    assert "needs 8 cards" in refusal([*wishes, spec("c", 8)], 8, running=running)
+    assert "needs 8 cards" in refusal([*wishes, spec("c", 8)], 8, standing=now)
+
+
+def test_a_port_stays_too_unless_somebody_names_it_or_the_base_moves() -> None:
+    def ports(wishes: list[dict[str, Any]], **options: Any) -> dict[str, int]:
+        now = {"b": {"cards": [1], "port": 8001}, "c": {"cards": [2], "port": 8002}}
+        return {each["name"]: each["port"] for each in place(wishes, 8, standing=now, **options)}
+
+    b, c = spec("b", 1), spec("c", 1)
+    assert ports([b, c]) == {"b": 8001, "c": 8002}
+    assert ports([spec("new", 1), b, c]) == {"new": 8000, "b": 8001, "c": 8002}
+    assert ports([spec("new", 1, port=8001), b, c]) == {"new": 8001, "b": 8000, "c": 8002}
+    assert ports([b, c], port_base=9000) == {"b": 9000, "c": 9001}
+    for wrong in ([], {"a": [1]}, {"a": {"cards": ["x"]}}):
+        assert "standing" in refusal([b], 8, standing=wrong)

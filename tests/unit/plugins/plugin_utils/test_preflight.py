@@ -91,6 +91,7 @@ def facts(cards: list[dict[str, Any]] | None = None, **changes: Any) -> dict[str
         "disk": {"path": "/var/lib/vllm/weights", "at": "/var", "free_bytes": 10**13},
         "models": {},
         "services": [],
+        "standing": [],
         "engine": dict.fromkeys(("vllm", "vllm_ascend", "torch_npu", "python")),
         "system": {},
         "tuned": False,
@@ -172,10 +173,11 @@ def test_our_own_services_hold_no_card_of_ours() -> None:
     mine = process(99, 59311, "vllm@chat.service")
     host = with_card(0, processes=[mine], memory_used_mb=62776)
     ours = {"unit": "vllm@chat.service", "pids": [98, 99], "cards": [0], "hccl_base_port": 61000}
-    running = {**host, "services": [ours]}
+    stands = {"name": "chat", "cards": [0], "port": 8000}
+    running = {**host, "services": [ours], "standing": [stands]}
     request = {"model": "Qwen3-14B", "name": "chat", "cards": [0]}
     assert judge(running, request).findings == []
-    assert judge(running).running == {"chat": [0]}
+    assert judge(running).standing == {"chat": {"cards": [0], "port": 8000}}
     # The same unit without our mark is somebody else's.
     assert codes(judge(host, request)) == [("error", "placement"), ("warning", "processes")]
 
