@@ -351,3 +351,33 @@ def test_tuning_says_what_a_container_does_not_allow_and_leaves_no_trace(site: S
         assert run.recap("a3", "changed") == changed, run.output
     site.sh("a3", "rmdir /var/lib/inferops-ascend; rm -r /var/lib/vllm")
     assert site.sh("a3", "ls -R /etc/sysctl.d /etc/tmpfiles.d /var/lib") == before
+
+
+def test_an_entry_taken_out_leaves_the_others_where_they_are(site: Site) -> None:
+    """Also one that has crashed for good, and whatever the order of the list."""
+    one, two, three = (
+        {"model": "Qwen3-0.6B", "name": "one"},
+        {"model": "Qwen3-1.7B", "name": "two"},
+        {"model": "Qwen2.5-72B", "name": "three"},
+    )
+
+    def stands() -> str:
+        return site.sh(
+            "small",
+            "cd /etc/systemd/system; for s in two three; do systemctl show -P MainPID vllm@$s;"
+            " grep VISIBLE vllm@$s.service.d/placement.conf; grep ^port /etc/vllm/$s.yaml; done",
+        )
+
+    profile = {"ascend_host_profile": "atlas-800i-a2-32g", "vllm_service_allow_untested": True}
+    assert (
+        site.play("deploy", {"small": a2(one, two, three, **profile)}).recap("small", "failed") == 0
+    )
+    before = stands()
+    run = site.play("deploy", {"small": a2(three, two, **profile)})
+    assert run.recap("small", "changed") == 1
+    assert stands() == before
+    site.sh("small", "systemctl stop vllm@two")
+    assert (
+        site.play("deploy", {"small": a2(one, three, two, **profile)}).recap("small", "failed") == 0
+    )
+    assert stands().splitlines()[1:] == before.splitlines()[1:]
