@@ -4,8 +4,8 @@
 """Looks at a host as the kernel and systemd see it, and prints one JSON document. Run as root.
 
 probe.py services       what every vllm@ service is, opens and may open, and where secrets are found
-probe.py note FILE      writes down every file of the host
-probe.py compare FILE   lists the files that differ from what was written down
+probe.py note FILE      writes down every file, unit file and running service of the host
+probe.py compare FILE   lists the files and units that differ from what was written down
 """
 
 from __future__ import annotations
@@ -296,6 +296,25 @@ def all_files() -> dict[str, list[Any]]:
     return found
 
 
+def all_units() -> dict[str, str]:
+    """Return the state of each unit file, and the main process of each service that runs."""
+    found = {}
+    for line in output("systemctl", "list-unit-files", "--no-legend", "--no-pager").splitlines():
+        name, state = line.split()[:2]
+        found[name] = state
+    shown = output("systemctl", "show", "--property=Id,SubState,MainPID", "--type=service", "*")
+    for block in shown.split("\n\n"):
+        unit = dict(line.partition("=")[::2] for line in block.splitlines())
+        # Those of a login come and go with the one that asks.
+        if unit.get("SubState") == "running" and not re.match(r"(ssh|user)@", unit["Id"]):
+            found["process of " + unit["Id"]] = unit["MainPID"]
+    return found
+
+
+def differing(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
+    return sorted(key for key in before.keys() | after.keys() if before.get(key) != after.get(key))
+
+
 def main() -> int:
     verb = sys.argv[1]
     result: dict[str, Any] = {}
@@ -304,15 +323,15 @@ def main() -> int:
         result["secrets"] = secrets(result["services"])
     elif verb == "note":
         with open(sys.argv[2], "w") as handle:
-            json.dump(all_files(), handle)
+            json.dump({"files": all_files(), "units": all_units()}, handle)
     elif verb == "compare":
         with open(sys.argv[2]) as handle:
             before = json.load(handle)
-        after = all_files()
-        result["files"] = len(after)
-        result["changed"] = sorted(
-            path for path in before.keys() | after.keys() if before.get(path) != after.get(path)
-        )
+        files, units = all_files(), all_units()
+        result["files"] = len(files)
+        result["changed"] = differing(before["files"], files)
+        result["units"] = len(units)
+        result["changed_units"] = differing(before["units"], units)
     print(json.dumps(result))
     return 0
 
