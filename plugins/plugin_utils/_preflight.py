@@ -425,7 +425,8 @@ class _Judgement:
         known = {card["logic_id"] for card in self.shown if card["logic_id"] is not None}
         for card in sorted(self.excluded - known):
             same = [c["logic_id"] for c in self.shown if c["npu_id"] == card]
-            hint = f" NPU {card} has the logic id {listed(same)}." if any(same) else ""
+            same = [logic for logic in same if logic is not None]
+            hint = f" NPU {card} has the logic id {listed(same)}." if same else ""
             self.add(
                 "warning",
                 "excluded",
@@ -462,11 +463,21 @@ class _Judgement:
     # -- memory -----------------------------------------------------------------------------
 
     def visible(self, card: Mapping[str, Any]) -> float | None:
-        """What the framework sees of a card: the profile's figure that fits, else the total."""
+        """What the framework sees of a card: the figure of a profile that it fits, else the total.
+
+        Of the declared profile if the card has its memory, else of those that the card fits: a
+        wrong or missing declaration makes no idle card look full.
+        """
         total = card["memory_total_mb"]
         if total is None:
             return None
-        figures = [gib * 1024 for gib in (self.profile.visible_memory_gib if self.profile else ())]
+        if self.profile and _has_memory(card, self.profile):
+            fitting = [self.profile]
+        else:
+            known = _tables.load_profiles().values()
+            fitting = [each for each in known if card["name"] in each.chips]
+            fitting = [each for each in fitting if _has_memory(card, each)]
+        figures = [gib * 1024 for each in fitting for gib in each.visible_memory_gib]
         return max((each for each in figures if each <= total + 1), default=float(total))
 
     def free(self, card: Mapping[str, Any]) -> float | None:

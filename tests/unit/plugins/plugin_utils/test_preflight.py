@@ -212,6 +212,12 @@ def test_an_idle_card_is_free_at_the_utilisation_of_the_table() -> None:
     """By what the framework sees of it: of the printed total, 0.95 would not be free."""
     assert 65536 - 3465 < 0.95 * 65536
     assert judge(facts(), "Qwen3-14B").findings == []
+    # Also where the profile is not declared, or is that of another host.
+    assert codes(judge(facts(), "Qwen3-14B", kind=None)) == [("warning", "profile")]
+    assert 32768 - 2833 < 0.95 * 32768
+    small = {"name": "910B4", "memory_total_mb": 32768, "memory_used_mb": 2833}
+    verdict = judge(facts([card(n, **small) for n in range(8)]), "Qwen3-14B")
+    assert [each.code for each in verdict.findings] == ["card_memory", "chip", "model"]
 
 
 def test_ids_that_are_not_known() -> None:
@@ -281,6 +287,11 @@ def test_an_npu_id_among_the_excluded_cards() -> None:
     cards = [card(n, npu_id=24 + n) for n in range(8)]
     verdict = judge(facts(cards), excluded=[26])
     assert only(verdict).message.endswith("logic ids 0-7. NPU 26 has the logic id 2.")
+    verdict = judge(facts(cards), excluded=[24])
+    assert only(verdict).message.endswith("logic ids 0-7. NPU 24 has the logic id 0.")
+    verdict = judge(facts([card(None, None, npu_id=24), *cards[1:]]), excluded=[24])
+    said = {each.code: each.message for each in verdict.findings}
+    assert said["excluded"].endswith("this host has the logic ids 1-7.")
 
 
 # --- software ----------------------------------------------------------------------------------
