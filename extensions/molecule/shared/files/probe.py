@@ -45,7 +45,7 @@ UNWATCHED = re.compile(
 
 
 def output(*command: str) -> str:
-    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
     return done.stdout.decode("utf-8", "surrogateescape")
 
 
@@ -108,7 +108,7 @@ def identity(pid: int) -> dict[str, list[int]]:
     fields = {}
     with open(f"/proc/{pid}/status") as handle:
         for line in handle:
-            key, _, value = line.partition(":")
+            key, _colon, value = line.partition(":")
             if key in ("Uid", "Gid", "Groups"):
                 fields[key] = [int(word) for word in value.split()]
     return fields
@@ -177,7 +177,7 @@ def environment(pid: int) -> dict[str, str]:
     pairs = (entry.partition(b"=") for entry in entries if b"=" in entry)
     return {
         key.decode("utf-8", "surrogateescape"): value.decode("utf-8", "surrogateescape")
-        for key, _, value in pairs
+        for key, _equals, value in pairs
     }
 
 
@@ -205,7 +205,7 @@ def files_with(needles: list[bytes], places: list[str]) -> list[str]:
     """Return the readable files below the places that contain one of the needles."""
     found = []
     for place in places:
-        for folder, _, names in os.walk(place):
+        for folder, _folders, names in os.walk(place):
             for name in names:
                 path = os.path.join(folder, name)
                 try:
@@ -246,7 +246,8 @@ def secrets(services: dict[str, dict[str, Any]]) -> dict[str, Any]:
             found += [f"systemctl show {unit}"] if any(n in text for n in needles) else []
         return found
 
-    journal = subprocess.run(["journalctl", "--output=export"], stdout=subprocess.PIPE).stdout
+    done = subprocess.run(["journalctl", "--output=export"], stdout=subprocess.PIPE, check=False)
+    journal = done.stdout
     return {
         "searched": len(needles),
         "readable_by_others": in_child(as_nobody),
