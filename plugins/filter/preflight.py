@@ -22,6 +22,7 @@ def preflight(
     profile: str | None = None,
     specs: Sequence[Mapping[str, Any]] = (),
     host: str = "this host",
+    stops: bool = True,
     **options: Any,
 ) -> dict[str, Any]:
     """`_preflight.check` as plain data, with Ansible's error."""
@@ -31,7 +32,7 @@ def preflight(
     try:
         declared = _tables.profile(profile) if profile else None
         wish = _preflight.wish_of({**options, "specs": specs})
-        return _preflight.as_data(_preflight.check(facts, declared, wish), str(host))
+        return _preflight.as_data(_preflight.check(facts, declared, wish), str(host), stops=bool(stops))
     except AscendError as error:
         raise AnsibleFilterError(str(error)) from error
 

@@ -15,7 +15,10 @@ from typing import Any
 
 from ansible_collections.inferops.ascend.plugins.plugin_utils import _tables
 from ansible_collections.inferops.ascend.plugins.plugin_utils._errors import AscendError
-from ansible_collections.inferops.ascend.plugins.plugin_utils._placement import place
+from ansible_collections.inferops.ascend.plugins.plugin_utils._placement import (
+    place,
+    service_name,
+)
 from ansible_collections.inferops.ascend.plugins.plugin_utils._plain import (
     kind_of,
     listed,
@@ -61,6 +64,18 @@ _ID_PROBLEMS = frozenset(
         "phy_id_unknown",
         "phy_id_assumed",
         "device_missing",
+        "card_not_shown",
+    )
+)
+# The output broke off: a card may be there that is not shown, and a process on one that is.
+_INCOMPLETE = frozenset(
+    (
+        "truncated",
+        "elided",
+        "unread_row",
+        "processes_not_shown",
+        "process_unknown_card",
+        "mapping_truncated",
         "card_not_shown",
     )
 )
@@ -173,15 +188,22 @@ def check(facts: Mapping[str, Any], profile: Profile | None, wish: Wish) -> Verd
     return Verdict(findings, judged.cards, judged.unavailable, judged.standing, judged.ephemeral)
 
 
-def report(verdict: Verdict, host: str) -> str:
-    """The findings as a text to read, errors first, with what was found of the host's software."""
+def report(verdict: Verdict, host: str, *, stops: bool = True) -> str:
+    """The findings as a text to read, errors first.
+
+    stops: whether the run ends on this host if there is an error.
+    """
     errors = len(verdict.errors)
     warnings = len(verdict.findings) - errors
     parts = [_counted(errors, "error")] if errors else []
     parts += [_counted(warnings, "warning")] if warnings else []
     lines = [f"Preflight of {host}: {' and '.join(parts) or 'nothing is wrong'}."]
     if errors:
-        lines[0] += " Nothing was changed on this host."
+        lines[0] += (
+            " Nothing was changed on this host."
+            if stops
+            else " The run goes on all the same, for ascend_host_stop_on_error is false."
+        )
     for finding in verdict.findings:
         lines.append(
             f"{finding.severity.upper()} {finding.code}, {finding.subject}: {finding.message}"
@@ -190,7 +212,7 @@ def report(verdict: Verdict, host: str) -> str:
     return "\n".join(lines)
 
 
-def as_data(verdict: Verdict, host: str) -> dict[str, Any]:
+def as_data(verdict: Verdict, host: str, *, stops: bool = True) -> dict[str, Any]:
     """The verdict in plain types, with `errors` and `warnings` counted and the `report`."""
     errors = len(verdict.errors)
     return {
@@ -201,7 +223,7 @@ def as_data(verdict: Verdict, host: str) -> dict[str, Any]:
         "unavailable": {str(card): reason for card, reason in verdict.unavailable.items()},
         "standing": verdict.standing,
         "ephemeral_ports": verdict.ephemeral_ports,
-        "report": report(verdict, host),
+        "report": report(verdict, host, stops=stops),
     }
 
 
@@ -239,6 +261,14 @@ def label(card: Mapping[str, Any]) -> str:
     logic = "without a logic id" if card["logic_id"] is None else f"{card['logic_id']}"
     node = f", {card['device']}" if card["device"] else ""
     return f"card {logic} (NPU {card['npu_id']}{chip}{node})"
+
+
+def _name(spec: Mapping[str, Any]) -> str:
+    """The name of a spec's service, or what the user wrote where it makes no name."""
+    try:
+        return service_name(spec)
+    except AscendError:
+        return str(spec.get("name") or spec.get("model"))
 
 
 def holder(process: Mapping[str, Any]) -> str:
@@ -290,8 +320,19 @@ class _Judgement:
             self._services()
         self._weights()
 
-    def add(self, severity: str, code: str, subject: str, message: str, advice: str) -> None:
+    def add(
+        self,
+        severity: str,
+        code: str,
+        subject: str,
+        message: str,
+        advice: str,
+        *,
+        firm: bool = False,
+    ) -> None:
+        """Note a finding. One that is `firm` keeps its severity whatever ascend_host_checks says."""
         chosen = self.wish.checks.get(code, "ignore" if code in _OFF else severity)
+        chosen = severity if firm else chosen
         finding = Finding(chosen, code, subject, message, advice)
         if chosen != "ignore" and finding not in self.findings:
             self.findings.append(finding)
@@ -307,11 +348,13 @@ class _Judgement:
             if problem["code"] in _ID_PROBLEMS and self.shown:
                 continue
             self.add(
-                "warning" if self.shown else "error",
+                "error" if not self.shown or problem["code"] in _INCOMPLETE else "warning",
                 "npu_smi",
                 "cards",
                 problem["message"],
                 problem["advice"],
+                # Services cannot be placed on cards of which nothing is known.
+                firm=not self.shown and bool(self.present),
             )
 
     def _profile(self) -> None:
@@ -393,9 +436,21 @@ class _Judgement:
 
     def _ids(self) -> None:
         problems = [p for p in self.facts["npu"]["problems"] if p["code"] in _ID_PROBLEMS]
-        severity = "warning" if self.cards else "error"
+        # The mapping lists a dead card still; who has excluded it knows.
+        gone = self.excluded - {card["logic_id"] for card in self.shown}
+        lost = sum(problem["code"] == "card_not_shown" for problem in problems)
         for problem in problems:
-            self.add(severity, "ids", "cards", problem["message"], problem["advice"])
+            incomplete = problem["code"] in _INCOMPLETE
+            if problem["code"] == "card_not_shown" and lost <= len(gone):
+                incomplete = False
+            self.add(
+                "error" if incomplete or not self.cards else "warning",
+                "ids",
+                "cards",
+                problem["message"],
+                problem["advice"],
+                firm=not self.cards and bool(self.present),
+            )
         for card in self.shown:
             if card["logic_id"] is not None and card["phy_id"] is None:
                 self.leave_out(card, "its physical id is not known")
@@ -704,6 +759,9 @@ class _Judgement:
     def _services(self) -> None:
         if not self.present:
             return
+        if not self.cards:
+            return  # said above; there is nothing to place on
+        self._lost_places()
         placed = self._placed()
         by_id = {card["logic_id"]: card for card in self.cards}
         for service in placed:
@@ -713,6 +771,23 @@ class _Judgement:
             self._memory_of_service(service, cards)
             self._mask(service, cards)
             self._ports(service)
+
+    def _lost_places(self) -> None:
+        """A service of ours on a card that is not shown would move, though it may well serve."""
+        known = {int(card["logic_id"]) for card in self.cards} | self.excluded
+        for spec in self.present:
+            name = _name(spec)
+            lost = sorted(set(self.standing.get(name, {}).get("cards", ())) - known)
+            if lost and not spec.get("pinned_cards"):
+                self.add(
+                    "error",
+                    "placement",
+                    f"service {name}",
+                    f"it stands on card {listed(lost)}, which npu-smi does not show"
+                    " with its ids now; it would be moved and restarted.",
+                    "Run again, and compare with `npu-smi info` and `npu-smi info -m` by hand. If"
+                    " the card is gone for good, put its logic id into ascend_host_excluded_cards.",
+                )
 
     def _placed(self) -> list[dict[str, Any]]:
         """The services in their places; what cannot be placed is a finding of its own."""

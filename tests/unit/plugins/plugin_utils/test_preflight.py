@@ -438,3 +438,49 @@ def test_options_as_a_playbook_gives_them() -> None:
     for options in ({"excluded": ["x"]}, {"checks": ["health"]}):
         with pytest.raises(AscendError, match="ascend_host_"):
             wish_of(options)
+
+
+# --- what is not known ---------------------------------------------------------------------------
+
+
+def problems(host: dict[str, Any], *codes: str) -> dict[str, Any]:
+    host["npu"]["problems"] = [
+        {"code": code, "message": f"{code}.", "advice": "Look."} for code in codes
+    ]
+    return host
+
+
+def test_a_host_without_a_card_to_place_on_cannot_be_let_through() -> None:
+    """Else its services would be given cards that nobody has seen."""
+    lenient = {"npu_smi": "ignore", "ids": "warning", "placement": "warning"}
+    silent = problems(facts([]), "dcmi_8005")
+    assert codes(judge(silent, "Qwen3-14B", checks=lenient)) == [("error", "npu_smi")]
+    assert judge(silent, checks=lenient).findings == [], "nothing is wished of it"
+    nameless = problems(facts([card(None, None, npu_id=n) for n in range(8)]), "mapping_failed")
+    verdict = judge(nameless, "Qwen3-14B", {"model": "Qwen3-8B", "cards": [3]}, checks=lenient)
+    assert codes(verdict) == [("error", "ids")], (
+        "that there is no card for them goes without saying"
+    )
+
+
+def test_half_a_table_moves_no_service() -> None:
+    stands = [{"name": "chat", "cards": [7], "port": 8000}]
+    wish = {"model": "Qwen3-14B", "name": "chat"}
+    half = facts([card(n) for n in range(4)], standing=stands)
+    for code in ("truncated", "elided", "card_not_shown", "mapping_truncated"):
+        verdict = judge(problems(half, code), wish, kind=None)
+        assert [each.code for each in verdict.errors].count("placement") == 1, code
+        assert len(verdict.errors) == 2, code
+        assert "it stands on card 7, which npu-smi does not show" in report(verdict, "h")
+    assert judge(problems(facts(), "no_process_table"), wish).errors == []
+    # A dead card that was excluded is still in the mapping.
+    gone = problems(facts([card(n) for n in range(7)], standing=stands), "card_not_shown")
+    assert judge(gone, wish, excluded=[7]).errors == []
+
+
+def test_the_report_says_whether_the_run_goes_on() -> None:
+    verdict = judge(problems(facts([]), "dcmi_8005"))
+    assert "Nothing was changed on this host" in report(verdict, "h")
+    going_on = report(verdict, "h", stops=False)
+    assert "Nothing was changed" not in going_on
+    assert "The run goes on all the same" in going_on
