@@ -342,12 +342,27 @@ def ephemeral_ports(root: Path) -> list[int] | None:
 def npu(npu_smi: str | None, timeout: float, root: Path) -> dict[str, Any]:
     """npu_info's facts, also where npu-smi fails: then `cards` is empty and `problems` say why.
 
-    Each process has `command` besides.
+    Each process has `command` besides. One of which /proc knows nothing has ended since, or is in
+    another namespace: then npu-smi is asked once more, and what it still lists is there.
     """
     try:
-        facts = _ascend_host.collect(_ascend_host.find_npu_smi(npu_smi), timeout, root)
+        program = _ascend_host.find_npu_smi(npu_smi)
+        facts = _with_commands(_ascend_host.collect(program, timeout, root), root)
     except _ascend_host.HostError as error:
-        facts = _ascend_host.failure(error, root)[1]
+        return _ascend_host.failure(error, root)[1]
+    if any(
+        process["unit"] is None and process["command"] is None
+        for card in facts["cards"]
+        for process in card["processes"]
+    ):
+        try:
+            return _with_commands(_ascend_host.collect(program, timeout, root), root)
+        except _ascend_host.HostError:
+            return facts
+    return facts
+
+
+def _with_commands(facts: dict[str, Any], root: Path) -> dict[str, Any]:
     for card in facts["cards"]:
         for process in card["processes"]:
             process["command"] = command_of(root, process["pid"])

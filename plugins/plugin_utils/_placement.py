@@ -77,8 +77,29 @@ class _Host:
         self.unavailable = _reasons(unavailable)
         gone = {*self.excluded, *self.unavailable}
         self.usable = [card for card in sorted(self.devices) if card not in gone]
+        self.position = {card: card for card in self.devices}
         # A card that may not be used counts as the host's, also where its ids are not known.
         self.all = sorted({*self.devices, *self.unavailable})
+
+    def lay_out(self, cards: object, unit: int) -> None:
+        """Count in whole boards of `unit` cards, where NPU ids tell the boards.
+
+        Logic ids close up when a device is gone, so a pair of ids may then lie on two boards.
+        """
+        boards = _boards(cards)
+        if unit < 2 or set(boards) != set(self.devices):
+            return
+        members: dict[int, list[int]] = {}
+        for card in sorted(boards):
+            members.setdefault(boards[card], []).append(card)
+        in_step = all(len({card // unit for card in group}) == 1 for group in members.values())
+        if len({card // unit for card in boards}) == len(members) and in_step:
+            return  # ids and boards agree
+        if any(len(group) > unit for group in members.values()):
+            return  # the NPU id is no board here
+        for rank, npu in enumerate(sorted(members)):
+            for place_on_board, card in enumerate(members[npu]):
+                self.position[card] = rank * unit + place_on_board
 
     def describe(self) -> str:
         text = f"the host has the cards {listed(self.all)}"
@@ -111,6 +132,7 @@ class _Standing:
 
     cards: list[int]
     port: int | None
+    runs: bool = False
 
 
 def _standing(value: object) -> dict[str, _Standing]:
@@ -127,7 +149,9 @@ def _standing(value: object) -> dict[str, _Standing]:
                 f" {kind_of(place_now)}."
             )
         cards = sorted(_ids(place_now.get("cards") or [], f"standing {name}"))
-        standing[str(name)] = _Standing(cards, whole_number(place_now.get("port")))
+        standing[str(name)] = _Standing(
+            cards, whole_number(place_now.get("port")), bool(place_now.get("runs"))
+        )
     return standing
 
 
@@ -273,8 +297,30 @@ def _option(value: object, what: str, low: int, high: int) -> int:
     return number
 
 
-def _starts(cards: Iterable[int], count: int, unit: int, *, align: bool = True) -> list[int]:
-    """First ids of the blocks of `count` consecutive cards that lie wholly in `cards`."""
+def _boards(cards: object) -> dict[int, int]:
+    """NPU id by logic id, of the cards that have both."""
+    found = {}
+    for row in cards if isinstance(cards, (list, tuple)) else ():
+        if isinstance(row, Mapping):
+            logic, npu = whole_number(row.get("logic_id")), whole_number(row.get("npu_id"))
+            if logic is not None and npu is not None:
+                found[logic] = npu
+    return found
+
+
+def _starts(
+    cards: Iterable[int],
+    count: int,
+    unit: int,
+    position: Mapping[int, int] = MappingProxyType({}),
+    *,
+    align: bool = True,
+) -> list[int]:
+    """First ids of the blocks of `count` consecutive cards that lie wholly in `cards`.
+
+    position: where a card lies, counted in whole boards, if that is not its id. A block of `unit`
+    or more is consecutive in that too.
+    """
     free = set(cards)
     steps = []
     if align and count & (count - 1) == 0:
@@ -284,17 +330,27 @@ def _starts(cards: Iterable[int], count: int, unit: int, *, align: bool = True) 
     return [
         first
         for first in sorted(free)
-        if all(first % step == 0 for step in steps)
+        if all(position.get(first, first) % step == 0 for step in steps)
         and all(card in free for card in range(first, first + count))
+        and (
+            not steps
+            or count == 1
+            or all(
+                position.get(first + n, first + n) == position.get(first, first) + n
+                for n in range(count)
+            )
+        )
     ]
 
 
-def _largest(cards: list[int], count: int, unit: int) -> str:
+def _largest(cards: list[int], count: int, unit: int, position: Mapping[int, int]) -> str:
     """How much room there is in `cards`, for a service that did not get `count` of them."""
     run = max((n for n in range(1, len(cards) + 1) if _starts(cards, n, 1, align=False)), default=0)
     text = f"the longest run among them has {run}"
     if count > 1 and count & (count - 1) == 0:
-        aligned = max((n for n in (1, 2, 4, 8, 16, 32) if _starts(cards, n, unit)), default=0)
+        aligned = max(
+            (n for n in (1, 2, 4, 8, 16, 32) if _starts(cards, n, unit, position)), default=0
+        )
         text += f", the largest aligned block {aligned}"
     return text
 
@@ -320,8 +376,8 @@ def place(
     is taken to be the logic id, where only some have one the list is refused. `excluded`: logic
     ids not to use; ids the host does not show are passed over, for a dead card may be gone.
     `unavailable`: {logic id: why}, cards that cannot be used now, such as `health Alarm`; they need
-    not be among `cards`. `standing`: {name: {cards: [logic ids], port: N}} of services
-    as they are on the host now, running or not.
+    not be among `cards`. `standing`: {name: {cards: [logic ids], port: N, runs: bool}} of
+    services as they are on the host now; `runs` where its process is on these cards.
     `ephemeral_ports`: [first, last] of net.ipv4.ip_local_port_range (the kernel's default is
     32768 to 60999), or [] for none.
 
@@ -332,12 +388,14 @@ def place(
     Pinned cards and explicit ports are taken first and honoured as they are. The others take, in
     list order, the first free block and the first free port. A block is consecutive; one of 2^n
     cards starts at a multiple of its size, and one of at least `block_unit` cards at a multiple of
-    that (2 where cards come as pairs of dies). So an appended service moves none before it,
+    that (2 where cards come as pairs of dies). Where `npu_id` is known and logic ids have closed up
+    over a missing die, what counts is the place on the boards. So an appended service moves none before it,
     unless it asks by number for what an earlier one got without asking: then the number wins.
 
     A service that stands on the host keeps its cards and its port if it names none, its number
-    fits and they may be used: that something before it has gone is no reason to restart it. Only
-    where the wishes do not fit in otherwise, all get their cards anew.
+    fits and they may be used: that something before it has gone is no reason to restart it. One that
+    `runs` there keeps its cards also where they are unavailable, pinned or not, for it serves;
+    nobody else gets them. Only where the wishes do not fit in otherwise, all get their cards anew.
 
     HCCL's range follows from the first card, so ranges are disjoint because cards are, and stay
     when other services go. Automatic ports keep clear of the ranges of all the host's cards, taken
@@ -349,6 +407,7 @@ def place(
     unit = _option(block_unit, "block_unit", 1, 64)
     if unit & (unit - 1):
         raise AscendError(f"block_unit is {unit}; a power of two is needed (2 on an A3 host).")
+    host.lay_out(cards, unit)
     first_port = _option(port_base, "port_base", PORT_MIN, PORT_MAX)
     hccl_base = _option(hccl_port_base, "hccl_port_base", HCCL_BASE_MIN, HCCL_BASE_MAX)
     hccl_count = _option(hccl_port_count, "hccl_port_count", HCCL_COUNT_MIN, 4096)
@@ -368,7 +427,7 @@ def place(
     except AscendError:
         if not kept:
             raise
-        _take_cards(present, host, unit, {})
+        _take_cards(present, host, unit, kept, sticky=False)
     ranges = {wish.name: _hccl_range(wish, hccl_base, hccl_count, ephemeral) for wish in present}
     kept_clear = [
         (hccl_base + card * hccl_count, hccl_base + (card + 1) * hccl_count - 1)
@@ -402,13 +461,24 @@ def _check_names(wishes: list[_Wish]) -> None:
 
 
 def _take_cards(
-    wishes: list[_Wish], host: _Host, unit: int, standing: Mapping[str, _Standing]
+    wishes: list[_Wish],
+    host: _Host,
+    unit: int,
+    standing: Mapping[str, _Standing],
+    *,
+    sticky: bool = True,
 ) -> None:
     owner: dict[int, str] = {}
     total = len(host.all)
+
+    def serving(wish: _Wish) -> list[int]:
+        """Cards that it is on, whatever keeps others from them."""
+        stands = standing.get(wish.name)
+        return [card for card in stands.cards if stands.runs] if stands else []
+
     for wish in wishes:
         for card in wish.cards if wish.pinned else []:
-            if card in host.unavailable:
+            if card in host.unavailable and card not in serving(wish):
                 raise AscendError(
                     f"service {wish.name} wants card {card}, which is not available:"
                     f" {host.unavailable[card]}. Name another card, give a number of cards instead,"
@@ -432,9 +502,12 @@ def _take_cards(
             owner[card] = wish.name
     kept = set()
     for wish in wishes:
-        stands = None if wish.pinned else standing.get(wish.name)
+        # Its card is of no use to others, so moving it would gain nothing.
+        stays = sticky or not host.unavailable.keys().isdisjoint(serving(wish))
+        stands = standing.get(wish.name) if stays and not wish.pinned else None
         cards = stands.cards if stands else []
-        if len(cards) == wish.count and set(cards) <= set(host.usable) - set(owner):
+        mine = set(host.devices).intersection(serving(wish)).difference(host.excluded)
+        if len(cards) == wish.count and set(cards) <= {*host.usable, *mine} - set(owner):
             wish.cards = cards
             kept.add(wish.name)
             owner.update(dict.fromkeys(cards, wish.name))
@@ -442,7 +515,7 @@ def _take_cards(
         if wish.pinned or wish.name in kept:
             continue
         free = [card for card in host.usable if card not in owner]
-        starts = _starts(free, wish.count, unit)
+        starts = _starts(free, wish.count, unit, host.position)
         if not starts:
             raise _no_room(wish, host, owner, free, unit, total)
         wish.cards = list(range(starts[0], starts[0] + wish.count))
@@ -459,7 +532,7 @@ def _no_room(
             f"{need}, and this host has {total}: it cannot carry the service. Serve it from a"
             " larger host, over several hosts, or choose a smaller model."
         )
-    if not _starts(host.usable, wish.count, unit):
+    if not _starts(host.usable, wish.count, unit, host.position):
         return AscendError(
             f"{need} in one block{_shape(wish.count, unit)}, and this host cannot give that even"
             f" when empty: {host.describe()}. Name the cards (`cards: [..]`), give back excluded"
@@ -472,7 +545,7 @@ def _no_room(
     gone = [card for card in host.excluded if card in host.devices]
     return AscendError(
         f"{need} in one block{_shape(wish.count, unit)}. Free cards: {listed(free)};"
-        f" {_largest(free, wish.count, unit)}. Held by {holders}"
+        f" {_largest(free, wish.count, unit, host.position)}. Held by {holders}"
         + (f"; excluded: {listed(gone)}" if gone else "")
         + (f"; not available: {host.reasons()}" if host.unavailable else "")
         + ". Remove or shrink one of these, put the larger services first, name the cards"

@@ -139,7 +139,7 @@ class Verdict:
         findings: errors first, each in the order of CHECKS.
         cards: npu_info's records of the cards whose ids are known, by logic id.
         unavailable: {logic id: reason in words} of cards that may not be used.
-        standing: {name: {cards, port}} of our services on the host, running or not.
+        standing: {name: {cards, port, runs}} of our services on the host, running or not.
         ephemeral_ports: the host's [first, last].
     """
 
@@ -271,6 +271,11 @@ def _name(spec: Mapping[str, Any]) -> str:
         return str(spec.get("name") or spec.get("model"))
 
 
+def _instance(unit: str) -> str:
+    """NAME of `vllm@NAME.service`."""
+    return unit.partition("@")[2].rpartition(".")[0]
+
+
 def holder(process: Mapping[str, Any]) -> str:
     """A process as PID, command and unit."""
     name = process.get("command") or process.get("name") or "of unknown name"
@@ -293,8 +298,14 @@ class _Judgement:
         self.excluded = set(wish.excluded)
         self.present = [spec for spec in wish.specs if spec.get("state") != "absent"]
         self.started = [spec for spec in self.present if spec.get("state") != "stopped"]
+        running = {_instance(service["unit"]): service["cards"] for service in facts["services"]}
         self.standing = {
-            service["name"]: {"cards": service["cards"], "port": service["port"]}
+            service["name"]: {
+                "cards": service["cards"],
+                "port": service["port"],
+                "runs": bool(service["cards"])
+                and set(service["cards"]) <= set(running.get(service["name"], ())),
+            }
             for service in facts["standing"]
         }
         self.ephemeral = list(facts["ephemeral_ports"] or (32768, 60999))
@@ -336,6 +347,22 @@ class _Judgement:
         finding = Finding(chosen, code, subject, message, advice)
         if chosen != "ignore" and finding not in self.findings:
             self.findings.append(finding)
+
+    def stands_on(self, card: Mapping[str, Any], *, runs: bool = True) -> str | None:
+        """The wished service of ours on a card, one that runs there unless told otherwise."""
+        for spec in self.present:
+            stands = self.standing.get(_name(spec))
+            if stands and card["logic_id"] in stands["cards"] and (stands["runs"] or not runs):
+                return _name(spec)
+        return None
+
+    def whose(self, card: Mapping[str, Any]) -> str:
+        """Who gets a card that is left out."""
+        serving = self.stands_on(card)
+        if serving:
+            return f"service {serving} runs here and stays, no other gets this card"
+        moved = self.stands_on(card, runs=False)
+        return "no service gets this card" + (f", service {moved} stands here" if moved else "")
 
     def leave_out(self, card: Mapping[str, Any], reason: str) -> None:
         if card["logic_id"] is not None:
@@ -470,8 +497,8 @@ class _Judgement:
                 "warning",
                 "health",
                 label(card),
-                f"health {card['health']} (accepted: {', '.join(sorted(accepted))}); no service"
-                " gets this card.",
+                f"health {card['health']} (accepted: {', '.join(sorted(accepted))});"
+                f" {self.whose(card)}.",
                 f"Look at `npu-smi info -t health -i {card['npu_id']}{chip}`. To use it all the"
                 " same, put the word into ascend_host_accepted_health.",
             )
@@ -506,7 +533,7 @@ class _Judgement:
                     "warning",
                     "processes",
                     label(card),
-                    f"held by {held}; no service gets this card.",
+                    f"held by {held}; {self.whose(card)}.",
                     "Stop it to free the card"
                     + (
                         f" (systemctl stop {foreign[0]['unit']})."
@@ -526,6 +553,13 @@ class _Judgement:
         total = card["memory_total_mb"]
         if total is None:
             return None
+        return self.published(card) or float(total)
+
+    def published(self, card: Mapping[str, Any]) -> float | None:
+        """The published figure of what the framework sees of such a card, if there is one."""
+        total = card["memory_total_mb"]
+        if total is None:
+            return None
         if self.profile and _has_memory(card, self.profile):
             fitting = [self.profile]
         else:
@@ -533,7 +567,7 @@ class _Judgement:
             fitting = [each for each in known if card["name"] in each.chips]
             fitting = [each for each in fitting if _has_memory(card, each)]
         figures = [gib * 1024 for each in fitting for gib in each.visible_memory_gib]
-        return max((each for each in figures if each <= total + 1), default=float(total))
+        return max((each for each in figures if each <= total + 1), default=None)
 
     def free(self, card: Mapping[str, Any]) -> float | None:
         """What is free to our services on a card; None where that cannot be told."""
@@ -560,8 +594,11 @@ class _Judgement:
         )
 
     def _memory_of_cards(self) -> None:
-        """Leave out cards that stand out: memory is in use and no process of a card shows."""
-        utilization = max((float(s["gpu_memory_utilization"]) for s in self.started), default=0.0)
+        """Leave out cards that stand out: memory is in use and no process of a card shows.
+
+        By the least that a service takes; whether it does for the others is judged where they are.
+        """
+        utilization = min((float(s["gpu_memory_utilization"]) for s in self.started), default=0.0)
         candidates = [
             card
             for card in self.cards
@@ -571,13 +608,14 @@ class _Judgement:
         if not short or len(short) == len(candidates):
             return
         for card in short:
-            need = self._need(card, utilization)
+            need, whose = self._need(card, utilization), self.whose(card)
             self.leave_out(card, f"{need}, and no process shows that holds the rest")
             self.add(
                 "warning",
                 "memory",
                 label(card),
-                f"{need}; npu-smi shows no process that holds the rest. No service gets this card.",
+                f"{need}; npu-smi shows no process that holds the rest."
+                f" {whose[0].upper()}{whose[1:]}.",
                 "A container, another namespace or a dead process may hold it: `fuser -v"
                 f" {card['device'] or '/dev/davinci*'}`, `docker ps`. A reset of the card frees"
                 " what is left of a dead process.",
@@ -825,11 +863,14 @@ class _Judgement:
             if not self._short(card, utilization):
                 continue
             share = (self.free(card) or 0.0) / (self.visible(card) or 1.0)
+            runs = self.stands_on(card) == service["name"]
             self.add(
-                "error",
+                "warning" if runs or not self.published(card) else "error",
                 "memory",
                 f"service {service['name']}, {label(card)}",
-                f"{self._need(card, utilization)}; the engine would not start.",
+                f"{self._need(card, utilization)}; the engine would not start"
+                + (" again." if runs else ".")
+                + ("" if self.published(card) else " How much of it the engine sees is not known."),
                 f"Free the card's memory, or set gpu_memory_utilization to"
                 f" {int(share * 100) / 100:g} or less.",
             )

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -13,6 +14,8 @@ from pathlib import Path
 from ansible_collections.inferops.ascend.plugins.module_utils import _files, _host_info
 
 ROOT = Path("/")
+DATA = Path(__file__).parents[2] / "data" / "npu-smi"
+PROCESS_ROW = re.compile(r"\| [0-9]+ +[0-9]+ +\| [0-9]+ +\| [a-zA-Z ]")
 
 
 def put(root: Path, name: str, text: str, mode: int = 0o644) -> None:
@@ -218,3 +221,31 @@ def test_an_empty_host_is_read_without_an_error(tmp_path: Path) -> None:
     assert facts["services"] == facts["ports"] == []
     assert facts["models"] == {"/w/a": False}
     assert facts["tuned"] is False
+
+
+def test_a_process_that_ends_while_it_is_read_is_no_tenant(tmp_path: Path) -> None:
+    """One of another namespace is not to be seen either, but npu-smi lists it again."""
+    first = (DATA / "310p3-duo-info.txt").read_text(encoding="utf-8")
+    rows = [line for line in first.splitlines() if PROCESS_ROW.match(line)]
+    assert len(rows) > 1
+    pids = [int(row.split("|")[2]) for row in rows]
+    put(tmp_path, "info-1", first)
+    put(tmp_path, "info-2", first.replace(rows[0] + "\n", ""))
+    put(
+        tmp_path,
+        "npu-smi",
+        f'#!/bin/sh\n[ "$*" = info ] || exit 1\ncd {tmp_path}\n'
+        "[ -e asked ] && exec cat info-2\ntouch asked\nexec cat info-1\n",
+        0o755,
+    )
+    facts = _host_info.npu(str(tmp_path / "npu-smi"), 5, tmp_path)
+    found = [each["pid"] for card in facts["cards"] for each in card["processes"]]
+    assert sorted(found) == sorted(pids[1:])
+    # All of them are known: nothing is asked again.
+    (tmp_path / "asked").unlink()
+    for pid in pids:
+        process(tmp_path, pid, "train.service", command="python3 train.py")
+    facts = _host_info.npu(str(tmp_path / "npu-smi"), 5, tmp_path)
+    assert sorted(each["pid"] for card in facts["cards"] for each in card["processes"]) == sorted(
+        pids
+    )

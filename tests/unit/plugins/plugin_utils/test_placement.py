@@ -389,3 +389,33 @@ def test_a_port_stays_too_unless_somebody_names_it_or_the_base_moves() -> None:
     assert ports([b, c], port_base=9000) == {"b": 9000, "c": 9001}
     for wrong in ([], {"a": [1]}, {"a": {"cards": ["x"]}}):
         assert "standing" in refusal([b], 8, standing=wrong)
+
+
+def test_what_runs_on_an_unavailable_card_keeps_it_also_when_others_must_move() -> None:
+    stands = {"a": {"cards": [1], "runs": True}, "b": {"cards": [2], "runs": False}}
+    gone = {1: "health Alarm", 2: "health Alarm"}
+    placed = place([spec("a", 1), spec("b", 1)], 4, unavailable=gone, standing=stands)
+    assert cards_of(placed) == {"a": [1], "b": [0]}
+    # Everything is placed anew, for b's old card is in the way of c.
+    wishes = [pinned("a", [1]), spec("b", 1), spec("c", 2)]
+    again = place(wishes, 4, unavailable={1: "held"}, standing={**stands, "b": {"cards": [3]}})
+    assert cards_of(again) == {"a": [1], "b": [0], "c": [2, 3]}
+    wishes[0] = spec("a", 1)
+    assert cards_of(
+        place(wishes, 4, unavailable={1: "held"}, standing={**stands, "b": {"cards": [3]}})
+    )["a"] == [1]
+    assert "card 2, which is not available" in refusal(
+        [spec("a", 1), pinned("b", [2])], 4, unavailable=gone, standing=stands
+    )
+
+
+def dies(*npus: int) -> list[dict[str, int]]:
+    """Dies of these boards, with logic ids that have closed up."""
+    return [{"logic_id": n, "phy_id": n, "npu_id": npu} for n, npu in enumerate(npus)]
+
+
+def test_a_pair_is_one_board_also_where_a_die_is_gone() -> None:
+    host = dies(0, 0, 1, 2, 2, 3, 3, 4, 4)
+    placed = place([spec("a", 2), spec("b", 2), spec("c", 1), spec("d", 3)], host, block_unit=2)
+    assert cards_of(placed) == {"a": [0, 1], "b": [3, 4], "c": [2], "d": [5, 6, 7]}
+    assert cards_of(place([spec("four", 4)], host, block_unit=2)) == {"four": [3, 4, 5, 6]}

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.inferops.ascend.plugins.plugin_utils._errors import AscendError
+from ansible_collections.inferops.ascend.plugins.plugin_utils._placement import place
 from ansible_collections.inferops.ascend.plugins.plugin_utils._preflight import (
     Finding,
     Verdict,
@@ -105,10 +106,16 @@ def specs(*requests: Any, kind: str = A2, **options: Any) -> list[dict[str, Any]
 
 
 def judge(
-    host: dict[str, Any], *requests: Any, kind: str | None = A2, estimate: bool = False, **more: Any
+    host: dict[str, Any],
+    *requests: Any,
+    kind: str | None = A2,
+    estimate: bool = False,
+    allow_untested: bool = False,
+    **more: Any,
 ) -> Verdict:
+    options = {"estimate": estimate, "allow_untested": allow_untested}
     wish = Wish(
-        specs=specs(*requests, kind=kind or A2, estimate=estimate),
+        specs=specs(*requests, kind=kind or A2, **options),
         requests=requests,
         groups=["HwHiAiUser"],
         scripts=SCRIPTS,
@@ -177,7 +184,7 @@ def test_our_own_services_hold_no_card_of_ours() -> None:
     running = {**host, "services": [ours], "standing": [stands]}
     request = {"model": "Qwen3-14B", "name": "chat", "cards": [0]}
     assert judge(running, request).findings == []
-    assert judge(running).standing == {"chat": {"cards": [0], "port": 8000}}
+    assert judge(running).standing == {"chat": {"cards": [0], "port": 8000, "runs": True}}
     # The same unit without our mark is somebody else's.
     assert codes(judge(host, request)) == [("error", "placement"), ("warning", "processes")]
 
@@ -484,3 +491,67 @@ def test_the_report_says_whether_the_run_goes_on() -> None:
     going_on = report(verdict, "h", stops=False)
     assert "Nothing was changed" not in going_on
     assert "The run goes on all the same" in going_on
+
+
+# --- what serves ---------------------------------------------------------------------------------
+
+
+def serving(logic: int, name: str = "chat", *, runs: bool = True, **changes: Any) -> dict[str, Any]:
+    """A host with a service of ours on a card, and something the matter with that card."""
+    mine = [process(99, 59311, f"vllm@{name}.service")] if runs else []
+    processes = [*mine, *changes.pop("foreign", [])]
+    used = 3465 + sum(each["memory_mb"] for each in processes)
+    host = with_card(logic, **{"memory_used_mb": used, "processes": processes, **changes})
+    host["standing"] = [{"name": name, "cards": [logic], "port": 8000}]
+    if runs:
+        unit = {"unit": f"vllm@{name}.service", "pids": [99], "cards": [logic]}
+        host["services"] = [{**unit, "hccl_base_port": 61000}]
+    return host
+
+
+@pytest.mark.parametrize("cards", [1, [3]])
+def test_what_serves_on_an_ill_or_shared_card_stays_there_and_nobody_joins_it(cards: Any) -> None:
+    wish = {"model": "Qwen3-14B", "name": "chat", "cards": cards}
+    foreign = process(4711, 700, "train.service", "python3 train.py")
+    for host, said in (
+        (serving(3, foreign=[foreign]), "held by PID 4711 python3 train.py (unit train.service)"),
+        (serving(3, health="Warning"), "health Warning (accepted: OK)"),
+    ):
+        verdict = judge(host, wish)
+        assert codes(verdict)[0][0] == "warning", report(verdict, "h")
+        assert f"{said}; service chat runs here and stays, no other gets this card." in report(
+            verdict, "h"
+        )
+        assert verdict.standing["chat"]["runs"]
+        placed = place(
+            specs(wish, "Qwen3-8B"),
+            verdict.cards,
+            unavailable=verdict.unavailable,
+            standing=verdict.standing,
+        )
+        assert [service["cards"] for service in placed] == [[3], [0]]
+        other = judge(host, wish, {"model": "Qwen3-8B", "cards": [3]})
+        assert codes(other)[0] == ("error", "placement")
+
+
+def test_a_tenant_that_leaves_too_little_for_a_new_start_is_a_warning_to_what_runs() -> None:
+    foreign = process(4711, 9000, "train.service")
+    verdict = judge(serving(3, foreign=[foreign]), {"model": "Qwen3-14B", "name": "chat"})
+    assert codes(verdict) == [("warning", "processes"), ("warning", "memory")]
+    assert "would not start again" in report(verdict, "h")
+
+
+def test_what_a_crashed_service_has_left_moves_it_with_a_word() -> None:
+    host = serving(3, runs=False, memory_used_mb=50000)
+    verdict = judge(host, {"model": "Qwen3-14B", "name": "chat"})
+    assert only(verdict).message.endswith("No service gets this card, service chat stands here.")
+
+
+def test_each_service_is_judged_by_its_own_utilisation() -> None:
+    host = with_card(0, memory_used_mb=20000)
+    small = {"model": "Qwen3-0.6B", "gpu_memory_utilization": 0.5, "cards": [0]}
+    wishes = (small, {"model": "Qwen3-14B", "cards": [1]})
+    verdict = judge(host, *wishes, allow_untested=True)
+    assert verdict.findings == []
+    wishes = ({**small, "cards": [1]}, {"model": "Qwen3-14B", "cards": [0]})
+    assert codes(judge(host, *wishes, allow_untested=True)) == [("error", "memory")]
