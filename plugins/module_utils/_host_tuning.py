@@ -3,8 +3,10 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """Kernel settings of a host: set them, now and at boot, and put back what was found.
 
-What was found is written to a record before anything is changed, so that a run which is broken off
-can be undone as well. Paths are below `root`, `/` but for tests.
+What was found, and every value that may have been set since, is written to a record before anything
+is changed, so that a run which is broken off can be undone as well. A value leaves the record when
+the kernel has refused it, or when a later one was taken and stands in the files for the next boot.
+Paths are below `root`, `/` but for tests.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ import re
 import subprocess
 import tempfile
 from pathlib import Path
-from typing import Any, Callable, Dict, List, Mapping, NamedTuple
+from typing import Any, Callable, Dict, Iterable, List, Mapping, NamedTuple
 
 RECORD = "var/lib/inferops-ascend/tuning.json"
 SYSCTL_FILE = "etc/sysctl.d/90-inferops-ascend.conf"
@@ -26,6 +28,7 @@ HEADER = "# Managed by Ansible: inferops.ascend.host_tuning. Local changes are o
 # SCHED_DEBUG sysctl to debugfs").
 MOVED = {"kernel.sched_migration_cost_ns": "sys/kernel/debug/sched/migration_cost_ns"}
 _GOVERNORS = "sys/devices/system/cpu/cpufreq"
+_KERNEL = ("proc/sys/", "sys/")
 _NAME = re.compile(r"[a-z0-9_]+(?:[./][A-Za-z0-9_*:-]+)+\Z")
 
 Runner = Callable[[List[str]], str]
@@ -67,6 +70,13 @@ def _read(path: Path) -> str | None:
         return None
 
 
+def write_value(path: Path, value: str) -> None:
+    """Give a file of the kernel a value; raises OSError where it is refused."""
+    # Unbuffered: the kernel's answer is that of write().
+    with open(str(path), "wb", buffering=0) as file:
+        file.write(value.encode() + b"\n")
+
+
 def _write_file(path: Path, text: str, mode: int, folder_mode: int = 0o755) -> None:
     if not path.parent.is_dir():
         path.parent.mkdir(parents=True, mode=folder_mode)
@@ -74,17 +84,70 @@ def _write_file(path: Path, text: str, mode: int, folder_mode: int = 0o755) -> N
     try:
         with os.fdopen(handle, "w", encoding="utf-8") as file:
             file.write(text)
+            file.flush()
             os.fchmod(file.fileno(), mode)
+            os.fsync(file.fileno())  # the record must outlive a loss of power
         os.rename(name, str(path))
     except BaseException:
         os.unlink(name)
         raise
 
 
+def _same(one: str | None, other: str | None) -> bool:
+    """Whether two values are one to the kernel, which separates several by tabs."""
+    return one is not None and other is not None and one.split() == other.split()
+
+
+def _among(value: str, known: Iterable[str | None]) -> bool:
+    return any(_same(value, each) for each in known)
+
+
+def _entry(name: str, entry: Any) -> dict[str, Any]:
+    """One entry of the record, checked; raises ValueError that says what is wrong with it."""
+    if not isinstance(entry, dict):
+        raise ValueError(f"{name} is {entry!r}, not a mapping")
+    if name == "irqbalance":
+        for key in ("enabled", "active"):
+            if not isinstance(entry.get(key), str):
+                raise ValueError(f"{name} has no text {key!r}")
+        return {"enabled": entry["enabled"], "active": entry["active"]}
+    path, values = entry.get("path"), entry.get("set")
+    # It is written to as root.
+    if not isinstance(path, str) or not path.startswith(_KERNEL) or ".." in path.split("/"):
+        raise ValueError(f"{name} has the path {path!r}, which is not below /proc/sys or /sys")
+    if "found" not in entry or not isinstance(entry["found"], (str, type(None))):
+        raise ValueError(f"{name} does not tell what was found")
+    values = [values] if isinstance(values, str) else values
+    if not isinstance(values, list) or not all(isinstance(each, str) for each in values):
+        raise ValueError(f"{name} does not tell what was set")
+    return {"path": path, "found": entry["found"], "set": values}
+
+
+def load_record(root: Path) -> Record:
+    """The record of a host, empty where there is none.
+
+    {name: {path, found: value or None, set: [value]}}, and {"irqbalance": {enabled, active}}.
+    Raises TuningError where it cannot be read, or is not of that shape.
+    """
+    try:
+        data = json.loads((root / RECORD).read_text(encoding="utf-8"))
+        if not isinstance(data, dict) or not isinstance(data.get("found"), dict):
+            raise ValueError("it has no mapping 'found'")
+        return {name: _entry(name, entry) for name, entry in data["found"].items()}
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        raise TuningError(
+            f"/{RECORD} cannot be read: {error}. It holds what the settings were before; nothing was"
+            " changed. Restore it from a backup, or remove it: then today's values count as found."
+        ) from error
+
+
 class Tuning:
     """The settings of one host.
 
-    check: only say what would be done. runner: runs systemctl.
+    check: only say what would be done. runner: runs systemctl. Raises TuningError for a record
+    that cannot be read.
     """
 
     def __init__(self, root: Path = Path("/"), check: bool = False, runner: Runner = run) -> None:
@@ -94,16 +157,7 @@ class Tuning:
         self.changes: list[dict[str, str]] = []
         self.failed: list[dict[str, str]] = []
         self.notes: list[str] = []
-        self.record: Record = {}
-        text = _read(root / RECORD)
-        if text is not None:
-            try:
-                self.record = json.loads(text)["found"]
-            except (ValueError, KeyError, TypeError) as error:
-                raise TuningError(
-                    f"/{RECORD} cannot be read: {error}. It holds what the settings were before;"
-                    " restore it from a backup, or remove it to take today's values for those."
-                ) from error
+        self.record: Record = load_record(root)
 
     def outcome(self) -> Outcome:
         return Outcome(self.changes, self.failed, self.notes)
@@ -113,37 +167,59 @@ class Tuning:
     def apply(self, sysctl: Mapping[str, str], governor: str, stop_irqbalance: bool) -> Outcome:
         """Set everything that is wished, and put back what was set before and is wished no more.
 
-        sysctl: {name: value}. governor: of cpufreq, empty to leave it. Raises TuningError for a
-        name that is no sysctl.
+        sysctl: {name: value}. governor: of cpufreq, empty to leave it. Raises TuningError, before
+        anything is changed, for a name that is no sysctl and for a file made by hand.
         """
         wanted = self._wanted(sysctl, governor)
+        for name in (SYSCTL_FILE, TMPFILES_FILE):
+            if self._foreign(name):
+                raise TuningError(
+                    f"/{name} was made by hand. Move it away, for this name is the collection's."
+                )
         dropped = [name for name in self.record if name not in wanted and name != "irqbalance"]
         if not stop_irqbalance and "irqbalance" in self.record:
             dropped.append("irqbalance")
-        for name, (path, value) in wanted.items():
-            if name not in self.record:
-                found = _read(self.root / path)
-                self.record[name] = {"path": path, "found": found, "set": value}
-            self.record[name]["set"] = value
+        known = {name: self._intend(name, path, value) for name, (path, value) in wanted.items()}
         if stop_irqbalance:
             self._record_irqbalance()
         self._save()
         for name in dropped:
             self._put_back(name)
-        self._persist(sysctl, wanted)
+        stands: dict[str, tuple[str, str]] = {}
+        taken: dict[str, list[str]] = {}
         for name, (path, value) in wanted.items():
-            self._set(name, path, value)
+            before = _read(self.root / path)
+            accepted = self._set(name, path, value)
+            now = _read(self.root / path)
+            if accepted:
+                stands[name] = (path, value)
+                taken[name] = [value]
+                if now is not None and not _among(now, (value, before)):
+                    taken[name].append(now)  # as the kernel writes it, 16 for 0x10
+            else:
+                taken[name] = known[name]
+                if now is not None and _among(now, taken[name]):
+                    stands[name] = (path, now)
         if "irqbalance" in self.record:
             self._stop_irqbalance()
-        self._save()  # without what was put back
+        self._persist(sysctl, stands)
+        # Not before: until then the next boot may bring an older value back.
+        for name, values in taken.items():
+            self.record[name]["set"] = values
+        self._save()
         return self.outcome()
 
     def restore(self) -> Outcome:
         """Put back what was found, remove the files, and forget the record where all of it worked."""
         for name in list(self.record):
             self._put_back(name)
-        self._replace(SYSCTL_FILE, None)
-        self._replace(TMPFILES_FILE, None)
+        for name in (SYSCTL_FILE, TMPFILES_FILE):
+            if self._foreign(name):
+                self.notes.append(f"/{name}: it was made by hand, so it is left as it is")
+            else:
+                self._replace(name, None)
+        if not self.record and (self.root / RECORD).exists():
+            self.changes.append({"name": "/" + RECORD, "before": "present", "after": "absent"})
         self._save()
         return self.outcome()
 
@@ -175,17 +251,36 @@ class Tuning:
                 wanted[name] = (str(policy.relative_to(self.root)), governor)
         return wanted
 
-    def _set(self, name: str, path: str, value: str) -> None:
+    def _intend(self, name: str, path: str, value: str) -> list[str]:
+        """Note in the record that a value is about to be set, beside those that may still stand.
+
+        Returns those that were there already.
+        """
+        now = _read(self.root / path)
+        entry = self.record.get(name)
+        if entry is None or not entry["set"]:  # nothing was set yet: what is there now is found
+            entry = self.record[name] = {"path": path, "found": now, "set": []}
+        elif now is not None and not _among(now, [*entry["set"], entry["found"], value]):
+            self.notes.append(
+                f"{name}: it was {now}, which was not set from here; it is declared to be {value}"
+                f" (found at first: {entry['found']})"
+            )
+        entry["path"] = path  # another one after an upgrade of the kernel
+        known = list(entry["set"])
+        if not _among(value, known):
+            entry["set"] = [*known, value]
+        return known
+
+    def _set(self, name: str, path: str, value: str) -> bool:
+        """Whether the kernel has the value now (in check mode: whether it would be tried)."""
         before = _read(self.root / path)
-        if before is not None and before.split() == value.split():
-            return
+        if _same(before, value):
+            return True
         self.changes.append({"name": name, "before": str(before), "after": value})
         if self.check:
-            return
+            return True
         try:
-            # Unbuffered: the kernel's answer is that of write().
-            with open(str(self.root / path), "wb", buffering=0) as file:
-                file.write(value.encode() + b"\n")
+            write_value(self.root / path, value)
         except OSError as error:
             self.changes.pop()
             self.failed.append(
@@ -196,6 +291,8 @@ class Tuning:
                     " the machine that carries it.",
                 }
             )
+            return False
+        return True
 
     def _put_back(self, name: str) -> None:
         entry = self.record[name]
@@ -203,18 +300,17 @@ class Tuning:
             self._restore_irqbalance(entry)
             return
         now = _read(self.root / entry["path"])
-        if entry["found"] is None or now is None:
+        if not entry["set"]:
+            pass  # the kernel never took a value from here
+        elif entry["found"] is None or now is None:
             self.notes.append(f"{name}: it cannot be read any more, so it is left as it is")
-        elif now.split() not in (entry["set"].split(), entry["found"].split()):
+        elif not _among(now, [*entry["set"], entry["found"]]):
             self.notes.append(
                 f"{name}: it is {now}, which was not set from here, so it is left as it is"
                 f" (found before: {entry['found']})"
             )
-        else:
-            failures = len(self.failed)
-            self._set(name, entry["path"], entry["found"])
-            if len(self.failed) > failures:
-                return
+        elif not self._set(name, entry["path"], entry["found"]):
+            return
         del self.record[name]
 
     # -- irqbalance -------------------------------------------------------------------------
@@ -237,9 +333,15 @@ class Tuning:
 
     def _restore_irqbalance(self, entry: Mapping[str, str]) -> None:
         failures = len(self.failed)
-        before = "{}, {}".format(self._systemctl("is-enabled"), self._systemctl("is-active"))
+        enabled = self._systemctl("is-enabled")
+        before = "{}, {}".format(enabled, self._systemctl("is-active"))
         after = "{enabled}, {active}".format(**entry)
-        if before != after:
+        if enabled not in ("disabled", entry["enabled"]):
+            self.notes.append(
+                f"irqbalance: it is {before}, which was not set from here, so it is left as it is"
+                f" (found before: {after})"
+            )
+        elif before != after:
             if entry["enabled"] == "enabled":
                 self._irqbalance(before, after, "enable")
             if entry["active"] == "active":
@@ -260,9 +362,10 @@ class Tuning:
 
     # -- files ------------------------------------------------------------------------------
 
-    def _persist(self, sysctl: Mapping[str, str], wanted: Mapping[str, tuple[str, str]]) -> None:
+    def _persist(self, sysctl: Mapping[str, str], stands: Mapping[str, tuple[str, str]]) -> None:
+        """Write for the next boot what the kernel has taken: {name: (path, value)}."""
         lines, others = [], []
-        for name, (path, value) in wanted.items():
+        for name, (path, value) in stands.items():
             if name in sysctl and path.startswith("proc/sys/"):
                 lines.append(f"{name} = {value}\n")
             else:
@@ -270,15 +373,15 @@ class Tuning:
         self._replace(SYSCTL_FILE, HEADER + "".join(lines) if lines else None)
         self._replace(TMPFILES_FILE, HEADER + "".join(others) if others else None)
 
+    def _foreign(self, name: str) -> bool:
+        text = _read(self.root / name)
+        return text is not None and not text.startswith(HEADER.strip())
+
     def _replace(self, name: str, text: str | None) -> None:
         path = self.root / name
         before = _read(path)
         if before == (None if text is None else text.strip()):
             return
-        if before is not None and not before.startswith(HEADER.strip()):
-            raise TuningError(
-                f"/{name} was made by hand. Move it away, for this name is the collection's."
-            )
         self.changes.append(
             {
                 "name": "/" + name,

@@ -13,9 +13,12 @@ short_description: Set kernel settings for inference, and put back what was foun
 version_added: 0.1.0
 description:
   - Sets sysctls, the governor of cpufreq, and stops irqbalance, now and at boot. What was found is
-    first written to C(/var/lib/inferops-ascend/tuning.json), which only root reads.
-  - With O(state=absent) it puts that back and removes its files. A setting that somebody has
-    changed in between is left alone and named in RV(notes).
+    first written to C(/var/lib/inferops-ascend/tuning.json), which only root reads, with every
+    value that may stand on the host since; a run that was broken off can be undone, too.
+  - A value that the kernel refuses is not set at boot either; what it took before stays.
+  - With O(state=absent) it puts back what was found and removes its files. A setting that somebody
+    has changed in between is left alone and named in RV(notes). With O(state=present) it is set
+    again as declared, and named.
 options:
   state:
     description: V(present) to set, V(absent) to put back.
@@ -55,6 +58,8 @@ attributes:
 notes:
   - It fails, after everything else was tried, where the kernel does not take a value, as in a
     container, whose C(/proc/sys) is read-only.
+  - It fails before anything is changed where its record cannot be read, or a file of its name was
+    made by hand.
 """
 
 EXAMPLES = r"""
@@ -82,7 +87,7 @@ failed_settings:
   type: list
   elements: dict
 notes:
-  description: What was passed over, and why.
+  description: What was passed over or left alone, or was changed by others, and why.
   returned: always
   type: list
   elements: str

@@ -8,6 +8,7 @@ import json
 from pathlib import Path
 
 import pytest
+from ansible_collections.inferops.ascend.plugins.module_utils import _host_tuning
 from ansible_collections.inferops.ascend.plugins.module_utils._host_tuning import (
     RECORD,
     SYSCTL_FILE,
@@ -99,7 +100,10 @@ def test_check_mode_says_all_and_does_nothing(root: Path) -> None:
     assert not (root / "var").exists()
     assert not (root / "etc").exists()
     apply(root, systemd)
-    assert len(Tuning(root, True, systemd).restore().changes) == 7
+    record = (root / RECORD).read_text()
+    outcome = Tuning(root, True, systemd).restore()
+    assert len(outcome.changes) == 8, "the record goes, too"
+    assert (root / RECORD).read_text() == record
     assert values(root)[0] == "0"
 
 
@@ -162,7 +166,168 @@ def test_a_governor_that_the_driver_does_not_offer(root: Path) -> None:
     )
 
 
-def test_files_made_by_hand_and_broken_records_are_refused(root: Path) -> None:
+class Stopped(Exception):
+    """Stands for a kill."""
+
+
+def interrupted(root: Path, value: str, monkeypatch: pytest.MonkeyPatch, before: str) -> None:
+    """Declare another value of vm.swappiness, and be killed before a step."""
+
+    def stop(*_: object) -> None:
+        raise Stopped
+
+    with monkeypatch.context() as patch, pytest.raises(Stopped):
+        patch.setattr(Tuning, before, stop)
+        swappiness(root, value)
+
+
+def swappiness(root: Path, value: str) -> Outcome:
+    return Tuning(root, runner=Systemd()).apply({"vm.swappiness": value}, "", False)
+
+
+def entry(root: Path) -> dict[str, object]:
+    found = json.loads((root / RECORD).read_text())["found"]["vm.swappiness"]
+    return {"found": found["found"], "set": found["set"]}
+
+
+@pytest.fixture
+def picky(root: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A kernel that takes no value above 200."""
+    write = _host_tuning.write_value
+
+    def refuse(path: Path, value: str) -> None:
+        if int(value) > 200:
+            raise OSError(22, "Invalid argument")
+        write(path, value)
+
+    monkeypatch.setattr(_host_tuning, "write_value", refuse)
+    return root
+
+
+@pytest.mark.parametrize("step", ["_set", "_persist"])
+def test_a_second_run_broken_off_at_any_step_can_be_undone(
+    root: Path, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    swappiness(root, "0")
+    interrupted(root, "10", monkeypatch, before=step)
+    interrupted(root, "20", monkeypatch, before=step)
+    assert entry(root) == {"found": "60", "set": ["0", "10", "20"]}
+    for value in ("0", "10", "20"):  # also after a reboot, which the old files then shape
+        (root / SWAP).write_text(value + "\n")
+        record = (root / RECORD).read_text()
+        outcome = Tuning(root, runner=Systemd()).restore()
+        assert (values(root)[0], outcome.notes) == ("60", [])
+        (root / RECORD).write_text(record)
+    swappiness(root, "10")
+    assert entry(root) == {"found": "60", "set": ["10"]}, "superseded by a write that was taken"
+    (root / SWAP).write_text("0\n")  # by somebody else, then
+    outcome = Tuning(root, runner=Systemd()).restore()
+    assert values(root)[0] == "0"
+    assert "vm.swappiness: it is 0, which was not set from here" in outcome.notes[0]
+
+
+def test_an_undoing_broken_off_can_be_repeated(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    swappiness(root, "0")
+
+    def stop(*_: object) -> None:
+        raise Stopped
+
+    with monkeypatch.context() as patch, pytest.raises(Stopped):
+        patch.setattr(Tuning, "_replace", stop)
+        Tuning(root, runner=Systemd()).restore()
+    (root / SWAP).write_text("0\n")  # a reboot, with the file still there
+    assert Tuning(root, runner=Systemd()).restore().notes == []
+    assert values(root)[0] == "60"
+    assert not (root / SYSCTL_FILE).exists()
+
+
+def test_a_refused_value_is_not_set_at_boot_and_loses_nothing(picky: Path) -> None:
+    outcome = swappiness(picky, "999")
+    assert "does not take 999: Invalid argument" in outcome.failed[0]["message"]
+    assert not (picky / SYSCTL_FILE).exists()
+    swappiness(picky, "0")
+    boot = (picky / SYSCTL_FILE).read_text()
+    assert len(swappiness(picky, "999").failed) == 1
+    assert (picky / SYSCTL_FILE).read_text() == boot, "what the kernel took before stays"
+    assert entry(picky) == {"found": "60", "set": ["0"]}
+    assert Tuning(picky, runner=Systemd()).restore().notes == []
+    assert values(picky)[0] == "60"
+
+
+def test_a_value_refused_at_first_leaves_others_free_to_set_theirs(picky: Path) -> None:
+    swappiness(picky, "999")
+    (picky / SWAP).write_text("30\n")
+    assert [each["name"] for each in Tuning(picky, runner=Systemd()).restore().changes] == [
+        "/" + RECORD
+    ]
+    assert values(picky)[0] == "30"
+    swappiness(picky, "999")
+    (picky / SWAP).write_text("40\n")
+    swappiness(picky, "0")
+    assert entry(picky) == {"found": "40", "set": ["0"]}, "nothing was set before"
+
+
+def test_a_declared_value_changed_by_others_is_set_again_and_named(root: Path) -> None:
+    swappiness(root, "0")
+    (root / SWAP).write_text("5\n")
+    outcome = swappiness(root, "0")
+    assert outcome.notes == [
+        "vm.swappiness: it was 5, which was not set from here; it is declared to be 0"
+        " (found at first: 60)"
+    ]
+    assert values(root)[0] == "0"
+    Tuning(root, runner=Systemd()).restore()
+    assert values(root)[0] == "60"
+
+
+def test_irqbalance_masked_by_others_since_stays_masked(root: Path) -> None:
+    apply(root, Systemd())
+    systemd = Systemd("masked", "inactive")
+    outcome = Tuning(root, runner=systemd).restore()
+    assert systemd.enabled == "masked"
+    assert outcome.notes[0].startswith("irqbalance: it is masked, inactive, which was not set from")
+    assert not (root / RECORD).exists()
+
+
+GOOD = {"path": SWAP, "found": "60", "set": ["0"]}
+
+
+@pytest.mark.parametrize(
+    ("text", "what"),
+    [
+        ("{", "Expecting property name"),
+        ("[]", "no mapping 'found'"),
+        ('{"x": 1}', "no mapping 'found'"),
+        ({"x": 1}, "x is 1, not a mapping"),
+        ({"x": {}}, "x has the path None"),
+        ({"x": {**GOOD, "path": "etc/passwd"}}, "x has the path 'etc/passwd'"),
+        ({"x": {**GOOD, "path": "proc/sys/../../etc/passwd"}}, "which is not below /proc/sys"),
+        ({"x": {**GOOD, "found": 60}}, "x does not tell what was found"),
+        ({"x": {"path": SWAP, "set": ["0"]}}, "x does not tell what was found"),
+        ({"x": {**GOOD, "set": [0]}}, "x does not tell what was set"),
+        ({"irqbalance": {"enabled": "enabled"}}, "irqbalance has no text 'active'"),
+    ],
+)
+def test_a_broken_record_is_named_with_the_way_out(root: Path, text: object, what: str) -> None:
+    path = root / RECORD
+    path.parent.mkdir(parents=True)
+    path.write_text(text if isinstance(text, str) else json.dumps({"found": text}))
+    with pytest.raises(TuningError) as caught:
+        Tuning(root)
+    message = str(caught.value)
+    assert message.startswith(f"/{RECORD} cannot be read: ")
+    assert what in message
+    assert "Restore it from a backup, or remove it" in message
+
+
+def test_a_record_with_one_value_set_is_read(root: Path) -> None:
+    swappiness(root, "0")
+    (root / RECORD).write_text(json.dumps({"found": {"vm.swappiness": {**GOOD, "set": "0"}}}))
+    Tuning(root, runner=Systemd()).restore()
+    assert values(root)[0] == "60"
+
+
+def test_files_made_by_hand_are_refused_and_left(root: Path) -> None:
     for name in ("../../etc/passwd", "swappiness", "vm swappiness"):
         with pytest.raises(TuningError, match="no name of a sysctl"):
             Tuning(root, runner=Systemd()).apply({name: "0"}, "", False)
@@ -171,7 +336,12 @@ def test_files_made_by_hand_and_broken_records_are_refused(root: Path) -> None:
     path.write_text("vm.swappiness = 1\n")
     with pytest.raises(TuningError, match="made by hand"):
         apply(root, Systemd())
+    assert values(root)[0] == "60", "refused before anything is changed"
+    assert not (root / RECORD).exists()
+    path.unlink()
+    apply(root, Systemd())
+    path.write_text("vm.swappiness = 1\n")
+    outcome = Tuning(root, runner=Systemd()).restore()
+    assert f"/{SYSCTL_FILE}: it was made by hand, so it is left as it is" in outcome.notes
     assert path.read_text() == "vm.swappiness = 1\n"
-    (root / RECORD).write_text("{")
-    with pytest.raises(TuningError, match=r"tuning\.json cannot be read"):
-        Tuning(root)
+    assert values(root)[0] == "60"
