@@ -32,7 +32,9 @@ def preflight(
     try:
         declared = _tables.profile(profile) if profile else None
         wish = _preflight.wish_of({**options, "specs": specs})
-        return _preflight.as_data(_preflight.check(facts, declared, wish), str(host), stops=bool(stops))
+        return _preflight.as_data(
+            _preflight.check(facts, declared, wish), str(host), stops=bool(stops)
+        )
     except AscendError as error:
         raise AnsibleFilterError(str(error)) from error
 

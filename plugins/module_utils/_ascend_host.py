@@ -201,19 +201,32 @@ def cann_version(root: Path, environ: Mapping[str, str] | None = None) -> str | 
     homes = [env.get(name, "") for name in ("ASCEND_HOME_PATH", "ASCEND_TOOLKIT_HOME")]
     homes += ["/usr/local/Ascend/cann", "/usr/local/Ascend/ascend-toolkit/latest"]
     for home in homes:
-        if not home:
-            continue
-        folder = _below(root, home)
-        for info in sorted(folder.glob("*-linux/ascend_toolkit_install.info")):
-            version = _field(_read(info), "version")
-            if version:
-                return version
-        running = _field(_read(folder / "version.cfg"), "toolkit_running_version")
-        found = re.match(r"\[[^:\]]*:([^:\]]+)\]", running or "")
-        if found:
-            return found.group(1)
+        version = _toolkit_version(root, home) if home else None
+        if version:
+            return version
     nnae = _below(root, "/usr/local/Ascend/nnae/latest/ascend_nnae_install.info")
     return _field(_read(nnae), "version")
+
+
+def _toolkit_version(root: Path, home: str) -> str | None:
+    folder = _below(root, home)
+    for info in sorted(folder.glob("*-linux/ascend_toolkit_install.info")):
+        version = _field(_read(info), "version")
+        if version:
+            return version
+    running = _field(_read(folder / "version.cfg"), "toolkit_running_version")
+    found = re.match(r"\[[^:\]]*:([^:\]]+)\]", running or "")
+    return found.group(1) if found else None
+
+
+def cann_beside(root: Path, script: str) -> str | None:
+    """The version of the CANN toolkit that a set_env.sh belongs to; None where that is not told.
+
+    The script lies in the toolkit (/usr/local/Ascend/cann, 8.5 and later) or beside its folder
+    `latest` (/usr/local/Ascend/ascend-toolkit). That of NNAL has no toolkit beside it.
+    """
+    folder = script.rpartition("/")[0]
+    return _toolkit_version(root, folder + "/latest") or _toolkit_version(root, folder)
 
 
 def davinci_nodes(root: Path) -> list[int]:

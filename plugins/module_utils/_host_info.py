@@ -384,7 +384,7 @@ def collect(
     """Everything a preflight judges, in one reading.
 
     files: paths to look at. models: folders of weights. executable: the engine's program.
-    Keys: npu, driver, devices, groups, user, files, ports, ephemeral_ports, disk, models,
+    Keys: npu, driver, devices, groups, user, files, cann, ports, ephemeral_ports, disk, models,
     services, engine, system, tuned. Raises nothing: what is missing is said in the facts.
     """
     nodes = _ascend_host.davinci_nodes(root)
@@ -400,6 +400,7 @@ def collect(
         "groups": sorted(known),
         "user": account(root, user),
         "files": paths(root, [*files, executable]),
+        "cann": {path: _ascend_host.cann_beside(root, path) for path in files},
         "ports": listening(root),
         "ephemeral_ports": ephemeral_ports(root),
         "disk": disk(root, weights_dir),

@@ -101,6 +101,11 @@ files:
   description: Each path with C(exists), C(executable), C(mode), C(uid) and C(gid).
   returned: always
   type: dict
+cann:
+  description: For each of O(files), the version of the CANN toolkit that it lies in or beside; null
+    where there is none.
+  returned: always
+  type: dict
 ports:
   description: TCP ports on which somebody listens, with C(port), C(pid), C(command) and C(unit).
   returned: always

@@ -8,6 +8,7 @@ Judged are the facts of the module host_info. Memory is in MB as npu-smi prints 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import lru_cache
@@ -102,6 +103,7 @@ class Wish:
 
     Attributes:
         specs: resolved services, as the lookup returns them.
+        asked: whether anybody said which services there are.
         requests: the same as the user wrote them; looked at where the memory is not as declared.
         excluded: logic ids.
         accepted_health: words of npu-smi for a card that may be used.
@@ -115,6 +117,7 @@ class Wish:
     """
 
     specs: Sequence[Mapping[str, Any]] = ()
+    asked: bool = True
     requests: Sequence[Any] = ()
     excluded: Sequence[int] = ()
     accepted_health: Sequence[str] = ("OK",)
@@ -271,6 +274,18 @@ def _name(spec: Mapping[str, Any]) -> str:
         return str(spec.get("name") or spec.get("model"))
 
 
+def _release(version: object) -> tuple[str, ...]:
+    """The parts of a version as PyPI counts releases: without `+local` and `.postN`.
+
+    `0.18.0rc1` and `0.18.0` differ, `2.9` and `2.9.0` do not.
+    """
+    text = str(version).strip().lower().partition("+")[0]
+    parts = [part for part in re.split(r"[.\-_]", text) if not part.startswith("post")]
+    while len(parts) > 1 and parts[-1] == "0":
+        parts.pop()
+    return tuple(parts)
+
+
 def _instance(unit: str) -> str:
     """NAME of `vllm@NAME.service`."""
     return unit.partition("@")[2].rpartition(".")[0]
@@ -327,8 +342,7 @@ class _Judgement:
         self._cann()
         self._engine()
         self._versions()
-        if self.shown:
-            self._services()
+        self._services()
         self._weights()
 
     def add(
@@ -735,28 +749,35 @@ class _Judgement:
             return
         driver = self.facts["npu"]["driver_version"] or "of unknown version"
         unit = f"vLLM {wanted} goes with CANN {row['cann']}"
-        cann = self.facts["npu"]["cann_version"]
-        if cann is None:
+        # What counts is the CANN that services source, not the one where it usually is.
+        scripts = {path: self.facts["cann"].get(path) for path in self.wish.scripts}
+        sourced = {path: version for path, version in scripts.items() if version is not None}
+        if not scripts and self.facts["npu"]["cann_version"] is not None:
+            sourced = {"CANN": self.facts["npu"]["cann_version"]}
+        if not sourced:
             self.add(
                 "warning",
                 "versions",
                 "CANN",
                 f"its version cannot be read; {unit} (driver {driver}).",
-                "Look at /usr/local/Ascend/ascend-toolkit/latest.",
+                f"Looked for it beside {', '.join(scripts) or '/usr/local/Ascend'}.",
             )
-        elif str(cann).lower() != str(row["cann"]).lower():
+        for path, cann in sourced.items():
+            if str(cann).lower() == str(row["cann"]).lower():
+                continue
             others = [each["vllm"] for each in version_matrix() if each["cann"] == cann]
             instead = f" CANN {cann} goes with vLLM {' or '.join(others)}." if others else ""
             self.add(
                 "error",
                 "versions",
                 "CANN",
-                f"CANN {cann} is installed; {unit} (driver {driver}).{instead}",
+                f"CANN {cann} is installed{'' if path == 'CANN' else f' at {path}'}; {unit}"
+                f" (driver {driver}).{instead}",
                 f"Install CANN {row['cann']}, or set vllm_service_engine_version to the engine that"
                 " is installed.",
             )
         found = engine["vllm"]
-        if found is not None and found.split("+")[0].split(".post")[0] != wanted:
+        if found is not None and _release(found) != _release(wanted):
             self.add(
                 "error",
                 "versions",
@@ -768,9 +789,7 @@ class _Judgement:
         pairs = (("vllm_ascend", "vllm_ascend"), ("torch_npu", "torch_npu"))
         for key, column in pairs:
             found = engine[key]
-            if found is not None and not str(found).startswith(
-                str(row[column]).split(".post", maxsplit=1)[0]
-            ):
+            if found is not None and _release(found) != _release(row[column]):
                 self.add(
                     "error",
                     "versions",
@@ -795,10 +814,24 @@ class _Judgement:
     # -- services ---------------------------------------------------------------------------
 
     def _services(self) -> None:
+        if not self.wish.asked:
+            self.add(
+                "warning",
+                "placement",
+                "services",
+                "vllm_service_instances is not defined where this host is judged, so no service"
+                " was judged: neither cards, memory nor ports.",
+                "Define it for the host or the play, not for the role vllm_service alone.",
+            )
         if not self.present:
             return
-        if not self.cards:
-            return  # said above; there is nothing to place on
+        if not self.cards:  # said above; there is nothing to place on
+            for spec in self.started:
+                stands = self.standing.get(_name(spec), {})
+                port = whole_number(spec.get("port") or stands.get("port"))
+                if port is not None:
+                    self._ports({"name": _name(spec), "port": port, "cards": []})
+            return
         self._lost_places()
         placed = self._placed()
         by_id = {card["logic_id"]: card for card in self.cards}
@@ -851,9 +884,18 @@ class _Judgement:
                 self.add("error", "placement", f"service {name}", str(error), "")
         try:
             return put(possible)
-        except AscendError as error:
-            self.add("error", "placement", "services", str(error), "")
-            return []
+        except AscendError:
+            pass
+        # Each fits alone. Those that fit together are judged further, in the order of the list.
+        together: list[Mapping[str, Any]] = []
+        placed: list[dict[str, Any]] = []
+        for spec in possible:
+            try:
+                placed = put([*together, spec])
+                together.append(spec)
+            except AscendError as error:
+                self.add("error", "placement", f"service {_name(spec)}", str(error), "")
+        return placed
 
     def _memory_of_service(
         self, service: Mapping[str, Any], cards: Sequence[Mapping[str, Any]]
@@ -895,7 +937,7 @@ class _Judgement:
             )
 
     def _ports(self, service: Mapping[str, Any]) -> None:
-        first, last = service["hccl_ports"]
+        first, last = service.get("hccl_ports", (0, 0))
         for entry in self.facts["ports"]:
             port, unit = entry["port"], entry["unit"]
             if unit in self.ours:

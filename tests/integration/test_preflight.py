@@ -81,7 +81,8 @@ class Site:
             (folder / f"{host}.yml").write_text(yaml.safe_dump(values), encoding="utf-8")
         inventory = self.folder / "inventory.yml"
         inventory.write_text(self.inventory.read_text(encoding="utf-8"), encoding="utf-8")
-        command = ["ansible-playbook", "-i", str(inventory), f"inferops.ascend.{book}"]
+        name = book if book.endswith(".yml") else f"inferops.ascend.{book}"
+        command = ["ansible-playbook", "-i", str(inventory), name]
         command += ["--limit", ",".join(variables), *flags]
         done = subprocess.run(
             command, capture_output=True, text=True, timeout=300, check=False, env=environment()
@@ -298,7 +299,10 @@ def test_one_report_lists_everything_that_is_wrong(site: Site) -> None:
     wish = a2(
         "Qwen3-14B",
         vllm_service_engine_version="0.13.0",
-        vllm_service_cann_scripts=["/opt/cann/set_env.sh"],
+        vllm_service_cann_scripts=[
+            "/opt/cann/set_env.sh",
+            "/usr/local/Ascend/ascend-toolkit/set_env.sh",
+        ],
         ascend_host_checks={"disk": "ignore"},
     )
     text = site.play("deploy", {"a2": wish}).refusal("a2")
@@ -306,8 +310,8 @@ def test_one_report_lists_everything_that_is_wrong(site: Site) -> None:
         "ERROR count, atlas-800i-a2-64g: npu-smi shows 7 cards, the profile has 8.",
         "ERROR driver, /etc/ascend_install.info: Driver_Install_Status is broken, not complete.",
         "ERROR cann, /opt/cann/set_env.sh: the script is missing;",
-        "ERROR versions, CANN: CANN 8.5.1 is installed; vLLM 0.13.0 goes with CANN 8.5.0 (driver"
-        " 25.5.2). CANN 8.5.1 goes with vLLM 0.18.0.",
+        "ERROR versions, CANN: CANN 8.5.1 is installed at /usr/local/Ascend/ascend-toolkit/set_env.sh;"
+        " vLLM 0.13.0 goes with CANN 8.5.0 (driver 25.5.2). CANN 8.5.1 goes with vLLM 0.18.0.",
         f"ERROR ports, service qwen3-14b: port 8000 is taken: PID {pid} /usr/bin/python3 -m"
         " http.server 8000 (unit port.service) listens there.",
     ):
@@ -449,3 +453,42 @@ def test_what_serves_beside_a_tenant_or_on_a_card_that_warns_stays(site: Site) -
     assert f"held by PID {pid} " in second.output
     assert "(unit port.service); service b runs here and stays, no other gets this" in second.output
     assert site.snapshot("a2") == before
+
+
+INCLUDED = """
+- hosts: all
+  gather_facts: false
+  tasks:
+    - ansible.builtin.include_role: {name: inferops.ascend.ascend_host}
+    - ansible.builtin.include_role: {name: inferops.ascend.vllm_service}
+"""
+
+
+def test_included_roles_are_judged_for_the_services_too(site: Site, tmp_path: Path) -> None:
+    book = tmp_path / "included.yml"
+    book.write_text(INCLUDED, encoding="utf-8")
+    site.sh("a2", "ascend-sim card 0 memory_idle=40000")
+    pinned = a2({"model": "Qwen3-14B", "cards": [0]})
+    text = site.play(str(book), {"a2": pinned}, "--check").refusal("a2")
+    assert "ERROR placement, service Qwen3-14B: service qwen3-14b wants card 0" in text
+    too_many = a2({"model": "Qwen3-32B", "name": "big", "cards": 16})
+    run = site.play(str(book), {"a2": too_many}, "--check")
+    assert "service big needs 16 cards, and this host has 8" in run.output
+    run = site.play(str(book), {"a2": {"ascend_host_profile": "atlas-800i-a2-64g"}}, "--check")
+    assert "vllm_service_instances is not defined where this host is judged" in run.output
+
+
+def test_bootstrap_heeds_the_users_checks_and_refuses_half_words(site: Site) -> None:
+    host = a2("Qwen3-14B", vllm_service_cann_scripts=["/opt/cann/set_env.sh"])
+    book = "bootstrap"
+    run = site.play(book, {"a2": host}, "--check")
+    assert "WARNING cann, /opt/cann/set_env.sh" in run.output
+    host["ascend_host_checks"] = {"cann": "error"}
+    text = site.play(book, {"a2": host}, "--check").refusal("a2")
+    assert "ERROR cann, /opt/cann/set_env.sh" in text
+    host["ascend_host_tuning"] = "maybe"
+    text = site.play(book, {"a2": host}, "--check").refusal("a2")
+    assert 'ascend_host_tuning is "maybe". Write true' in text
+    host.update(ascend_host_tuning=None, ascend_host_checks={})
+    run = site.play(book, {"a2": host}, "--check")
+    assert run.recap("a2", "failed") == 0, run.output

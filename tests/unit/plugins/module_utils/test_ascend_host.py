@@ -310,3 +310,18 @@ def test_failure_carries_what_files_tell(tmp_path: Path) -> None:
     assert "HwHiAiUser" in message
     assert codes(result["problems"]) == ["dcmi_8005"]
     assert (result["cards"], result["driver_version"]) == ([], "25.3.rc1")
+
+
+def test_cann_of_the_script_that_is_sourced(tmp_path: Path) -> None:
+    info = "aarch64-linux/ascend_toolkit_install.info"
+    put(tmp_path, "opt/cann-8.3/latest/" + info, "version=8.3.RC2\n")
+    put(tmp_path, "usr/local/Ascend/cann/" + info, "version=8.5.1\n")
+    beside = [
+        _ascend_host.cann_beside(tmp_path, path)
+        for path in (
+            "/opt/cann-8.3/set_env.sh",
+            "/usr/local/Ascend/cann/set_env.sh",
+            "/usr/local/Ascend/nnal/atb/set_env.sh",
+        )
+    ]
+    assert beside == ["8.3.RC2", "8.5.1", None]

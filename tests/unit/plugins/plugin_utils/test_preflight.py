@@ -87,6 +87,7 @@ def facts(cards: list[dict[str, Any]] | None = None, **changes: Any) -> dict[str
             SCRIPTS[0]: {"exists": True, "executable": True},
             VLLM: {"exists": True, "executable": True},
         },
+        "cann": {SCRIPTS[0]: "8.5.1"},
         "ports": [],
         "ephemeral_ports": [32768, 60999],
         "disk": {"path": "/var/lib/vllm/weights", "at": "/var", "free_bytes": 10**13},
@@ -306,11 +307,11 @@ def test_an_npu_id_among_the_excluded_cards() -> None:
 
 def test_one_row_of_versions_is_one_unit() -> None:
     host = facts()
-    host["npu"]["cann_version"] = "8.3.RC2"
+    host["cann"] = {SCRIPTS[0]: "8.3.RC2"}
     verdict = judge(host)
     assert codes(verdict) == [("error", "versions")]
     assert verdict.errors[0].message == (
-        "CANN 8.3.RC2 is installed; vLLM 0.18.0 goes with CANN 8.5.1 (driver 25.5.2). CANN 8.3.RC2"
+        f"CANN 8.3.RC2 is installed at {SCRIPTS[0]}; vLLM 0.18.0 goes with CANN 8.5.1 (driver 25.5.2). CANN 8.3.RC2"
         " goes with vLLM 0.11.0."
     )
     host = facts(
@@ -555,3 +556,73 @@ def test_each_service_is_judged_by_its_own_utilisation() -> None:
     assert verdict.findings == []
     wishes = ({**small, "cards": [1]}, {"model": "Qwen3-14B", "cards": [0]})
     assert codes(judge(host, *wishes, allow_untested=True)) == [("error", "memory")]
+
+
+def test_versions_are_those_of_what_services_source() -> None:
+    host = facts(cann={SCRIPTS[0]: None})
+    assert only(judge(host)).message.startswith("its version cannot be read")
+    assert only(judge(host)).advice == f"Looked for it beside {SCRIPTS[0]}."
+
+
+@pytest.mark.parametrize(
+    ("name", "version", "fits"),
+    [
+        ("vllm_ascend", "0.18.0rc1", False),
+        ("vllm_ascend", "0.18.0.post1", True),
+        ("vllm_ascend", "0.18.01", False),
+        ("torch_npu", "2.9.0+git1234", True),
+        ("torch_npu", "2.9.0.dev20251001", False),
+    ],
+)
+def test_a_release_candidate_is_not_the_release(name: str, version: str, fits: bool) -> None:
+    engine = {**dict.fromkeys(("vllm", "vllm_ascend", "torch_npu", "python")), name: version}
+    assert [each.subject for each in judge(facts(engine=engine)).errors] == ([] if fits else [name])
+
+
+def test_memory_whose_visible_share_nobody_has_published_stops_nothing() -> None:
+    cards = [card(n, name="310P3", memory_total_mb=21527, memory_used_mb=1800) for n in range(2)]
+    wish = {"model": "Qwen3-0.6B", "max_model_len": "4K", "gpu_memory_utilization": 0.95}
+    asked = Wish(specs=specs(wish, kind=DUO, estimate=True), groups=["HwHiAiUser"])
+    verdict = check(facts(cards), profile("atlas-300i-duo-48g"), asked)
+    assert [each for each in codes(verdict) if each[1] == "memory"] == [("warning", "memory")]
+
+
+def test_ports_are_judged_also_where_cards_are_not_to_be_seen() -> None:
+    taken = [
+        {"port": port, "pid": 12, "command": "nginx", "unit": "nginx.service"}
+        for port in (8000, 8003, 9000)
+    ]
+    host = problems(facts([], ports=taken), "dcmi_8005")
+    host["standing"] = [{"name": "there", "cards": [0], "port": 8003}]
+    wishes = (
+        {"model": "Qwen3-14B", "name": "given", "port": 9000},
+        {"model": "Qwen3-14B", "name": "there"},
+        {"model": "Qwen3-14B", "name": "new"},
+    )
+    verdict = judge(host, *wishes)
+    assert [(each.code, each.subject) for each in verdict.errors] == [
+        ("npu_smi", "cards"),
+        ("ports", "service given"),
+        ("ports", "service there"),
+    ]
+
+
+def test_what_does_not_fit_together_hides_nothing_of_the_others() -> None:
+    taken = [{"port": 9000, "pid": 12, "command": "nginx", "unit": "nginx.service"}]
+    wishes = (
+        {"model": "Qwen3-14B", "name": "a", "cards": [0], "port": 9000},
+        {"model": "Qwen3-14B", "name": "b", "cards": [0]},
+        {"model": "Qwen3-14B", "name": "c", "cards": [1], "gpu_memory_utilization": 0.98},
+    )
+    cards = [card(n, memory_used_mb=5500) for n in range(8)]
+    verdict = judge(facts(cards, ports=taken), *wishes)
+    found = [(each.code, each.subject.split(",")[0]) for each in verdict.errors]
+    assert ("placement", "service b") in found
+    assert ("ports", "service a") in found
+    assert ("memory", "service c") in found
+
+
+def test_services_that_nobody_named_are_said_not_to_be_judged() -> None:
+    verdict = judge(facts(), asked=False)
+    assert only(verdict).message.startswith("vllm_service_instances is not defined where")
+    assert judge(facts()).findings == []
