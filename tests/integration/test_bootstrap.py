@@ -102,7 +102,7 @@ def test_an_account_and_a_directory_that_are_there_stay_as_they_are(host: Host) 
     )
     folder, line = host.sh("stat -c '%a %U:%G %Z' /data/models"), host.sh("getent passwd app")
     wish = {"vllm_service_user": "app", "vllm_service_weights_dir": "/data/models"}
-    status, _, output = host.bootstrap(**wish)
+    status, _unused, output = host.bootstrap(**wish)
     assert status == 0, output
     assert host.sh("getent passwd app") == line
     assert ":/home/app:/bin/bash" in line
@@ -124,7 +124,7 @@ def test_an_account_and_a_directory_that_are_there_stay_as_they_are(host: Host) 
 def test_a_user_that_runs_something_is_not_touched(host: Host) -> None:
     line = host.sh("getent passwd HwHiAiUser")
     host.sh("systemd-run -q --unit held -p User=HwHiAiUser /bin/sleep 99999")
-    status, _, output = host.bootstrap(vllm_service_user="HwHiAiUser")
+    status, _unused, output = host.bootstrap(vllm_service_user="HwHiAiUser")
     assert status == 0, output
     assert host.sh("getent passwd HwHiAiUser") == line
     host.sh("systemctl is-active held")
