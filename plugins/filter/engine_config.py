@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ansible.errors import AnsibleFilterError
-from ansible_collections.inferops.ascend.plugins.plugin_utils._engine import engine_yaml
+from ansible_collections.inferops.ascend.plugins.plugin_utils import _engine
 from ansible_collections.inferops.ascend.plugins.plugin_utils._errors import AscendError
 from ansible_collections.inferops.ascend.plugins.plugin_utils._plain import kind_of
 
@@ -21,11 +21,11 @@ def engine_config(
     weights_dir: str = "/var/lib/vllm/weights",
     shutdown_timeout: int = 60,
 ) -> str:
-    """`_engine.engine_yaml`, with Ansible's error."""
+    """`_engine.engine_config` as YAML, with Ansible's error."""
     if not isinstance(service, Mapping):
         raise AnsibleFilterError(f"a placed service is needed, not {kind_of(service)}.")
     try:
-        return engine_yaml(
+        config = _engine.engine_config(
             service,
             version,
             host=host,
@@ -34,6 +34,7 @@ def engine_config(
         )
     except AscendError as error:
         raise AnsibleFilterError(str(error)) from error
+    return _engine.engine_yaml(config)
 
 
 class FilterModule:

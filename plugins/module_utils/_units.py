@@ -115,12 +115,10 @@ def decide(wish: InstanceWish, state: UnitState, files_changed: bool) -> Decisio
     not the wanted one. A service that systemd is restarting after a crash has no process to ask:
     it is left to systemd unless its files have changed.
     """
-    if wish.state == "absent":
+    if wish.state != "started":
+        reason = "it is no longer wanted" if wish.state == "absent" else "it is to be stopped"
         enable = False if state.enabled else None
-        return Decision("stop" if state.up else "none", "it is no longer wanted", enable)
-    if wish.state == "stopped":
-        enable = False if state.enabled else None
-        return Decision("stop" if state.up else "none", "it is to be stopped", enable)
+        return Decision("stop" if state.up else "none", reason, enable)
     enable = None if state.enabled else True
     if state.running and state.active != "deactivating":
         if state.digest != wish.digest:

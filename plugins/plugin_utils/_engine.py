@@ -194,32 +194,12 @@ def engine_config(
     return {name: config[name] for name in sorted(config)}
 
 
-def engine_yaml(
-    service: Mapping[str, Any],
-    version: object,
-    options: Mapping[str, Any] | None = None,
-    *,
-    host: str = "0.0.0.0",
-    weights_dir: str = "/var/lib/vllm/weights",
-    shutdown_timeout: int = 60,
-) -> str:
-    """`engine_config` as YAML text that `yaml.safe_load` turns into the same mapping.
+def engine_yaml(config: Mapping[str, Any]) -> str:
+    """What `engine_config` returns, as YAML text that `yaml.safe_load` turns into the same mapping.
 
-    The text is ASCII, for vLLM opens the file in the encoding of the process's locale.
+    One key a line wherever YAML can. The text is ASCII, for vLLM opens the file in the encoding of
+    the process's locale.
     """
-    config = engine_config(
-        service,
-        version,
-        options,
-        host=host,
-        weights_dir=weights_dir,
-        shutdown_timeout=shutdown_timeout,
-    )
-    return dump(config)
-
-
-def dump(config: Mapping[str, Any]) -> str:
-    """A mapping as YAML text in ASCII, one key a line wherever YAML can."""
     return yaml.safe_dump(
         dict(config), default_flow_style=False, sort_keys=True, width=2**20, explicit_start=True
     )

@@ -14,9 +14,9 @@ from typing import Any
 
 from ansible_collections.inferops.ascend.plugins.module_utils._files import instance_of, mark
 from ansible_collections.inferops.ascend.plugins.plugin_utils._errors import AscendError
+from ansible_collections.inferops.ascend.plugins.plugin_utils._systemd import INSTANCE_NAME
 
 _UNIT = re.compile(r"[A-Za-z0-9_-]+@\.service")
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 
 Render = Callable[[str, Mapping[str, Any]], str]
 
@@ -58,7 +58,7 @@ def build(
     shared = list(payload.contents.items())
     for instance in instances:
         name = instance.get("name")
-        if not isinstance(name, str) or not _NAME.fullmatch(name):
+        if not isinstance(name, str) or not INSTANCE_NAME.fullmatch(name):
             raise AscendError(
                 f"instance name {name!r} cannot be used: write letters, digits, '.', '_' and '-', at "
                 "most 63 of them, beginning with a letter or digit"

@@ -17,9 +17,9 @@ from ansible_collections.inferops.ascend.plugins.plugin_utils._plain import (
     listed,
     whole_number,
 )
+from ansible_collections.inferops.ascend.plugins.plugin_utils._systemd import INSTANCE_NAME
 
 STATES = ("started", "stopped", "absent")
-NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9._-]{0,62}")
 
 # CANN 8.5, "HCCL_IF_BASE_PORT": https://www.hiascend.com/document/detail/en/canncommercial/850/
 # maintenref/envvar/envref_07_0074.html : an integer of 1024 to 65520; HCCL takes 32 ports from it
@@ -54,12 +54,12 @@ def service_name(spec: Mapping[str, Any]) -> str:
             f'service name {name!r} is {kind_of(name)}: put it between quotes, name: "{name}".'
         )
     made = slug(name) if name == model else "".join([name])
-    if NAME.fullmatch(made):
+    if INSTANCE_NAME.fullmatch(made):
         return made
     advice = slug(name)[:63].strip("-._")
     reason = (
         f"it has {len(made)} characters, at most 63 fit"
-        if NAME.fullmatch(made[:63])
+        if INSTANCE_NAME.fullmatch(made[:63])
         else "it takes letters and digits of ASCII, and `.`, `_`, `-` after the first character"
     )
     raise AscendError(

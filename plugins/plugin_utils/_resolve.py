@@ -107,12 +107,12 @@ REQUEST_KEYS = frozenset(
 # -- values ----------------------------------------------------------------------------------------
 
 
-def plain(value: Any) -> Any:
-    """A deep copy in plain lists and dictionaries; the leaves are the caller's own objects."""
+def copied(value: Any) -> Any:
+    """A deep copy in lists and dictionaries of Python's own; the leaves are the caller's own objects."""
     if isinstance(value, Mapping):
-        return {key: plain(item) for key, item in value.items()}
+        return {key: copied(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [plain(item) for item in value]
+        return [copied(item) for item in value]
     return value
 
 
@@ -304,7 +304,7 @@ def _request(request: object) -> dict[str, Any]:
     if not isinstance(request, Mapping):
         what = kind_of(request) if isinstance(request, (list, tuple)) else shown(request)
         raise AscendError(f"A request is {what}, which names no model. {ways}")
-    wish: dict[str, Any] = plain(request)
+    wish: dict[str, Any] = copied(request)
     for key in wish:
         if not isinstance(key, str):
             raise AscendError(f"A request has the key {shown(key)}, which is no text. {ways}")
@@ -727,7 +727,7 @@ class _Resolution:
         tensor, pipeline = self._split(cards)
         if self.facts.warning and not self._user_has("trust-remote-code"):
             self.warnings.append(self.facts.warning)
-        needed = _deep_merge(plain(self.facts.args), plain(row_args))
+        needed = _deep_merge(copied(self.facts.args), copied(row_args))
         needed = _deep_merge(needed, self._chip_args())
         rope = self._rope(length, needed)
         args = self._merge_args(_deep_merge(needed, rope))

@@ -22,6 +22,8 @@ from ansible_collections.inferops.ascend.plugins.plugin_utils._plain import (
 )
 
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+# What goes between `@` and `.service`, and is a file's name as well.
+INSTANCE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 _WORD = re.compile(r"[A-Za-z0-9/_][A-Za-z0-9._/+:@-]*")
 
 # Variables that the role sets, and what a user writes instead.

@@ -172,10 +172,6 @@ class Catalogue:
             return Match(self._spelling[key])
         return self._hub_ids.get(key)
 
-    def canonical(self, model: str) -> str:
-        """The spelling of a model that a row may spell otherwise."""
-        return self._spelling[model.lower()]
-
     def rows(self, model: str) -> tuple[Row, ...]:
         """The model's rows for any memory, in table order."""
         return tuple(self._rows.get(model.lower(), ()))

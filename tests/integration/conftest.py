@@ -12,6 +12,7 @@ import sys
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,8 +22,38 @@ import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
 HOSTS = ROOT / "tests" / "hosts" / "hosts"
-# Another checkout's tests may run at the same time; this one's next run clears what it left.
-SCENARIO = "pytest-" + hashlib.sha256(str(ROOT).encode()).hexdigest()[:8]
+
+
+def scenario(purpose: str) -> str:
+    """Return the name of this checkout's hosts for a purpose.
+
+    Another checkout's tests may run at the same time; this one's next run clears what it left.
+    """
+    return purpose + "-" + hashlib.sha256(str(ROOT).encode()).hexdigest()[:8]
+
+
+@contextmanager
+def started(name: str, inventory: Path, *flags: str) -> Iterator[Path]:
+    """Start the hosts of a scenario, hand over their inventory, and remove them afterwards."""
+    command = [sys.executable, str(HOSTS), "up", name, "--inventory", str(inventory), *flags]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, f"the test hosts did not start:\n{done.stdout}{done.stderr}"
+        yield inventory
+    finally:
+        subprocess.run([sys.executable, str(HOSTS), "down", name], check=False)
+
+
+def shell(name: str, host: str, script: str, check: bool = True) -> str:
+    """Run a shell script on a host of a scenario as root and return what it printed."""
+    command = [sys.executable, str(HOSTS), "exec", name, host, "--", "sh", "-c", script]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    if check and done.returncode != 0:
+        raise AssertionError(f"{script!r} on {host} ended with {done.returncode}: {done.stderr}")
+    return done.stdout
+
+
+SCENARIO = scenario("pytest")
 # Another interpreter of this machine for the modules on the host, for the matrix.
 HOST_PYTHON = os.environ.get("INFEROPS_HOST_PYTHON", "")
 
@@ -96,21 +127,7 @@ class Host:
 
     def sh(self, script: str, check: bool = True) -> str:
         """Run a shell script on the host as root and return what it printed."""
-        command = [
-            sys.executable,
-            str(HOSTS),
-            "exec",
-            SCENARIO,
-            self.name,
-            "--",
-            "sh",
-            "-c",
-            script,
-        ]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
-        if check and done.returncode != 0:
-            raise AssertionError(f"{script!r} ended with {done.returncode}: {done.stderr}")
-        return done.stdout
+        return shell(SCENARIO, self.name, script, check)
 
     def pid(self, name: str) -> int:
         return int(self.sh(f"systemctl show -P MainPID vllm@{name}"))
@@ -157,20 +174,13 @@ def environment() -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Start two hosts for this module; return their inventory."""
-    inventory = tmp_path_factory.mktemp("fleet") / "inventory.yml"
-    command = [sys.executable, str(HOSTS), "up", SCENARIO, "--host", "h1:a2-64g"]
+    """Start a host for this module; return its inventory."""
+    flags = ["--host", "h1:a2-64g"]
     if HOST_PYTHON:
         prefix = str(Path(HOST_PYTHON).parents[1])
-        command += ["--mount", f"{prefix}:{prefix}"]
-    try:
-        done = subprocess.run(
-            [*command, "--inventory", str(inventory)], capture_output=True, text=True, check=False
-        )
-        assert done.returncode == 0, f"the test hosts did not start:\n{done.stdout}{done.stderr}"
+        flags += ["--mount", f"{prefix}:{prefix}"]
+    with started(SCENARIO, tmp_path_factory.mktemp("fleet") / "inventory.yml", *flags) as inventory:
         yield inventory
-    finally:
-        subprocess.run([sys.executable, str(HOSTS), "down", SCENARIO], check=False)
 
 
 @pytest.fixture

@@ -4,10 +4,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,11 +13,11 @@ from typing import Any
 import pytest
 import yaml
 
-from .conftest import HOSTS, ROOT, environment
+from .conftest import environment, scenario, shell, started
 
 pytestmark = pytest.mark.hosts
 
-SCENARIO = "bootstrap-" + hashlib.sha256(str(ROOT).encode()).hexdigest()[:8]
+SCENARIO = scenario("bootstrap")
 
 
 class Host:
@@ -29,10 +27,7 @@ class Host:
         self.inventory = inventory
 
     def sh(self, script: str) -> str:
-        command = [sys.executable, str(HOSTS), "exec", SCENARIO, "h1", "--", "sh", "-ec", script]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
-        assert done.returncode == 0, f"{script!r}: {done.stderr}"
-        return done.stdout
+        return shell(SCENARIO, "h1", f"set -e; {script}")
 
     def bootstrap(self, *flags: str, **variables: Any) -> tuple[int, int, str]:
         """Return the exit status, the number of tasks that changed something, and the output."""
@@ -62,16 +57,9 @@ class Host:
 
 @pytest.fixture(scope="module")
 def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
-    inventory = tmp_path_factory.mktemp("bootstrap") / "inventory.yml"
-    command = [sys.executable, str(HOSTS), "up", SCENARIO, "--host", "h1:a2-64g"]
-    try:
-        done = subprocess.run(
-            [*command, "--inventory", str(inventory)], capture_output=True, text=True, check=False
-        )
-        assert done.returncode == 0, f"the test host did not start:\n{done.stdout}{done.stderr}"
+    folder = tmp_path_factory.mktemp("bootstrap")
+    with started(SCENARIO, folder / "inventory.yml", "--host", "h1:a2-64g") as inventory:
         yield Host(inventory)
-    finally:
-        subprocess.run([sys.executable, str(HOSTS), "down", SCENARIO], check=False)
 
 
 def test_check_mode_and_then_a_blank_host(host: Host) -> None:

@@ -4,11 +4,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,11 +14,11 @@ from typing import Any
 import pytest
 import yaml
 
-from .conftest import HOSTS, ROOT, environment
+from .conftest import environment, scenario, shell, started
 
 pytestmark = pytest.mark.hosts
 
-SCENARIO = "preflight-" + hashlib.sha256(str(ROOT).encode()).hexdigest()[:8]
+SCENARIO = scenario("preflight")
 PROFILES = {
     "a2": "a2-64g",
     "a3": "a3",
@@ -57,10 +55,7 @@ class Site:
         self.folder = folder
 
     def sh(self, host: str, script: str) -> str:
-        command = [sys.executable, str(HOSTS), "exec", SCENARIO, host, "--", "sh", "-c", script]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
-        assert done.returncode == 0, f"{script!r} on {host}: {done.stderr}"
-        return done.stdout
+        return shell(SCENARIO, host, script)
 
     def snapshot(self, host: str) -> str:
         """What the collection could have changed on a host."""
@@ -111,16 +106,9 @@ class Play:
 
 @pytest.fixture(scope="module")
 def hosts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    inventory = tmp_path_factory.mktemp("site") / "inventory.yml"
-    command = [sys.executable, str(HOSTS), "up", SCENARIO, "--inventory", str(inventory)]
-    for name, profile in PROFILES.items():
-        command += ["--host", f"{name}:{profile}"]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, f"the test hosts did not start:\n{done.stdout}{done.stderr}"
+    flags = [word for name, kind in PROFILES.items() for word in ("--host", f"{name}:{kind}")]
+    with started(SCENARIO, tmp_path_factory.mktemp("site") / "inventory.yml", *flags) as inventory:
         yield inventory
-    finally:
-        subprocess.run([sys.executable, str(HOSTS), "down", SCENARIO], check=False)
 
 
 @pytest.fixture

@@ -82,7 +82,7 @@ PARSERS = {version: Parser(version) for version in VERSIONS}
 
 
 def arrives(one: dict[str, Any], version: str) -> argparse.Namespace:
-    return PARSERS[version].read(engine_yaml(one, version), version)
+    return PARSERS[version].read(engine_yaml(engine_config(one, version)), version)
 
 
 @pytest.mark.parametrize("version", VERSIONS)
@@ -97,7 +97,7 @@ def test_a_plain_service_in_every_version(version: str) -> None:
     if version in ("0.18.0", "0.23.0"):
         assert got.shutdown_timeout == 60
     else:
-        assert "shutdown-timeout" not in engine_yaml(service(), version)
+        assert "shutdown-timeout" not in engine_yaml(engine_config(service(), version))
 
 
 @pytest.mark.parametrize(
@@ -129,7 +129,7 @@ def test_switches_go_on_and_off(version: str) -> None:
     assert arrives(with_args(enable_prefix_caching=False), version).enable_prefix_caching is False
     off = arrives(with_args(no_enable_prefix_caching=True), version)
     assert off.enable_prefix_caching is False
-    text = engine_yaml(with_args(disable_uvicorn_access_log=False), version)
+    text = engine_yaml(engine_config(with_args(disable_uvicorn_access_log=False), version))
     assert "false" not in text and PARSERS[version].read(text, version)
 
 
@@ -177,7 +177,9 @@ def test_vllm_ascends_own_quantisation_is_a_choice() -> None:
 
 
 def test_a_rebuilt_release_has_its_releases_options() -> None:
-    assert engine_yaml(service(), "0.23.0.post1+empty") == engine_yaml(service(), "v0.23.0")
+    assert engine_yaml(engine_config(service(), "0.23.0.post1+empty")) == engine_yaml(
+        engine_config(service(), "v0.23.0")
+    )
 
 
 def test_numbers_may_come_as_text_from_a_template() -> None:
@@ -236,7 +238,7 @@ def test_numbers_may_come_as_text_from_a_template() -> None:
 )
 def test_refused(version: str, args: Any, words: list[str]) -> None:
     with pytest.raises(AscendError) as caught:
-        engine_yaml(service(args=args), version)
+        engine_yaml(engine_config(service(args=args), version))
     message = str(caught.value)
     assert [word for word in words if word not in message] == [], message
     assert "hush-hush" not in message
@@ -259,7 +261,7 @@ def test_a_service_that_cannot_be_written_is_refused(
     wrong: dict[str, Any], words: list[str]
 ) -> None:
     with pytest.raises(AscendError) as caught:
-        engine_yaml(service(**wrong), "0.18.0")
+        engine_yaml(engine_config(service(**wrong), "0.18.0"))
     assert [word for word in [*words, "chat"] if word not in str(caught.value)] == []
 
 
@@ -271,7 +273,7 @@ AWKWARD = st.text() | st.text(st.sampled_from("aé'\"%$#:{}[]\\\n\t -_.0=!&*?|>@
 def test_any_text_arrives_or_is_refused(text: str, version: str) -> None:
     one = with_args(chat_template=text)
     try:
-        written = engine_yaml(one, version)
+        written = engine_yaml(engine_config(one, version))
     except AscendError:
         unfit = [c for c in text if not c.isprintable() and c not in "\n\t"]
         assert text.startswith("-") or unfit
