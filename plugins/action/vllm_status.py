@@ -1,0 +1,33 @@
+# SPDX-FileCopyrightText: The inferops.ascend authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Hands the module the patterns of the log, which are data of the controller."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ansible.errors import AnsibleActionFail
+from ansible.plugins.action import ActionBase
+from ansible_collections.inferops.ascend.plugins.plugin_utils._errors import AscendError
+from ansible_collections.inferops.ascend.plugins.plugin_utils._readiness import module_arguments
+
+
+class ActionModule(ActionBase):
+    TRANSFERS_FILES = False
+
+    def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        self._supports_check_mode = True
+        result = super().run(tmp, task_vars)
+        try:
+            arguments = module_arguments(self._task.args)
+        except AscendError as error:
+            raise AnsibleActionFail(str(error)) from error
+        result.update(
+            self._execute_module(
+                module_name="inferops.ascend.vllm_status",
+                module_args=arguments,
+                task_vars=task_vars,
+            )
+        )
+        return result

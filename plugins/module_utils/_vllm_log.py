@@ -1,0 +1,267 @@
+# SPDX-FileCopyrightText: The inferops.ascend authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""What a service's journal tells: how far a start has come, and why one failed.
+
+The patterns are data (vars/start_phases.yml, vars/failures.yml) and come from the controller.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any, Callable, Iterable, Mapping, NamedTuple, Sequence
+
+# Characters of one line that are looked at. A line of a traceback or of the engine's options may
+# have a megabyte; what matters of it stands at its beginning.
+LINE_LIMIT = 4000
+# Characters of a line that is shown.
+SHOWN_LIMIT = 400
+_EVIDENCE = 3
+
+# Colours and cursor movements, ECMA-48 5.4: CSI, parameters, final byte.
+_ESCAPE = re.compile(r"\x1b\[[0-9;?]{0,16}[ -/]?[@-~]")
+_PLACE = re.compile(r"\{([a-z_]+)\}")
+
+
+class LogError(Exception):
+    """A pattern that cannot be used. The message names it."""
+
+
+class Entry(NamedTuple):
+    """One line of a journal. `invocation` is the start it belongs to, `at` seconds since 1970."""
+
+    text: str
+    invocation: str
+    at: float
+
+
+class Phase(NamedTuple):
+    """A part of a start. A line that one of its patterns finds says that it has begun.
+
+    Groups named `done` and `total`, or `percent`, tell how much of it is done.
+    """
+
+    name: str
+    patterns: Sequence[re.Pattern[str]]
+
+
+class Progress(NamedTuple):
+    """How far a start has come: the phase, and what its last line counts (None: nothing)."""
+
+    phase: str | None
+    percent: int | None = None
+    done: int | None = None
+    total: int | None = None
+
+
+class Failure(NamedTuple):
+    """A reason why a service fails, and what to do about it.
+
+    `patterns` find a line of the journal; `results` and `statuses` are systemd's Result and exit
+    status, which speak where there is no such line. Of `cause` and `advice` the first text counts
+    whose {names} are all known. `retry` is False where another start fails likewise.
+    """
+
+    id: str
+    patterns: Sequence[re.Pattern[str]]
+    results: Sequence[str]
+    statuses: Sequence[int]
+    cause: Sequence[str]
+    advice: Sequence[str]
+    retry: bool
+    source: str
+
+
+# ---------------------------------------------------------------------------------------------
+# Data from the controller
+
+
+def _compiled(patterns: Iterable[str], owner: str) -> list[re.Pattern[str]]:
+    found = []
+    for pattern in patterns:
+        try:
+            found.append(re.compile(pattern))
+        except (re.error, TypeError) as error:
+            raise LogError(f"{owner}: the pattern {pattern!r} is none: {error}") from None
+    return found
+
+
+def phases_of(data: Sequence[Mapping[str, Any]]) -> list[Phase]:
+    """Phases in their order. Raises LogError that names the phase of a bad pattern."""
+    return [
+        Phase(each["name"], _compiled(each.get("lines") or [], "phase " + each["name"]))
+        for each in data
+    ]
+
+
+def failures_of(data: Sequence[Mapping[str, Any]]) -> list[Failure]:
+    """Failures in their order. Raises LogError that names the failure of a bad pattern."""
+    return [
+        Failure(
+            id=each["id"],
+            patterns=_compiled(each.get("lines") or [], "failure " + each["id"]),
+            results=list(each.get("results") or []),
+            statuses=list(each.get("statuses") or []),
+            cause=list(each["cause"]),
+            advice=list(each["advice"]),
+            retry=bool(each.get("retry", True)),
+            source=each.get("source") or "",
+        )
+        for each in data
+    ]
+
+
+# ---------------------------------------------------------------------------------------------
+# The journal
+
+
+def clean(text: str) -> str:
+    """One line as a person reads it: without colours, and of a line that was written over again
+    and again, as progress bars are, what stands last."""
+    text = text[-LINE_LIMIT:] if "\r" in text else text[:LINE_LIMIT]
+    text = _ESCAPE.sub("", text)
+    parts = [part for part in text.split("\r") if part.strip()]
+    text = parts[-1] if parts else ""
+    return "".join(char if char.isprintable() or char == "\t" else " " for char in text).rstrip()
+
+
+def _text(value: Any) -> str:
+    """MESSAGE as journalctl writes it: a text, its bytes where it is none, or several of both."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, list):
+        if all(isinstance(each, int) and 0 <= each < 256 for each in value):
+            return bytes(value).decode("utf-8", "replace")
+        return _text(value[-1]) if value else ""
+    return ""
+
+
+def parse_journal(data: bytes) -> list[Entry]:
+    """Lines of `journalctl --output=json --reverse`, put in the order they were written.
+
+    A last line that was cut off, and a line without text, is left out. A line that does not say
+    which start it belongs to counts to that of the line after it.
+    """
+    entries: list[Entry] = []
+    invocation = ""
+    for raw in data.split(b"\n"):
+        if not raw.strip():
+            continue
+        try:
+            fields = json.loads(raw.decode("utf-8", "replace"))
+            at = int(_text(fields.get("__REALTIME_TIMESTAMP")) or 0) / 1e6
+        except (ValueError, AttributeError):
+            continue
+        # Of systemd's own messages about the unit, INVOCATION_ID names the start.
+        own = fields.get("_SYSTEMD_UNIT") == "init.scope" or fields.get("_PID") == "1"
+        name = _text(fields.get("INVOCATION_ID" if own else "_SYSTEMD_INVOCATION_ID"))
+        invocation = name or invocation
+        for line in reversed(_text(fields.get("MESSAGE")).split("\n")):
+            text = clean(line)
+            if text:
+                entries.append(Entry(text, invocation, at))
+    entries.reverse()
+    return entries
+
+
+def by_start(entries: Iterable[Entry]) -> list[tuple[str, list[Entry]]]:
+    """Lines of each start, the last start last."""
+    starts: dict[str, list[Entry]] = {}
+    for entry in entries:
+        starts.setdefault(entry.invocation, []).append(entry)
+    return list(starts.items())
+
+
+def shown(entries: Sequence[Entry], limit: int, redact: Callable[[str], str]) -> list[str]:
+    """The last lines, each cut to SHOWN_LIMIT characters, without secrets."""
+    return [_cut(redact(entry.text)) for entry in entries[-limit:]] if limit > 0 else []
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= SHOWN_LIMIT else text[: SHOWN_LIMIT - 3] + "..."
+
+
+# ---------------------------------------------------------------------------------------------
+# Phases and failures
+
+
+def progress(lines: Iterable[str], phases: Sequence[Phase]) -> Progress:
+    """The furthest phase that the lines speak of, with the figures of its last line.
+
+    Ranks write at different times, so a line of an earlier phase after one of a later phase does
+    not lead back.
+    """
+    best = -1
+    figures: dict[str, str] = {}
+    for line in lines:
+        for number in range(len(phases) - 1, max(best, 0) - 1, -1):
+            found = next(filter(None, (p.search(line) for p in phases[number].patterns)), None)
+            if found:
+                best = number
+                figures = {k: v for k, v in found.groupdict().items() if v is not None}
+                break
+    if best < 0:
+        return Progress(None)
+    done, total = _number(figures.get("done")), _number(figures.get("total"))
+    percent = _number(figures.get("percent"))
+    if percent is None and done is not None and total:
+        percent = 100 * done // total
+    if percent is not None:
+        percent = min(100, percent)
+    return Progress(phases[best].name, percent, done, total)
+
+
+def _number(text: str | None) -> int | None:
+    return int(text) if text and text.isdigit() and len(text) < 10 else None
+
+
+def fill(texts: Sequence[str], values: Mapping[str, Any]) -> str:
+    """The first text whose {names} are all known, filled in; else the last one as it stands."""
+    for text in texts:
+        if all(values.get(name) is not None for name in _PLACE.findall(text)):
+            return _PLACE.sub(lambda match: str(values[match.group(1)]), text)
+    return texts[-1] if texts else ""
+
+
+def cause(
+    lines: Sequence[str],
+    failures: Sequence[Failure],
+    values: Mapping[str, Any],
+    result: str | None = None,
+    status: int | None = None,
+    redact: Callable[[str], str] = str,
+) -> dict[str, Any] | None:
+    """Why a start failed: the first failure of the list of which a line, or systemd, speaks.
+
+    The order of the list decides, not that of the lines: what is a consequence stands behind what
+    may have caused it. values: what is known of the service, for {names} in the texts.
+    Returns {id, cause, advice, retry, source, values (figures of the lines), lines}, or None.
+    """
+    for failure in failures:
+        figures: dict[str, str] = {}
+        evidence: list[str] = []
+        for pattern in failure.patterns:
+            for line in lines:
+                found = pattern.search(line)
+                if found is None:
+                    continue
+                for key, value in found.groupdict().items():
+                    if value is not None:
+                        figures.setdefault(key, redact(value))
+                if line not in evidence and len(evidence) < _EVIDENCE:
+                    evidence.append(line)
+                break
+        if not evidence and result not in failure.results and status not in failure.statuses:
+            continue
+        known = dict(values, **figures)
+        return {
+            "id": failure.id,
+            "cause": fill(failure.cause, known),
+            "advice": fill(failure.advice, known),
+            "retry": failure.retry,
+            "source": failure.source,
+            "values": figures,
+            "lines": [_cut(redact(line)) for line in evidence],
+        }
+    return None
