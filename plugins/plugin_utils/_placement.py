@@ -216,6 +216,17 @@ def _cards(value: object) -> dict[int, int]:
     return result
 
 
+def _spans(name: str, cluster: object) -> AscendError:
+    hosts = cluster.get("hosts") if isinstance(cluster, Mapping) else None
+    over = f" ({', '.join(map(str, hosts))})" if isinstance(hosts, (list, tuple)) and hosts else ""
+    return AscendError(
+        f"service {name} spans several hosts{over}. This version plans such a service and cannot"
+        " start it; the role vllm_cluster, in a later version, will. To deploy the others now, take"
+        f" {name} out of vllm_plan_services and plan again, or serve a smaller model, or serve it"
+        " from a host with more cards."
+    )
+
+
 class _Wish:
     """One spec while it is being placed."""
 
@@ -234,6 +245,8 @@ class _Wish:
         self.port: int | None = None
         if self.state == "absent":
             return
+        if spec.get("cluster") is not None:
+            raise _spans(self.name, spec["cluster"])
         self._read_cards()
         if spec.get("port") is not None:
             self.port = self._read_port(spec["port"])
@@ -308,7 +321,7 @@ def _boards(cards: object) -> dict[int, int]:
     return found
 
 
-def _starts(
+def block_starts(
     cards: Iterable[int],
     count: int,
     unit: int,
@@ -317,6 +330,9 @@ def _starts(
     align: bool = True,
 ) -> list[int]:
     """First ids of the blocks of `count` consecutive cards that lie wholly in `cards`.
+
+    A block of 2^n cards starts at a multiple of its size; one of at least `unit` cards (a power of
+    two) at a multiple of that.
 
     position: where a card lies, counted in whole boards, if that is not its id. A block of `unit`
     or more is consecutive in that too.
@@ -345,11 +361,13 @@ def _starts(
 
 def _largest(cards: list[int], count: int, unit: int, position: Mapping[int, int]) -> str:
     """How much room there is in `cards`, for a service that did not get `count` of them."""
-    run = max((n for n in range(1, len(cards) + 1) if _starts(cards, n, 1, align=False)), default=0)
+    run = max(
+        (n for n in range(1, len(cards) + 1) if block_starts(cards, n, 1, align=False)), default=0
+    )
     text = f"the longest run among them has {run}"
     if count > 1 and count & (count - 1) == 0:
         aligned = max(
-            (n for n in (1, 2, 4, 8, 16, 32) if _starts(cards, n, unit, position)), default=0
+            (n for n in (1, 2, 4, 8, 16, 32) if block_starts(cards, n, unit, position)), default=0
         )
         text += f", the largest aligned block {aligned}"
     return text
@@ -371,7 +389,8 @@ def place(
     """Specs of one host to placed services, in the order given.
 
     `specs`: what the lookup returns, each with `name`, `cards` (a count), optionally
-    `pinned_cards`, `port`, `state`. `cards`: the host's, as a count (logic id = physical id), a
+    `pinned_cards`, `port`, `state`; one with `cluster`, which spans hosts, is refused unless it is
+    `absent`. `cards`: the host's, as a count (logic id = physical id), a
     list of logic ids, or a list of {logic_id, phy_id, npu_id?}; where no card has a `phy_id` it
     is taken to be the logic id, where only some have one the list is refused. `excluded`: logic
     ids not to use; ids the host does not show are passed over, for a dead card may be gone.
@@ -515,7 +534,7 @@ def _take_cards(
         if wish.pinned or wish.name in kept:
             continue
         free = [card for card in host.usable if card not in owner]
-        starts = _starts(free, wish.count, unit, host.position)
+        starts = block_starts(free, wish.count, unit, host.position)
         if not starts:
             raise _no_room(wish, host, owner, free, unit, total)
         wish.cards = list(range(starts[0], starts[0] + wish.count))
@@ -532,9 +551,9 @@ def _no_room(
             f"{need}, and this host has {total}: it cannot carry the service. Serve it from a"
             " larger host, over several hosts, or choose a smaller model."
         )
-    if not _starts(host.usable, wish.count, unit, host.position):
+    if not block_starts(host.usable, wish.count, unit, host.position):
         return AscendError(
-            f"{need} in one block{_shape(wish.count, unit)}, and this host cannot give that even"
+            f"{need} in one block{block_shape(wish.count, unit)}, and this host cannot give that even"
             f" when empty: {host.describe()}. Name the cards (`cards: [..]`), give back excluded"
             " cards, or serve it from another host."
         )
@@ -544,7 +563,7 @@ def _no_room(
     holders = "; ".join(f"{name}: {listed(taken)}" for name, taken in held.items())
     gone = [card for card in host.excluded if card in host.devices]
     return AscendError(
-        f"{need} in one block{_shape(wish.count, unit)}. Free cards: {listed(free)};"
+        f"{need} in one block{block_shape(wish.count, unit)}. Free cards: {listed(free)};"
         f" {_largest(free, wish.count, unit, host.position)}. Held by {holders}"
         + (f"; excluded: {listed(gone)}" if gone else "")
         + (f"; not available: {host.reasons()}" if host.unavailable else "")
@@ -553,7 +572,8 @@ def _no_room(
     )
 
 
-def _shape(count: int, unit: int) -> str:
+def block_shape(count: int, unit: int) -> str:
+    """What a block of `count` cards must be, as words after "block"."""
     if count > 1 and count & (count - 1) == 0:
         return f" that starts at a multiple of {max(count, unit)}"
     if unit > 1 and count >= unit:

@@ -419,3 +419,14 @@ def test_a_pair_is_one_board_also_where_a_die_is_gone() -> None:
     placed = place([spec("a", 2), spec("b", 2), spec("c", 1), spec("d", 3)], host, block_unit=2)
     assert cards_of(placed) == {"a": [0, 1], "b": [3, 4], "c": [2], "d": [5, 6, 7]}
     assert cards_of(place([spec("four", 4)], host, block_unit=2)) == {"four": [3, 4, 5, 6]}
+
+
+def test_a_service_that_spans_hosts_is_refused_but_can_be_removed() -> None:
+    cluster = {"leader": "h1", "rank": 0, "hosts": ["h1", "h2"]}
+    text = refusal([spec("a", 1), spec("big", list(range(8)), cluster=cluster)], 8)
+    assert "service big spans several hosts (h1, h2)" in text
+    assert "vllm_cluster" in text and "take big out of vllm_plan_services" in text
+    assert "service big spans several hosts." in refusal([spec("big", 8, cluster="h1")], 8)
+    gone = place([{"name": "big", "state": "absent", "cluster": cluster}], 8)
+    assert gone[0]["cards"] == []
+    assert cards_of(place([spec("a", 1, cluster=None)], 8)) == {"a": [0]}
