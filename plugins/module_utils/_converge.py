@@ -20,7 +20,9 @@ from ansible_collections.inferops.ascend.plugins.module_utils._files import (
     compare,
     instance_of,
     marked_names,
+    read_text,
     remove_leftovers,
+    set_aside,
 )
 from ansible_collections.inferops.ascend.plugins.module_utils._units import (
     DIGEST,
@@ -31,8 +33,10 @@ from ansible_collections.inferops.ascend.plugins.module_utils._units import (
     UnitState,
     decide,
     describe,
+    overrides,
     parse_environ,
     parse_show,
+    unit_variables,
 )
 
 
@@ -79,21 +83,30 @@ class Host:
     def systemctl(self, verb: str, *arguments: str) -> str:
         return self.run("systemctl", verb, *arguments)
 
-    def states(self, units: list[str]) -> dict[str, UnitState]:
-        """Return what systemd says of the units, with the digests of their processes."""
-        if not units:
+    def states(self, units: list[str], pattern: str = "") -> dict[str, UnitState]:
+        """Return what systemd says of the units, with the environment of their processes.
+
+        Loaded units that match the pattern are added by their own names.
+        """
+        asked = units + ([pattern] if pattern else [])
+        if not asked:
             return {}
         try:
-            text = self.systemctl("show", "--property=" + ",".join(PROPERTIES), "--", *units)
+            text = self.systemctl("show", "--property=" + ",".join(PROPERTIES), "--", *asked)
         except ConvergeError as error:
             raise ConvergeError(
                 f"systemd does not answer on this host, so no service can be looked after: {error}"
             ) from None
-        states = {}
-        for unit, state in zip(units, parse_show(text)):
+        states: dict[str, UnitState] = {}
+        for number, state in enumerate(parse_show(text)):
+            unit = units[number] if number < len(units) else state.name
+            if unit in states:
+                continue
             environ = self.environ(state.pid) if state.running else {}
             states[unit] = state._replace(
-                digest=environ.get(DIGEST, ""), secret_digest=environ.get(SECRET_DIGEST, "")
+                digest=environ.get(DIGEST, ""),
+                secret_digest=environ.get(SECRET_DIGEST, ""),
+                environ=environ,
             )
         return states
 
@@ -207,31 +220,30 @@ class Converge:
             FileWish(self.unit, each["dest"], texts.get(each["dest"]), mode_of(each))
             for each in parameters["files"]
         ]
+        self.refusals: list[tuple[str, str]] = []
         self.problems: list[str] = []
         self.still_up: set[str] = set()
         self.wishes: dict[str, InstanceWish] = {}
         self.files: dict[str, list[FileWish]] = {}
+        self.orphans: list[str] = []
+        self.foreign: set[str] = set()
         for instance in parameters["instances"]:
             name = instance["name"]
             if name in self.wishes:
                 raise ConvergeError(f"instance {name} is listed twice: give each its own name")
+            self.files[name] = self._files_of(name, texts)
+            written = "".join(
+                each.content or "" for each in self.files[name] if "/systemd/" in each.path
+            )
             self.wishes[name] = InstanceWish(
                 name,
                 instance["state"],
                 parameters["digests"].get(name, ""),
                 parameters["secret_digests"].get(name, ""),
+                unit_variables(written, parameters["process_variables"]),
             )
-            self.files[name] = self._files_of(name, texts)
-        found = {name for each in self.patterns for name in marked_names(each["dest"], self.unit)}
-        self.orphans = sorted(found - set(self.wishes))
-        for name in self.orphans:
-            self.wishes[name] = InstanceWish(name, "absent")
-            self.files[name] = self._files_of(name, {})
-        # Somebody else's unit is not ours to remove, whatever name it has.
-        self.foreign = {
-            name
-            for name, wish in self.wishes.items()
-            if wish.state == "absent" and name not in found
+        self.found = {
+            name for each in self.patterns for name in marked_names(each["dest"], self.unit)
         }
 
     def _files_of(self, name: str, texts: dict[str, str | None]) -> list[FileWish]:
@@ -247,9 +259,26 @@ class Converge:
 
     def look(self) -> None:
         """Compare everything with its wish. Nothing is changed, and all refusals come from here."""
-        self.shared_changes = self._compare(self.shared)
-        self.changes = {name: self._compare(files) for name, files in self.files.items()}
-        self.states = self.host.states([self.name_of(name) for name in self.wishes])
+        pattern = instance_of(self.unit, "*")
+        self.states = self.host.states([self.name_of(name) for name in self.wishes], pattern)
+        self.found |= set(self._bare_orphans())
+        if self.module.params["remove_unlisted"]:
+            self.orphans = sorted(self.found - set(self.wishes))
+            for name in self.orphans:
+                self.wishes[name] = InstanceWish(name, "absent")
+                self.files[name] = self._files_of(name, {})
+            unseen = [self.name_of(name) for name in self.orphans]
+            self.states.update(
+                self.host.states([unit for unit in unseen if unit not in self.states])
+            )
+        # Somebody else's unit is not ours to remove, whatever name it has.
+        self.foreign = {
+            name
+            for name, wish in self.wishes.items()
+            if wish.state == "absent" and name not in self.found
+        }
+        self.shared_changes = self._compare("", self.shared)
+        self.changes = {name: self._compare(name, files) for name, files in self.files.items()}
         self.decisions: dict[str, Decision] = {}
         for name, wish in self.wishes.items():
             state = self.states[self.name_of(name)]
@@ -257,15 +286,45 @@ class Converge:
                 self.foreign.add(name)
             if wish.state != "absent":
                 self._check_unit(state, name)
+                self._check_drop_ins(state, name)
+            changes = self.shared_changes + self.changes[name]
+            began = time.time() - time.monotonic() + state.started
             self.decisions[name] = (
                 Decision("none", "there is none that this collection made")
                 if name in self.foreign
-                else decide(wish, state, bool(self.changes[name]))
+                else decide(
+                    wish,
+                    state,
+                    bool(self.changes[name]),
+                    any(change.was_read_by(began) for change in changes),
+                )
             )
         if self.account and self.account.missing_groups:
             if not self.module.check_mode:
-                raise ConvergeError(self.account.refusal())
-            self.module.warn(self.account.refusal())
+                self.refusals.append(("", self.account.refusal()))
+            else:
+                self.module.warn(self.account.refusal())
+
+    def _bare_orphans(self) -> list[str]:
+        """Return instances that run with a digest of ours, though their drop-ins are gone.
+
+        Where a drop-in is, its mark says whose the unit is: a copy of ours is somebody else's.
+        """
+        before, after = self.unit.split("@", 1)
+        names = []
+        for unit, state in self.states.items():
+            name = unit[len(before) + 1 : len(unit) - len(after)]
+            drop_ins = [each.path for each in self._files_of(name, {}) if "/systemd/" in each.path]
+            if (
+                state.digest
+                and not self._somebody_elses(state, name)
+                and not any(os.path.lexists(path) for path in drop_ins)
+            ):
+                names.append(name)
+        return names
+
+    def _refuse(self, name: str, message: str) -> None:
+        self.refusals.append((name, message))
 
     def _somebody_elses(self, state: UnitState, name: str) -> bool:
         """Tell whether a unit of that name is not an instance of the template."""
@@ -276,19 +335,53 @@ class Converge:
     def _check_unit(self, state: UnitState, name: str) -> None:
         unit = self.name_of(name)
         if self._somebody_elses(state, name):
-            raise ConvergeError(
+            self._refuse(
+                name,
                 f"{unit} on this host comes from {state.fragment or state.name} and not from the "
                 f"template {self.unit}: somebody made a unit of that name. Give the service another "
-                "name, or remove that unit."
+                "name, or remove that unit.",
             )
-        if state.masked and self.wishes[name].state == "started":
-            raise ConvergeError(
+        elif state.masked and self.wishes[name].state == "started":
+            self._refuse(
+                name,
                 f"{unit} is masked: somebody has switched it off on this host. Run 'systemctl "
-                f"unmask {unit}' there, or set its state to stopped."
+                f"unmask {unit}' there, or set its state to stopped.",
             )
 
-    def _compare(self, wishes: list[FileWish]) -> list[FileChange]:
-        return [change for change in (compare(wish, self.adopt) for wish in wishes) if change]
+    def _others(self, state: UnitState, name: str) -> list[str]:
+        """Return the drop-ins that systemd reads for a unit and that are not ours."""
+        ours = {each.path for each in self.files[name] + self.shared}
+        return [path for path in state.drop_ins if path not in ours]
+
+    def _check_drop_ins(self, state: UnitState, name: str) -> None:
+        """Refuse, or set aside, drop-ins of somebody else's that give a process another place."""
+        unit, wanted = self.name_of(name), self.wishes[name].environment
+        strays = state.running and any(state.environ.get(key) != wanted[key] for key in wanted)
+        ours = max((os.path.basename(each.path) for each in self.files[name]), default="")
+        for path in self._others(state, name):
+            later = os.path.basename(path) > ours
+            why = overrides(read_text(path) or "", wanted, later=later, strays=strays)
+            if why and self.adopt and os.path.dirname(path).endswith(f"/{unit}.d"):
+                self.changes[name].append(set_aside(unit, path))
+            elif why:
+                self._refuse(
+                    name,
+                    f"{path} was not written by this collection and {why} for {unit}, which then "
+                    "does not run where the plan has it. Remove it (rm FILE, then systemctl "
+                    "daemon-reload), or let it be set aside with adopt: true (in the role: "
+                    "vllm_service_adopt), which keeps a copy.",
+                )
+
+    def _compare(self, name: str, wishes: list[FileWish]) -> list[FileChange]:
+        changes = []
+        for wish in wishes:
+            try:
+                change = compare(wish, self.adopt)
+            except ConvergeError as error:
+                self._refuse(name, str(error))
+                continue
+            changes += [change] if change else []
+        return changes
 
     @property
     def reload_needed(self) -> bool:
@@ -296,7 +389,7 @@ class Converge:
         return (
             any("/systemd/" in change.wish.path for change in changes)
             or any(decision.enable is not None for decision in self.decisions.values())
-            or any(state.needs_reload for state in self.states.values())
+            or any(self.states[self.name_of(name)].needs_reload for name in self.wishes)
         )
 
     @property
@@ -414,7 +507,9 @@ class Converge:
                     "action": decision.action,
                     "reason": decision.reason,
                     "pid": state.pid,
+                    "boot": {None: "none", True: "enable", False: "disable"}[decision.enable],
                     "files": [change.wish.path for change in self.changes[name]],
+                    "other_files": [] if name in self.foreign else self._others(state, name),
                 }
             )
             if wish.state == "started" and decision.action == "none" and not state.running:
@@ -422,7 +517,13 @@ class Converge:
                     f"{self.name_of(name)} keeps failing and systemd restarts it (restart {state.restarts}). See why: journalctl "
                     f"-u {self.name_of(name)}"
                 )
-        return {"services": services, "removed": self.orphans, "reloaded": self.reload_needed}
+        return {
+            "services": services,
+            "removed": self.orphans,
+            "found": sorted(self.found),
+            "files": [change.wish.path for change in self.shared_changes],
+            "reloaded": self.reload_needed,
+        }
 
     def diff(self) -> list[dict[str, str]]:
         entries = [change.diff() for change in self.shared_changes]
@@ -459,9 +560,14 @@ def run(module: Module) -> dict[str, Any]:
     """Look at the host, act unless in check mode, and return the module's result."""
     converge = Converge(module)
     converge.look()
-    result: dict[str, Any] = {"changed": converge.changed, "copies": []}
+    result: dict[str, Any] = {"changed": converge.changed, "copies": [], "refused": []}
     if module._diff:
         result["diff"] = converge.diff()
+    if converge.refusals:
+        result["changed"] = False
+        result["refused"] = [{"name": name, "message": text} for name, text in converge.refusals]
+        messages = dict.fromkeys(text for _name, text in converge.refusals)
+        module.fail_json(msg="\n".join(messages), **{**converge.report(), **result})
     if not module.check_mode:
         try:
             result["copies"] = converge.act()

@@ -38,6 +38,17 @@ def is_marked(content: str, unit: str) -> bool:
     return content.startswith(f"{MARK} {unit}. ")
 
 
+def effective(path: str, text: str) -> str:
+    """Return what of a file's text reaches a process: without our mark, units without comments."""
+    if text.startswith(MARK):
+        text = text.partition("\n")[2]
+    if "/systemd/" not in path:
+        return text
+    # Not splitlines(): only \n ends a line for systemd.
+    lines = [line for line in text.split("\n") if line.strip() and line[0] not in "#;"]
+    return "\n".join(lines)
+
+
 class FileWish(NamedTuple):
     """One file of `unit` as it should be. `content` None: the file should not be there."""
 
@@ -52,12 +63,27 @@ class FileChange(NamedTuple):
     """One difference between a file and its wish. `before` None: there is no such file now.
 
     `foreign`: the file that is there is somebody else's, and `adopt` lets it be replaced.
+    `touched`: when the file or its attributes last changed (its ctime), in seconds of the host's clock.
     """
 
     wish: FileWish
     before: str | None
     mode_before: int | None
     foreign: bool = False
+    touched: float = 0.0
+
+    def was_read_by(self, started: float) -> bool:
+        """Tell whether a process that started then has read something else than is wanted.
+
+        Somebody who edits a file and starts the service by hand leaves the digest as it was, so
+        it does not tell. A change after the start was not read.
+        """
+        return (
+            self.before is not None
+            and self.touched <= started
+            and effective(self.wish.path, self.before)
+            != effective(self.wish.path, self.wish.content or "")
+        )
 
     def diff(self) -> dict[str, str]:
         """Return the difference as Ansible shows it; of a secret only that it differs."""
@@ -125,7 +151,19 @@ def compare(wish: FileWish, adopt: bool) -> FileChange | None:
     owned = status.st_uid == os.geteuid() and not stat.S_ISLNK(status.st_mode)
     if wish.content == before and mode == wish.mode and owned:
         return None
-    return FileChange(wish, before, mode, foreign)
+    return FileChange(wish, before, mode, foreign, status.st_ctime)
+
+
+def set_aside(unit: str, path: str) -> FileChange:
+    """Return the change that takes somebody else's file away and keeps a copy beside it."""
+    status = os.lstat(path)
+    return FileChange(
+        FileWish(unit, path, None),
+        read_text(path),
+        stat.S_IMODE(status.st_mode),
+        True,
+        status.st_ctime,
+    )
 
 
 def _check_directory(wish: FileWish) -> None:
@@ -150,14 +188,14 @@ def apply(change: FileChange, label: Callable[[str, str], None]) -> str | None:
     `label(temporary, final)` gives the temporary file the security context of the final one.
     """
     path = change.wish.path
-    if change.wish.content is None:
-        os.unlink(path)
-        return None
-    os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
     copy = None
     if change.foreign:
         copy = "{}.{}~".format(path, time.strftime("%Y%m%d-%H%M%S"))
         os.link(path, copy, follow_symlinks=False)
+    if change.wish.content is None:
+        os.unlink(path)
+        return copy
+    os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
     descriptor, temporary = tempfile.mkstemp(dir=os.path.dirname(path), prefix=TEMPORARY)
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as handle:

@@ -5,7 +5,9 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import re
+import shlex
+from typing import Iterable, Mapping, NamedTuple
 
 # The running process carries these, so that a run which died between writing and restarting is
 # mended by the next: equal files prove nothing about the process.
@@ -24,13 +26,22 @@ PROPERTIES = (
     "Result",
     "ExecMainStatus",
     "FragmentPath",
+    "DropInPaths",
+    "ExecMainStartTimestampMonotonic",
 )
+
+# In a drop-in of somebody else's. The last can bring in another environment without a name.
+_SETS = r"^\s*Environment\s*=.*\b{}="
+_UNSETS = r"^\s*UnsetEnvironment\s*=.*\b{}\b"
+_INDIRECT = re.compile(r"^\s*(EnvironmentFile|ExecStart)\s*=", re.MULTILINE)
 
 
 class UnitState(NamedTuple):
     """One unit as `systemctl show` prints it, with the digests its main process runs with.
 
-    `fragment` is the path of the unit file that it comes from.
+    `fragment` is the path of the unit file that it comes from, `drop_ins` those of all that systemd
+    reads besides. `started` is when its main process did, in seconds of the monotonic clock.
+    `environ` is that process' environment.
     """
 
     name: str
@@ -46,6 +57,9 @@ class UnitState(NamedTuple):
     fragment: str = ""
     digest: str = ""
     secret_digest: str = ""
+    drop_ins: tuple[str, ...] = ()
+    started: float = 0.0
+    environ: Mapping[str, str] = {}
 
     @property
     def running(self) -> bool:
@@ -59,12 +73,16 @@ class UnitState(NamedTuple):
 
 
 class InstanceWish(NamedTuple):
-    """One instance as it should be. `state` is started, stopped or absent."""
+    """One instance as it should be. `state` is started, stopped or absent.
+
+    `environment` has the variables that its process must have beside the digests.
+    """
 
     name: str
     state: str
     digest: str = ""
     secret_digest: str = ""
+    environment: Mapping[str, str] = {}
 
 
 class Decision(NamedTuple):
@@ -95,9 +113,43 @@ def parse_show(text: str) -> list[UnitState]:
             result=values.get("Result", ""),
             exit_status=values.get("ExecMainStatus", ""),
             fragment=values.get("FragmentPath", ""),
+            drop_ins=_paths(values.get("DropInPaths", "")),
+            started=int(values.get("ExecMainStartTimestampMonotonic") or 0) / 1e6,
         )
         states.append(state)
     return states
+
+
+def _paths(text: str) -> tuple[str, ...]:
+    try:
+        return tuple(shlex.split(text))
+    except ValueError:
+        return tuple(text.split())
+
+
+def unit_variables(text: str, names: Iterable[str]) -> dict[str, str]:
+    """Return those of the variables that a unit's text sets, each on a line of its own unquoted."""
+    found = {}
+    for name in names:
+        line = re.search(rf"^Environment={re.escape(name)}=([^\s\"']*)$", text, re.MULTILINE)
+        if line:
+            found[name] = line.group(1)
+    return found
+
+
+def overrides(text: str, names: Iterable[str], later: bool, strays: bool) -> str:
+    """Return how a drop-in takes variables from a process, or "" where it does not.
+
+    `later`: systemd reads it after the one that sets them. `strays`: the process has other values,
+    so a drop-in that can bring such in without naming them is to blame as well.
+    """
+    for name in names:
+        if later and re.search(_SETS.format(name), text, re.MULTILINE):
+            return "sets " + name
+        if re.search(_UNSETS.format(name), text, re.MULTILINE):
+            return "unsets " + name
+    found = _INDIRECT.search(text) if strays else None
+    return f"has {found.group(1)}=" if found else ""
 
 
 def parse_environ(data: bytes) -> dict[str, str]:
@@ -108,12 +160,16 @@ def parse_environ(data: bytes) -> dict[str, str]:
     }
 
 
-def decide(wish: InstanceWish, state: UnitState, files_changed: bool) -> Decision:
+def decide(
+    wish: InstanceWish, state: UnitState, files_changed: bool, read_edited: bool = False
+) -> Decision:
     """Return what has to be done to one unit.
 
-    A running service is restarted if and only if the digest in the environment of its process is
-    not the wanted one. A service that systemd is restarting after a crash has no process to ask:
-    it is left to systemd unless its files have changed.
+    A running service is restarted if and only if its process does not run with what is wanted: the
+    digests in its environment tell, and where somebody went around them, `wish.environment`, or
+    `read_edited`, that it was started from files with edits by hand. A service that systemd is
+    restarting after a crash has no process to ask: it is left to systemd unless its files have
+    changed.
     """
     if wish.state != "started":
         reason = "it is no longer wanted" if wish.state == "absent" else "it is to be stopped"
@@ -125,6 +181,13 @@ def decide(wish: InstanceWish, state: UnitState, files_changed: bool) -> Decisio
             return Decision("restart", "its process runs with other settings", enable)
         if state.secret_digest != wish.secret_digest:
             return Decision("restart", "its process runs with another secret", enable)
+        for name, value in wish.environment.items():
+            has = state.environ.get(name)
+            if has != value:
+                has = "no " + name if has is None else f"{name}={has}"
+                return Decision("restart", f"its process has {has}, not {value}", enable)
+        if read_edited:
+            return Decision("restart", "its process was started from files edited by hand", enable)
         return Decision("none", "it runs as wanted", enable)
     if state.active == "activating" and not (files_changed or state.needs_reload):
         return Decision("none", "systemd is restarting it after a failure", enable)

@@ -18,6 +18,9 @@ description:
   - An instance is restarted if and only if the digest in the environment of its running process
     is not the wanted one. A run that died between writing and restarting is therefore mended by
     the next one, and equal files cause nothing.
+  - Somebody who edits a file and restarts the instance by hand leaves the digest as it was. So an
+    instance is restarted, too, where a file that is put back was edited before its process
+    started, or where its process has other O(process_variables).
   - Every file it writes begins with a line that says so. Files without that line are neither
     overwritten nor removed.
   - The templates are rendered on the controller, with the variables of the task and those that the
@@ -122,10 +125,28 @@ options:
         default: []
   adopt:
     description:
-      - Replace files that somebody else wrote and that stand where a wanted file goes. A copy of
+      - Replace files that somebody else wrote and that stand where a wanted file goes, and set aside
+        drop-ins of an instance that give its process other O(process_variables). A copy of
         each is kept beside it.
     type: bool
     default: false
+  process_variables:
+    description:
+      - Names of environment variables that O(instance_files) set by lines C(Environment=NAME=value)
+        without quotes, and that the running process must have as they are set. Where it has
+        not, it is restarted.
+      - A drop-in of somebody else's that changes one of them is refused, for a restart would not help.
+    type: list
+    elements: str
+    default: []
+    version_added: 0.2.0
+  remove_unlisted:
+    description:
+      - Remove instances that this module made and that O(instances) does not list. With V(false)
+        those are left alone, and only what is listed is looked after.
+    type: bool
+    default: true
+    version_added: 0.2.0
   lock_timeout:
     description:
       - Seconds to wait for another run on the same host to end.
@@ -200,8 +221,10 @@ services:
       action: restart
       reason: its process runs with other settings
       pid: 4242
+      boot: none
       files:
         - /etc/vllm/chat.yaml
+      other_files: []
   contains:
     name:
       description: Name of the instance.
@@ -218,8 +241,15 @@ services:
     pid:
       description: Main process afterwards, 0 where there is none.
       type: int
+    boot:
+      description: What was done to its start at boot, V(enable), V(disable) or V(none).
+      type: str
     files:
       description: Paths that differed.
+      type: list
+      elements: str
+    other_files:
+      description: Drop-ins that systemd reads for the unit and that somebody else wrote.
       type: list
       elements: str
 removed:
@@ -227,6 +257,21 @@ removed:
   returned: always
   type: list
   elements: str
+found:
+  description: Names of instances that this module had made and that were on the host before.
+  returned: always
+  type: list
+  elements: str
+files:
+  description: Paths of shared files that differed.
+  returned: always
+  type: list
+  elements: str
+refused:
+  description: Why nothing was changed, each with C(name), the instance or nothing, and C(message).
+  returned: always
+  type: list
+  elements: dict
 reloaded:
   description: Whether systemd read its units anew.
   returned: always
@@ -286,6 +331,8 @@ def main() -> None:
                 },
             },
             "adopt": {"type": "bool", "default": False},
+            "process_variables": {"type": "list", "elements": "str", "default": []},
+            "remove_unlisted": {"type": "bool", "default": True},
             "lock_timeout": {"type": "float", "default": 300},
             "contents": {"type": "dict", "default": {}},
             "secret_contents": {"type": "dict", "default": {}, "no_log": True},

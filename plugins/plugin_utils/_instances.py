@@ -12,7 +12,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ansible_collections.inferops.ascend.plugins.module_utils._files import instance_of, mark
+from ansible_collections.inferops.ascend.plugins.module_utils._files import (
+    effective,
+    instance_of,
+    mark,
+)
 from ansible_collections.inferops.ascend.plugins.plugin_utils._errors import AscendError
 from ansible_collections.inferops.ascend.plugins.plugin_utils._systemd import INSTANCE_NAME
 
@@ -117,10 +121,6 @@ def _put(texts: dict[str, str], path: str, text: str) -> None:
 def _digest(texts: Sequence[tuple[str, str]], placeholder: str) -> str:
     total = hashlib.sha256()
     for path, text in sorted(texts):
-        text = text.replace(placeholder, "")
-        if "/systemd/" in path:
-            # Not splitlines(): only \n ends a line for systemd.
-            lines = [line for line in text.split("\n") if line.strip() and line[0] not in "#;"]
-            text = "\n".join(lines)
+        text = effective(path, text.replace(placeholder, ""))
         total.update(f"{path}\0{text}\0".encode())
     return total.hexdigest()[:32]
