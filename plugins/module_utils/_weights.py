@@ -1,0 +1,449 @@
+# SPDX-FileCopyrightText: The inferops.ascend authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""A folder of a model's weights: whether it is whole, found without reading the weights themselves."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import stat
+import struct
+import zipfile
+from typing import Any, Callable, NamedTuple
+
+MARKER = ".inferops-ascend.json"
+MADE_BY = "inferops.ascend.model_weights"
+CHUNK = 1 << 20
+# The limit of the safetensors library: MAX_HEADER_SIZE in safetensors/src/tensor.rs.
+MAX_HEADER = 100_000_000
+MAX_JSON = 200_000_000
+
+# Each of them alone lets transformers or vLLM make a tokenizer (the names that their loaders ask for).
+TOKENIZERS = (
+    "tokenizer.json",
+    "tokenizer.model",
+    "spiece.model",
+    "sentencepiece.bpe.model",
+    "vocab.txt",
+    "vocab.json",
+    "tekken.json",
+)
+_TIKTOKEN = re.compile(r".*\.tiktoken$|^tokenizer\.model\.v\d+$")
+_SHARD = re.compile(r"^(?P<stem>.+)-(?P<number>\d{5})-of-(?P<count>\d{5})(?P<ending>\.\w+)$")
+_LFS_POINTER = b"version https://git-lfs.github.com/spec/"
+
+
+class WeightsError(Exception):
+    """Weights cannot be brought or read.
+
+    The message names the folder, file or address, what is wrong with it, and the way out.
+    """
+
+
+class Look(NamedTuple):
+    """What a folder holds.
+
+    Attributes:
+        exists: whether there is a folder with anything in it.
+        faults: what keeps it from being whole, one sentence each; empty if it is whole.
+        files: {relative path: bytes} of the files that make the model.
+        config: config.json, None where it cannot be read.
+        max_seq_length: of sentence-transformers' own file, in tokens.
+        quant_description: whether ModelSlim's description of a quantisation is there.
+    """
+
+    exists: bool
+    faults: list[str]
+    files: dict[str, int]
+    config: Any = None
+    max_seq_length: Any = None
+    quant_description: bool = False
+
+
+def gigabytes(count: float) -> str:
+    """Bytes as people read them: `29.5 GB` (10^9), or MB or kB below that."""
+    for unit, size in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if count >= size:
+            return f"{count / size:.1f} {unit}"
+    return f"{int(count)} bytes"
+
+
+def read_json(path: str) -> Any:
+    """Return a JSON file's content. Raises WeightsError where it is none, OSError where it cannot be read."""
+    if os.path.getsize(path) > MAX_JSON:
+        raise WeightsError(f"{path} is too large for what it should be")
+    with open(path, "rb") as handle:
+        data = handle.read()
+    try:
+        return json.loads(data.decode("utf-8"))
+    except ValueError as error:
+        if data.startswith(_LFS_POINTER):
+            raise WeightsError(_pointer(os.path.basename(path))) from None
+        raise WeightsError(f"{os.path.basename(path)} is not JSON ({error})") from None
+
+
+def safetensors_header(path: str) -> dict[str, Any]:
+    """Return the tensors that a file's header lists, after holding the file's length against it.
+
+    The format: 8 bytes with the header's length (little endian), the header as JSON, the tensors
+    without gaps (safetensors, README of the repository, "Format"). Raises WeightsError.
+    """
+    name = os.path.basename(path)
+    size = os.path.getsize(path)
+    with open(path, "rb") as handle:
+        start = handle.read(8)
+        if start == _LFS_POINTER[:8]:
+            raise WeightsError(_pointer(name))
+        length = struct.unpack("<Q", start)[0] if len(start) == 8 else 0
+        if length < 2 or length > MAX_HEADER:
+            raise WeightsError(f"{name} is not a safetensors file ({gigabytes(size)})")
+        raw = handle.read(length)
+    if len(raw) < length:
+        raise WeightsError(f"{name} is cut off: it ends within its header, at {size} bytes")
+    try:
+        header = json.loads(raw.decode("utf-8"))
+        tensors = {key: value for key, value in header.items() if key != "__metadata__"}
+        end = max([int(each["data_offsets"][1]) for each in tensors.values()] or [0])
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError):
+        raise WeightsError(f"{name} has a header that cannot be read") from None
+    expected = 8 + length + end
+    if size < expected:
+        raise WeightsError(
+            f"{name} is cut off: it has {size} of the {expected} bytes that its header promises"
+            f" ({gigabytes(expected - size)} are missing)"
+        )
+    if size > expected:
+        raise WeightsError(
+            f"{name} has {size} bytes where its header promises {expected}; something else was"
+            " written to it"
+        )
+    return tensors
+
+
+def torch_fault(path: str) -> str | None:
+    """Tell what is wrong with a file that `torch.save` wrote, as far as its ends show it."""
+    name, size = os.path.basename(path), os.path.getsize(path)
+    with open(path, "rb") as handle:
+        start = handle.read(8)
+    if start == _LFS_POINTER[:8]:
+        return _pointer(name)
+    if size == 0:
+        return f"{name} is empty"
+    # torch.save writes a ZIP archive since PyTorch 1.6; its directory stands at its end.
+    if start[:4] == b"PK\x03\x04" and not zipfile.is_zipfile(path):
+        return f"{name} is cut off: its end is missing ({gigabytes(size)} are there)"
+    return None
+
+
+def inspect(folder: str) -> Look:
+    """Look whether a folder holds a whole model: configuration, tokenizer and every shard.
+
+    Of the weights it reads headers and sizes only. Raises OSError where the folder cannot be read.
+    """
+    try:
+        names = sorted(os.listdir(folder))
+    except (FileNotFoundError, NotADirectoryError):
+        return Look(False, [f"{folder} is not there"], {})
+    if not names:
+        return Look(False, [f"{folder} is empty"], {})
+    faults: list[str] = []
+    files: dict[str, int] = {}
+    config = _config(folder, names, faults)
+    if not any(name in TOKENIZERS or _TIKTOKEN.match(name) for name in names):
+        faults.append("no tokenizer is there (" + ", ".join(TOKENIZERS[:4]) + ", ...)")
+    for name in names:
+        if name.endswith((".json", ".model", ".txt", ".tiktoken")) and not name.startswith("."):
+            files[name] = _size(os.path.join(folder, name))
+    _weights(folder, names, files, faults)
+    faults += _under_way(folder, names)
+    return Look(
+        True,
+        faults,
+        files,
+        config,
+        _max_seq_length(folder, names),
+        any(re.match(r"quant_model_description.*\.json$", name) for name in names),
+    )
+
+
+def _config(folder: str, names: list[str], faults: list[str]) -> Any:
+    if "config.json" not in names:
+        faults.append("config.json is missing")
+        return None
+    try:
+        config = read_json(os.path.join(folder, "config.json"))
+    except (WeightsError, OSError) as error:
+        faults.append(str(error))
+        return None
+    if not isinstance(config, dict):
+        faults.append("config.json holds no mapping")
+        return None
+    return config
+
+
+def _max_seq_length(folder: str, names: list[str]) -> int | None:
+    # The files that vLLM reads for it (get_sentence_transformer_tokenizer_config).
+    for name in names:
+        if re.match(
+            r"sentence_[a-z-]*bert[a-z-]*_config\.json$|sentence_xlnet_config\.json$", name
+        ):
+            try:
+                value = read_json(os.path.join(folder, name)).get("max_seq_length")
+            except (WeightsError, OSError, AttributeError):
+                return None
+            return value if isinstance(value, int) else None
+    return None
+
+
+def _weights(folder: str, names: list[str], files: dict[str, int], faults: list[str]) -> None:
+    """Find what holds the weights, as vLLM's loader does: safetensors before PyTorch's own files."""
+    for ending in (".safetensors", ".bin"):
+        indexes = [name for name in names if name.endswith(ending + ".index.json")]
+        preferred = {".safetensors": "model.safetensors", ".bin": "pytorch_model.bin"}[ending]
+        if preferred + ".index.json" in indexes:
+            indexes = [preferred + ".index.json"]
+        if indexes:
+            for index in indexes:
+                _indexed(folder, index, files, faults)
+            return
+        shards = [name for name in names if name.endswith(ending) and not name.startswith(".")]
+        if ending == ".bin":
+            # training_args.bin and the like are no weights.
+            shards = [name for name in shards if re.match(r"(pytorch_)?model.*\.bin$", name)]
+        if shards:
+            _unindexed(folder, shards, files, faults)
+            return
+    faults.append(
+        "no weights are there (*.safetensors, or pytorch_model*.bin with or without an index)"
+    )
+
+
+def _indexed(folder: str, index: str, files: dict[str, int], faults: list[str]) -> None:
+    try:
+        content = read_json(os.path.join(folder, index))
+        wanted: dict[str, list[str]] = {}
+        for tensor, shard in content["weight_map"].items():
+            if not isinstance(shard, str) or os.path.basename(shard) != shard:
+                raise WeightsError(f"{index} names the shard {shard!r}, which is no file name")
+            wanted.setdefault(shard, []).append(tensor)
+    except (WeightsError, OSError) as error:
+        faults.append(str(error))
+        return
+    except (KeyError, TypeError, AttributeError):
+        faults.append(f"{index} has no weight_map")
+        return
+    if not wanted:
+        faults.append(f"{index} lists no weights")
+    missing = []
+    for shard in sorted(wanted):
+        path = os.path.join(folder, shard)
+        if not os.path.isfile(path):
+            missing.append(shard)
+            continue
+        tensors = _shard(path, shard, files, faults)
+        if tensors is not None:
+            lost = [tensor for tensor in wanted[shard] if tensor not in tensors]
+            if lost:
+                faults.append(
+                    f"{shard} lacks {len(lost)} of the {len(wanted[shard])} tensors that {index}"
+                    f" says are in it, such as {lost[0]}: it belongs to another version"
+                )
+    if missing:
+        faults.append(_missing(missing, len(wanted), index))
+
+
+def _unindexed(folder: str, shards: list[str], files: dict[str, int], faults: list[str]) -> None:
+    for shard in shards:
+        _shard(os.path.join(folder, shard), shard, files, faults)
+    absent = set()
+    total = 0
+    for shard in shards:
+        match = _SHARD.match(shard)
+        if match:
+            total = int(match.group("count"))
+            absent |= {
+                "{}-{:05d}-of-{}{}".format(
+                    match.group("stem"), number, match.group("count"), match.group("ending")
+                )
+                for number in range(1, min(total, 10_000) + 1)
+            }
+    absent -= set(shards)
+    if absent:
+        faults.append(_missing(sorted(absent), total, "its files' names"))
+
+
+def _shard(
+    path: str, shard: str, files: dict[str, int], faults: list[str]
+) -> dict[str, Any] | None:
+    try:
+        files[shard] = os.path.getsize(path)
+        if shard.endswith(".safetensors"):
+            return safetensors_header(path)
+        fault = torch_fault(path)
+        if fault:
+            faults.append(fault)
+    except (WeightsError, OSError) as error:
+        faults.append(str(error))
+    return None
+
+
+def _missing(missing: list[str], total: int, by: str) -> str:
+    shown = ", ".join(missing[:3]) + (", ..." if len(missing) > 3 else "")
+    return f"{len(missing)} of {total} shards are missing by {by}: {shown}"
+
+
+def _under_way(folder: str, names: list[str]) -> list[str]:
+    """Tell of a download by another tool that was not finished: ModelScope's and Hugging Face's own."""
+    found = []
+    if "._____temp" in names and os.listdir(os.path.join(folder, "._____temp")):
+        found.append("._____temp holds parts of a download by ModelScope's own tool")
+    cache = os.path.join(folder, ".cache", "huggingface", "download")
+    if os.path.isdir(cache) and any(name.endswith(".incomplete") for name in os.listdir(cache)):
+        found.append(".cache/huggingface holds parts of a download by Hugging Face's own tool")
+    return found
+
+
+def _size(path: str) -> int:
+    try:
+        return os.path.getsize(path)
+    except OSError:
+        return 0
+
+
+def _pointer(name: str) -> str:
+    return (
+        f"{name} is a pointer of Git LFS, not the file itself: it was cloned without git-lfs (run"
+        " 'git lfs pull' in the folder)"
+    )
+
+
+# -- who may read it -------------------------------------------------------------------------------
+
+
+class Account(NamedTuple):
+    """The user that a service runs as. `uid` None: there is none of that name yet."""
+
+    name: str
+    uid: int | None
+    gids: list[int]
+
+
+def unreadable(folder: str, files: Any, account: Account) -> str | None:
+    """Tell the first thing that the account cannot read or enter, and the command that mends it.
+
+    By permission bits; access lists are not looked at, which may only give more.
+    """
+    steps = []
+    at = os.path.realpath(folder)
+    while True:
+        steps.append(at)
+        if at == os.path.dirname(at):
+            break
+        at = os.path.dirname(at)
+    for step in reversed(steps):
+        if not _allowed(os.stat(step), account, 1):
+            return f"{account.name} cannot enter {step}: run 'chmod o+x {step}' on the host"
+    for name in sorted(files):
+        path = os.path.join(folder, name)
+        if os.path.exists(path) and not _allowed(os.stat(path), account, 4):
+            return f"{account.name} cannot read {path}: run 'chmod -R o+rX {folder}' on the host"
+    return None
+
+
+def writable(folder: str, files: Any) -> str | None:
+    """Name the first of the folder and its files that everybody may write."""
+    for path in [folder] + [os.path.join(folder, name) for name in sorted(files)]:
+        if os.path.exists(path) and os.stat(path).st_mode & stat.S_IWOTH:
+            return path
+    return None
+
+
+def _allowed(status: os.stat_result, account: Account, bit: int) -> bool:
+    if account.uid == 0:
+        return True
+    if account.uid is not None and status.st_uid == account.uid:
+        return bool(status.st_mode & (bit << 6))
+    if status.st_gid in account.gids:
+        return bool(status.st_mode & (bit << 3))
+    return bool(status.st_mode & bit)
+
+
+# -- the marker: what a run brought, and what was verified ------------------------------------------
+
+
+def digest_of(path: str, kind: str, seen: Callable[[int], None] = lambda count: None) -> str | None:
+    """Hash a file: kind `sha256`, or `git` for the SHA-1 that git gives a blob.
+
+    `seen` is told of each stretch of bytes read. None where this host's Python refuses SHA-1.
+    """
+    hasher = new_hash(kind, os.path.getsize(path))
+    if hasher is None:
+        return None
+    with open(path, "rb", buffering=0) as handle:
+        while True:
+            block = handle.read(CHUNK)
+            if not block:
+                return str(hasher.hexdigest())
+            hasher.update(block)
+            seen(len(block))
+
+
+def new_hash(kind: str, size: int) -> Any:
+    """Return a hash object for `digest_of`'s kinds, or None where the host forbids it (FIPS)."""
+    if kind == "sha256":
+        return hashlib.sha256()
+    try:
+        hasher = hashlib.sha1()
+    except ValueError:
+        return None
+    hasher.update(b"blob %d\0" % size)
+    return hasher
+
+
+def read_marker(folder: str) -> dict[str, Any] | None:
+    """Return what stands in the marker of a folder that a run of this collection made, else None."""
+    try:
+        marker = read_json(os.path.join(folder, MARKER))
+    except (OSError, WeightsError):
+        return None
+    if not isinstance(marker, dict) or marker.get("made_by") != MADE_BY:
+        return None
+    if not isinstance(marker.get("files"), dict):
+        return None
+    return marker
+
+
+def write_marker(path: str, marker: dict[str, Any]) -> None:
+    """Write a marker whole or not at all, readable by everybody."""
+    temporary = path + ".new"
+    descriptor = os.open(
+        temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644
+    )
+    with os.fdopen(descriptor, "w", encoding="utf-8") as handle:
+        json.dump(dict(marker, made_by=MADE_BY), handle, indent=1, sort_keys=True)
+        handle.write("\n")
+        handle.flush()
+        os.fsync(handle.fileno())
+    os.rename(temporary, path)
+
+
+def remembered(path: str, digest: str) -> dict[str, Any]:
+    """Return the marker's entry of a file whose digest was found right just now."""
+    status = os.stat(path)
+    return {"size": status.st_size, "mtime_ns": status.st_mtime_ns, "digest": digest}
+
+
+def is_remembered(path: str, entry: Any) -> bool:
+    """Tell whether a file is still as it was when its entry was made, by size and time."""
+    try:
+        status = os.stat(path)
+    except OSError:
+        return False
+    return (
+        isinstance(entry, dict)
+        and status.st_size == entry.get("size")
+        and status.st_mtime_ns == entry.get("mtime_ns")
+    )

@@ -1,0 +1,163 @@
+# SPDX-FileCopyrightText: The inferops.ascend authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Runs a fetch apart from the connection that started it, and tells how far it is."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import re
+import signal
+import sys
+import threading
+import time
+from typing import Any, Callable, NamedTuple
+
+from ansible_collections.inferops.ascend.plugins.module_utils._weights import WeightsError
+from ansible_collections.inferops.ascend.plugins.module_utils._weights_fetch import (
+    Job,
+    Progress,
+    bring,
+)
+
+# Not below /run/lock or /tmp, where any user could put something in its place.
+RUNS = "/run/inferops-ascend/weights"
+_KEPT = 7 * 86400
+
+
+class State(NamedTuple):
+    """How far a run is: `finished`, and of each folder {model, phase, done, total, error}, bytes.
+
+    `died`: its process ended without finishing.
+    """
+
+    finished: bool
+    died: bool
+    folders: dict[str, dict[str, Any]]
+
+
+def start(jobs: list[Job], connections: int, runs: str = RUNS) -> str:
+    """Begin to bring jobs in a process of its own, and return the name to follow it by.
+
+    The process outlives this one: a run whose controller went away goes on, and the next one finds
+    what it brought, or waits for it.
+    """
+    os.makedirs(runs, mode=0o700, exist_ok=True)
+    _remove_old(runs)
+    name = f"{int(time.time())}-{os.getpid()}"
+    path = os.path.join(runs, name)
+    progress = Progress(jobs)
+    # Held by the process that works; free when it is gone, however it went.
+    lock = os.open(path + ".lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    _write(path, progress, False)
+    _detached(lambda: _work(jobs, connections, progress, path))
+    os.close(lock)
+    return name
+
+
+def follow(name: str, patience: float, runs: str = RUNS) -> State:
+    """Wait up to `patience` seconds for a run's end, and return how far it is. Raises WeightsError."""
+    if not re.match(r"^\d+-\d+$", name):
+        raise WeightsError(f"{name!r} is no run")
+    path = os.path.join(runs, name)
+    deadline = time.monotonic() + patience
+    while True:
+        gone = _is_free(path + ".lock")
+        try:
+            with open(path, encoding="utf-8") as handle:
+                content = json.load(handle)
+        except FileNotFoundError:
+            raise WeightsError(
+                f"nothing is known of run {name} on this host. Was it restarted? Run it again; it"
+                " goes on where it was"
+            ) from None
+        if content["finished"] or gone:
+            return State(content["finished"], gone and not content["finished"], content["folders"])
+        if time.monotonic() >= deadline:
+            return State(False, False, content["folders"])
+        time.sleep(0.2)
+
+
+def _work(jobs: list[Job], connections: int, progress: Progress, path: str) -> None:
+    ended = threading.Event()
+
+    def report() -> None:
+        while not ended.wait(1):
+            _write(path, progress, False)
+
+    reporter = threading.Thread(target=report, daemon=True)
+    reporter.start()
+    for job in jobs:
+        try:
+            progress.say(job.folder, phase="starting")
+            bring(job, progress, connections)
+            progress.say(job.folder, phase="done")
+        except WeightsError as error:
+            progress.say(job.folder, phase="failed", error=str(error))
+        except Exception as error:
+            progress.say(job.folder, phase="failed", error=f"{type(error).__name__}: {error}")
+    ended.set()
+    reporter.join()
+    _write(path, progress, True)
+
+
+def _write(path: str, progress: Progress, finished: bool) -> None:
+    temporary = path + ".new"
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+    with os.fdopen(os.open(temporary, flags, 0o600), "w", encoding="utf-8") as handle:
+        json.dump({"finished": finished, "folders": progress.snapshot()}, handle)
+    os.rename(temporary, path)
+
+
+def _detached(work: Callable[[], None]) -> None:
+    """Run `work` in a process without a terminal, that nobody waits for."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    child = os.fork()
+    if child:
+        os.waitpid(child, 0)
+        return
+    # Nothing of the module's own ending may happen here: it would answer, and remove, twice.
+    status = 1
+    try:
+        os.setsid()
+        if os.fork():
+            status = 0
+            return
+        for each in (signal.SIGHUP, signal.SIGINT):
+            signal.signal(each, signal.SIG_IGN)
+        os.chdir("/")
+        os.umask(0o022)
+        null = os.open(os.devnull, os.O_RDWR)
+        for number in (0, 1, 2):
+            os.dup2(null, number)
+        work()
+        status = 0
+    finally:
+        os._exit(status)
+
+
+def _is_free(lock: str) -> bool:
+    try:
+        descriptor = os.open(lock, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return True
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    finally:
+        os.close(descriptor)
+    return True
+
+
+def _remove_old(runs: str) -> None:
+    for name in os.listdir(runs):
+        path = os.path.join(runs, name)
+        if re.match(r"^\d+-\d+(\.\w+)?$", name) and time.time() - os.stat(path).st_mtime > _KEPT:
+            lock = os.path.join(runs, name.partition(".")[0] + ".lock")
+            if _is_free(lock):
+                os.unlink(path)
