@@ -100,6 +100,7 @@ REQUEST_KEYS = frozenset(
         "hosts",
         "spread",
         "priority",
+        "cluster",
     ]
 )
 
@@ -228,6 +229,30 @@ def _cards(value: object, model: str) -> tuple[int | None, list[int] | None]:
     return number, None
 
 
+def _cluster_hosts(value: object, model: str) -> int:
+    """Over how many hosts the service spans by its key ``cluster``, which the plan writes."""
+    if value is None:
+        return 1
+    hosts = value.get("hosts") if isinstance(value, Mapping) else None
+    names = list(hosts) if isinstance(hosts, (list, tuple)) else []
+    rank = _whole(value.get("rank")) if isinstance(value, Mapping) else None
+    if (
+        not isinstance(value, Mapping)
+        or len(names) < 2
+        or not all(isinstance(name, str) for name in names)
+        or len(set(names)) != len(names)
+        or value.get("leader") not in names
+        or rank is None
+        or rank >= len(names)
+    ):
+        raise AscendError(
+            f"cluster of {model} is {shown(value)}; it names the hosts that the service spans, at"
+            " least two, with the leader among them and this host's rank from 0, as the playbook"
+            " plan writes it: {leader: npu-01, rank: 0, hosts: [npu-01, npu-02]}."
+        )
+    return len(names)
+
+
 def _size(request: Mapping[str, Any], key: str, model: str) -> int | None:
     if request.get(key) is None:
         return None
@@ -283,7 +308,8 @@ def resolve(request: object, catalogue: Catalogue, options: Options) -> dict[str
         pinned_cards (if cards were named), tensor_parallel_size, pipeline_parallel_size,
         max_model_len (tokens), gpu_memory_utilization, native_context (tokens), huggingface,
         modelscope, min_cards, card_memory_gb, warnings, args, provenance. A request whose state is
-        ``absent`` gives name, model, state and cards (0) alone.
+        ``absent`` gives name, model, state and cards (0) alone. With ``cluster``, which the plan
+        writes, cards are those on this host, and the sizes multiply to the cards of all its hosts.
 
     Raises:
         AscendError: the request is malformed, or beyond what the tables allow.
@@ -434,6 +460,7 @@ class _Resolution:
             options.card_memory_gb if wish.get("card_memory_gb") is None else wish["card_memory_gb"]
         )
         self.cards, self.pinned = _cards(wish.get("cards"), self.model)
+        self.spans = _cluster_hosts(wish.get("cluster"), self.model)
         self.length = (
             None
             if wish.get("max_model_len") is None
@@ -442,6 +469,7 @@ class _Resolution:
         self.utilization = self._wished_utilization()
         self.tensor = _size(wish, "tensor_parallel_size", self.model)
         self.pipeline = _size(wish, "pipeline_parallel_size", self.model)
+        self._settle_cluster()
         self._settle_wished_parallelism()
         self.args = self._wished_args()
 
@@ -453,6 +481,19 @@ class _Resolution:
         if self.options.gpu_memory_utilization is not None:
             return parse_utilization(self.options.gpu_memory_utilization)
         return None
+
+    def _settle_cluster(self) -> None:
+        """Count the cards of all hosts; by default, layers are split within a host."""
+        if self.spans == 1:
+            return
+        if self.cards is None:
+            raise AscendError(
+                f"{self.model} is to span {self.spans} hosts and does not say how many cards it"
+                " takes on this one. Write cards, as the playbook plan does."
+            )
+        if self.tensor is None and self.pipeline is None:
+            self.tensor, self.pipeline = self.cards, self.spans
+        self.cards *= self.spans
 
     def _settle_wished_parallelism(self) -> None:
         tensor, pipeline = self.tensor, self.pipeline
@@ -745,7 +786,7 @@ class _Resolution:
             name=self.model if self.wish.get("name") is None else self.wish["name"],
             model=self.model,
             kind=kind,
-            cards=cards,
+            cards=cards // self.spans,
             tensor_parallel_size=tensor,
             pipeline_parallel_size=pipeline,
             max_model_len=length,
