@@ -9,8 +9,8 @@ from typing import Any
 
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
+from ansible_collections.inferops.ascend.plugins.plugin_utils import _readiness
 from ansible_collections.inferops.ascend.plugins.plugin_utils._errors import AscendError
-from ansible_collections.inferops.ascend.plugins.plugin_utils._readiness import module_arguments
 
 
 class ActionModule(ActionBase):
@@ -20,7 +20,7 @@ class ActionModule(ActionBase):
         self._supports_check_mode = True
         result = super().run(tmp, task_vars)
         try:
-            arguments = module_arguments(self._task.args)
+            arguments = _readiness.module_arguments(self._task.args)
         except AscendError as error:
             raise AnsibleActionFail(str(error)) from error
         result.update(
@@ -30,4 +30,6 @@ class ActionModule(ActionBase):
                 task_vars=task_vars,
             )
         )
+        if "services" in result:
+            result["report"] = _readiness.report(result["services"], result["problems"])
         return result

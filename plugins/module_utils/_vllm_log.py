@@ -22,6 +22,8 @@ _EVIDENCE = 3
 # Colours and cursor movements, ECMA-48 5.4: CSI, parameters, final byte.
 _ESCAPE = re.compile(r"\x1b\[[0-9;?]{0,16}[ -/]?[@-~]")
 _PLACE = re.compile(r"\{([a-z_]+)\}")
+# A user's prompt may say anything; vllm/entrypoints/logger.py writes it in lines like these.
+_REQUEST = re.compile(r"Received request \S{1,200}: |Request \S{1,200} details: ")
 
 
 class LogError(Exception):
@@ -195,6 +197,8 @@ def progress(lines: Iterable[str], phases: Sequence[Phase]) -> Progress:
     best = -1
     figures: dict[str, str] = {}
     for line in lines:
+        if _REQUEST.search(line):
+            continue
         for number in range(len(phases) - 1, max(best, 0) - 1, -1):
             found = next(filter(None, (p.search(line) for p in phases[number].patterns)), None)
             if found:
@@ -214,6 +218,11 @@ def progress(lines: Iterable[str], phases: Sequence[Phase]) -> Progress:
 
 def _number(text: str | None) -> int | None:
     return int(text) if text and text.isdigit() and len(text) < 10 else None
+
+
+def _figure(name: str, text: str) -> str:
+    """A number of tokens as configurations write it: 40960 also where the log says 40,960."""
+    return text.replace(",", "") if name.startswith("tokens_") else text.strip()
 
 
 def fill(texts: Sequence[str], values: Mapping[str, Any]) -> str:
@@ -238,17 +247,20 @@ def cause(
     may have caused it. values: what is known of the service, for {names} in the texts.
     Returns {id, cause, advice, retry, source, values (figures of the lines), lines}, or None.
     """
+    lines = [line for line in lines if not _REQUEST.search(line)]
+    # Most patterns are found nowhere: one search over all lines tells that at once.
+    whole = "\n".join(lines)
     for failure in failures:
         figures: dict[str, str] = {}
         evidence: list[str] = []
         for pattern in failure.patterns:
-            for line in lines:
+            for line in lines if pattern.search(whole) else ():
                 found = pattern.search(line)
                 if found is None:
                     continue
                 for key, value in found.groupdict().items():
                     if value is not None:
-                        figures.setdefault(key, redact(value))
+                        figures.setdefault(key, _figure(key, redact(value)))
                 if line not in evidence and len(evidence) < _EVIDENCE:
                     evidence.append(line)
                 break

@@ -509,7 +509,7 @@ class Look:
                     current, previous = previous, []
         lines = [entry.text for entry in current]
         progress = _vllm_log.progress(lines, self.phases)
-        served = bool(self.phases) and progress.phase == self.phases[-1].name
+        served = self.has_served(progress.phase)
         state = state_of(self.values, answer["health"], served, self.written)
         phase, percent = progress.phase, progress.percent
         if state == READY:
@@ -529,37 +529,43 @@ class Look:
             "done": progress.done if percent is not None else None,
             "total": progress.total if percent is not None else None,
             "elapsed": elapsed(self.values, now),
-            "cause": self.cause(state, lines, previous),
+            "cause": self.cause(state, served, lines, previous),
             "log": _vllm_log.shown(current, self.ways.log_lines, self.redact),
             "problems": self.problems,
         }
 
+    def has_served(self, phase: str | None) -> bool:
+        return bool(self.phases) and phase == self.phases[-1].name
+
     def cause(
-        self, state: str, lines: Sequence[str], previous: Sequence[_vllm_log.Entry]
+        self,
+        state: str,
+        served: bool,
+        lines: Sequence[str],
+        previous: Sequence[_vllm_log.Entry],
     ) -> dict[str, Any] | None:
         """Why it does not serve, from this start, or else from the one before."""
-        known = {"name": self.wish.name, "unit": self.unit, "port": self.port}
-        known["holder"] = self.holder()
-        if state in (FAILED, RESTARTING, UNHEALTHY):
-            found = _vllm_log.cause(
-                lines,
-                self.failures,
-                known,
-                self.values.get("Result"),
-                _int(self.values.get("ExecMainStatus")),
-                self.redact,
-            )
-            return dict(found, start="current") if found else None
-        if state != STARTING:
-            return None
-        # While it goes on starting a line may name what will end it; systemd has no word yet.
-        found = _vllm_log.cause(lines, self.failures, known, redact=self.redact)
-        if found:
-            return dict(found, start="current")
-        if _int(self.values.get("NRestarts")):
+        known = {
+            "name": self.wish.name,
+            "unit": self.unit,
+            "port": self.port,
+            "holder": self.holder(),
+        }
+        ended = state in (FAILED, RESTARTING)
+        # Values such as a result left from before say nothing of a start that goes on.
+        result = self.values.get("Result") if ended else None
+        status = _int(self.values.get("ExecMainStatus")) if ended else None
+        if ended or state in (STARTING, UNHEALTHY):
+            found = _vllm_log.cause(lines, self.failures, known, result, status, self.redact)
+            if found:
+                return dict(found, start="current", served=served)
+        if state == STARTING and _int(self.values.get("NRestarts")):
             texts = [entry.text for entry in previous]
             found = _vllm_log.cause(texts, self.failures, known, redact=self.redact)
-        return dict(found, start="previous") if found else None
+            if found:
+                phase = _vllm_log.progress(texts, self.phases).phase
+                return dict(found, start="previous", served=self.has_served(phase))
+        return None
 
 
 def blank(
@@ -587,6 +593,11 @@ def blank(
 
 # ---------------------------------------------------------------------------------------------
 # All together
+
+
+def standing(template: str, root: Path = Path("/")) -> list[Wish]:
+    """Every service that this collection wrote on this host, running or not."""
+    return [Wish(each["name"], each["port"]) for each in _host_info.standing(root, template)]
 
 
 def collect(

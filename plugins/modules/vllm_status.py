@@ -24,7 +24,7 @@ options:
       - A name alone is enough for a service that this collection wrote.
     type: list
     elements: raw
-    required: true
+    default: []
     suboptions:
       name:
         description: Name of the service, the part between C(@) and C(.service).
@@ -41,6 +41,10 @@ options:
           - File of variables, for root alone, with the API key as C(VLLM_API_KEY). It counts where
             the process does not tell its own. By default C(NAME.env) beside the configuration.
         type: path
+  others:
+    description: Look as well at every other service that this collection wrote on the host.
+    type: bool
+    default: false
   unit:
     description: Template unit of the services. Their configurations lie in the folder of C(/etc)
       that is named like it.
@@ -106,7 +110,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 services:
-  description: One entry for each service that was asked about, in that order.
+  description: One entry for each service that was asked about, in that order, then the others.
   returned: always
   type: list
   elements: dict
@@ -224,8 +228,12 @@ services:
           description: Where this failure was described.
           type: str
         start:
-          description: V(current) if this start says so, V(previous) if the one before did.
+          description: V(current) if this start says so, V(previous) if the one before did. That of
+            a service which is still starting is a suspicion; it may come up all the same.
           type: str
+        served:
+          description: Whether that start had been serving.
+          type: bool
         values:
           description: Figures of the lines.
           type: dict
@@ -246,6 +254,12 @@ npu:
     if O(npu=false).
   returned: always
   type: dict
+report:
+  description: The services in lines for people; each with its state, and cause, evidence and
+    advice where it does not serve.
+  returned: always
+  type: list
+  elements: str
 problems:
   description: What could not be read of the host.
   returned: always
@@ -265,7 +279,8 @@ def main() -> None:
     """Run the module."""
     module = AnsibleModule(
         argument_spec={
-            "services": {"type": "list", "elements": "raw", "required": True},
+            "services": {"type": "list", "elements": "raw", "default": []},
+            "others": {"type": "bool", "default": False},
             "unit": {"type": "str", "default": "vllm@.service"},
             "timeout": {"type": "float", "default": 10},
             "journal_lines": {"type": "int", "default": 2000},
@@ -281,8 +296,12 @@ def main() -> None:
     given = module.params
     try:
         ways = _vllm_status.ways_of(given)
+        wishes = _vllm_status.wishes_of(given["services"])
+        if given["others"]:
+            named = {wish.name for wish in wishes}
+            wishes += [w for w in _vllm_status.standing(given["unit"]) if w.name not in named]
         facts = _vllm_status.collect(
-            _vllm_status.wishes_of(given["services"]),
+            wishes,
             given["unit"],
             ways,
             _vllm_log.phases_of(given["phases"]),

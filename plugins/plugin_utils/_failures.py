@@ -1,7 +1,10 @@
 # SPDX-FileCopyrightText: The inferops.ascend authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The parts of a start and the known failures, from ``vars/``, as the host's module takes them."""
+"""The parts of a start and the known failures, from ``vars/``, as the host's module takes them.
+
+The shipped files are held to their schemas by the tests, not at run time.
+"""
 
 from __future__ import annotations
 
@@ -14,26 +17,25 @@ import yaml
 VARS = Path(__file__).resolve().parents[2] / "vars"
 
 
-def _read(name: str, key: str) -> list[dict[str, Any]]:
+@lru_cache(maxsize=None)
+def _read(name: str, key: str, kept: tuple[str, ...]) -> tuple[dict[str, Any], ...]:
     data = yaml.safe_load((VARS / name).read_text(encoding="utf-8"))
-    return [dict(entry) for entry in data[key]]
-
-
-@lru_cache(maxsize=None)
-def _phases() -> tuple[dict[str, Any], ...]:
-    return tuple(_read("start_phases.yml", "phases"))
-
-
-@lru_cache(maxsize=None)
-def _failures() -> tuple[dict[str, Any], ...]:
-    return tuple(_read("failures.yml", "failures"))
+    return tuple({k: entry[k] for k in kept if k in entry} for entry in data[key])
 
 
 def phases() -> list[dict[str, Any]]:
-    """The phases of a start in order: {name, text, lines (patterns)}."""
-    return [dict(each) for each in _phases()]
+    """The phases of a start in order: {name, lines (patterns)}."""
+    return [dict(each) for each in _read("start_phases.yml", "phases", ("name", "lines"))]
+
+
+def phase_texts() -> dict[str, str]:
+    """What people read of each phase, by its name."""
+    return {
+        each["name"]: each["text"] for each in _read("start_phases.yml", "phases", ("name", "text"))
+    }
 
 
 def failures() -> list[dict[str, Any]]:
-    """The failures in order: {id, lines, results, statuses, cause, advice, retry, source}."""
-    return [dict(each) for each in _failures()]
+    """The failures in order: {id, lines, results?, statuses?, cause, advice, retry, source}."""
+    kept = ("id", "lines", "results", "statuses", "cause", "advice", "retry", "source")
+    return [dict(each) for each in _read("failures.yml", "failures", kept)]

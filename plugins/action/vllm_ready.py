@@ -1,0 +1,172 @@
+# SPDX-FileCopyrightText: The inferops.ascend authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Looks at the services of a host again and again until they serve, and says how far they are."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from typing import Any
+
+from ansible.errors import AnsibleActionFail, AnsibleAuthenticationFailure, AnsibleConnectionFailure
+from ansible.plugins.action import ActionBase
+from ansible.utils.display import Display
+from ansible_collections.inferops.ascend.plugins.plugin_utils import _readiness
+from ansible_collections.inferops.ascend.plugins.plugin_utils._errors import AscendError
+
+display = Display()
+
+_NUMBERS = {
+    "timeout": 3600.0,
+    "interval": 10.0,
+    "unreachable_timeout": 300.0,
+    "question_timeout": 10.0,
+}
+_OPTIONS = {"services", "unit", *_NUMBERS}
+
+
+class ActionModule(ActionBase):
+    TRANSFERS_FILES = False
+
+    def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        self._supports_check_mode = True
+        self._variables = task_vars or {}
+        result = super().run(tmp, task_vars)
+        try:
+            options = _options(self._task.args)
+            services = _readiness.services_of(self._task.args.get("services"), wanted_only=True)
+        except AscendError as error:
+            raise AnsibleActionFail(str(error)) from error
+        self._host = str(self._variables.get("inventory_hostname", "this host"))
+        hosts = self._variables.get("ansible_play_hosts_all") or [self._host]
+        watch = _readiness.Watch(
+            self._host,
+            [service["name"] for service in services],
+            _readiness.step_of(len(services) * len(hosts)),
+        )
+        self._asked = {
+            "services": services,
+            "unit": self._task.args.get("unit") or "vllm@.service",
+            "timeout": options["question_timeout"],
+            "npu": False,
+            "log_lines": 5,
+        }
+        self._begun = time.monotonic()
+        self._retries = 0
+        failure = self._wait(watch, options) if services else None
+        result.update(
+            changed=False,
+            services=watch.results(),
+            ready=watch.ready,
+            waiting=watch.waiting,
+            failed_services=sorted(watch.failed),
+            elapsed=round(time.monotonic() - self._begun, 1),
+            looks=watch.looks,
+            unreachable_looks=self._retries,
+        )
+        if failure:
+            # The module itself failed: what it says is more than what was seen before.
+            result.update(failure)
+        elif self._task.check_mode:
+            not_ready = [*watch.waiting, *watch.failed]
+            result["msg"] = (
+                "Not ready now: " + ", ".join(not_ready) if not_ready else "All are ready."
+            )
+        elif watch.failed or watch.waiting:
+            result.update(failed=True, msg=watch.message(options["timeout"]))
+        return result
+
+    @property
+    def _waited(self) -> float:
+        return time.monotonic() - self._begun
+
+    def _wait(self, watch: _readiness.Watch, options: dict[str, float]) -> dict[str, Any] | None:
+        """Look until all are ready, one is given up, or the time is over; a failed result if the
+        host cannot be asked."""
+        lost: float | None = None  # since when there is no answer
+        while True:
+            answer, trouble = self._look()
+            if answer is None:
+                now = self._waited
+                if lost is None:
+                    lost = now
+                    self._say(f"{self._host}: no answer, trying again: {_first_line(trouble)}")
+                # A host that never answered is not waited for: nothing says that it will.
+                over = now - lost >= options["unreachable_timeout"] or now >= options["timeout"]
+                if watch.looks == 0 or self._task.check_mode or over:
+                    if isinstance(trouble, Exception):
+                        raise trouble
+                    return trouble
+                self._retries += 1
+                self._reconnect()
+            else:
+                if lost is not None:
+                    self._say(
+                        f"{self._host}: answers again after"
+                        f" {_readiness.duration(self._waited - lost)}"
+                    )
+                    lost = None
+                for line in watch.look(answer["services"], self._waited):
+                    self._say(line)
+                for problem in answer.get("problems") or []:
+                    display.vv(f"{self._host}: {problem}")
+                if watch.failed or not watch.waiting or self._task.check_mode:
+                    return None
+                if self._waited >= options["timeout"]:
+                    return None
+            left = options["timeout"] - self._waited
+            time.sleep(max(0.1, min(_readiness.pause(self._waited, options["interval"]), left)))
+
+    def _look(self) -> tuple[dict[str, Any] | None, Any]:
+        """One round trip: the module's result, or None and what went wrong."""
+        try:
+            answer = self._execute_module(
+                module_name="inferops.ascend.vllm_status",
+                module_args=_readiness.module_arguments(self._asked),
+                task_vars=self._variables,
+            )
+        except AnsibleAuthenticationFailure:
+            raise
+        except AnsibleConnectionFailure as error:
+            return None, error
+        if answer.get("failed") or "services" not in answer:
+            return None, answer
+        return answer, None
+
+    def _reconnect(self) -> None:
+        # After a reboot neither the connection nor the temporary folder is there any more.
+        self._connection._shell.tmpdir = None
+        with contextlib.suppress(Exception):
+            self._connection.reset()
+
+    def _say(self, line: str) -> None:
+        # Beside the results on standard output, which may be JSON.
+        display.display(line, stderr=True)
+
+
+def _options(arguments: Any) -> dict[str, float]:
+    unknown = sorted(set(arguments) - _OPTIONS)
+    if unknown:
+        raise AscendError(
+            f"vllm_ready has no option {unknown[0]}; it has {', '.join(sorted(_OPTIONS))}."
+        )
+    found = {}
+    for name, default in _NUMBERS.items():
+        value = arguments.get(name)
+        try:
+            number = default if value is None else float(value)
+        except (TypeError, ValueError):
+            number = -1.0
+        if isinstance(value, bool) or not 0 <= number < float("inf"):
+            raise AscendError(f"{name} is {value!r}; it must be a number of seconds.")
+        found[name] = number
+    for name in ("interval", "question_timeout"):
+        if found[name] <= 0:
+            raise AscendError(f"{name} is 0; it must be a number of seconds above 0.")
+    return found
+
+
+def _first_line(trouble: Any) -> str:
+    text = trouble.get("msg", "") if isinstance(trouble, dict) else str(trouble)
+    return (text.strip().splitlines() or ["?"])[0]
