@@ -19,7 +19,7 @@ demo: hosts ## Start two simulated Ascend hosts and deploy four services on them
 demo-down: ## Stop the hosts of the demo
 	@$(RUN) tests/demo/demo down
 
-test: lint types sanity molecule ## Run everything; pytest's summary comes last
+test: lint types sanity molecule browser ## Run everything; pytest's summary comes last
 	@$(RUN) pytest -q tests/unit tests/integration
 
 unit: ## Run the quick tests, which need no test hosts
@@ -41,7 +41,7 @@ sanity: ## Run ansible-test sanity on a copy of the collection
 molecule: hosts ## Deploy on real systemd hosts: check, converge, idempotence, side effects, verify
 	@$(RUN) tests/tools/molecule
 
-integration: hosts ## Run the tests on real hosts that pytest drives
+integration: hosts browser ## Run the tests on real hosts, and in a real browser, that pytest drives
 	@$(RUN) pytest -q tests/integration
 
 benchmark: hosts ## Print ratios of speed; nothing is asserted
@@ -53,6 +53,9 @@ matrix: ## Try every controller (ansible-core) and host Python that this machine
 clean: ## Remove all test hosts and what was cached for this project
 	@$(RUN) tests/tools/clean
 
-.PHONY: hosts
+.PHONY: hosts browser
 hosts:
 	@$(DEV) hosts
+
+browser:
+	@$(DEV) browser
