@@ -244,7 +244,8 @@ class Web:
                     f"{shown(url)} was asked from byte {offset} on and answers from byte {start}"
                 )
             while start < size:
-                block = answer.read(min(BLOCK, size - start))
+                # What is there, not a full block: a slow line shows progress, and loses less.
+                block = answer.read1(min(BLOCK, size - start))
                 if not block:
                     return
                 yield start, block

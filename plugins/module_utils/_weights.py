@@ -426,6 +426,7 @@ def write_marker(path: str, marker: dict[str, Any]) -> None:
         json.dump(dict(marker, made_by=MADE_BY), handle, indent=1, sort_keys=True)
         handle.write("\n")
         handle.flush()
+        os.fchmod(handle.fileno(), 0o644)
         os.fsync(handle.fileno())
     os.rename(temporary, path)
 

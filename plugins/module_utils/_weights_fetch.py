@@ -55,7 +55,7 @@ class Job(NamedTuple):
         skip: patterns of files to leave out, beside those that the engine never reads.
         verify: whether a folder that was made by hand is held against the hub's checksums.
         memory: where it is remembered that such a folder was verified.
-        token: of the hub.
+        token: of the hub. size: bytes of an archive that is still on the controller.
     """
 
     folder: str
@@ -70,6 +70,7 @@ class Job(NamedTuple):
     verify: bool = False
     memory: str = ""
     token: str = ""
+    size: int = 0
 
 
 class Record(NamedTuple):
@@ -490,6 +491,8 @@ def source_of(job: Job, web: Web | None = None) -> Any:
 
 def archive_size(job: Job, web: Web | None = None) -> int:
     """Bytes of an archive as it is packed. Raises WeightsError."""
+    if not job.location:
+        return job.size
     if not _is_url(job.location):
         try:
             return os.path.getsize(job.location)

@@ -1,0 +1,335 @@
+# SPDX-FileCopyrightText: The inferops.ascend authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Decides here what each folder needs, has the host bring it, and shows how far that is."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from ansible.errors import AnsibleActionFail, AnsibleError
+from ansible.module_utils.parsing.convert_bool import boolean
+from ansible.plugins.action import ActionBase
+from ansible_collections.inferops.ascend.plugins.plugin_utils import _tables, _weights
+from ansible_collections.inferops.ascend.plugins.plugin_utils._errors import AscendError
+from ansible_collections.inferops.ascend.plugins.plugin_utils._plain import plain
+
+_OPTIONS = {
+    "weights_dir": str,
+    "source": str,
+    "models": dict,
+    "location": str,
+    "endpoints": dict,
+    "skip": list,
+    "verify": bool,
+    "checks": dict,
+    "env": dict,
+}
+
+
+class ActionModule(ActionBase):
+    TRANSFERS_FILES = True
+
+    def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        self._supports_check_mode = True
+        self._task_vars = task_vars or {}
+        result = super().run(tmp, task_vars)
+        try:
+            result.update(self._weights())
+        except AscendError as error:
+            raise AnsibleActionFail(str(error)) from error
+        return result
+
+    # -- the way through it ------------------------------------------------------------------------
+
+    def _weights(self) -> dict[str, Any]:
+        arguments = {
+            str(key): plain(value, str(key))
+            for key, value in self._task.args.items()
+            if value is not None
+        }
+        services = arguments.get("services")
+        if not isinstance(services, list):
+            raise AscendError("services is required: a list of services, as the lookup gives them.")
+        unknown = (
+            set(arguments) - set(_OPTIONS) - set(_PASSED) - {"services", "interval", "progress"}
+        )
+        if unknown:
+            raise AscendError(f"model_weights has no option {sorted(unknown)[0]}.")
+        wish = _weights.Wish(**_typed(arguments))
+        interval = _seconds(arguments.get("interval", 10))
+        show = boolean(arguments.get("progress", True), strict=False)
+        self._passed = {key: arguments[key] for key in _PASSED if key in arguments}
+        jobs = _weights.jobs_of(services, wish)
+        for job in jobs:
+            if job["src"]:
+                job["size"] = self._archive_here(job)
+        by_folder = {job["folder"]: job for job in jobs}
+        specs = {
+            job["folder"]: [each for each in services if each.get("name") in job["services"]]
+            for job in jobs
+        }
+
+        answer = self._module("look", jobs)
+        if answer.get("failed"):
+            return answer
+        records = answer["records"]
+        errors, warnings = self._judge(records, specs, wish)
+        errors += [answer["room"]] if answer["room"] else []
+        if errors:
+            return _failure(errors, warnings, _outcome(records, by_folder, ()))
+        wanted = [each["folder"] for each in records if each["state"] == "fetch"]
+        pending = wanted + [each["folder"] for each in records if each["state"] == "verify"]
+        loose = [each["folder"] for each in records if each["loose"] and each["ours"]]
+        outcome: dict[str, Any] = {
+            "changed": bool(wanted or loose),
+            "diff": _diff(records, by_folder),
+        }
+        if self._task.check_mode or not (pending or loose):
+            outcome["weights"] = _outcome(records, by_folder, ())
+            return _with(outcome, warnings)
+
+        todo = [by_folder[folder] for folder in [*pending, *(f for f in loose if f not in pending)]]
+        for job in todo:
+            if job["src"] and job["folder"] in wanted:
+                self._send_archive(job)
+        answer = self._module("start", todo)
+        if answer.get("failed"):
+            return answer
+        if pending:
+            failed = self._follow(answer["run"], interval, show)
+            errors = [
+                f"{by_folder[folder]['model']}: {error}" if error else ""
+                for folder, error in failed.items()
+            ]
+        answer = self._module("look", jobs)
+        if answer.get("failed"):
+            return answer
+        records = answer["records"]
+        outcome["weights"] = _outcome(records, by_folder, wanted)
+        if not errors:
+            errors, more = self._judge(records, specs, wish)
+            warnings += [each for each in more if each not in warnings]
+            errors += [
+                f"{each['folder']} is still not whole: {each['why'] or each['state']}. Run it again."
+                for each in records
+                if each["state"] == "fetch"
+            ]
+        if errors:
+            return _failure(errors, warnings, outcome["weights"], changed=bool(wanted))
+        return _with(outcome, warnings)
+
+    def _follow(self, run: str, interval: float, show: bool) -> dict[str, str]:
+        """Wait for a run's end; return the errors by folder."""
+        host = self._task_vars.get("inventory_hostname", "host")
+        before: dict[str, tuple[float, int]] = {}
+        said: dict[str, str] = {}
+        patience = min(1.0, interval)
+        while True:
+            answer = self._module("follow", [], run=run, patience=patience)
+            if answer.get("failed"):
+                raise AscendError(str(answer.get("msg")))
+            patience = interval
+            now = time.monotonic()
+            for folder, state in answer["folders"].items():
+                rate = None
+                if folder in before and state["done"] > before[folder][1]:
+                    rate = (state["done"] - before[folder][1]) / (now - before[folder][0])
+                before[folder] = (now, state["done"])
+                line = _weights.progress_line(state, rate)
+                if show and said.get(folder) != line and state["phase"] != "waiting":
+                    self._display.display(f"{host}: {line}")
+                said[folder] = line
+            if answer["finished"] or answer["died"]:
+                break
+        errors = {folder: state["error"] for folder, state in answer["folders"].items()}
+        if answer["died"]:
+            lost = "the process that fetched it ended: killed, or out of memory. Run it again"
+            for folder, state in answer["folders"].items():
+                if state["phase"] not in ("done", "failed"):
+                    errors[folder] = f"{lost}; it goes on where it was"
+        return {folder: error for folder, error in errors.items() if error}
+
+    def _judge(
+        self, records: list[dict[str, Any]], specs: Mapping[str, Any], wish: _weights.Wish
+    ) -> tuple[list[str], list[str]]:
+        """(errors, warnings) about what the host found and what the models themselves say."""
+        catalogue = _tables.load_catalogue()
+        errors, warnings = [], []
+        for record in records:
+            if record["state"] == "refused":
+                errors.append(record["problem"])
+                continue
+            if record["loose"] and not record["ours"]:
+                warnings.append(
+                    f"{record['loose']} may be written by everybody on the host: run"
+                    f" 'chmod -R o-w {record['folder']}' there."
+                )
+            for spec in specs[record["folder"]]:
+                match = catalogue.find(str(spec.get("model")))
+                facts = catalogue.facts(match.model) if match else None
+                for finding in _weights.judge(spec, record, facts, wish):
+                    (errors if finding.severity == "error" else warnings).append(finding.message)
+        return errors, warnings
+
+    # -- the host ----------------------------------------------------------------------------------
+
+    def _module(self, phase: str, jobs: list[dict[str, Any]], **more: Any) -> dict[str, Any]:
+        return dict(
+            self._execute_module(
+                module_name="inferops.ascend.model_weights",
+                module_args={
+                    **self._passed,
+                    **more,
+                    "services": [],
+                    "phase": phase,
+                    "jobs": [{k: v for k, v in job.items() if k in _JOB} for job in jobs],
+                },
+                task_vars=self._task_vars,
+            )
+        )
+
+    # -- archives of the controller ----------------------------------------------------------------
+
+    def _archive_here(self, job: dict[str, Any]) -> int:
+        try:
+            path = self._find_needle("files", job["src"])
+        except AnsibleError:
+            path = ""
+        if not os.path.isfile(path):
+            raise AscendError(
+                f"{job['model']}: the archive {job['src']} is not on the controller. Give its"
+                " absolute path, or a path below files/ of the playbook."
+            )
+        job["src"] = path
+        return os.path.getsize(path)
+
+    def _send_archive(self, job: dict[str, Any]) -> None:
+        if not job["sha256"]:
+            # The way to the host is guarded too.
+            hasher = hashlib.sha256()
+            with open(job["src"], "rb") as handle:
+                while block := handle.read(1 << 20):
+                    hasher.update(block)
+            job["sha256"] = hasher.hexdigest()
+        host = self._task_vars.get("inventory_hostname", "host")
+        self._display.display(f"{host}: {job['model']}: sending {_weights.size(job['size'])}")
+        if not self._connection._shell.tmpdir:
+            self._make_tmp_path()
+        remote = self._connection._shell.join_path(self._connection._shell.tmpdir, "archive.tar")
+        job["location"] = self._transfer_file(job["src"], remote)
+        job["src"] = ""
+
+
+_PASSED = (
+    "user",
+    "groups",
+    "connections",
+    "huggingface_token",
+    "modelscope_token",
+)
+_JOB = (
+    "folder",
+    "model",
+    "source",
+    "id",
+    "revision",
+    "endpoint",
+    "location",
+    "sha256",
+    "skip",
+    "verify",
+    "memory",
+    "size",
+)
+
+
+def _typed(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    wish = {}
+    for key, kind in _OPTIONS.items():
+        value = arguments.get(key)
+        if value is None:
+            continue
+        if kind is bool and isinstance(value, str):
+            value = boolean(value, strict=False)
+        if not isinstance(value, kind):
+            raise AscendError(
+                f"{key} of model_weights has to be a {kind.__name__}, not a {type(value).__name__}."
+            )
+        wish[key] = value
+    return wish
+
+
+def _seconds(value: Any) -> float:
+    try:
+        seconds = float(value)
+    except (TypeError, ValueError):
+        seconds = 0
+    if not 0 < seconds <= 3600:
+        raise AscendError(f"interval is {value!r}; seconds above 0 and up to 3600 are needed.")
+    return seconds
+
+
+def _outcome(
+    records: list[dict[str, Any]], jobs: Mapping[str, Any], fetched: Any
+) -> list[dict[str, Any]]:
+    return [
+        {
+            "folder": each["folder"],
+            "model": jobs[each["folder"]]["model"],
+            "services": jobs[each["folder"]]["services"],
+            "source": jobs[each["folder"]]["source"],
+            "state": each["state"],
+            "fetched": each["folder"] in fetched,
+            "bytes": each["total"],
+            "missing": each["missing"],
+            "files": each["files"],
+            "commit": each["commit"],
+        }
+        for each in records
+    ]
+
+
+def _diff(records: list[dict[str, Any]], jobs: Mapping[str, Any]) -> list[dict[str, str]]:
+    diffs = []
+    for each in records:
+        if each["state"] != "fetch":
+            continue
+        job = jobs[each["folder"]]
+        origin = job["id"] or job["location"] or job["src"]
+        state = (
+            f" at {each['commit'] or job['revision']}" if each["commit"] or job["revision"] else ""
+        )
+        left = (
+            f", {_weights.size(each['missing'])} still to come"
+            if each["missing"] < each["total"]
+            else ""
+        )
+        diffs.append(
+            {
+                "before_header": each["folder"],
+                "after_header": each["folder"],
+                "before": f"{each['why']}\n" if each["why"] else "",
+                "after": f"{job['model']} from {job['source']} {origin}{state}:"
+                f" {_weights.size(each['total'])}{left}\n",
+            }
+        )
+    return diffs
+
+
+def _failure(
+    errors: list[str], warnings: list[str], weights: list[dict[str, Any]], changed: bool = False
+) -> dict[str, Any]:
+    return _with(
+        {"failed": True, "changed": changed, "msg": "\n".join(errors), "weights": weights}, warnings
+    )
+
+
+def _with(outcome: dict[str, Any], warnings: list[str]) -> dict[str, Any]:
+    if warnings:
+        outcome["warnings"] = warnings
+    return outcome

@@ -1,0 +1,294 @@
+#!/usr/bin/python
+# SPDX-FileCopyrightText: The inferops.ascend authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The module inferops.ascend.model_weights."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+---
+module: model_weights
+short_description: See to it that the weights of services are whole on a host
+version_added: 0.2.0
+author:
+  - The inferops.ascend authors (@inferops)
+description:
+  - Looks whether the folder of each service's weights holds a whole model. That is its
+    C(config.json), a tokenizer, and every shard of the index with the length that its own header
+    promises. Weights are not read for that, so a folder of hundreds of GB takes milliseconds.
+  - What is missing is brought from where O(source), O(models) or the service's own C(weights) say,
+    into a folder C(NAME.part) beside the wanted one, and switched into place when it is whole and
+    every checksum that the source gives has been found right. A run that was broken off is gone on
+    with. Services that share a folder share the work.
+  - The model's own C(config.json) is held against each service before the weights are fetched.
+  - A folder that was made by hand is never changed. Where it is not whole, the task fails and says
+    what is missing.
+  - The work is done by a process of its own on the host, which is asked each O(interval) seconds how
+    far it is. It goes on where the controller or the connection goes away; the next run finds what
+    it brought, or waits for it.
+options:
+  services:
+    description:
+      - Services as the lookup P(inferops.ascend.model#lookup) gives them. Of each C(name), C(model),
+        C(path), C(huggingface), C(modelscope), C(weights), C(kind), C(max_model_len),
+        C(tensor_parallel_size), C(args), C(env) and C(state) are read.
+      - C(weights) is a source, or a mapping with C(source), C(id) and C(revision) on a hub,
+        C(location) for rsync, nfs and an archive on the host or at an address, C(src) for an archive
+        on the controller, C(sha256) of an archive, C(skip) and C(verify).
+    type: list
+    elements: dict
+    required: true
+  weights_dir:
+    description:
+      - Folder on the host under which models lie by hub id. A service's C(path) goes before.
+    type: path
+    default: /var/lib/vllm/weights
+  source:
+    description:
+      - Where weights come from for services that do not say.
+      - V(local) fetches nothing, V(huggingface) and V(modelscope) are the hubs, V(rsync) and
+        V(nfs) copy from O(location), V(nfs) being a share that is mounted on the host.
+      - V(archive) is a tar file, which only a service's C(weights) or O(models) can name. A service
+        with a C(path) is V(local) unless one of them says otherwise.
+    type: str
+    choices: [local, huggingface, modelscope, rsync, nfs, archive]
+    default: local
+  models:
+    description:
+      - Sources or mappings as in a service's C(weights), by the name of a model or service, or by
+        hub id.
+    type: dict
+    default: {}
+  location:
+    description:
+      - What V(rsync) or V(nfs) takes hub ids below, such as C(/mnt/models), C(store:/models) or
+        C(rsync://store/models).
+    type: str
+    default: ""
+  endpoints:
+    description:
+      - Addresses of C(huggingface) and C(modelscope), such as those of mirrors.
+    type: dict
+    default: {}
+  huggingface_token:
+    description:
+      - Token for models that are not for everybody.
+    type: str
+  modelscope_token:
+    description:
+      - Token for models that are not for everybody.
+    type: str
+  skip:
+    description:
+      - Patterns of files not to fetch, beside those that the engine never reads.
+    type: list
+    elements: str
+    default: []
+  verify:
+    description:
+      - Hash a folder that was made by hand once, and hold it against the hub's checksums. What was
+        found right is not hashed again until its size or time changes.
+    type: bool
+    default: false
+  checks:
+    description:
+      - V(error), V(warning) or V(ignore) for C(heads), C(context), C(quantization), C(kind) and
+        C(model), which are what a model's C(config.json) is held against a service by.
+    type: dict
+    default: {}
+  env:
+    description:
+      - Environment of every service; of it C(VLLM_ALLOW_LONG_MAX_MODEL_LEN) is read.
+    type: dict
+    default: {}
+  user:
+    description:
+      - Account of the services, which has to be able to read the weights.
+    type: str
+    default: vllm
+  groups:
+    description:
+      - Groups that it is in, beside those that the host knows of.
+    type: list
+    elements: str
+    default: []
+  connections:
+    description:
+      - Files of a model that are fetched at once.
+    type: int
+    default: 4
+  interval:
+    description:
+      - Seconds between two looks at how far a fetch is.
+    type: float
+    default: 10
+  progress:
+    description:
+      - Show how far a fetch is.
+    type: bool
+    default: true
+  phase:
+    description:
+      - Filled in by the action plugin, which runs the module more than once.
+    type: str
+    choices: [look, start, follow]
+    default: look
+  jobs:
+    description:
+      - Filled in by the action plugin.
+    type: list
+    elements: dict
+    default: []
+  run:
+    description:
+      - Filled in by the action plugin.
+    type: str
+    default: ""
+  patience:
+    description:
+      - Filled in by the action plugin.
+    type: float
+    default: 0
+attributes:
+  check_mode:
+    description: Can run in check_mode and say what it would do.
+    support: full
+  diff_mode:
+    description: Returns what has changed, in diff mode.
+    support: full
+  platform:
+    description: Target systems.
+    support: full
+    platforms: linux
+notes:
+  - Needs to run as root.
+  - Proxies are taken from C(http_proxy), C(https_proxy) and C(no_proxy), which C(environment) of the
+    play sets.
+  - V(rsync) needs the program on the host, and a connection that asks for nothing.
+"""
+
+EXAMPLES = r"""
+- name: Check that the weights are there and whole
+  inferops.ascend.model_weights:
+    services: "{{ query('inferops.ascend.model', vllm_service_instances) }}"
+  become: true
+
+- name: Bring them from ModelScope, one of them from a share
+  inferops.ascend.model_weights:
+    services: "{{ query('inferops.ascend.model', vllm_service_instances) }}"
+    source: modelscope
+    models:
+      Qwen2.5-72B: {source: nfs, location: /mnt/models/Qwen2.5-72B-Instruct}
+  become: true
+"""
+
+RETURN = r"""
+weights:
+  description:
+    - One entry for each folder, with C(folder), C(model), C(services), C(source), C(state),
+      C(fetched), C(bytes), C(missing), C(files) and C(commit).
+  returned: when the host was asked
+  type: list
+  elements: dict
+"""
+
+import grp
+import os
+import pwd
+import stat
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.inferops.ascend.plugins.module_utils import _weights_fetch, _weights_run
+from ansible_collections.inferops.ascend.plugins.module_utils._weights import (
+    Account,
+    WeightsError,
+)
+
+
+def main() -> None:
+    """Run the module."""
+    module = AnsibleModule(
+        argument_spec={
+            "services": {"type": "list", "elements": "dict", "required": True},
+            "weights_dir": {"type": "path", "default": "/var/lib/vllm/weights"},
+            "source": {
+                "type": "str",
+                "choices": ["local", "huggingface", "modelscope", "rsync", "nfs", "archive"],
+                "default": "local",
+            },
+            "models": {"type": "dict", "default": {}},
+            "location": {"type": "str", "default": ""},
+            "endpoints": {"type": "dict", "default": {}},
+            "huggingface_token": {"type": "str", "no_log": True},
+            "modelscope_token": {"type": "str", "no_log": True},
+            "skip": {"type": "list", "elements": "str", "default": []},
+            "verify": {"type": "bool", "default": False},
+            "checks": {"type": "dict", "default": {}},
+            "env": {"type": "dict", "default": {}},
+            "user": {"type": "str", "default": "vllm"},
+            "groups": {"type": "list", "elements": "str", "default": []},
+            "connections": {"type": "int", "default": 4},
+            "interval": {"type": "float", "default": 10},
+            "progress": {"type": "bool", "default": True},
+            "phase": {"type": "str", "choices": ["look", "start", "follow"], "default": "look"},
+            "jobs": {"type": "list", "elements": "dict", "default": []},
+            "run": {"type": "str", "default": ""},
+            "patience": {"type": "float", "default": 0},
+        },
+        supports_check_mode=True,
+    )
+    given = module.params
+    try:
+        if given["phase"] == "follow":
+            state = _weights_run.follow(given["run"], given["patience"])
+            module.exit_json(changed=False, **state._asdict())
+        jobs = [_job(each, given) for each in given["jobs"]]
+        account = _account(given["user"], given["groups"])
+        records = [_weights_fetch.look(job, account) for job in jobs]
+        if given["phase"] == "look":
+            module.exit_json(
+                changed=False,
+                records=[record._asdict() for record in records],
+                room=_weights_fetch.room(records),
+            )
+        for job, record in zip(jobs, records):
+            if record.loose and record.ours:
+                _tighten(job.folder)
+        pending = [job for job, record in zip(jobs, records) if record.state in ("fetch", "verify")]
+        run = _weights_run.start(pending, given["connections"]) if pending else ""
+    except (WeightsError, OSError) as error:
+        module.fail_json(msg=str(error))
+    module.exit_json(changed=True, run=run)
+
+
+def _job(given: dict, params: dict) -> _weights_fetch.Job:
+    token = params.get("{}_token".format(given.get("source"))) or ""
+    fields = {key: value for key, value in given.items() if key != "skip"}
+    return _weights_fetch.Job(skip=tuple(given.get("skip") or ()), token=token, **fields)
+
+
+def _account(name: str, groups: list) -> Account:
+    gids = []
+    for group in groups:
+        try:
+            gids.append(grp.getgrnam(group).gr_gid)
+        except KeyError:
+            continue
+    try:
+        entry = pwd.getpwnam(name)
+    except KeyError:
+        return Account(name, None, gids)
+    return Account(name, entry.pw_uid, gids + os.getgrouplist(name, entry.pw_gid))
+
+
+def _tighten(folder: str) -> None:
+    for at, _folders, names in os.walk(folder):
+        for path in [at] + [os.path.join(at, name) for name in names]:
+            mode = stat.S_IMODE(os.lstat(path).st_mode)
+            if mode & stat.S_IWOTH and not os.path.islink(path):
+                os.chmod(path, mode & ~stat.S_IWOTH)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,216 @@
+# SPDX-FileCopyrightText: The inferops.ascend authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Whether a folder holds a whole model, in words that say what is missing."""
+
+from __future__ import annotations
+
+import json
+import os
+import struct
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from ansible_collections.inferops.ascend.plugins.module_utils import _weights
+from ansible_collections.inferops.ascend.tests.hubs import hub
+
+
+def put(folder: Path, files: dict[str, bytes]) -> Path:
+    for name, data in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+    return folder
+
+
+@pytest.fixture
+def whole(tmp_path: Path) -> Path:
+    return put(tmp_path / "model", hub.model())
+
+
+def test_a_whole_model_has_no_faults_and_its_configuration_is_read(whole: Path) -> None:
+    look = _weights.inspect(str(whole))
+    assert look.faults == []
+    assert look.config["max_position_embeddings"] == 40960
+    assert look.files["model-00002-of-00003.safetensors"] > 40_000
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        {"model.safetensors": hub.safetensors({"a": 400})},
+        {"pytorch_model.bin": hub.torch_file(100)},
+        {
+            "pytorch_model-00001-of-00002.bin": hub.torch_file(100),
+            "pytorch_model-00002-of-00002.bin": hub.torch_file(100),
+            "pytorch_model.bin.index.json": json.dumps(
+                {
+                    "weight_map": {
+                        "a": "pytorch_model-00001-of-00002.bin",
+                        "b": "pytorch_model-00002-of-00002.bin",
+                    }
+                }
+            ).encode(),
+        },
+    ],
+    ids=["one safetensors", "one torch file", "torch shards"],
+)
+def test_other_forms_of_weights_are_whole_too(tmp_path: Path, files: dict[str, bytes]) -> None:
+    put(tmp_path, {**files, "config.json": b"{}", "vocab.txt": b"a\n"})
+    assert _weights.inspect(str(tmp_path)).faults == []
+
+
+def cut(name: str, keep: int | None = None) -> Callable[[Path], None]:
+    def damage(folder: Path) -> None:
+        path = folder / name
+        os.truncate(path, path.stat().st_size - 10 if keep is None else keep)
+
+    return damage
+
+
+def write(name: str, data: bytes) -> Callable[[Path], None]:
+    return lambda folder: put(folder, {name: data}) and None
+
+
+def remove(*names: str) -> Callable[[Path], None]:
+    def damage(folder: Path) -> None:
+        for name in names:
+            (folder / name).unlink()
+
+    return damage
+
+
+SHARD = "model-00002-of-00003.safetensors"
+
+
+@pytest.mark.parametrize(
+    ("damage", "says"),
+    [
+        (
+            cut(SHARD),
+            f"{SHARD} is cut off: it has 40080 of the 40090 bytes that its header promises (10 bytes",
+        ),
+        (cut(SHARD, 50), f"{SHARD} is cut off: it ends within its header, at 50 bytes"),
+        (cut(SHARD, 0), f"{SHARD} is not a safetensors file (0 bytes)"),
+        (write(SHARD, b"<html>" * 99), f"{SHARD} is not a safetensors file"),
+        (
+            write(SHARD, b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 9\n"),
+            f"{SHARD} is a pointer of Git LFS, not the file itself",
+        ),
+        (
+            write(SHARD, hub.safetensors({"other.weight": 40_000})),
+            f"{SHARD} lacks 1 of the 1 tensors that model.safetensors.index.json says are in it, such as layer.1.weight",
+        ),
+        (remove(SHARD), f"1 of 3 shards are missing by model.safetensors.index.json: {SHARD}"),
+        (
+            remove("model.safetensors.index.json", SHARD),
+            f"1 of 3 shards are missing by its files' names: {SHARD}",
+        ),
+        (remove("config.json"), "config.json is missing"),
+        (write("config.json", b'{"a": '), "config.json is not JSON"),
+        (write("config.json", b"[]"), "config.json holds no mapping"),
+        (remove("tokenizer.json"), "no tokenizer is there"),
+        (
+            write("model.safetensors.index.json", b'{"weight_map": {"a": "../../etc/passwd"}}'),
+            "no file name",
+        ),
+        (write("._____temp/model.part", b"x"), "parts of a download by ModelScope's own tool"),
+        (
+            write(".cache/huggingface/download/a.incomplete", b"x"),
+            "parts of a download by Hugging Face's own tool",
+        ),
+    ],
+)
+def test_what_is_missing_is_said(whole: Path, damage: Callable[[Path], None], says: str) -> None:
+    damage(whole)
+    faults = _weights.inspect(str(whole)).faults
+    assert len(faults) == 1
+    assert says in faults[0]
+
+
+def test_more_than_a_header_promises_is_damage_too(whole: Path) -> None:
+    with (whole / SHARD).open("ab") as handle:
+        handle.write(b"log line\n")
+    assert "something else was written to it" in _weights.inspect(str(whole)).faults[0]
+
+
+def test_a_torch_file_whose_end_is_missing_is_found(tmp_path: Path) -> None:
+    put(
+        tmp_path,
+        {"pytorch_model.bin": hub.torch_file(5000)[:-30], "config.json": b"{}", "vocab.txt": b""},
+    )
+    assert _weights.inspect(str(tmp_path)).faults == [
+        "pytorch_model.bin is cut off: its end is missing (5.1 kB are there)"
+    ]
+
+
+def test_a_header_that_claims_the_world_is_not_read(tmp_path: Path) -> None:
+    put(
+        tmp_path,
+        {
+            "model.safetensors": struct.pack("<Q", 2**62) + b"{}",
+            "config.json": b"{}",
+            "vocab.txt": b"",
+        },
+    )
+    assert "not a safetensors file" in _weights.inspect(str(tmp_path)).faults[0]
+
+
+def test_a_folder_that_is_not_there_or_empty_is_told_apart(tmp_path: Path) -> None:
+    assert _weights.inspect(str(tmp_path / "no")).faults == [f"{tmp_path}/no is not there"]
+    assert _weights.inspect(str(tmp_path)).faults == [f"{tmp_path} is empty"]
+
+
+def test_looking_at_terabytes_reads_only_headers(tmp_path: Path) -> None:
+    """A sparse file of 2 TB: whoever read or hashed it would not come back in a second."""
+    size = 2 * 10**12 // 4 * 4
+    header = json.dumps(
+        {"a": {"dtype": "F32", "shape": [size // 4], "data_offsets": [0, size]}}
+    ).encode()
+    put(
+        tmp_path,
+        {
+            "model.safetensors": struct.pack("<Q", len(header)) + header,
+            "config.json": b"{}",
+            "vocab.txt": b"",
+        },
+    )
+    os.truncate(tmp_path / "model.safetensors", 8 + len(header) + size)
+    assert _weights.inspect(str(tmp_path)).faults == []
+
+
+def test_what_the_service_cannot_read_is_said_with_the_command(whole: Path) -> None:
+    account = _weights.Account("vllm", 4711, [4711])
+    for folder in [whole, *whole.parents]:
+        if folder.stat().st_uid == os.geteuid() and folder.is_relative_to(whole.parents[2]):
+            folder.chmod(0o755)
+    files = _weights.inspect(str(whole)).files
+    if _weights.unreadable(str(whole), files, account):
+        pytest.skip("the temporary folder itself is closed")
+    (whole / SHARD).chmod(0o600)
+    assert _weights.unreadable(str(whole), files, account) == (
+        f"vllm cannot read {whole / SHARD}: run 'chmod -R o+rX {whole}' on the host"
+    )
+    assert _weights.unreadable(str(whole), files, account._replace(uid=os.geteuid())) is None
+    (whole / SHARD).chmod(0o640)
+    assert _weights.unreadable(str(whole), files, account._replace(gids=[os.getegid()])) is None
+    whole.chmod(0o700)
+    assert _weights.unreadable(str(whole), files, account) == (
+        f"vllm cannot enter {whole}: run 'chmod o+x {whole}' on the host"
+    )
+
+
+def test_what_everybody_may_write_is_named(whole: Path) -> None:
+    files = _weights.inspect(str(whole)).files
+    assert _weights.writable(str(whole), files) is None
+    (whole / SHARD).chmod(0o666)
+    assert _weights.writable(str(whole), files) == str(whole / SHARD)
+
+
+def test_a_marker_of_somebody_else_is_none(whole: Path) -> None:
+    (whole / _weights.MARKER).write_text('{"files": {}}')
+    assert _weights.read_marker(str(whole)) is None
+    _weights.write_marker(str(whole / _weights.MARKER), {"files": {}, "source": "nfs"})
+    marker = _weights.read_marker(str(whole))
+    assert marker is not None
+    assert marker["source"] == "nfs"

@@ -1,0 +1,772 @@
+# SPDX-FileCopyrightText: The inferops.ascend authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Fetching against a real server that breaks off, lies, refuses and redirects."""
+
+from __future__ import annotations
+
+import io
+import os
+import shutil
+import signal
+import subprocess
+import tarfile
+import time
+import urllib.parse
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible_collections.inferops.ascend.plugins.module_utils import (
+    _hubs,
+    _weights,
+    _weights_fetch,
+    _weights_run,
+)
+from ansible_collections.inferops.ascend.plugins.module_utils._weights import WeightsError
+from ansible_collections.inferops.ascend.plugins.module_utils._weights_fetch import Job
+from ansible_collections.inferops.ascend.tests.hubs import hub as hubs
+
+ID = "Qwen/Qwen3-14B"
+ROOT = _weights.Account("root", 0, [0])
+SHARD = "model-00002-of-00003.safetensors"
+
+
+@pytest.fixture
+def hub() -> Iterator[hubs.Hub]:
+    it = hubs.Hub(models={ID: hubs.model()})
+    with hubs.serving(it):
+        yield it
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path / "weights" / "Qwen" / "Qwen3-14B"
+
+
+class Clock:
+    """Waits for tries without waiting."""
+
+    def __init__(self) -> None:
+        self.waits: list[float] = []
+
+    def __call__(self, seconds: float) -> None:
+        self.waits.append(seconds)
+
+
+def job_of(hub: hubs.Hub, folder: Path, source: str = "huggingface", **more: Any) -> Job:
+    return Job(str(folder), "Qwen3-14B", source, ID, endpoint=hub.address, **more)
+
+
+def web_of(job: Job, clock: Clock | None = None) -> _hubs.Web:
+    return _hubs.Web(_weights_fetch._secrets(job), timeout=3, sleep=clock or Clock())
+
+
+def bring(job: Job, clock: Clock | None = None) -> dict[str, Any]:
+    progress = _weights_fetch.Progress([job])
+    _weights_fetch.bring(job, progress, 2, web_of(job, clock))
+    return progress.snapshot()[job.folder]
+
+
+def look(job: Job) -> _weights_fetch.Record:
+    return _weights_fetch.look(job, ROOT, web_of(job))
+
+
+def same(folder: Path, files: dict[str, bytes]) -> bool:
+    return all(
+        (folder / name).read_bytes() == data
+        for name, data in files.items()
+        if not name.startswith(".git")
+    )
+
+
+def cut_once(path: str, after: int) -> Any:
+    """Break the connection off in the first answer for a file."""
+    done: list[str] = []
+
+    def fault(handler: hubs.Handler, asked: str, first: int) -> bool:
+        if asked != path or done:
+            return False
+        done.append(asked)
+        data = handler.server.hub.models[ID][path]
+        handler.answer(data[first:], 200, cut=after)
+        return True
+
+    return fault
+
+
+def fail(path: str, status: int, times: int = 10**6, **headers: str) -> Any:
+    left = [times]
+
+    def fault(handler: hubs.Handler, asked: str, first: int) -> bool:
+        if asked != path or not left[0]:
+            return False
+        left[0] -= 1
+        handler.answer(b"no", status, {k.replace("_", "-"): v for k, v in headers.items()})
+        return True
+
+    return fault
+
+
+# -- bringing ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("source", ["huggingface", "modelscope"])
+def test_a_model_comes_whole_and_a_second_run_asks_nobody(
+    hub: hubs.Hub, folder: Path, source: str
+) -> None:
+    job = job_of(hub, folder, source)
+    found = look(job)
+    assert (found.state, found.missing, found.config["num_attention_heads"]) == (
+        "fetch",
+        found.total,
+        40,
+    )
+    assert not folder.exists()
+    bring(job)
+    assert same(folder, hub.models[ID])
+    assert not Path(str(folder) + ".part").exists()
+    hub.asked.clear()
+    assert look(job).state == "complete"
+    assert hub.asked == []
+
+
+def test_the_folder_is_readable_by_all_and_writable_by_its_owner_alone(
+    hub: hubs.Hub, folder: Path
+) -> None:
+    hub.models[ID]["1_Pooling/config.json"] = b"{}"
+    before = os.umask(0o077)
+    try:
+        bring(job_of(hub, folder))
+    finally:
+        os.umask(before)
+    modes = {oct(path.stat().st_mode & 0o777) for path in folder.rglob("*") if path.is_file()}
+    assert modes == {"0o644"}
+    assert (folder / "1_Pooling").stat().st_mode & 0o777 == 0o755
+
+
+def test_the_listings_pages_are_all_read(hub: hubs.Hub, folder: Path) -> None:
+    hub.page = 2
+    bring(job_of(hub, folder))
+    assert same(folder, hub.models[ID])
+
+
+def test_second_copies_and_other_frameworks_stay_away(hub: hubs.Hub, folder: Path) -> None:
+    for name in ("pytorch_model.bin", "tf_model.h5", "original/a.pth", "onnx/model.onnx", "x.gguf"):
+        hub.models[ID][name] = b"x" * 5000
+    bring(job_of(hub, folder, skip=("README.md",)))
+    names = {path.name for path in folder.iterdir()}
+    assert not names & {
+        "pytorch_model.bin",
+        "tf_model.h5",
+        "original",
+        "onnx",
+        "x.gguf",
+        "README.md",
+        ".gitattributes",
+    }
+    assert _weights.inspect(str(folder)).faults == []
+
+
+def test_torch_files_come_where_there_is_nothing_else(hub: hubs.Hub, folder: Path) -> None:
+    hub.models[ID] = {
+        "pytorch_model.bin": hubs.torch_file(9000),
+        "config.json": b"{}",
+        "vocab.txt": b"a",
+    }
+    bring(job_of(hub, folder))
+    assert same(folder, hub.models[ID])
+
+
+# -- broken off --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("source", ["huggingface", "modelscope"])
+def test_a_connection_that_breaks_is_gone_on_with_at_its_byte(
+    hub: hubs.Hub, folder: Path, source: str
+) -> None:
+    hub.fault = cut_once(SHARD, 12_345)
+    bring(job_of(hub, folder, source))
+    assert same(folder, hub.models[ID])
+    ranges = [
+        each.range for each in hub.asked if SHARD in urllib.parse.unquote(each.path) and each.range
+    ]
+    assert ranges
+    assert all(each == "bytes=12345-40089" for each in ranges)
+
+
+def test_a_server_without_ranges_sends_it_again(hub: hubs.Hub, folder: Path) -> None:
+    hub.ranges = False
+    hub.fault = cut_once(SHARD, 12_345)
+    bring(job_of(hub, folder))
+    assert same(folder, hub.models[ID])
+
+
+def test_a_killed_run_is_gone_on_with(hub: hubs.Hub, folder: Path, tmp_path: Path) -> None:
+    hub.pace = 60_000
+    job = job_of(hub, folder)
+    runs = str(tmp_path / "run")
+    name = _weights_run.start([job], 1, runs)
+    deadline = time.monotonic() + 20
+    while _weights_run.follow(name, 0, runs).folders[job.folder]["done"] < 50_000:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    os.kill(holder_of(folder), signal.SIGKILL)
+    state = _weights_run.follow(name, 5, runs)
+    assert (state.finished, state.died) == (False, True)
+    assert not folder.exists()
+
+    hub.pace = None
+    found = look(job)
+    assert 0 < found.missing < found.total
+    hub.asked.clear()
+    bring(job)
+    assert same(folder, hub.models[ID])
+    resumed = [each.range for each in hub.asked if each.range]
+    assert resumed, "what had come was fetched again"
+    assert len(hub.files_asked()) < len(hub.models[ID])
+
+
+def holder_of(folder: Path) -> int:
+    text = Path(str(folder) + ".part", _weights_fetch.LOCK).read_text()
+    return int(text.split()[1])
+
+
+def test_a_run_apart_ends_by_itself_and_says_so(
+    hub: hubs.Hub, folder: Path, tmp_path: Path
+) -> None:
+    job = job_of(hub, folder)
+    bad = Job(str(tmp_path / "none"), "other", "huggingface", "no/such", endpoint=hub.address)
+    name = _weights_run.start([bad, job], 2, str(tmp_path / "run"))
+    state = _weights_run.follow(name, 30, str(tmp_path / "run"))
+    assert state.finished
+    assert state.folders[job.folder]["phase"] == "done"
+    assert "no/such" in state.folders[bad.folder]["error"]
+    assert same(folder, hub.models[ID])
+
+
+def test_two_runs_for_one_folder_fetch_it_once(hub: hubs.Hub, folder: Path, tmp_path: Path) -> None:
+    hub.pace = 60_000
+    job = job_of(hub, folder)
+    runs = str(tmp_path / "run")
+    first = _weights_run.start([job], 2, runs)
+    while not (Path(str(folder) + ".part") / _weights_fetch.LOCK).exists():
+        time.sleep(0.02)
+    time.sleep(0.3)
+    # A second process, as another host with the same disk would be.
+    second = subprocess.Popen(
+        ["sh", "-c", 'while [ -d "$0.part" ]; do sleep 0.1; done', str(folder)]
+    )
+    progress = _weights_fetch.Progress([job])
+    _weights_fetch.bring(job, progress, 2, web_of(job))
+    assert _weights_run.follow(first, 10, runs).finished
+    assert second.wait(10) == 0
+    assert same(folder, hub.models[ID])
+    large = [path for path in hub.files_asked() if "/resolve/" in path and SHARD in path]
+    assert len(large) == 1
+    assert progress.snapshot()[job.folder]["phase"].startswith("waiting for process")
+
+
+# -- wrong bytes -------------------------------------------------------------------------------------
+
+
+def test_altered_bytes_never_get_into_place(hub: hubs.Hub, folder: Path) -> None:
+    def alter(handler: hubs.Handler, asked: str, first: int) -> bool:
+        if asked != SHARD:
+            return False
+        data = bytearray(handler.server.hub.models[ID][SHARD])
+        data[-1] ^= 1
+        handler.answer(bytes(data[first:]))
+        return True
+
+    hub.fault = alter
+    with pytest.raises(WeightsError, match=r"two times.*take another source"):
+        bring(job_of(hub, folder))
+    assert not folder.exists()
+    hub.fault = hubs.Hub.fault
+    bring(job_of(hub, folder))
+    assert same(folder, hub.models[ID])
+
+
+def test_a_small_file_is_held_against_gits_id(hub: hubs.Hub, folder: Path) -> None:
+    def alter(handler: hubs.Handler, asked: str, first: int) -> bool:
+        if asked != "tokenizer.json":
+            return False
+        handler.answer(handler.server.hub.models[ID][asked].replace(b"1.0", b"2.0"))
+        return True
+
+    hub.fault = alter
+    with pytest.raises(WeightsError, match="tokenizer.json"):
+        bring(job_of(hub, folder))
+
+
+def test_another_files_beginning_is_thrown_away(hub: hubs.Hub, folder: Path) -> None:
+    """A part that was left by another revision has the right length to resume, and wrong bytes."""
+    part = Path(str(folder) + ".part")
+    part.mkdir(parents=True)
+    (part / _weights_fetch.LOCK).touch()
+    (part / (SHARD + _weights_fetch.INCOMPLETE)).write_bytes(b"z" * 20_000)
+    bring(job_of(hub, folder))
+    assert same(folder, hub.models[ID])
+
+
+def test_a_page_of_a_proxy_instead_of_a_file_is_said(hub: hubs.Hub, folder: Path) -> None:
+    def page(handler: hubs.Handler, asked: str, first: int) -> bool:
+        if asked == SHARD:
+            handler.answer(b"<html>blocked</html>", 200, {"Content-Type": "text/html"})
+        return asked == SHARD
+
+    hub.fault = page
+    with pytest.raises(WeightsError, match=r"has 20 bytes, where the listing says 40090"):
+        bring(job_of(hub, folder))
+
+
+def test_a_repository_that_is_not_whole_does_not_get_into_place(
+    hub: hubs.Hub, folder: Path
+) -> None:
+    del hub.models[ID][SHARD]
+    with pytest.raises(
+        WeightsError, match=rf"as it is there, but .* not a whole model: 1 of 3 .*{SHARD}"
+    ):
+        bring(job_of(hub, folder))
+    assert not folder.exists()
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "../../../escaped",
+        "/tmp/escaped",
+        "a/../../b",
+        "a//b",
+        "",
+        ".",
+        "a\\..\\b",
+        "x\ny",
+        "a" * 300,
+    ],
+)
+@pytest.mark.parametrize("source", ["huggingface", "modelscope"])
+def test_names_that_lead_out_of_the_folder_are_refused(
+    hub: hubs.Hub, folder: Path, source: str, name: str
+) -> None:
+    key = {"huggingface": "path", "modelscope": "Path"}[source]
+    hub.listed = lambda entry: {**entry, key: name} if entry[key] == "README.md" else entry
+    found = look(job_of(hub, folder, source))
+    assert found.state == "refused"
+    assert "Nothing of it was written" in found.problem
+    with pytest.raises(WeightsError):
+        bring(job_of(hub, folder, source))
+    assert not (folder.parents[2] / "escaped").exists()
+    assert not folder.exists()
+
+
+# -- refusals ----------------------------------------------------------------------------------------
+
+
+def test_a_gated_model_says_where_to_accept(hub: hubs.Hub, folder: Path) -> None:
+    hub.gated.add(ID)
+    problem = look(job_of(hub, folder)).problem
+    assert "answers 403 GatedRepo (Access to model Qwen/Qwen3-14B is restricted.)" in problem
+    assert (
+        f"open {hub.address}/{ID} with the account whose token is in vllm_weights_huggingface_token"
+        in problem
+    )
+
+
+@pytest.mark.parametrize("source", ["huggingface", "modelscope"])
+def test_a_private_model_wants_its_token_and_opens_with_it(
+    hub: hubs.Hub, folder: Path, source: str
+) -> None:
+    hub.token = "hf_verysecret"
+    problem = look(job_of(hub, folder, source)).problem
+    assert f"vllm_weights_{source}_token" in problem or "weights: {id" in problem
+    bring(job_of(hub, folder, source, token="hf_verysecret"))
+    assert same(folder, hub.models[ID])
+    kept = b"".join(path.read_bytes() for path in folder.rglob("*") if path.is_file())
+    assert b"verysecret" not in kept
+
+
+def test_a_token_goes_to_the_hub_alone(hub: hubs.Hub, folder: Path) -> None:
+    hub.token = "hf_verysecret"
+    # The same machine by another name: another server, as far as a token is concerned.
+    hub.storage = hub.address.replace("127.0.0.1", "localhost")
+    bring(job_of(hub, folder, token="hf_verysecret"))
+    there = [each for each in hub.asked if each.path.startswith("/storage/")]
+    assert len(there) == 3
+    assert {each.authorization for each in there} == {None}
+    assert {each.host.partition(":")[0] for each in there} == {"localhost"}
+
+
+def test_an_id_that_is_not_there_is_said_with_its_page(hub: hubs.Hub, folder: Path) -> None:
+    job = job_of(hub, folder, "modelscope")._replace(id="Qwen/Nope")
+    assert f"{hub.address}/models/Qwen/Nope" in look(job).problem
+
+
+def test_a_revision_that_is_not_there_is_said(hub: hubs.Hub, folder: Path) -> None:
+    problem = look(job_of(hub, folder, revision="v9")).problem
+    assert "It has no revision 'v9'" in problem
+    assert "revision not found" in look(job_of(hub, folder, "modelscope", revision="v9")).problem
+
+
+@pytest.mark.parametrize("status", [429, 500, 502, 503, 504])
+def test_what_passes_is_waited_for(hub: hubs.Hub, folder: Path, status: int) -> None:
+    hub.fault = fail(SHARD, status, times=3, Retry_After="7")
+    clock = Clock()
+    bring(job_of(hub, folder), clock)
+    assert clock.waits == [7, 7, 7]
+    assert same(folder, hub.models[ID])
+
+
+def test_the_hubs_window_of_requests_is_waited_for(hub: hubs.Hub, folder: Path) -> None:
+    hub.fault = fail(f"tree:{ID}", 429, times=1, RateLimit='"api";r=0;t=46')
+    clock = Clock()
+    bring(job_of(hub, folder), clock)
+    assert clock.waits == [47]
+
+
+def test_what_does_not_pass_ends_with_what_to_do(hub: hubs.Hub, folder: Path) -> None:
+    hub.fault = fail(SHARD, 503)
+    clock = Clock()
+    with pytest.raises(WeightsError, match=r"answers 503.*run it again later, or use a mirror"):
+        bring(job_of(hub, folder), clock)
+    assert len(clock.waits) == _hubs.TRIES - 1
+
+
+def test_a_storage_that_is_walled_off_is_named(hub: hubs.Hub, folder: Path) -> None:
+    hub.storage = hub.address.replace("127.0.0.1", "localhost")
+    hub.fault = fail(SHARD, 403)
+    with pytest.raises(WeightsError) as caught:
+        bring(job_of(hub, folder))
+    assert (
+        f"{hub.storage[7:]}, the storage that {hub.address[7:]} sends us on to, answers 403"
+        in str(caught.value)
+    )
+    assert "Signature" not in str(caught.value)
+
+
+def test_a_server_that_is_not_there_says_what_to_look_at(hub: hubs.Hub, folder: Path) -> None:
+    job = job_of(hub, folder)._replace(endpoint="http://127.0.0.1:9")
+    problem = look(job).problem
+    assert "Connection refused" in problem
+    assert "https_proxy" in problem
+
+
+def test_what_is_no_hub_is_said(hub: hubs.Hub, folder: Path) -> None:
+    hub.archives[f"/api/models/{ID}/revision/main"] = b"<html>Sign in to the network</html>"
+    assert "other than JSON" in look(job_of(hub, folder)).problem
+
+
+# -- what stands -------------------------------------------------------------------------------------
+
+
+def put(folder: Path, files: dict[str, bytes]) -> None:
+    for name, data in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+
+
+def test_a_whole_folder_made_by_hand_is_left_alone_and_nobody_is_asked(
+    hub: hubs.Hub, folder: Path
+) -> None:
+    put(folder, hub.models[ID])
+    assert look(job_of(hub, folder)).state == "complete"
+    assert hub.asked == []
+    assert not (folder / _weights.MARKER).exists()
+
+
+def test_a_folder_made_by_hand_that_is_not_whole_is_refused(hub: hubs.Hub, folder: Path) -> None:
+    put(folder, {k: v for k, v in hub.models[ID].items() if k != SHARD})
+    before = sorted(folder.iterdir())
+    found = look(job_of(hub, folder))
+    assert found.state == "refused"
+    assert (
+        f"{folder} was made by hand and is not a whole Qwen3-14B: 1 of 3 shards are missing"
+        in found.problem
+    )
+    with pytest.raises(WeightsError, match="made by hand"):
+        bring(job_of(hub, folder))
+    assert sorted(folder.iterdir()) == before
+
+
+@pytest.mark.parametrize("left", [False, True], ids=["absent", "not whole"])
+def test_local_weights_are_checked_only(hub: hubs.Hub, folder: Path, left: bool) -> None:
+    if left:
+        put(folder, {"config.json": b"{}"})
+    problem = look(job_of(hub, folder, "local")).problem
+    assert "vllm_weights_source" in problem
+    assert hub.asked == []
+
+
+def test_a_part_that_somebody_else_made_is_not_fetched_into(hub: hubs.Hub, folder: Path) -> None:
+    put(Path(str(folder) + ".part"), {"notes.txt": b"mine"})
+    with pytest.raises(WeightsError, match="this collection did not make it"):
+        bring(job_of(hub, folder))
+
+
+def test_a_part_that_is_a_link_is_not_followed(hub: hubs.Hub, folder: Path, tmp_path: Path) -> None:
+    folder.parent.mkdir(parents=True)
+    (tmp_path / "elsewhere").mkdir()
+    Path(str(folder) + ".part").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(WeightsError, match="in the way"):
+        bring(job_of(hub, folder))
+    assert list((tmp_path / "elsewhere").iterdir()) == []
+
+
+def test_what_was_fetched_and_damaged_is_fetched_again_and_the_rest_kept(
+    hub: hubs.Hub, folder: Path
+) -> None:
+    job = job_of(hub, folder)
+    bring(job)
+    os.truncate(folder / SHARD, 30_000)
+    kept = (folder / "model-00001-of-00003.safetensors").stat().st_ino
+    found = look(job)
+    assert (found.state, found.missing) == ("fetch", 40_090)
+    assert f"{SHARD} is cut off" in found.why
+    hub.asked.clear()
+    bring(job)
+    assert same(folder, hub.models[ID])
+    assert (
+        len([path for path in hub.files_asked() if "safetensors" in path and "/resolve/" in path])
+        == 1
+    )
+    assert (folder / "model-00001-of-00003.safetensors").stat().st_ino == kept
+
+
+def test_bytes_that_changed_without_the_length_are_found_by_their_time(
+    hub: hubs.Hub, folder: Path
+) -> None:
+    job = job_of(hub, folder)
+    bring(job)
+    data = bytearray((folder / SHARD).read_bytes())
+    data[-5] ^= 1
+    (folder / SHARD).write_bytes(bytes(data))
+    assert look(job).state == "verify"
+    bring(job)
+    assert same(folder, hub.models[ID])
+    assert look(job).state == "complete"
+
+
+def test_a_file_that_was_only_touched_is_hashed_once(hub: hubs.Hub, folder: Path) -> None:
+    job = job_of(hub, folder)
+    bring(job)
+    os.utime(folder / SHARD, (1, 1))
+    assert look(job).state == "verify"
+    hub.asked.clear()
+    bring(job)
+    assert hub.asked == []
+    assert look(job).state == "complete"
+
+
+def test_another_revision_replaces_and_the_old_one_stays_until_then(
+    hub: hubs.Hub, folder: Path
+) -> None:
+    bring(job_of(hub, folder))
+    wish = job_of(hub, folder, "modelscope", revision="v1")
+    old = hub.models[ID][SHARD]
+    hub.models[ID] = {
+        **hub.models[ID],
+        SHARD: hubs.safetensors({"layer.1.weight": 40_000}, b"\x77"),
+    }
+    assert "revision" in look(wish).why
+    hub.fault = fail(SHARD, 404)
+    with pytest.raises(WeightsError):
+        bring(wish)
+    assert (folder / SHARD).read_bytes() == old
+    hub.fault = hubs.Hub.fault
+    hub.asked.clear()
+    bring(wish)
+    assert same(folder, hub.models[ID])
+    assert [path for path in hub.files_asked() if "model-00001" in path] == []
+    assert look(wish).state == "complete"
+    assert sorted(path.name for path in folder.parent.iterdir()) == ["Qwen3-14B"]
+
+
+def test_a_folder_made_by_hand_can_be_held_against_the_hub_once(
+    hub: hubs.Hub, folder: Path, tmp_path: Path
+) -> None:
+    put(folder, hub.models[ID])
+    job = job_of(hub, folder, verify=True, memory=str(tmp_path / "memory" / "x.json"))
+    assert look(job).state == "verify"
+    bring(job)
+    assert look(job).state == "complete"
+    data = bytearray((folder / SHARD).read_bytes())
+    data[-5] ^= 1
+    (folder / SHARD).write_bytes(bytes(data))
+    assert look(job).state == "verify"
+    with pytest.raises(WeightsError, match=rf"1 of its files are not as {ID} has them.*{SHARD}"):
+        bring(job)
+    assert (folder / SHARD).read_bytes() == bytes(data)
+
+
+# -- disks -------------------------------------------------------------------------------------------
+
+
+def test_room_is_asked_for_before_anything_is_fetched(
+    hub: hubs.Hub, folder: Path, tmp_path: Path
+) -> None:
+    huge = 10**15
+    hub.listed = lambda entry: (
+        {**entry, "size": huge, "lfs": {**entry["lfs"], "size": huge}} if "lfs" in entry else entry
+    )
+    found = look(job_of(hub, folder))
+    words = _weights_fetch.room([found])
+    assert f"3000000.0 GB are needed at {folder.parent}" in words
+    assert "vllm_service_weights_dir" in words
+    assert _weights_fetch.room([found._replace(needed=1000)]) == ""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounts a file system")
+def test_a_disk_that_fills_up_is_said_and_gone_on_with(hub: hubs.Hub, tmp_path: Path) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=90k", "none", disk], check=True)
+    try:
+        job = job_of(hub, disk / "Qwen" / "Qwen3-14B")
+        with pytest.raises(WeightsError, match=r"the disk of .*\.part is full\. Make room"):
+            bring(job)
+        subprocess.run(["mount", "-o", "remount,size=1m", disk], check=True)
+        bring(job)
+        assert same(Path(job.folder), hub.models[ID])
+    finally:
+        subprocess.run(["umount", disk], check=True)
+
+
+# -- shares, rsync and archives ----------------------------------------------------------------------
+
+
+def test_a_share_is_copied_whole(hub: hubs.Hub, folder: Path, tmp_path: Path) -> None:
+    put(tmp_path / "mnt", hub.models[ID])
+    job = Job(str(folder), "Qwen3-14B", "nfs", location=str(tmp_path / "mnt"))
+    found = look(job)
+    assert found.config["num_attention_heads"] == 40
+    bring(job)
+    assert same(folder, hub.models[ID])
+    shutil.rmtree(tmp_path / "mnt")
+    assert look(job).state == "complete"
+
+
+def test_a_share_that_is_not_mounted_or_not_whole_is_said(
+    hub: hubs.Hub, folder: Path, tmp_path: Path
+) -> None:
+    job = Job(str(folder), "Qwen3-14B", "nfs", location=str(tmp_path / "mnt"))
+    assert "Is the share mounted?" in look(job).problem
+    put(tmp_path / "mnt", {k: v for k, v in hub.models[ID].items() if k != SHARD})
+    assert "is not whole: 1 of 3 shards" in look(job).problem
+
+
+@pytest.mark.skipif(not shutil.which("rsync"), reason="rsync is not installed")
+def test_rsync_copies_and_goes_on(hub: hubs.Hub, folder: Path, tmp_path: Path) -> None:
+    put(tmp_path / "store", hub.models[ID])
+    (tmp_path / "store" / "model.gguf").write_bytes(b"x")
+    job = Job(str(folder), "Qwen3-14B", "rsync", location=str(tmp_path / "store"))
+    found = look(job)
+    assert found.config["num_attention_heads"] == 40
+    part = Path(str(folder) + ".part")
+    part.mkdir(parents=True)
+    (part / _weights_fetch.LOCK).touch()
+    (part / SHARD).write_bytes(hub.models[ID][SHARD][:20_000])
+    assert look(job).missing == found.total - 20_000
+    bring(job)
+    assert same(folder, hub.models[ID])
+    assert not (folder / "model.gguf").exists()
+    assert (
+        "No such file"
+        in look(job._replace(folder=str(tmp_path / "b"), location="/no/such")).problem
+    )
+
+
+def test_without_rsync_the_package_is_named(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    if Path("/usr/bin/rsync").exists():
+        pytest.skip("rsync is installed")
+    job = Job(str(folder), "Qwen3-14B", "rsync", location="/srv")
+    assert "install the package rsync" in look(job).problem
+
+
+@pytest.mark.parametrize("mode", ["w", "w:gz", "w:bz2", "w:xz"])
+def test_an_archive_on_the_host_is_unpacked_below_any_top(
+    hub: hubs.Hub, folder: Path, tmp_path: Path, mode: str
+) -> None:
+    data = hubs.tar_of(hub.models[ID], "./data/Qwen3-14B/", mode)
+    (tmp_path / "a.tar").write_bytes(data)
+    job = Job(
+        str(folder),
+        "Qwen3-14B",
+        "archive",
+        location=str(tmp_path / "a.tar"),
+        sha256=hubs.sha256(data),
+    )
+    assert look(job).total == len(data)
+    bring(job)
+    assert same(folder, hub.models[ID])
+    assert {path.name for path in folder.iterdir()} == {*hub.models[ID], _weights.MARKER}
+    assert look(job).state == "complete"
+    other = look(job._replace(sha256="0" * 64))
+    assert "it came from an archive with the SHA-256" in other.why
+
+
+def test_an_archive_at_an_address_is_gone_on_with(hub: hubs.Hub, folder: Path) -> None:
+    data = hubs.tar_of(hub.models[ID], mode="w")
+    hub.archives["/a.tar"] = data
+    done: list[int] = []
+
+    def fault(handler: hubs.Handler, asked: str, first: int) -> bool:
+        if asked == "/a.tar" and len(done) == 1:
+            done.append(1)
+            handler.answer(data, 200, cut=33_333)
+            return True
+        done.append(0)
+        return False
+
+    hub.fault = fault
+    job = Job(
+        str(folder),
+        "Qwen3-14B",
+        "archive",
+        location=f"{hub.address}/a.tar?key=secret",
+        sha256=hubs.sha256(data),
+    )
+    bring(job)
+    assert same(folder, hub.models[ID])
+    assert f"bytes=33333-{len(data) - 1}" in [each.range for each in hub.asked]
+
+
+def test_a_damaged_archive_is_refused(hub: hubs.Hub, folder: Path, tmp_path: Path) -> None:
+    data = hubs.tar_of(hub.models[ID], mode="w")
+    (tmp_path / "a.tar").write_bytes(data)
+    job = Job(
+        str(folder), "Qwen3-14B", "archive", location=str(tmp_path / "a.tar"), sha256="0" * 64
+    )
+    with pytest.raises(WeightsError, match=r"has the SHA-256 .*damaged, or another one"):
+        bring(job)
+    (tmp_path / "a.tar").write_bytes(data[:50_000])
+    with pytest.raises(WeightsError, match="cannot be unpacked"):
+        bring(job._replace(sha256=""))
+    (tmp_path / "a.tar").write_bytes(b"PK\x03\x04 no tar at all" * 100)
+    with pytest.raises(WeightsError, match="is it a tar"):
+        bring(job._replace(sha256=""))
+    assert not folder.exists()
+
+
+@pytest.mark.parametrize("name", ["../../escaped", "/tmp/escaped-by-archive"])
+def test_an_archive_cannot_write_elsewhere(folder: Path, tmp_path: Path, name: str) -> None:
+    (tmp_path / "a.tar").write_bytes(hubs.tar_of({name: b"x"}, top="", mode="w"))
+    with pytest.raises(WeightsError, match="Nothing of it was written"):
+        bring(Job(str(folder), "Qwen3-14B", "archive", location=str(tmp_path / "a.tar")))
+    assert not (tmp_path / "weights" / "escaped").exists()
+    assert not Path("/tmp/escaped-by-archive").exists()
+
+
+def test_an_archive_of_links_says_how_to_pack_it(folder: Path, tmp_path: Path) -> None:
+    target = io.BytesIO()
+    with tarfile.open(fileobj=target, mode="w") as archive:
+        info = tarfile.TarInfo("config.json")
+        info.type, info.linkname = tarfile.SYMTYPE, "/etc/shadow"
+        archive.addfile(info)
+    (tmp_path / "a.tar").write_bytes(target.getvalue())
+    with pytest.raises(WeightsError, match="--dereference"):
+        bring(Job(str(folder), "Qwen3-14B", "archive", location=str(tmp_path / "a.tar")))
