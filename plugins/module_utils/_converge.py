@@ -522,6 +522,7 @@ class Converge:
             "removed": self.orphans,
             "found": sorted(self.found),
             "files": [change.wish.path for change in self.shared_changes],
+            "account": bool(self.account and self.account.changes),
             "reloaded": self.reload_needed,
         }
 

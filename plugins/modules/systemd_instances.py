@@ -267,6 +267,10 @@ files:
   returned: always
   type: list
   elements: str
+account:
+  description: Whether O(account) or a membership of it was missing.
+  returned: always
+  type: bool
 refused:
   description: Why nothing was changed, each with C(name), the instance or nothing, and C(message).
   returned: always
