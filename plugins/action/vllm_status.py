@@ -31,5 +31,6 @@ class ActionModule(ActionBase):
             )
         )
         if "services" in result:
+            result["not_serving"] = _readiness.not_serving(result["services"])
             result["report"] = _readiness.report(result["services"], result["problems"])
         return result

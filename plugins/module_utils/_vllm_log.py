@@ -83,7 +83,7 @@ def _compiled(patterns: Iterable[str], owner: str) -> list[re.Pattern[str]]:
     found = []
     for pattern in patterns:
         try:
-            found.append(re.compile(pattern))
+            found.append(re.compile(pattern, re.MULTILINE))
         except (re.error, TypeError) as error:
             raise LogError(f"{owner}: the pattern {pattern!r} is none: {error}") from None
     return found

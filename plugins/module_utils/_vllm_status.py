@@ -310,7 +310,6 @@ def get(
     address: str, port: int, path: str, key: str | None, timeout: float, tls: bool = False
 ) -> Answer:
     """GET without proxies or redirects; `timeout` seconds for all of it."""
-    deadline = time.monotonic() + timeout
     connection: http.client.HTTPConnection
     if tls:
         # It is this host's own server, asked by an address that no certificate names.
@@ -320,33 +319,40 @@ def get(
         connection = http.client.HTTPSConnection(address, port, timeout=timeout, context=context)
     else:
         connection = http.client.HTTPConnection(address, port, timeout=timeout)
+    late = threading.Event()
+    end: threading.Timer | None = None
     try:
         headers = {"Connection": "close"}
         if key:
             headers["Authorization"] = f"Bearer {key}"
+        connection.connect()
+        # The socket's own limit counts from one byte to the next, so drops could go on for ever.
+        end = threading.Timer(timeout, _cut_off, (connection.sock, late))
+        end.start()
         connection.request("GET", path, headers=headers)
         answer = connection.getresponse()
-        body = b""
-        while len(body) < _ANSWER_LIMIT:
-            left = deadline - time.monotonic()
-            if left <= 0:
-                raise socket.timeout("timed out")
-            if connection.sock is not None:
-                connection.sock.settimeout(left)
-            part = answer.read1(65536)
-            if not part:
-                break
-            body += part
-        return Answer(answer.status, body)
+        body = answer.read(_ANSWER_LIMIT)
+        if not late.is_set():
+            return Answer(answer.status, body)
     except socket.timeout:
-        return Answer(None, error=f"no answer from port {port} within {timeout:g} s")
+        late.set()
     except ConnectionRefusedError:
         return Answer(None, error=f"nothing listens on port {port} yet")
     except (OSError, ValueError, http.client.HTTPException) as error:
-        # The name of the exception alone: its text may repeat what was sent.
-        return Answer(None, error=f"asking port {port} failed: {type(error).__name__}")
+        if not late.is_set():
+            # The name of the exception alone: its text may repeat what was sent.
+            return Answer(None, error=f"asking port {port} failed: {type(error).__name__}")
     finally:
+        if end:
+            end.cancel()
         connection.close()
+    return Answer(None, error=f"no answer from port {port} within {timeout:g} s")
+
+
+def _cut_off(connected: socket.socket, late: threading.Event) -> None:
+    late.set()
+    with contextlib.suppress(OSError):
+        connected.shutdown(socket.SHUT_RDWR)
 
 
 def addresses(host: str | None) -> list[str]:

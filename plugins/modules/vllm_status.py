@@ -260,6 +260,12 @@ report:
   returned: always
   type: list
   elements: str
+not_serving:
+  description: Names of services that should serve and do not. One that is stopped and not enabled
+    at boot is wanted so.
+  returned: always
+  type: list
+  elements: str
 problems:
   description: What could not be read of the host.
   returned: always

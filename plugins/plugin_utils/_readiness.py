@@ -103,6 +103,8 @@ def doing(status: Status) -> str:
     if state == "unhealthy":
         error = (status.get("http") or {}).get("error")
         return "unhealthy" + (f", {error}" if error else "")
+    if state == "stopped" and _enabled(status):
+        return "stopped, though it is enabled: somebody stopped it, or it was never started"
     if state != "starting":
         return str(state)
     words = _failures.phase_texts().get(status.get("phase") or "", "starting")
@@ -130,8 +132,24 @@ def line(status: Status) -> str:
 def news(status: Status) -> str:
     """`line`, with the cause of a start that has failed."""
     cause = status.get("cause")
-    failed = cause and status.get("state") in ("failed", "restarting")
-    return line(status) + (": {}".format(cause["cause"]) if failed else "")
+    if cause and status.get("state") in ("failed", "restarting"):
+        return "{}: {}".format(line(status), cause["cause"])
+    return line(status)
+
+
+def not_serving(services: Sequence[Status]) -> list[str]:
+    """Names of services that do not serve though they should: all but those that are ready, and
+    those that are stopped and not enabled, as `state: stopped` leaves them."""
+    return [
+        status["name"]
+        for status in services
+        if status["state"] != "ready"
+        and not (status["state"] == "stopped" and not _enabled(status))
+    ]
+
+
+def _enabled(status: Status) -> bool:
+    return (status.get("unit") or {}).get("unit_file_state") == "enabled"
 
 
 def because(cause: Mapping[str, Any] | None) -> list[str]:

@@ -98,7 +98,21 @@ FAILURES = {
         "insufficient"
     ),
     "port": "OSError: [Errno 98] Address already in use",
+    "weights": "RuntimeError: Cannot find any model weights with `{model}`",
+    "weights-broken": (
+        "safetensors_rust.SafetensorError: Error while deserializing header: MetadataIncompleteBuffer"
+    ),
+    # One rank runs out of memory, and the others and the server wait for it in vain.
+    "oom-then-timeout": (
+        "torch.OutOfMemoryError: NPU out of memory. Tried to allocate 896.00 MiB (NPU 1; 60.97 GiB "
+        "total capacity; 59.95 GiB already allocated; 59.95 GiB current active; 330.10 MiB free; "
+        "60.10 GiB reserved in total by PyTorch)\n"
+        "RuntimeError: EI0006: Getting socket times out. Reason: Remote Rank did not send the data\n"
+        "TimeoutError: Timed out waiting for engines to send initial message on input socket."
+    ),
 }
+# These end the engine without a word: `killed` by SIGKILL, `quiet` with status 1.
+WORDLESS = ("killed", "quiet")
 
 
 class StartError(Exception):
@@ -110,7 +124,10 @@ class Behaviour:
     """How this server shall behave; from the file, then the environment."""
 
     delay: float = 2.0  # seconds from start to ready
-    fail: str | None = None  # a kind of FAILURES, or 'hang': never ready
+    fail: str | None = None  # a kind of FAILURES or WORDLESS, or 'hang': never ready
+    hang_at: str | None = None  # ranks, weights or graphs: where a start stands still
+    mute: bool = False  # takes connections and never answers
+    health: int = 200  # status of /health
     fail_after: float = 0.0  # seconds of starting before it fails
     engine_dies_after: float | None = None  # seconds after ready
     engine_grace: float = 5.0  # seconds from the engine's death to the server's exit
@@ -130,12 +147,12 @@ class Behaviour:
         for key in cls.__dataclass_fields__:
             value = os.environ.get(f"ASCEND_SIM_{key.upper()}")
             if value is not None:
-                chosen[key] = value if key == "fail" else json.loads(value)
+                chosen[key] = value if key in ("fail", "hang_at") else json.loads(value)
         unknown = set(chosen) - set(cls.__dataclass_fields__)
         if unknown:
             raise StartError(f"stand-in: {path} has unknown settings: {', '.join(sorted(unknown))}")
         result = cls(**chosen)
-        if result.fail not in (None, "hang", *FAILURES):
+        if result.fail not in (None, "hang", *FAILURES, *WORDLESS):
             raise StartError(f"stand-in: no such failure: {result.fail}")
         return result
 
@@ -386,45 +403,87 @@ def load(service: Service, behaviour: Behaviour) -> None:
     """The part of a start that takes minutes on real cards, with its lines in the journal."""
     shards = 4
     who = "EngineCore"
+    world = service.local_world
     say(f"Initializing a V1 LLM engine (v{service.version}) with model='{service.model}'", who)
-    if behaviour.fail:
-        time.sleep(behaviour.fail_after)
-        if behaviour.fail == "hang":
-            while True:
-                time.sleep(3600)
-        if behaviour.fail != "port":
-            values = {
-                "length": service.max_model_len,
-                "half": service.max_model_len // 2,
-                "visible": os.environ.get("ASCEND_RT_VISIBLE_DEVICES", ""),
-                "count": len(service.visible),
-                "world": service.local_world,
-            }
-            text = FAILURES[behaviour.fail]
-            for key, value in values.items():
-                text = text.replace("{" + key + "}", str(value))
-            raise StartError(text)
+    say(
+        f"world_size={world} rank=0 local_rank=0 distributed_init_method=tcp://127.0.0.1:39001 "
+        "backend=hccl",
+        who,
+    )
+    fail(service, behaviour)
+    stand_still(behaviour, "ranks")
+    say(f"rank 0 in world size {world} is assigned as DP rank 0, PP rank 0, TP rank 0", who)
+    say(f"Starting to load model {service.model}...", who)
     for shard in range(shards + 1):
-        percent = 100 * shard // shards
+        # As tqdm writes it: to the start of the line first, and each step ends with a new line.
         print(
-            f"Loading safetensors checkpoint shards: {percent:3d}% Completed | {shard}/{shards}",
+            f"\rLoading safetensors checkpoint shards: {100 * shard // shards:3d}% Completed | "
+            f"{shard}/{shards} [00:00<00:00,  1.00it/s]",
             flush=True,
         )
+        if shard == shards // 2:
+            stand_still(behaviour, "weights")
         time.sleep(behaviour.delay * 0.6 / (shards + 1))
     card = service.visible[0] if service.visible else {"visible_mb": 0}
-    cache = card["visible_mb"] * MB / GIB * service.utilization * 0.5
+    total = card["visible_mb"] * MB / GIB
+    cache = total * service.utilization * 0.5
     tokens = max(service.max_model_len, int(cache * 1024 * 8))
     say("Loading weights took 1.00 seconds", who)
+    say(f"Loading model weights took {cache:.4f} GB", who)
     say(f"Available KV cache memory: {cache:.2f} GiB", who)
     say(f"GPU KV cache size: {tokens:,} tokens", who)
     ratio = tokens / service.max_model_len
     say(f"Maximum concurrency for {service.max_model_len:,} tokens per request: {ratio:.2f}x", who)
     time.sleep(behaviour.delay * 0.2)
-    for percent in (0, 50, 100):
-        print(f"Capturing CUDA graphs (decode, FULL): {percent:3d}%", flush=True)
+    stand_still(behaviour, "graphs", "Compile and warming up model for size 1")
+    # This bar is one line of the journal: nothing but the last step ends with a new line.
+    for step in range(5):
+        print(
+            f"\rCapturing CUDA graphs (decode, FULL): {25 * step:3d}%|{'#' * step:4s}| {step}/4",
+            end="" if step < 4 else "\n",
+            flush=True,
+        )
     say("Graph capturing finished in 1 secs, took 0.09 GiB", who)
+    say(
+        f"Free memory on device ({total:.2f}/{total:.2f} GiB) on startup. Desired GPU memory "
+        f"utilization is ({service.utilization}, {total * service.utilization:.2f} GiB).",
+        who,
+    )
     time.sleep(behaviour.delay * 0.2)
     say("init engine (profile, create kv cache, warmup model) took 2.00 seconds", who)
+
+
+def fail(service: Service, behaviour: Behaviour) -> None:
+    """End the start as the test asks; returns where it asks for nothing."""
+    if not behaviour.fail:
+        return
+    time.sleep(behaviour.fail_after)
+    if behaviour.fail == "hang":
+        while True:
+            time.sleep(3600)
+    if behaviour.fail == "killed":
+        os.kill(os.getpid(), signal.SIGKILL)
+    if behaviour.fail == "quiet":
+        os._exit(1)
+    values = {
+        "length": service.max_model_len,
+        "half": service.max_model_len // 2,
+        "visible": os.environ.get("ASCEND_RT_VISIBLE_DEVICES", ""),
+        "count": len(service.visible),
+        "world": service.local_world,
+        "model": service.model,
+    }
+    text = FAILURES[behaviour.fail]
+    for key, value in values.items():
+        text = text.replace("{" + key + "}", str(value))
+    raise StartError(text)
+
+
+def stand_still(behaviour: Behaviour, where: str, line: str | None = None) -> None:
+    if line:
+        say(line, "EngineCore")
+    while behaviour.hang_at == where:
+        time.sleep(3600)
 
 
 def engine(service: Service, behaviour: Behaviour, ready: int) -> NoReturn:
@@ -439,7 +498,10 @@ def engine(service: Service, behaviour: Behaviour, ready: int) -> NoReturn:
         sim.claim({c["phy_id"]: int(c["visible_mb"] * service.utilization) for c in used})
         load(service, behaviour)
     except StartError as problem:
-        error(f"EngineCore failed to start.\n{problem}", "EngineCore")
+        # What an engine's process says, and once more without a prefix as it ends.
+        trace = 'Traceback (most recent call last):\n  File "core.py", line 700, in run_engine_core'
+        error(f"EngineCore failed to start.\n{trace}\n{problem}", "EngineCore")
+        print(f"Process EngineCore_DP0:\n{trace}\n{problem}", file=sys.stderr, flush=True)
         os._exit(1)
     signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
     os.write(ready, b"1")
@@ -517,8 +579,10 @@ class Handler(BaseHTTPRequestHandler):
         if not self.allowed():
             return
         path = self.path.partition("?")[0]
+        if self.server.behaviour.mute:
+            time.sleep(3600)
         if path == "/health":
-            self.answer(200, "")
+            self.answer(self.server.behaviour.health, "")
         elif path == "/version":
             self.answer(200, {"version": service.version, "stand_in": vllm_config.STAND_IN})
         elif path == "/v1/models":
@@ -624,12 +688,11 @@ class Handler(BaseHTTPRequestHandler):
             self.answer(200, {**base, "object": "list", "data": data})
 
 
-def wait_for(ready: int, child: int) -> bool:
-    """True when the engine says it is ready; False when it ended before."""
-    said = os.read(ready, 1) == b"1"
-    if not said:
-        os.waitpid(child, 0)
-    return said
+def wait_for(ready: int, child: int) -> int | None:
+    """None when the engine says it is ready; its exit code, or -signal, when it ended before."""
+    if os.read(ready, 1) == b"1":
+        return None
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
 def serve(service: Service, behaviour: Behaviour, listener: socket.socket | None) -> int:
@@ -644,10 +707,13 @@ def serve(service: Service, behaviour: Behaviour, listener: socket.socket | None
             listener.close()
         engine(service, behaviour, told)
     os.close(told)
-    if not wait_for(ready, child):
+    status = wait_for(ready, child)
+    if status is not None:
         error(
+            'Traceback (most recent call last):\n  File "utils.py", line 964, in '
+            "wait_for_engine_startup\n"
             "RuntimeError: Engine core initialization failed. See root cause above. "
-            "Failed core proc(s): {'EngineCore_0': 1}"
+            f"Failed core proc(s): {{'EngineCore_DP0': {status}}}"
         )
         return 1
     stopping = threading.Event()
@@ -669,6 +735,7 @@ def serve(service: Service, behaviour: Behaviour, listener: socket.socket | None
             target=api.serve_forever, kwargs={"poll_interval": 0.1}, daemon=True
         ).start()
         say(f"Starting vLLM API server on http://{service.host}:{service.port}")
+    print("INFO:     Waiting for application startup.", flush=True)
     print("INFO:     Application startup complete.", flush=True)
     # A signal wakes only the main thread's own calls: wait in short steps.
     while not stopping.wait(0.1):

@@ -1,0 +1,223 @@
+# SPDX-FileCopyrightText: The inferops.ascend authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What is read out of a journal: lines, starts, how far one has come, why it failed."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from ansible_collections.inferops.ascend.plugins.module_utils import _vllm_log
+from ansible_collections.inferops.ascend.plugins.plugin_utils import _failures
+
+PHASES = _vllm_log.phases_of(_failures.phases())
+
+
+def journal(*entries: dict[str, Any]) -> bytes:
+    """Entries in the order they were written, as journalctl --reverse prints them."""
+    return b"".join(json.dumps(entry).encode() + b"\n" for entry in reversed(entries))
+
+
+def said(message: Any, start: str = "one", **fields: Any) -> dict[str, Any]:
+    return {"MESSAGE": message, "_SYSTEMD_INVOCATION_ID": start, **fields}
+
+
+# --- lines -------------------------------------------------------------------------------------
+
+
+def test_lines_come_in_the_order_they_were_written_with_their_start_and_time() -> None:
+    data = journal(
+        said("first", "one", __REALTIME_TIMESTAMP="1700000000000000"),
+        said("second", "two", __REALTIME_TIMESTAMP="1700000001500000"),
+    )
+    assert _vllm_log.parse_journal(data) == [
+        ("first", "one", 1700000000.0),
+        ("second", "two", 1700000001.5),
+    ]
+
+
+def test_a_line_that_journald_gives_as_bytes_reads_as_text() -> None:
+    bar = "\rLoading: 0%|\rLoading: 50%|\u2588\rLoading: 100%|\u2588\u2588"
+    data = journal(
+        said(list(bar.encode())),
+        said(list(b"\x1b[36mblue\x1b[0m")),
+        said([list(b"twice"), "given"]),
+        said(list(b"\xff\xfe bytes")),
+    )
+    assert [entry.text for entry in _vllm_log.parse_journal(data)] == [
+        "Loading: 100%|\u2588\u2588",
+        "blue",
+        "given",
+        "\ufffd\ufffd bytes",
+    ]
+
+
+def test_what_is_cut_off_empty_or_no_json_is_left_out() -> None:
+    whole = journal(said("cut off"), said(None), said("  "), said("kept"))
+    assert [e.text for e in _vllm_log.parse_journal(whole[:-30] + b"\n[1]\nx\n")] == ["kept"]
+
+
+def test_systemds_own_messages_count_to_the_start_they_speak_of() -> None:
+    data = journal(
+        said("of the server", "one"),
+        {"MESSAGE": "Main process exited", "INVOCATION_ID": "one", "_PID": "1"},
+        # A process may write a field that looks like systemd's.
+        said("of the next", "two", INVOCATION_ID="one"),
+        {"MESSAGE": "without any"},
+        said("of the next", "two"),
+    )
+    starts = _vllm_log.by_start(_vllm_log.parse_journal(data))
+    assert [(name, len(entries)) for name, entries in starts] == [("one", 2), ("two", 3)]
+
+
+def test_of_a_line_of_a_megabyte_the_beginning_is_kept() -> None:
+    entry = _vllm_log.parse_journal(journal(said("ValueError: " + "x" * 1_000_000)))[0]
+    assert entry.text.startswith("ValueError: xxx")
+    assert len(entry.text) <= _vllm_log.LINE_LIMIT
+    assert len(_vllm_log.shown([entry], 1, str)[0]) == _vllm_log.SHOWN_LIMIT
+
+
+# --- how far ------------------------------------------------------------------------------------
+
+# Lines as vLLM 0.13.0 wrote them on a start (public GitHub file 67592774702), shortened.
+START = """\
+(APIServer pid=1) INFO 12-25 04:48:38 [api_server.py:1351] vLLM API server version 0.13.0
+(EngineCore_DP0 pid=79) INFO 12-25 04:48:51 [core.py:93] Initializing a V1 LLM engine (v0.13.0) with config
+(EngineCore_DP0 pid=79) INFO 12-25 04:48:52 [parallel_state.py:1203] world_size=1 rank=0 local_rank=0 distributed_init_method=tcp://10.20.17.20:41881 backend=nccl
+(EngineCore_DP0 pid=79) INFO 12-25 04:48:55 [gpu_model_runner.py:3562] Starting to load model /mnt/models/model-files...
+(EngineCore_DP0 pid=79) Loading safetensors checkpoint shards:   8% Completed | 1/13 [00:07<01:30,  7.56s/it]
+(EngineCore_DP0 pid=79) Loading safetensors checkpoint shards:  92% Completed | 12/13 [02:46<00:14, 14.43s/it]
+(EngineCore_DP0 pid=79) INFO 12-25 04:52:15 [default_loader.py:308] Loading weights took 182.98 seconds
+(EngineCore_DP0 pid=79) INFO 12-25 04:52:16 [gpu_model_runner.py:3659] Model loading took 58.2299 GiB memory and 199.672085 seconds
+(EngineCore_DP0 pid=79) INFO 12-25 04:53:54 [gpu_worker.py:375] Available KV cache memory: 19.40 GiB
+(EngineCore_DP0 pid=79) INFO 12-25 04:53:55 [kv_cache_utils.py:1296] Maximum concurrency for 8,192 tokens per request: 25.87x
+Capturing CUDA graphs (mixed prefill-decode, PIECEWISE):  41%|####1     | 21/51 [00:01<00:02, 13.68it/s]
+(EngineCore_DP0 pid=79) INFO 12-25 04:54:03 [gpu_model_runner.py:4587] Graph capturing finished in 9 secs, took 0.66 GiB
+(EngineCore_DP0 pid=79) INFO 12-25 04:54:03 [core.py:259] init engine (profile, create kv cache, warmup model) took 107.64 seconds
+(APIServer pid=1) INFO:     Application startup complete.
+""".splitlines()
+
+
+def test_a_start_of_vllm_goes_through_the_phases_in_order() -> None:
+    seen = [_vllm_log.progress(START[: n + 1], PHASES) for n in range(len(START))]
+    assert [(step.phase, step.percent, step.done, step.total) for step in seen] == [
+        ("starting", None, None, None),
+        ("starting", None, None, None),
+        ("ranks", None, None, None),
+        ("weights", None, None, None),
+        ("weights", 7, 1, 13),
+        ("weights", 92, 12, 13),
+        ("weights", None, None, None),
+        ("profiling", None, None, None),
+        ("kv-cache", None, None, None),
+        ("kv-cache", None, None, None),
+        ("graphs", 41, 21, 51),
+        ("warm-up", None, None, None),
+        ("listening", None, None, None),
+        ("serving", None, None, None),
+    ]
+    assert _vllm_log.progress([], PHASES) == (None, None, None, None)
+
+
+# Formats of other versions, with where they stand.
+@pytest.mark.parametrize(
+    ("line", "phase", "percent"),
+    [
+        # vllm-ascend, model_runner_v1.py of v0.9.1 to v0.23.0
+        ("INFO 11-23 [model_runner_v1.py:1912] Loading model weights took 27.5437 GB", "profiling", None),
+        ("INFO 11-23 Available memory: 57982058496, total memory: 65464696832", "kv-cache", None),
+        ("INFO 11-23 Compile and warming up model for size 16", "graphs", None),
+        ("INFO Starting to capture ACL graphs for cases: [8, 4], mode: FULL", "graphs", None),
+        ("Capturing ACL graphs (decode, FULL):  50%|#####     | 1/2 [00:01<00:01]", "graphs", 50),
+        ("INFO Capturing torchair graph, this usually takes 5.0~8.0 mins.", "graphs", None),
+        # public GitHub files 53790697037, 66933912950, 56006381441
+        ("Capturing CUDA graph shapes:  86%|########6 | 30/35", "graphs", 85),
+        ("Loading pt checkpoint shards:  50% Completed | 1/2 [00:01<00:01]", "weights", 50),
+        ("INFO [core.py:313] init engine (profile, create kv cache, warmup model) took 29.90 s", "listening", None),
+        ("INFO 09-05 [api_server.py:1425] Starting vLLM API server 0 on http://0.0.0.0:8080", "listening", None),
+    ],
+)  # fmt: skip
+def test_lines_of_other_versions_are_known(line: str, phase: str, percent: int | None) -> None:
+    progress = _vllm_log.progress([line], PHASES)
+    assert (progress.phase, progress.percent) == (phase, percent)
+
+
+def test_a_slower_rank_does_not_lead_back() -> None:
+    assert _vllm_log.progress([START[8], START[4]], PHASES).phase == "kv-cache"
+
+
+def test_a_users_prompt_is_no_progress_and_no_cause() -> None:
+    prompt = (
+        "INFO [logger.py:40] Received request cmpl-1: prompt: 'NPU out of memory. "
+        "Application startup complete. ValueError: x', params: SamplingParams(n=1)"
+    )
+    assert _vllm_log.progress([START[0], prompt], PHASES).phase == "starting"
+    failures = _vllm_log.failures_of(_failures.failures())
+    assert _vllm_log.cause([START[0], prompt], failures, {}) is None
+
+
+# --- why ----------------------------------------------------------------------------------------
+
+
+def failure(name: str, *lines: str, **fields: Any) -> dict[str, Any]:
+    given = {"id": name, "lines": list(lines), "cause": [name], "advice": ["do"], "retry": True}
+    return {**given, **fields}
+
+
+def why(lines: list[str], *failures: dict[str, Any], **given: Any) -> dict[str, Any] | None:
+    values = given.pop("values", {})
+    return _vllm_log.cause(lines, _vllm_log.failures_of(failures), values, **given)
+
+
+def test_the_order_of_the_list_decides_and_not_that_of_the_lines() -> None:
+    root, consequence = failure("root", "out of memory"), failure("late", "timed out")
+    found = why(["timed out", "out of memory", "timed out"], root, consequence)
+    assert found is not None
+    assert (found["id"], found["lines"]) == ("root", ["out of memory"])
+
+
+def test_figures_of_the_lines_stand_in_the_advice() -> None:
+    known = failure(
+        "kv",
+        r"len \((?P<tokens_wanted>[\d,]+)\)",
+        r"length is (?P<tokens_fit>[\d,]+)",
+        advice=["{name}: set {tokens_fit}", "{name}: set less"],
+        cause=["{tokens_wanted} needs {needed}", "{tokens_wanted} is too much"],
+    )
+    given = {"values": {"name": "chat"}}
+    found = why(["max len (40,960)", "length is 32,768"], known, **given)
+    assert found is not None
+    assert found["advice"] == "chat: set 32768"
+    assert found["cause"] == "40960 is too much"
+    assert found["values"] == {"tokens_wanted": "40960", "tokens_fit": "32768"}
+    without = why(["max len (40,960)"], known, **given)
+    assert without is not None and without["advice"] == "chat: set less"
+
+
+def test_a_figure_is_data_and_no_text_to_fill_in() -> None:
+    known = failure("x", r"error: (?P<error>.+)", cause=["{error}"])
+    found = why(["error: {name} {error}"], known, values={"name": "chat"})
+    assert found is not None and found["cause"] == "{name} {error}"
+
+
+def test_systemd_speaks_where_no_line_does() -> None:
+    by_line, by_result = failure("line", "nothing says this"), failure("oom", results=["oom-kill"])
+    by_status = failure("status", statuses=[78])
+    assert why(["x"], by_line, by_result, by_status) is None
+    assert why(["x"], by_line, by_result, result="oom-kill")["id"] == "oom"  # type: ignore[index]
+    assert why(["x"], by_status, status=78)["id"] == "status"  # type: ignore[index]
+
+
+def test_secrets_are_in_no_evidence_and_no_figure() -> None:
+    known = failure("x", r"error: (?P<error>.+)", cause=["{error}"])
+    found = why(["error: key s3cret"], known, redact=lambda text: text.replace("s3cret", "***"))
+    assert "s3cret" not in json.dumps(found)
+    assert found is not None and found["cause"] == "key ***"
+
+
+def test_a_pattern_that_is_none_is_named() -> None:
+    with pytest.raises(_vllm_log.LogError, match=r"failure broken: the pattern '\(' is none"):
+        _vllm_log.failures_of([failure("broken", "(")])
+    with pytest.raises(_vllm_log.LogError, match="phase weights: the pattern"):
+        _vllm_log.phases_of([{"name": "weights", "lines": ["["]}])

@@ -1,0 +1,294 @@
+# SPDX-FileCopyrightText: The inferops.ascend authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What is asked about services, what the operator reads, and when the waiting ends."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from ansible_collections.inferops.ascend.plugins.plugin_utils import _readiness
+from ansible_collections.inferops.ascend.plugins.plugin_utils._errors import AscendError
+
+
+def status(name: str = "chat", state: str = "starting", **given: Any) -> dict[str, Any]:
+    unit = {"n_restarts": given.pop("restarts", 0), "unit_file_state": "enabled"}
+    return {"name": name, "state": state, "unit": unit, "http": {}, "log": [], **given}
+
+
+def cause(name: str, retry: bool = True, start: str = "current", **given: Any) -> dict[str, Any]:
+    texts = {"cause": f"It is {name}.", "advice": f"Mend {name}.", "lines": [f"line of {name}"]}
+    return {"id": name, "retry": retry, "start": start, "served": False, **texts, **given}
+
+
+def watched(*looks: dict[str, Any], step: int = 10) -> _readiness.Watch:
+    watch = _readiness.Watch("npu-01", ["chat"], step)
+    for number, each in enumerate(looks):
+        watch.look([each], number * 10.0)
+    return watch
+
+
+# --- what is asked -----------------------------------------------------------------------------
+
+
+def test_names_specs_and_placed_services_are_asked_about_by_their_names() -> None:
+    placed = {
+        "name": "chat",
+        "model": "Qwen3-14B",
+        "port": 8000,
+        "api_key": "s3cret",
+        "cards": [0],
+        "env": {"A": "b"},
+    }
+    spec = {"name": "Qwen2.5-VL-7B", "model": "Qwen2.5-VL-7B"}
+    asked = _readiness.services_of(["other", placed, spec])
+    assert asked == [{"name": "other"}, {"name": "chat", "port": 8000}, {"name": "qwen2.5-vl-7b"}]
+
+
+def test_services_that_are_not_to_run_are_not_waited_for() -> None:
+    services = [
+        {"name": "a", "state": "stopped"},
+        {"name": "b", "state": "absent"},
+        {"name": "c", "state": "started"},
+        {"name": "d"},
+    ]
+    assert [each["name"] for each in _readiness.services_of(services, True)] == ["c", "d"]
+    assert len(_readiness.services_of(services)) == 4
+
+
+@pytest.mark.parametrize(
+    ("services", "words"),
+    [
+        (None, "services is null; write a list"),
+        ("chat", "services is a string; write a list"),
+        ([3], "services, item 1 is a number without a name"),
+        (["a", {"port": 1}], "services, item 2 is a mapping without a name"),
+        (["a", {"name": "a"}], "service a is listed twice"),
+    ],
+)
+def test_what_cannot_be_asked_about_is_named(services: Any, words: str) -> None:
+    with pytest.raises(AscendError, match=words):
+        _readiness.services_of(services)
+
+
+# --- what is read ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(None, "?"), (0.4, "0 s"), (59.9, "59 s"), (60, "1 min"), (200, "3 min 20 s"),
+     (3600, "1 h"), (3900, "1 h 5 min"), (7265, "2 h 1 min")],
+)  # fmt: skip
+def test_a_duration_reads_as_people_say_it(seconds: float | None, text: str) -> None:
+    assert _readiness.duration(seconds) == text
+
+
+def test_a_line_has_phase_count_time_and_try() -> None:
+    loading = status(phase="weights", percent=25, done=1, total=4, elapsed=90.0, restarts=1)
+    assert _readiness.line(loading) == (
+        "chat: loading weights 1/4 (25 %), for 1 min 30 s, restart 1"
+    )
+    assert _readiness.line(status(state="ready", elapsed=5000, restarts=2)) == (
+        "chat: ready, up 1 h 23 min"
+    )
+    assert _readiness.line(status(state="failed", elapsed=8)) == "chat: failed, after 8 s"
+    ill = status(state="unhealthy", http={"error": "/health answers 503"})
+    assert _readiness.line(ill) == "chat: unhealthy, /health answers 503"
+
+
+def test_a_report_has_cause_advice_and_evidence_or_the_last_lines() -> None:
+    lines = _readiness.report(
+        [
+            status(state="ready"),
+            status("bad", "failed", cause=cause("oom")),
+            status("odd", "restarting", log=[f"line {n}" for n in range(9)]),
+            status("slow", cause=cause("hccl")),
+            status("again", cause=cause("port", start="previous")),
+            status("off", "stopped", problems=["the journal was not read: x"]),
+        ],
+        ["systemd does not tell of the units: y"],
+    )
+    assert lines == [
+        "chat: ready",
+        "bad: failed",
+        "    It is oom.",
+        "    What to do: Mend oom.",
+        "    | line of oom",
+        "odd: restarting",
+        *[f"    | line {n}" for n in range(4, 9)],
+        "slow: starting",
+        "    It is still starting; its journal says:",
+        "    It is hccl.",
+        "    What to do: Mend hccl.",
+        "    | line of hccl",
+        "again: starting",
+        "    The start before: It is port.",
+        "    What to do: Mend port.",
+        "    | line of port",
+        "off: stopped, though it is enabled: somebody stopped it, or it was never started",
+        "    Note: the journal was not read: x",
+        "Note: systemd does not tell of the units: y",
+    ]
+
+
+def test_a_service_that_is_meant_to_be_stopped_is_not_missed() -> None:
+    off = status("off", "stopped")
+    meant = {**off, "name": "meant", "unit": {"unit_file_state": "disabled"}}
+    services = [status(state="ready"), off, meant, status("bad", "failed"), status("slow")]
+    assert _readiness.not_serving(services) == ["off", "bad", "slow"]
+
+
+# --- progress ------------------------------------------------------------------------------------
+
+
+def loading(percent: int) -> dict[str, Any]:
+    return status(phase="weights", percent=percent, elapsed=1.0)
+
+
+def test_only_news_is_shown_and_every_line_has_the_host() -> None:
+    watch = _readiness.Watch("npu-01", ["chat", "embed"], 10)
+    both = [loading(0), status("embed", phase="starting")]
+    shown = watch.look(both, 0)
+    assert len(shown) == 2 and all(line.startswith("npu-01: ") for line in shown)
+    assert watch.look(both, 10) == []
+    assert watch.look([loading(9), both[1]], 20) == []
+    assert len(watch.look([loading(10), both[1]], 30)) == 1
+    assert len(watch.look([loading(100), both[1]], 40)) == 1
+    assert len(watch.look([status(phase="kv-cache"), both[1]], 50)) == 1
+    ready = watch.look([status(state="ready", elapsed=77.0), both[1]], 60)
+    assert ready == ["npu-01: chat: ready after 1 min 17 s"]
+
+
+def test_163_shards_are_no_flood() -> None:
+    watch = _readiness.Watch("npu-01", ["chat"], 10)
+    lines = [line for n in range(164) for line in watch.look([loading(100 * n // 163)], n * 10.0)]
+    assert 8 <= len(lines) <= 12
+
+
+def test_with_many_services_only_states_are_shown() -> None:
+    assert [_readiness.step_of(n) for n in (1, 16, 17, 128, 129, 5000)] == [10, 10, 25, 25, 0, 0]
+    watch = _readiness.Watch("npu-01", ["chat"], 0)
+    looks = [loading(0), loading(80), status(phase="kv-cache"), status(state="ready")]
+    assert [len(watch.look([each], n)) for n, each in enumerate(looks)] == [1, 0, 0, 1]
+
+
+def test_a_long_silence_is_broken_for_what_is_still_waited_for() -> None:
+    watch = _readiness.Watch("npu-01", ["chat", "embed"], 10)
+    both = [loading(0), status("embed", "ready")]
+    watch.look(both, 0)
+    assert watch.look(both, _readiness.SILENCE - 1) == []
+    shown = watch.look(both, _readiness.SILENCE)
+    assert len(shown) == 1 and "chat: loading weights" in shown[0]
+    assert watch.look(both, _readiness.SILENCE + 10) == []
+
+
+def test_looks_are_short_at_first_and_then_an_interval_apart() -> None:
+    pauses = [_readiness.pause(waited, 10) for waited in (0, 4, 20, 40, 1000)]
+    assert pauses == [1, 1, 5, 10, 10]
+    assert _readiness.pause(0, 0.2) == 0.2
+
+
+# --- the end -------------------------------------------------------------------------------------
+
+
+def test_a_service_that_answers_is_ready() -> None:
+    watch = watched(loading(0), status(state="ready", elapsed=60.0))
+    assert (watch.ready, watch.waiting, watch.failed) == (["chat"], [], {})
+    assert watch.results()[0]["ready"] is True
+
+
+def test_a_first_failure_that_may_mend_is_given_another_start() -> None:
+    watch = watched(loading(0), status(state="restarting", cause=cause("hccl")))
+    assert watch.waiting == ["chat"] and not watch.failed
+    watch.look([status(restarts=1)], 20)
+    watch.look([status(state="ready", restarts=1)], 30)
+    assert watch.ready == ["chat"]
+
+
+def test_a_failure_that_another_start_does_not_mend_ends_it_at_once() -> None:
+    watch = watched(loading(0), status(state="restarting", cause=cause("heads", retry=False)))
+    assert watch.failed == {"chat": "failed in a way that another start does not mend."}
+
+
+def test_the_same_failure_twice_is_a_loop() -> None:
+    watch = watched(
+        status(state="restarting", cause=cause("hccl")),
+        status(restarts=1),
+        status(state="restarting", restarts=1, cause=cause("hccl")),
+    )
+    assert watch.failed == {"chat": "fails again and again (2 starts, the same cause)."}
+    message = watch.message(3600)
+    for words in ("chat fails again", "It is hccl.", "Mend hccl.", "line of hccl"):
+        assert words in message
+
+
+def test_the_same_failure_is_a_loop_also_if_it_was_never_seen_down() -> None:
+    """Between two looks it failed and was started again: the start before tells the cause."""
+    again = cause("hccl", start="previous")
+    watch = watched(
+        status(), status(restarts=1, cause=again), status(restarts=2, cause=again)
+    )  # fmt: skip
+    assert "again and again" in watch.failed["chat"]
+
+
+def test_different_failures_are_a_loop_at_the_third() -> None:
+    looks = [
+        status(state="restarting", restarts=n, cause=cause(each))
+        for n, each in enumerate(("a", "b", "c"))
+    ]
+    assert not watched(*looks[:2]).failed
+    assert watched(*looks).failed == {"chat": "fails again and again (3 starts)."}
+
+
+def test_one_failed_start_is_counted_once_however_often_it_is_seen() -> None:
+    down = status(state="restarting", cause=cause("hccl"))
+    assert not watched(down, down, down, down).failed
+
+
+def test_a_loop_from_before_counts_as_its_last_failure() -> None:
+    looping = status(restarts=7, cause=cause("hccl", start="previous"))
+    watch = watched(looping, status(state="restarting", restarts=7, cause=cause("hccl")))
+    assert "again and again" in watch.failed["chat"]
+
+
+def test_restarts_of_a_service_that_had_served_are_no_loop() -> None:
+    crashed = status(restarts=7, cause=cause("oom", start="previous", served=True))
+    watch = watched(crashed, status(state="restarting", restarts=7, cause=cause("oom")))
+    assert not watch.failed
+    assert not watched(status(restarts=7), status(restarts=7)).failed
+
+
+def test_systemds_giving_up_ends_it_with_the_number_of_starts() -> None:
+    watch = watched(status(state="failed", restarts=4, cause=cause("oom")))
+    assert watch.failed == {"chat": "has failed after 5 starts."}
+
+
+@pytest.mark.parametrize("state", ["stopped", "absent"])
+def test_what_nobody_starts_is_not_waited_for(state: str) -> None:
+    assert "inferops.ascend.deploy" in watched(status(state=state)).failed["chat"]
+
+
+@pytest.mark.parametrize("state", ["unhealthy", "unknown", "stopping", "starting"])
+def test_what_may_come_up_is_waited_for(state: str) -> None:
+    assert watched(status(state=state)).waiting == ["chat"]
+
+
+def test_the_end_of_the_time_names_the_phase_in_which_it_stood() -> None:
+    watch = watched(
+        status(phase="graphs", elapsed=1200.0, log=["a", "Compile and warming up model for size 8"])
+    )
+    message = watch.message(1200)
+    assert message == (
+        "chat was not ready within 20 min. It stopped at: chat: capturing graphs, for 20 min\n"
+        "    Its last line: Compile and warming up model for size 8"
+    )
+
+
+def test_a_failure_is_told_with_those_that_are_no_longer_waited_for() -> None:
+    watch = _readiness.Watch("npu-01", ["bad", "slow", "good"])
+    watch.look([status("bad", "failed", log=["why"]), loading(0) | {"name": "slow"},
+                status("good", "ready")], 0)  # fmt: skip
+    message = watch.message(60)
+    assert message == (
+        "bad has failed.\n    | why\nslow: loading weights (0 %), for 1 s; no longer waited for"
+    )
