@@ -1,0 +1,295 @@
+# SPDX-FileCopyrightText: The inferops.ascend authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Gives the plan what Ansible knows of the hosts, and hands back what came of it."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ansible import constants as C
+from ansible.errors import AnsibleActionFail, AnsibleError
+from ansible.plugins.action import ActionBase
+from ansible.plugins.loader import lookup_loader
+from ansible_collections.inferops.ascend.plugins.plugin_utils import _plan
+from ansible_collections.inferops.ascend.plugins.plugin_utils._errors import AscendError
+from ansible_collections.inferops.ascend.plugins.plugin_utils._plan_hosts import Sealed, is_template
+from ansible_collections.inferops.ascend.plugins.plugin_utils._plan_views import (
+    card_map,
+    html,
+    markdown,
+)
+from ansible_collections.inferops.ascend.plugins.plugin_utils._tables import (
+    Catalogue,
+    load_catalogue,
+)
+
+try:
+    from ansible.template import is_trusted_as_template, trust_as_template
+except ImportError:  # ansible-core before 2.19 marks what is not to be rendered instead
+    from ansible.utils.unsafe_proxy import AnsibleUnsafe
+
+    def trust_as_template(value: str) -> str:
+        return value
+
+    def is_trusted_as_template(value: object) -> bool:
+        return not isinstance(value, AnsibleUnsafe)
+
+
+ARGUMENTS = {
+    "hosts": {"type": "str", "default": ""},
+    "output": {"type": "str", "default": ""},
+    "repack": {"type": "bool", "default": False},
+    "locked": {"type": "bool", "default": False},
+    "adopt_host_vars": {"type": "bool", "default": False},
+    "markdown": {"type": "str", "default": ""},
+    "html": {"type": "str", "default": ""},
+    "facts": {"type": "list", "elements": "dict", "default": []},
+    "return_plan": {"type": "bool", "default": False},
+}
+
+
+class ActionModule(ActionBase):
+    TRANSFERS_FILES = False
+    _requires_connection = False
+
+    def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        self._supports_check_mode = True
+        self._supports_async = False
+        task_vars = task_vars or {}
+        result: dict[str, Any] = super().run(tmp, task_vars)
+        given = self.validate_argument_spec(argument_spec=ARGUMENTS)[1]
+        check = bool(self._task.check_mode)
+        settings = _plan.Settings(
+            output=given["output"],
+            repack=given["repack"],
+            locked=given["locked"],
+            adopt=given["adopt_host_vars"],
+            markdown=given["markdown"],
+            html=given["html"],
+            check=check,
+            extensions=tuple(C.YAML_FILENAME_EXTENSIONS),
+        )
+        try:
+            _refuse_limit(task_vars)
+            seen = _seen(given["facts"])
+            folders = _plan.standing_folders(
+                task_vars.get("ansible_inventory_sources") or (), settings.output
+            )
+            world = _World(self, task_vars)
+            world.leave_out(
+                each.path for folder in folders.values() for each in folder.plans.values()
+            )
+            outcome = _plan.run(world, world.hosts(given["hosts"]), seen, settings, folders)
+            if outcome.ask:
+                return {**result, "changed": False, "ask": outcome.ask}
+            return {**result, **self._finish(outcome, given, task_vars)}
+        except _plan.Refused as refused:
+            count = len(refused.problems)
+            return {
+                **result,
+                "failed": True,
+                "msg": f"The plan has {count} problem{'s' if count > 1 else ''}; nothing was"
+                " written.\n" + str(refused),
+                "problems": refused.problems,
+                "unplaced": refused.unplaced,
+                "_ansible_verbose_always": True,
+            }
+        except AscendError as error:
+            raise AnsibleActionFail(str(error)) from error
+
+    def _finish(
+        self, outcome: _plan.Run, given: Mapping[str, Any], task_vars: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        changes = outcome.all_changes
+        if given["locked"] and changes:
+            names = outcome.changed_hosts
+            raise AscendError(
+                f"The written plan is stale for {len(names)} host{'s' if len(names) > 1 else ''}:"
+                f" {_plan.some(names, 20)}. Run {_command(task_vars)}, look at the change (--check"
+                " --diff shows it) and commit it. Nothing was written."
+            )
+        result: dict[str, Any] = {
+            "changed": bool(changes),
+            "ask": [],
+            "files": [str(change.path) for change in changes],
+            "hosts_changed": outcome.changed_hosts,
+        }
+        if self._task.diff:
+            result["diff"] = outcome.diffs()
+        if not self._task.check_mode:
+            outcome.apply()
+        for path, make in ((given["markdown"], _markdown), (given["html"], html)):
+            if path:
+                text = make(outcome.plan)
+                changed, before = _plan.page(path, text, outcome.plan, check=self._task.check_mode)
+                result["changed"] = result["changed"] or changed
+                if changed and self._task.diff:
+                    header = {"before_header": path, "after_header": path}
+                    if make is html:
+                        result["diff"].append({"prepared": f"write {path}\n"})
+                    else:
+                        result["diff"].append({**header, "before": before, "after": text})
+        result["report"] = [*_plan.short(outcome.notes), *card_map(outcome.plan)]
+        if given["return_plan"]:
+            result["plan"] = outcome.plan
+        return result
+
+
+def _markdown(plan: Mapping[str, Any]) -> str:
+    # Room for the stamp under what a page may have.
+    return markdown(plan, 65000)
+
+
+def _refuse_limit(task_vars: Mapping[str, Any]) -> None:
+    limit = task_vars.get("ansible_limit")
+    if limit:
+        raise AscendError(
+            f"--limit {limit} is set, and a plan is of a whole group: with some of its hosts out of"
+            " sight their services would be placed a second time. Leave it out; to plan a group,"
+            " name it (-e ascend_hosts=GROUP), to keep a service to some hosts, give it `hosts`."
+        )
+
+
+def _command(task_vars: Mapping[str, Any]) -> str:
+    sources = [
+        os.path.relpath(source) if os.path.exists(source) else source
+        for source in task_vars.get("ansible_inventory_sources") or ()
+    ]
+    return shlex.join(
+        [
+            "ansible-playbook",
+            "inferops.ascend.plan",
+            *(word for source in sources for word in ("-i", source)),
+        ]
+    )
+
+
+def _seen(facts: Iterable[Mapping[str, Any]]) -> dict[str, list[dict[str, Any]]]:
+    """Cards by host, of what a loop over hosts registered."""
+    seen = {}
+    failed = []
+    for each in facts:
+        host = str(each.get("item"))
+        npu = each.get("npu") or each
+        cards = npu.get("cards") if isinstance(npu, Mapping) else None
+        if not cards:
+            problems = npu.get("problems") or [] if isinstance(npu, Mapping) else []
+            said = [each.get("msg"), *(problem.get("message") for problem in problems)]
+            failed.append(f"{host} ({next((str(word) for word in said if word), 'no cards')})")
+        else:
+            seen[host] = [dict(card) for card in cards]
+    if failed:
+        raise _plan.Refused(
+            [
+                f"{host} declares no ascend_host_profile, and could not be asked for its cards."
+                " Declare it, or see to the host."
+                for host in failed
+            ]
+        )
+    return seen
+
+
+class _World:
+    """Ansible's variables, templates, patterns and files, as the plan wants them."""
+
+    def __init__(self, action: ActionModule, task_vars: dict[str, Any]) -> None:
+        self._action = action
+        self._vars = task_vars
+        self._hostvars = task_vars["hostvars"]
+        self._groups: Mapping[str, Sequence[str]] = task_vars["groups"]
+        self._raw: dict[str, Mapping[str, Any]] = {}
+        self._templars: dict[str, Any] = {}
+        self._catalogues: dict[tuple[str, ...], Catalogue | AscendError] = {}
+        self.sources: Sequence[str] = list(
+            map(str, task_vars.get("ansible_inventory_sources") or ())
+        )
+        self.known = frozenset(map(str, self._groups.get("all", ())))
+
+    def leave_out(self, paths: Iterable[Path]) -> None:
+        """Have variables read as if these files were empty.
+
+        So a value that somebody wrote by hand shows also where the plan's file hides it; and the
+        plan, which reads its own files itself, does not wait for Ansible to read a thousand.
+        """
+        cache = getattr(self._action._loader, "_FILE_CACHE", None)
+        if not isinstance(cache, dict):
+            raise AscendError(
+                "This version of ansible-core keeps what it reads in another way than those that"
+                " the collection knows (2.17 to 2.21). Use one of them for the plan."
+            )
+        cache.update((str(path), {}) for path in paths)
+
+    def hosts(self, pattern: str) -> list[str]:
+        if not pattern:
+            return [str(host) for host in self._vars["ansible_play_hosts_all"]]
+        return sorted(self.matching(pattern))
+
+    def variables(self, host: str) -> Mapping[str, Any]:
+        found = self._raw.get(host)
+        if found is None:
+            found = self._raw[host] = self._hostvars.raw_get(host)
+        return found
+
+    def render(self, host: str, text: str) -> object:
+        if host not in self._templars:
+            available = {**self.variables(host), "hostvars": self._hostvars}
+            # One at a time: a list is rendered for a host after the other.
+            self._templars = {
+                host: self._action._templar.copy_with_new_env(available_variables=available)
+            }
+        try:
+            return self._templars[host].template(trust_as_template(text))
+        except AnsibleError as error:
+            raise AscendError(f"{text} cannot be rendered: {error}") from error
+
+    def seal(self, value: object) -> Sealed | None:
+        ciphertext = getattr(value, "_ciphertext", None)
+        if ciphertext is not None:
+            text = ciphertext.decode() if isinstance(ciphertext, bytes) else str(ciphertext)
+            return Sealed("!vault", text)
+        if isinstance(value, str) and is_template(value) and not is_trusted_as_template(value):
+            return Sealed("!unsafe", "".join([value]))
+        return None
+
+    def matching(self, pattern: str) -> frozenset[str]:
+        if pattern in self._groups:
+            return frozenset(map(str, self._groups[pattern]))
+        if pattern in self.known:
+            return frozenset((pattern,))
+        lookup = lookup_loader.get(
+            "ansible.builtin.inventory_hostnames",
+            loader=self._action._loader,
+            templar=self._action._templar,
+        )
+        return frozenset(map(str, lookup.run([pattern], variables={"groups": self._groups})))
+
+    def catalogue(self, tables: Sequence[str]) -> Catalogue:
+        key = tuple(tables)
+        if key not in self._catalogues:
+            try:
+                self._catalogues[key] = load_catalogue(list(tables), self._find_table)
+            except AscendError as error:
+                self._catalogues[key] = error
+        found = self._catalogues[key]
+        if isinstance(found, AscendError):
+            raise AscendError(str(found))
+        return found
+
+    def _find_table(self, path: str) -> str | None:
+        for folder in ("files", "vars"):
+            try:
+                return str(self._action._find_needle(folder, path))
+            except AnsibleError:
+                continue
+        return path if Path(path).exists() else None
+
+    def load(self, path: Path) -> object:
+        try:
+            return self._action._loader.load_from_file(str(path))
+        except AnsibleError as error:
+            raise AscendError(str(error)) from error

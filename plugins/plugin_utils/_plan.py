@@ -1,0 +1,501 @@
+# SPDX-FileCopyrightText: The inferops.ascend authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""One run of the plan: inventory and standing files in, differences and a report out.
+
+Nothing is written before `Run.apply`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from ansible_collections.inferops.ascend.plugins.plugin_utils._errors import AscendError
+from ansible_collections.inferops.ascend.plugins.plugin_utils._fleet import (
+    FleetPlan,
+    Spot,
+    plan_fleet,
+    unplaced_lines,
+)
+from ansible_collections.inferops.ascend.plugins.plugin_utils._plan_files import (
+    EXTENSIONS,
+    Change,
+    Folder,
+    Places,
+    Standing,
+    Writer,
+    adopted_path,
+    apply,
+    as_json,
+    beside,
+    defined_where,
+    diffs,
+    name_fault,
+    place_fault,
+    read_folder,
+    trap,
+    write_page,
+)
+from ansible_collections.inferops.ascend.plugins.plugin_utils._plan_hosts import (
+    Hardware,
+    Inventory,
+    Problems,
+    some,
+)
+from ansible_collections.inferops.ascend.plugins.plugin_utils._plan_requests import (
+    INSTANCES,
+    SERVICES,
+    Entry,
+    Ported,
+    Requests,
+    Service,
+    entries,
+    fleet_host,
+    given_services,
+    given_spots,
+    services_of,
+    view,
+)
+
+_NOTES_MAX = 20
+
+
+class World(Inventory, Protocol):
+    """What a run wants of Ansible besides variables."""
+
+    @property
+    def sources(self) -> Sequence[str]:
+        """The sources of the inventory, as Ansible has them."""
+
+    @property
+    def known(self) -> frozenset[str]:
+        """Names of all hosts of the inventory."""
+
+    def load(self, path: Path) -> object:
+        """A file of variables as Ansible loads it. Raises AscendError."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The options of the action ``plan``; see there."""
+
+    output: str = ""
+    repack: bool = False
+    locked: bool = False
+    adopt: bool = False
+    markdown: str = ""
+    html: str = ""
+    check: bool = False
+    extensions: tuple[str, ...] = EXTENSIONS
+
+
+class Refused(AscendError):
+    """Nothing can be written. problems: all that is wrong, a sentence or more each."""
+
+    def __init__(self, problems: Sequence[str], unplaced: Sequence[Mapping[str, Any]] = ()) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = list(problems)
+        self.unplaced = list(unplaced)
+
+
+@dataclass
+class _Host:
+    """A host of the plan."""
+
+    name: str
+    own: Hardware
+    folder: Folder
+    source: str
+    standing: Standing | None
+    given: list[dict[str, Any]] | None = None  # services written by hand
+
+
+@dataclass
+class Run:
+    """What a run comes to.
+
+    changes: by folder. plan: what the views read. notes: for the report.
+    """
+
+    settings: Settings
+    folders: dict[Path, Folder]
+    ask: list[str] = field(default_factory=list)
+    changes: dict[Path, list[Change]] = field(default_factory=dict)
+    plan: dict[str, Any] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def all_changes(self) -> list[Change]:
+        return [change for base in sorted(self.changes) for change in self.changes[base]]
+
+    @property
+    def changed_hosts(self) -> list[str]:
+        return sorted({change.host for change in self.all_changes})
+
+    def apply(self) -> None:
+        """Write the plan. Raises AscendError where the system refuses."""
+        for base in sorted(self.changes):
+            apply(self.folders[base], self.changes[base])
+
+    def diffs(self) -> list[dict[str, str]]:
+        return diffs(self.all_changes)
+
+
+def standing_folders(sources: Iterable[str], output: str) -> dict[Path, Folder]:
+    """What stands in every folder whose host_vars Ansible reads, and in the output folder.
+
+    Raises AscendError where one cannot be read.
+    """
+    bases = {Path(folder) for folder in Places(sources, "").folders}
+    if output:
+        bases.add(Places(sources, output).output)
+    return {base: read_folder(base) for base in sorted(bases)}
+
+
+def run(
+    world: World,
+    hosts: Sequence[str],
+    seen: Mapping[str, Sequence[Mapping[str, Any]]],
+    settings: Settings,
+    folders: dict[Path, Folder],
+) -> Run:
+    """Plan for hosts by name.
+
+    seen: cards of hosts that were asked, as the module npu_info returns them. folders: what
+    `standing_folders` gave; the world's variables do not hold what the plan's own files say.
+
+    Raises Refused with all that is wrong. A Run whose `ask` is not empty has no plan: these hosts do
+    not say what cards they have.
+    """
+    return _Planning(world, settings, folders).run(sorted(set(hosts)), seen)
+
+
+class _Planning:
+    def __init__(self, world: World, settings: Settings, folders: dict[Path, Folder]) -> None:
+        self.world = world
+        self.settings = settings
+        self.folders = folders
+        self.problems = Problems()
+        self.places = Places(world.sources, settings.output)
+        self.result = Run(settings, folders)
+        self.reader = Requests(world, self.problems)
+
+    def run(self, names: list[str], seen: Mapping[str, Sequence[Mapping[str, Any]]]) -> Run:
+        members = [name for name in names if SERVICES in self.world.variables(name)]
+        if not members:
+            self.problems.add(
+                f"none of the {len(names)} hosts lists {SERVICES}, so there is nothing to plan. Set"
+                " it in the variables of a group or host: [{model: Qwen3-14B, replicas: 2}]."
+            )
+            self._stop()
+        found, self.result.ask = self.reader.hardware(members, seen)
+        if self.result.ask:
+            self._stop()
+            return self.result
+        hosts = {name: host for name in members if (host := self._host(name, found.get(name)))}
+        lists = self.reader.lists({name: host.own for name, host in hosts.items()})
+        services = services_of(
+            lists, {name: host.own for name, host in hosts.items()}, self.world, self.problems
+        )
+        self._stop()
+        leavers = list(self._leavers(hosts))
+        self._stop()
+        fleet = self._place(hosts, services, leavers)
+        self._write(hosts, services, fleet, leavers)
+        self._stop()
+        self._tell(services, found, seen)
+        return self.result
+
+    def _stop(self) -> None:
+        if self.problems:
+            raise Refused(self.problems.lines())
+
+    # Hosts
+
+    def _host(self, name: str, own: Hardware | None) -> _Host | None:
+        raw = self.world.variables(name)
+        try:
+            base, source = self.places.of(raw.get("inventory_dir"), raw.get("inventory_file"))
+        except AscendError as error:
+            self.problems.add(str(error), name)
+            return None
+        if own is None:
+            return None
+        folder = self.folders.setdefault(base, Folder(base))
+        host = _Host(name, own, folder, source, folder.plans.get(name))
+        by_hand = folder.by_hand.get(name)
+        if INSTANCES in raw or by_hand is not None:
+            self._take_as_given(host, raw, by_hand)
+        if host.given is None:
+            self._check_place(host)
+        return host
+
+    def _take_as_given(self, host: _Host, raw: Mapping[str, Any], by_hand: Path | None) -> None:
+        where = by_hand
+        if INSTANCES in raw and (where is None or self.settings.output):
+            groups = raw.get("group_names") or []
+            bases = [Path(base) for base in self.places.folders]
+            playbook = raw.get("playbook_dir")
+            bases += [Path(str(playbook))] if playbook else []
+            where = defined_where(host.name, ["all", *groups], bases, self._marked()) or where
+        said = str(where) if where else "the inventory or an extra variable"
+        if host.standing is not None:
+            self.problems.add(
+                f"{INSTANCES} is written by hand in {said}, and by the plan in"
+                f" {host.standing.path}; one of them hides the other. Delete the plan's file to"
+                " keep what is written by hand, or take that out to have the host planned.",
+                host.name,
+            )
+            return
+        try:
+            value = raw[INSTANCES] if INSTANCES in raw else self._loaded(by_hand)
+            host.given = given_services(self.reader, host.name, value, host.own, INSTANCES)
+        except AscendError as error:
+            self.problems.add(f"{error} That is written by hand in {said}.", host.name)
+            host.given = []
+            return
+        self.result.notes.append(
+            f"{host.name}: its services are written by hand in {said}; they are taken as they are,"
+            " and nothing else is placed there."
+        )
+
+    def _marked(self) -> set[Path]:
+        return {each.path for folder in self.folders.values() for each in folder.plans.values()}
+
+    def _loaded(self, path: Path | None) -> object:
+        content = self.world.load(path) if path is not None else None
+        if not isinstance(content, Mapping) or INSTANCES not in content:
+            raise AscendError(f"{path} does not set {INSTANCES}.")
+        return content[INSTANCES]
+
+    def _check_place(self, host: _Host) -> None:
+        """Look whether the host's file may be written, and read again."""
+        fault = name_fault(host.name)
+        for ending in self.settings.extensions:
+            if host.name.endswith(ending) and host.name[: -len(ending)] in self.world.known:
+                fault = f"Ansible would read its folder for {host.name[: -len(ending)]} too"
+        if fault:
+            self.problems.add(
+                f"the name {host.name!r} cannot be planned for: {fault}. Give the host another name"
+                " in the inventory, with ansible_host for its address."
+            )
+            return
+        fault = place_fault(host.folder, host.name)
+        if fault or (host.standing and host.standing.fault):
+            self.problems.add(str(fault or (host.standing and host.standing.fault)), host.name)
+        files = beside(host.folder, host.name, self.settings.extensions)
+        if not files or fault:
+            return
+        target = adopted_path(host.folder, host.name, files[0])
+        if len(files) > 1:
+            self.problems.add(
+                f"{' and '.join(map(str, files))} both stand there, and Ansible reads one of"
+                " them. Make them one.",
+                host.name,
+            )
+        elif os.path.lexists(target) and host.folder.beside.get(host.name) == "folder":
+            self.problems.add(
+                f"{files[0]} is not read by Ansible, because there is the folder {target.parent},"
+                f" and {target.name} is in there already. Move what is needed into it.",
+                host.name,
+            )
+        elif not self.settings.adopt:
+            self.problems.add(trap(host.folder, host.name, files[0]), host.name)
+
+    def _leavers(self, hosts: Mapping[str, _Host]) -> Iterable[tuple[Folder, str, Standing]]:
+        """Files of the plan for hosts that are no longer planned here."""
+        for base, folder in sorted(self.folders.items()):
+            if self.settings.output and base != self.places.output:
+                continue
+            for name, standing in folder.plans.items():
+                if name in hosts and hosts[name].folder is folder:
+                    continue
+                if not self.places.own(base, standing.source):
+                    continue  # another inventory's
+                known = name not in hosts and name in self.world.known
+                if known and SERVICES in self.world.variables(name):
+                    continue  # perhaps planned with another group
+                if standing.fault:
+                    self.problems.add(standing.fault)
+                    continue
+                if not place_fault(folder, name):
+                    yield folder, name, standing
+
+    # The plan
+
+    def _place(
+        self,
+        hosts: Mapping[str, _Host],
+        services: Mapping[str, Service],
+        leavers: Iterable[tuple[Folder, str, Standing]],
+    ) -> FleetPlan:
+        standing: list[Spot] = []
+        given: list[Spot] = []
+        for name, host in hosts.items():
+            if host.given is not None:
+                given += given_spots(name, host.given)
+            elif host.standing is not None:
+                standing += host.standing.spots
+        planned = set(hosts)
+        standing += [
+            spot for _, name, each in leavers if name not in planned for spot in each.spots
+        ]
+        fleet = plan_fleet(
+            [
+                fleet_host(name, host.own, by_hand=host.given is not None)
+                for name, host in hosts.items()
+            ],
+            [service.for_planner() for service in services.values()],
+            standing,
+            given,
+            repack=self.settings.repack,
+        )
+        if fleet.unplaced:
+            raise Refused(
+                unplaced_lines(fleet.unplaced), [_unplaced(each) for each in fleet.unplaced]
+            )
+        return fleet
+
+    def _write(
+        self,
+        hosts: Mapping[str, _Host],
+        services: Mapping[str, Service],
+        fleet: FleetPlan,
+        leavers: Iterable[tuple[Folder, str, Standing]],
+    ) -> None:
+        spots: dict[str, list[Spot]] = {}
+        for spot in fleet.spots:
+            spots.setdefault(spot.host, []).append(spot)
+        writer, ported = Writer(), Ported()
+        shown_hosts = []
+        for name, host in hosts.items():
+            made: list[Entry] = []
+            if host.given is None:
+                ports = host.standing.ports if host.standing else {}
+                try:
+                    made = entries(host.own, spots.get(name, ()), services, ports, ported)
+                except AscendError as error:
+                    self.problems.add(str(error), name)
+                    continue
+                self._change(host, writer.text(made, host.source))
+            shown_hosts.append(_view(host, made))
+        for folder, name, standing in leavers:
+            change = Change(name, standing.path, standing.text, None)
+            self.result.changes.setdefault(folder.base, []).append(change)
+        self.result.plan = {
+            "hosts": shown_hosts,
+            "changes": [
+                {"service": each.service, "before": _spot(each.before), "after": _spot(each.after)}
+                for each in fleet.moved
+            ],
+            "unplaced": [],
+        }
+
+    def _change(self, host: _Host, text: str) -> None:
+        before = host.standing.text if host.standing else None
+        files = beside(host.folder, host.name, self.settings.extensions)
+        adopt = files[0] if files else None
+        adopted = adopted_path(host.folder, host.name, adopt) if adopt else None
+        change = Change(host.name, host.folder.target(host.name), before, text, adopt, adopted)
+        if change.is_change:
+            self.result.changes.setdefault(host.folder.base, []).append(change)
+        if adopt:
+            done = "would be moved" if self.settings.check else "is moved"
+            self.result.notes.append(f"{host.name}: {adopt} {done} to {adopted}.")
+
+    # The report
+
+    def _tell(
+        self,
+        services: Mapping[str, Service],
+        found: Mapping[str, Hardware],
+        seen: Mapping[str, Sequence[Mapping[str, Any]]],
+    ) -> None:
+        notes = self.result.notes
+        guessed: dict[str, list[str]] = {}
+        for name in sorted(seen):
+            profile = found[name].profile if name in found else None
+            declared = self.world.variables(name).get("ascend_host_profile")
+            if profile and not declared:
+                guessed.setdefault(profile, []).append(name)
+        for profile, names in guessed.items():
+            notes.append(
+                f"{some(names)}: no ascend_host_profile is declared. By its cards it is"
+                f" {profile}; declare that, and it need not be asked, and can be deployed."
+            )
+        said: dict[str, list[str]] = {}
+        for name, service in services.items():
+            for kind in sorted(service.refused):
+                text = f"not for hosts of {kind}: {service.refused[kind]}"
+                said.setdefault(text, []).append(name)
+            for kind in sorted(service.specs):
+                for warning in service.specs[kind]["warnings"]:
+                    said.setdefault(warning, []).append(name)
+        for text, names in said.items():
+            notes.append(f"{', '.join(dict.fromkeys(names))}: {text}")
+
+
+def _unplaced(each: Any) -> dict[str, Any]:
+    return {
+        "service": each.service,
+        "replica": each.replica,
+        "cards": each.cards,
+        "largest_free": each.largest_free,
+        "repack_helps": each.repack_helps,
+        "reason": each.reason,
+    }
+
+
+def _spot(spot: Spot | None) -> dict[str, Any] | None:
+    return None if spot is None else {"host": spot.host, "cards": list(spot.cards)}
+
+
+def _view(host: _Host, made: Iterable[Entry]) -> dict[str, Any]:
+    memory = host.own.card_memory_gb
+    if host.given is not None:
+        services = [view(each, each, given=True) for each in host.given]
+    else:
+        services = [
+            view(entry.settled, {**entry.spec, "state": entry.state}, given=False) for entry in made
+        ]
+    return {
+        "name": host.name,
+        "profile": host.own.profile,
+        "card_memory_gb": int(memory) if memory % 1 == 0 else memory,
+        "cards": list(host.own.cards),
+        "excluded": [card for card in host.own.excluded if card in host.own.cards],
+        "given": host.given is not None,
+        "services": sorted(services, key=lambda service: str(service["name"])),
+    }
+
+
+def short(lines: Sequence[str], limit: int = _NOTES_MAX) -> list[str]:
+    """Lines, cut where they are many."""
+    if len(lines) <= limit:
+        return list(lines)
+    return [*lines[: limit - 1], f"... and {len(lines) - limit + 1} more"]
+
+
+# -- pages -----------------------------------------------------------------------------------------
+
+_STAMP = "<!-- inferops.ascend.plan {digest} -->\n"
+
+
+def page(path: str, text: str, plan: Mapping[str, Any], *, check: bool) -> tuple[bool, str]:
+    """Write a page of the plan where it says another plan. Returns (whether it does, what it was).
+
+    A stamp at the end tells which plan a page shows: what a page says of changes is about the run
+    that made them, and the next run, which changes nothing, leaves it.
+
+    Raises AscendError where it cannot be written.
+    """
+    state = {key: value for key, value in plan.items() if key != "changes"}
+    digest = hashlib.sha256(as_json(state).encode()).hexdigest()[:32]
+    stamp = _STAMP.format(digest=digest)
+    file = Path(os.path.abspath(os.path.expanduser(path)))
+    return write_page(file, text.rstrip("\n") + "\n" + stamp, stamp, check=check)

@@ -1,0 +1,457 @@
+# SPDX-FileCopyrightText: The inferops.ascend authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""What the hosts of an inventory have, read from their variables as they were written.
+
+Only what is needed is rendered.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from ansible_collections.inferops.ascend.plugins.plugin_utils._errors import AscendError
+from ansible_collections.inferops.ascend.plugins.plugin_utils._placement import (
+    _cards,
+    _ids,
+    place,
+)
+from ansible_collections.inferops.ascend.plugins.plugin_utils._plain import (
+    kind_of,
+    plain,
+    whole_number,
+)
+from ansible_collections.inferops.ascend.plugins.plugin_utils._preflight import matching_profiles
+from ansible_collections.inferops.ascend.plugins.plugin_utils._resolve import (
+    Options,
+    parse_card_memory,
+)
+from ansible_collections.inferops.ascend.plugins.plugin_utils._tables import (
+    Catalogue,
+    Profile,
+    profile,
+    shown,
+)
+
+# The variables of a host that say what it has; their defaults are those of the role vllm_service.
+HOST_KEYS = (
+    "ascend_host_profile",
+    "vllm_service_cards",
+    "vllm_service_card_memory_gb",
+    "vllm_service_cards_per_board",
+    "vllm_service_excluded_cards",
+    "ascend_host_excluded_cards",
+    "vllm_service_unavailable_cards",
+    "vllm_service_port_base",
+    "vllm_service_hccl_port_base",
+    "vllm_service_hccl_port_count",
+    "vllm_service_ephemeral_ports",
+    "vllm_service_model_tables",
+    "ascend_model_tables",
+    "vllm_service_estimate",
+    "vllm_service_allow_untested",
+)
+_TRUE = ("true", "yes", "on", "1", "y", "t")
+_FALSE = ("false", "no", "off", "0", "n", "f", "")
+_MARKS = ("{{", "{%", "{#")
+
+
+@dataclass(frozen=True)
+class Sealed:
+    """A value that is passed on under its YAML tag: ``!vault`` with its ciphertext, ``!unsafe``."""
+
+    tag: str
+    text: str
+
+
+Seal = Callable[[object], Sealed | None]
+
+
+class Inventory(Protocol):
+    """What this module wants of Ansible."""
+
+    def variables(self, host: str) -> Mapping[str, Any]:
+        """The variables of a host as they were written."""
+
+    def render(self, host: str, text: str) -> object:
+        """A template, rendered with a host's variables. Raises AscendError."""
+
+    def seal(self, value: object) -> Sealed | None:
+        """A value that must stay encrypted, or must not be rendered; None for any other."""
+
+    def matching(self, pattern: str) -> frozenset[str]:
+        """Names of the hosts that a pattern of Ansible's matches."""
+
+    def catalogue(self, tables: Sequence[str]) -> Catalogue:
+        """The model tables. Raises AscendError."""
+
+
+def written(value: object, where: str, seal: Seal) -> Any:
+    """`value` in plain types, with `Sealed` for what carries a tag. Raises AscendError."""
+    sealed = seal(value)
+    if sealed is not None:
+        return sealed
+    if isinstance(value, Mapping):
+        result: dict[Any, Any] = {}
+        for key, item in value.items():
+            if isinstance(key, bool) or not isinstance(key, (str, int)):
+                raise AscendError(f"{where} has the key {shown(key)}, which is not text: quote it.")
+            result[plain(key, where)] = written(item, f"{where}, {key}", seal)
+        return result
+    if isinstance(value, (list, tuple)):
+        return [written(item, f"{where}, item {n}", seal) for n, item in enumerate(value, 1)]
+    return plain(value, where)
+
+
+def is_template(value: object) -> bool:
+    """Whether a plain text holds something to render."""
+    return isinstance(value, str) and "{" in value and any(mark in value for mark in _MARKS)
+
+
+def holds_template(value: object) -> bool:
+    """Whether something in a value as `written` gives it is to be rendered."""
+    if isinstance(value, dict):
+        return any(holds_template(item) for item in value.values())
+    if isinstance(value, list):
+        return any(holds_template(item) for item in value)
+    return is_template(value)
+
+
+class Problems:
+    """All that is wrong, each once, in the order found."""
+
+    def __init__(self) -> None:
+        self._found: dict[str, list[str]] = {}
+
+    def add(self, text: str, host: str = "") -> None:
+        self._found.setdefault(text, []).append(host)
+
+    def __bool__(self) -> bool:
+        return bool(self._found)
+
+    def lines(self) -> list[str]:
+        """A sentence or more each, beginning with the hosts it is about, if it is about hosts."""
+        lines = []
+        for text, hosts in self._found.items():
+            names = [host for host in dict.fromkeys(hosts) if host]
+            lines.append(f"{some(names)}: {text}" if names else text)
+        return lines
+
+
+def some(names: Sequence[str], limit: int = 3) -> str:
+    """Names as a text, cut where they are many."""
+    if len(names) <= limit:
+        return ", ".join(names)
+    return f"{', '.join(names[: limit - 1])} and {len(names) - limit + 1} more hosts"
+
+
+# -- hosts -----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Ports:
+    """Where ports of a host are taken from, as `place` wants it."""
+
+    port_base: int = 8000
+    hccl_port_base: int = 61000
+    hccl_port_count: int = 32
+    ephemeral_ports: tuple[int, ...] = (32768, 60999)
+
+
+@dataclass(frozen=True)
+class Hardware:
+    """What a host has, shared by those that are alike.
+
+    kind: equal for hosts on which a request is resolved alike. cards, excluded: logic ids.
+    """
+
+    kind: str
+    profile: str | None
+    card_memory_gb: float
+    cards: tuple[int, ...]
+    excluded: tuple[int, ...]
+    unit: int
+    ports: Ports
+    tables: tuple[str, ...]
+    estimate: bool
+    allow_untested: bool
+
+    @property
+    def options(self) -> Options:
+        return Options(
+            card_memory_gb=self.card_memory_gb,
+            estimate=self.estimate,
+            allow_untested=self.allow_untested,
+            profile=self.profile,
+        )
+
+
+class Unknown(Exception):
+    """The inventory does not say what cards the host has."""
+
+
+def _truth(value: object, name: str) -> bool:
+    if value is None:
+        return False
+    text = str(value).strip().lower() if isinstance(value, (str, int)) else None
+    if text in _TRUE or text in _FALSE:
+        return text in _TRUE
+    raise AscendError(f"{name} is {shown(value)}; write true or false.")
+
+
+def _number(value: object, name: str, default: int) -> int:
+    if value is None:
+        return default
+    number = whole_number(value)
+    if number is None:
+        raise AscendError(f"{name} is {shown(value)}; a whole number is needed.")
+    return number
+
+
+def _texts(value: object, name: str) -> tuple[str, ...]:
+    if value is None:
+        return ()
+    items = [value] if isinstance(value, str) else value
+    if not isinstance(items, list) or not all(isinstance(item, str) for item in items):
+        raise AscendError(f"{name} is {shown(value)}; a list of paths is needed.")
+    return tuple(items)
+
+
+def _profile_of(cards: Sequence[Mapping[str, Any]]) -> Profile:
+    """The one profile that cards as npu-smi shows them fit; which one does not matter, if alike."""
+    found = matching_profiles(cards)
+    alike = {(p.card_memory_gb, p.cards_per_board, p.chip_args) for p in found}
+    if len(alike) == 1:
+        return found[0]
+    names = sorted({str(card.get("name")) for card in cards})
+    raise AscendError(
+        f"it declares no ascend_host_profile, and its cards ({', '.join(names)})"
+        + (
+            f" may be of {', '.join(p.name for p in found)}."
+            if found
+            else " are of no profile that this collection knows."
+        )
+        + " Set ascend_host_profile for it, or vllm_service_cards and vllm_service_card_memory_gb."
+    )
+
+
+def hardware(values: Mapping[str, Any], seen: Sequence[Mapping[str, Any]] | None) -> Hardware:
+    """What a host has.
+
+    values: its variables of HOST_KEYS, rendered and plain; None where it has none. seen: its cards
+    as the module npu_info returns them, if it was asked.
+
+    Raises Unknown where the variables do not say it and it was not asked, AscendError for a value
+    that cannot be used.
+    """
+    name = values["ascend_host_profile"] or None
+    if name is not None and not isinstance(name, str):
+        raise AscendError(
+            f"ascend_host_profile is {kind_of(name)}; the name of a profile is needed."
+        )
+    declared = profile(name) if name else None
+    cards, memory = values["vllm_service_cards"], values["vllm_service_card_memory_gb"]
+    if cards is None and declared is not None:
+        cards = declared.cards
+    if (declared is None and memory is None) or cards is None:
+        if seen is None:
+            raise Unknown
+        rows = [card for card in seen if card.get("logic_id") is not None]
+        if cards is None:
+            cards = [card["logic_id"] for card in rows]
+        if declared is None and memory is None:
+            declared = _profile_of(seen)
+    if memory is None and declared is not None:
+        memory = declared.card_memory_gb
+    ids = tuple(sorted(_cards(cards)))
+    if not ids:
+        raise AscendError("it has no cards (vllm_service_cards). Take it out of the group.")
+    excluded = values["vllm_service_excluded_cards"]
+    if excluded is None:
+        excluded = values["ascend_host_excluded_cards"]
+    gone = set(_ids([] if excluded is None else excluded, "ascend_host_excluded_cards"))
+    ill = values["vllm_service_unavailable_cards"]
+    if ill is not None:
+        if not isinstance(ill, Mapping):
+            raise AscendError(
+                f"vllm_service_unavailable_cards is {kind_of(ill)}; a mapping of card ids to"
+                " reasons is needed."
+            )
+        gone |= set(_ids(list(ill), "vllm_service_unavailable_cards"))
+    unit = _number(
+        values["vllm_service_cards_per_board"],
+        "vllm_service_cards_per_board",
+        declared.cards_per_board if declared else 1,
+    )
+    if not 1 <= unit <= 64 or unit & (unit - 1):
+        raise AscendError(f"vllm_service_cards_per_board is {unit}; a power of two is needed.")
+    tables = values["vllm_service_model_tables"]
+    if tables is None:
+        tables = values["ascend_model_tables"]
+    default = Ports()
+    span = values["vllm_service_ephemeral_ports"]
+    if span is None:
+        span = list(default.ephemeral_ports)
+    elif not isinstance(span, list):
+        raise AscendError(
+            f"vllm_service_ephemeral_ports is {shown(span)}; write [first, last] or []."
+        )
+    return Hardware(
+        kind="",
+        profile=declared.name if declared else None,
+        card_memory_gb=parse_card_memory(memory),
+        cards=ids,
+        excluded=tuple(sorted(gone)),
+        unit=unit,
+        ports=Ports(
+            _number(values["vllm_service_port_base"], "vllm_service_port_base", default.port_base),
+            _number(
+                values["vllm_service_hccl_port_base"],
+                "vllm_service_hccl_port_base",
+                default.hccl_port_base,
+            ),
+            _number(
+                values["vllm_service_hccl_port_count"],
+                "vllm_service_hccl_port_count",
+                default.hccl_port_count,
+            ),
+            tuple(span),
+        ),
+        tables=_texts(tables, "ascend_model_tables"),
+        estimate=_truth(values["vllm_service_estimate"], "vllm_service_estimate"),
+        allow_untested=_truth(values["vllm_service_allow_untested"], "vllm_service_allow_untested"),
+    )
+
+
+def _named(found: Mapping[str, Hardware]) -> dict[str, Hardware]:
+    """The hardware of all hosts with its kind: equal where requests are resolved alike."""
+    kinds: dict[tuple[object, ...], str] = {}
+    made: dict[int, Hardware] = {}
+    named = {}
+    for host in sorted(found):
+        own = found[host]
+        if id(own) not in made:
+            key = (
+                own.profile,
+                len(own.cards),
+                own.card_memory_gb,
+                own.unit,
+                own.tables,
+                own.estimate,
+                own.allow_untested,
+            )
+            if key not in kinds:
+                text = own.profile or "undeclared"
+                known = profile(own.profile) if own.profile else None
+                if known is None or (known.cards, known.card_memory_gb) != key[1:3]:
+                    text += f" ({len(own.cards)} cards of {own.card_memory_gb:g} GB)"
+                same = sum(
+                    other == text or other.startswith(f"{text} #") for other in kinds.values()
+                )
+                kinds[key] = f"{text} #{same + 1}" if same else text
+            made[id(own)] = Hardware(**{**own.__dict__, "kind": kinds[key]})
+        named[host] = made[id(own)]
+    return named
+
+
+class Reader:
+    """Reads what hosts have; collects all that is wrong."""
+
+    def __init__(self, inventory: Inventory, problems: Problems) -> None:
+        self.inventory = inventory
+        self.problems = problems
+        self._plain: dict[int, tuple[object, Any]] = {}
+        self._hardware: dict[object, Hardware | Unknown | AscendError] = {}
+
+    # Values
+
+    def as_written(self, value: object, where: str) -> Any:
+        """`written`, once for each object; a list in group_vars is the same for all its hosts."""
+        found = self._plain.get(id(value))
+        if found is None:
+            # The object is kept, so that no other gets its id.
+            found = self._plain[id(value)] = (value, written(value, where, self.inventory.seal))
+        return found[1]
+
+    def rendered(self, host: str, value: Any, where: str) -> Any:
+        """A value as `written` gives it with its templates rendered. Raises AscendError."""
+        if isinstance(value, dict):
+            return {k: self.rendered(host, v, f"{where}, {k}") for k, v in value.items()}
+        if isinstance(value, list):
+            return [self.rendered(host, v, f"{where}, item {n}") for n, v in enumerate(value, 1)]
+        if isinstance(value, Sealed):
+            return value.text if value.tag == "!unsafe" else value
+        if not is_template(value):
+            return value
+        try:
+            return plain(self.inventory.render(host, value), where)
+        except AscendError as error:
+            raise AscendError(f"{where}: {error}") from error
+
+    # Hosts
+
+    def hardware(
+        self, hosts: Iterable[str], seen: Mapping[str, Sequence[Mapping[str, Any]]]
+    ) -> tuple[dict[str, Hardware], list[str]]:
+        """(what each host has, those that have to be asked)."""
+        found: dict[str, Hardware] = {}
+        ask = []
+        for host in hosts:
+            made = self._hardware_of(host, seen.get(host))
+            if isinstance(made, Unknown):
+                ask.append(host)
+            elif isinstance(made, AscendError):
+                self.problems.add(str(made), host)
+            else:
+                found[host] = made
+        return _named(found), ask
+
+    def _hardware_of(
+        self, host: str, seen: Sequence[Mapping[str, Any]] | None
+    ) -> Hardware | Unknown | AscendError:
+        raw = self.inventory.variables(host)
+        given = [raw.get(key) for key in HOST_KEYS]
+        key: object = tuple(map(id, given)) if seen is None else None
+        made = self._hardware.get(key) if key else None
+        if made is not None:
+            return made
+        templated = False
+        try:
+            values = {}
+            for name, value in zip(HOST_KEYS, given, strict=True):
+                kept = self.as_written(value, name)
+                templated = templated or holds_template(kept)
+                values[name] = self.rendered(host, kept, name)
+                if isinstance(values[name], Sealed):
+                    raise AscendError(f"{name} is encrypted, and the plan has to read it.")
+            if templated:
+                key = json.dumps(values, sort_keys=True) if seen is None else None
+                made = self._hardware.get(key) if key else None
+            made = made or hardware(values, seen)
+        except (Unknown, AscendError) as error:
+            made = error
+        if key:
+            self._hardware[key] = made
+        return made
+
+
+def put(
+    specs: Sequence[Mapping[str, Any]],
+    own: Hardware,
+    standing: Mapping[str, Mapping[str, Any]] | None = None,
+) -> list[dict[str, Any]]:
+    """`place` on a host, as the role does it."""
+    return place(
+        specs,
+        list(own.cards),
+        excluded=list(own.excluded),
+        standing=standing or {},
+        port_base=own.ports.port_base,
+        hccl_port_base=own.ports.hccl_port_base,
+        hccl_port_count=own.ports.hccl_port_count,
+        ephemeral_ports=list(own.ports.ephemeral_ports),
+        block_unit=own.unit,
+    )
