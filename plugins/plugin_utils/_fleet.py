@@ -556,7 +556,8 @@ class _Fleet:
             double = self.may_double(service)
             possible = missing
             if not need.spans and not (need.singles and double):
-                possible = min(missing, len(need.singles.keys() - held[number]))
+                taken = sum(host in need.singles for host in held[number])
+                possible = min(missing, len(need.singles) - taken)
             if missing > possible:
                 left[number] = [0] * (missing - possible)
             items += [

@@ -11,7 +11,7 @@ from __future__ import annotations
 import heapq
 import sys
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import combinations, groupby
@@ -24,9 +24,10 @@ _BITS = 11  # of one number in `aligned_blocks`, which is at most CARDS_MAX
 
 # Bounds. All count trials (one service on one host), so the outcome does not depend on the machine.
 EXCHANGE_TRIALS = 200_000
-EXACT_TRIALS = 20_000
+EXACT_TRIALS = 5_000
 EXACT_HOSTS, EXACT_SERVICES = 32, 200
 PACK_TRIALS = 5_000
+ROUNDS, ROUND_TRIALS = 100, 20_000
 
 
 def mask_of(cards: Iterable[int]) -> int:
@@ -221,11 +222,14 @@ class Search:
 
     def place(self, items: Iterable[Item]) -> list[Item]:
         """Place all of them, keeping all placed before; return those without room."""
+        left = self._in_turn(sorted(items, key=lambda item: item.order))
+        return self._anew(left) if left else []
+
+    def _in_turn(self, items: Iterable[Item]) -> list[Item]:
         left: list[Item] = []
-        ordered = sorted(items, key=lambda item: item.order)
-        for _, run in groupby(ordered, key=lambda item: item.need.number):
+        for _, run in groupby(items, key=lambda item: item.need.number):
             left += self._fill(list(run))
-        return self._exact(left) if left else []
+        return left
 
     # Best fit
 
@@ -470,18 +474,17 @@ class Search:
             return None
         return {**arranged, **dict(zip(loose, blocks, strict=True))}
 
-    # Exact search
+    # Anew
 
-    def _exact(self, left: list[Item]) -> list[Item]:
-        """Try to place those left by placing anew all that competes with them."""
+    def _anew(self, left: list[Item]) -> list[Item]:
+        """Place anew those left with all that competes with them; what is left then."""
         still: list[Item] = []
         pending = list(left)
         while pending:
             hosts, placed = self._component(pending[0])
-            wanted = [item for item in pending if self._hosts(item) & hosts] or pending[:1]
-            pending = [item for item in pending if item not in set(wanted)]
-            if not self._solve(sorted(hosts), placed, wanted):
-                still += wanted
+            wanted = [item for item in pending if not hosts.isdisjoint(self._hosts(item))]
+            pending = [item for item in pending if hosts.isdisjoint(self._hosts(item))]
+            still += self._solve(sorted(hosts), placed, wanted)
         return still
 
     @staticmethod
@@ -507,25 +510,45 @@ class Search:
                         todo.append(other)
         return hosts, list(found)
 
-    def _solve(self, hosts: list[int], placed: list[Item], wanted: list[Item]) -> bool:
-        items = sorted([*placed, *wanted], key=lambda item: item.order)
+    def _solve(self, hosts: list[int], placed: list[Item], left: list[Item]) -> list[Item]:
+        """What is left of these on these hosts, to which nothing else goes."""
+        items = sorted([*placed, *left], key=lambda item: item.order)
         if self._short(hosts, items):
-            return False
-        if len(hosts) > EXACT_HOSTS or len(items) > EXACT_SERVICES:
-            self.cut.update(wanted)
-            return False
-        before = [(host, self._set(host, {})) for host in hosts]
+            return left
+        best = len(left), left, {host: self.on[host] for host in hosts}
+        urgency: Counter[Item] = Counter()
+        for _ in range(min(ROUNDS, ROUND_TRIALS // (len(hosts) + len(items)))):
+            # Best fit again, with what had no room, or more cards than on other hosts, before the rest.
+            urgency.update(left)
+            for host in hosts:
+                for item in self.on[host]:
+                    if item.need.singles.get(host, 0) > item.need.size:
+                        urgency[item] += 1
+            self._restore(dict.fromkeys(hosts, {}))
+            self._exchange_trials = EXCHANGE_TRIALS // ROUNDS
+            left = self._in_turn(sorted(items, key=lambda item: (-urgency[item], item.order)))
+            if not left:
+                return []
+            if len(left) < best[0]:
+                best = len(left), left, {host: self.on[host] for host in hosts}
+        self._restore(dict.fromkeys(hosts, {}))
         try:
+            if len(hosts) > EXACT_HOSTS or len(items) > EXACT_SERVICES:
+                raise _Bound
             if self._descend(items, hosts):
-                self._dead.clear()
-                self._cursor.clear()
-                return True
+                return []
         except _Bound:
-            self.cut.update(wanted)
-        for host, contents in before:
+            self.cut.update(best[1])
+        self._restore(best[2])
+        return best[1]
+
+    def _restore(self, contents: Mapping[int, dict[Item, int]]) -> None:
+        for host in contents:
             self._set(host, {})
-            self._set(host, contents)
-        return False
+        for host, items in contents.items():
+            self._set(host, items)
+        self._dead.clear()
+        self._cursor.clear()
 
     def _short(self, hosts: list[int], items: list[Item]) -> bool:
         """Whether there are too few blocks of some size, however all is arranged."""
@@ -551,7 +574,7 @@ class Search:
         return [min(column) for column in zip(*least, strict=True)]
 
     def _descend(self, items: list[Item], hosts: list[int]) -> bool:
-        """Depth first, in the order of best fit; hosts that are alike are tried once.
+        """Depth first, what has the fewest ways next; hosts that are alike are tried once.
 
         Raises _Bound when the trials are used up.
         """
@@ -568,60 +591,80 @@ class Search:
             )
             for host in hosts
         }
-        least = [0]
+        todo: dict[tuple[int, int], list[Item]] = {}
         for item in reversed(items):
-            least.append(least[-1] + item.need.size)
-        least.reverse()
+            todo.setdefault(item.kind, []).append(item)
+        cards = sum(item.need.size for item in items)
         dead: set[tuple[object, ...]] = set()
 
         def looks(host: int) -> tuple[str, tuple[tuple[int, int], ...]]:
             return alike[host], tuple(sorted(item.kind for item in self.on[host]))
 
-        def ways(item: Item) -> Iterator[dict[int, dict[Item, int]]]:
+        def ways(item: Item, number: int) -> list[dict[int, dict[Item, int]]]:
+            """Where the first of so many equal items may go; empty too if the last can't."""
             held = self._held[item.service]
-            singles = []
+            singles, rooms = [], 0
+            tried: dict[object, dict[Item, int] | None] = {}
             for host in item.need.singles:
                 if host in held and item.alone:
                     continue
-                offer = self._offer(item.need, host)
-                order = offer[:2] if offer else (item.need.singles[host], sys.maxsize)
-                singles.append((held.get(host, 0), order, host))
-            tried: set[object] = set()
-            for _, _, host in sorted(singles):
-                if looks(host) not in tried:
-                    tried.add(looks(host))
-                    arranged = self._arrange(host, item)
+                look = looks(host)
+                if look not in tried:
+                    tried[look] = arranged = self._arrange(host, item)
                     if arranged is not None:
-                        yield {host: arranged}
+                        offer = self._offer(item.need, host)
+                        order = offer[:2] if offer else (item.need.singles[host], sys.maxsize)
+                        singles.append((held.get(host, 0), order, host, arranged))
+                rooms += tried[look] is not None
+            found = [{host: arranged} for _, _, host, arranged in sorted(singles, key=_three)]
+            seen = set()
             for span in item.need.spans:
                 whole = [host for host in span.among if self._whole(host)]
                 for chosen in combinations(whole, span.hosts):
                     looked = (span, *sorted(alike[host] for host in chosen))
-                    if looked not in tried:
-                        tried.add(looked)
-                        yield {host: {item: self.rooms[host].cards} for host in chosen}
+                    if looked not in seen:
+                        seen.add(looked)
+                        found.append({host: {item: self.rooms[host].cards} for host in chosen})
+            if item.alone and item.replicas > 1 and not item.need.spans and rooms < number:
+                return []
+            return found
 
-        def descend(number: int) -> bool:
-            if number == len(items):
+        def descend(cards: int) -> bool:
+            if not cards:
                 return True
-            if least[number] > sum(self.free[host].bit_count() for host in hosts):
+            if cards > sum(self.free[host].bit_count() for host in hosts):
                 return False
-            state = (number, *sorted(map(looks, hosts)))
+            state = tuple(sorted(map(looks, hosts)))
             if state in dead:
                 return False
-            for way in ways(items[number]):
+            best: list[dict[int, dict[Item, int]]] | None = None
+            for equal in todo.values():
+                if equal:
+                    found = ways(equal[-1], len(equal))
+                    if best is None or len(found) < len(best):
+                        best, chosen = found, equal
+                    if not best:
+                        break
+            assert best is not None  # some cards are wanted yet
+            for way in best:
                 self._exact_trials -= 1
                 if self._exact_trials < 0:
                     raise _Bound
+                item = chosen.pop()
                 undo = [(host, self._set(host, contents)) for host, contents in way.items()]
-                if descend(number + 1):
+                if descend(cards - item.need.size):
                     return True
                 for host, contents in undo:
                     self._set(host, contents)
+                chosen.append(item)
             dead.add(state)
             return False
 
-        return descend(0)
+        return descend(cards)
+
+
+def _three(way: tuple[object, ...]) -> tuple[object, ...]:
+    return way[:3]
 
 
 def _inside(count: int, unit: int, size: int) -> int:
