@@ -1,0 +1,400 @@
+#!/usr/bin/python
+# SPDX-FileCopyrightText: The inferops.ascend authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: vllm_environment
+short_description: Make a virtual environment in steps beside others, and switch to it at once
+version_added: 0.2.0
+author:
+  - The inferops.ascend authors (@inferops)
+description:
+  - Keeps virtual environments side by side in one folder, with a link C(current) to one of them.
+  - An environment is installed in the given steps, in order, and checked against O(expect). Only
+    then it gets a marker, and C(current) is moved to it by the rename of a link. A run that fails
+    or is killed at any moment leaves C(current) as it was; the next one clears up.
+  - It is made in its final place, for a virtual environment cannot be moved. Once whole it is not
+    changed again. Other packages under the same name are refused.
+  - Nothing is restarted.
+options:
+  root:
+    description:
+      - Folder of all environments.
+    type: path
+    default: /opt/vllm
+  name:
+    description:
+      - Folder of the wanted one below O(root). Without it the module only tells what is there.
+    type: str
+    default: ""
+  steps:
+    description:
+      - What is installed, one call of the installer after the other. Without any, the environment
+        has to be there already, whatever is in it, as for the way back to an earlier one.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      requirements:
+        description:
+          - Requirements as pip writes them.
+        type: list
+        elements: str
+        required: true
+      overrides:
+        description:
+          - Requirements that take the place of what the packages of this step ask for. With pip
+            only what they themselves ask for is replaced, with uv also what their dependencies do.
+        type: list
+        elements: str
+        default: []
+      exclude:
+        description:
+          - Packages that are left out although others ask for them.
+        type: list
+        elements: str
+        default: []
+      environment:
+        description:
+          - Variables of this call.
+        type: dict
+        default: {}
+  expect:
+    description:
+      - Version by distribution that has to be installed at the end. Builds of it (V(2.9.0+cpu) for
+        V(2.9.0)) are the same version.
+    type: dict
+    default: {}
+  metadata:
+    description:
+      - Version by distribution that is written down as installed although no package of that name
+        is, for one that was published under another name.
+    type: dict
+    default: {}
+  program:
+    description:
+      - Program that has to be in the environment's C(bin) at the end.
+    type: str
+    default: vllm
+  constraints:
+    description:
+      - Lines of a constraints file.
+    type: list
+    elements: str
+    default: []
+  python:
+    description:
+      - Path or name of the interpreter. Empty to take the newest one that fits.
+    type: str
+    default: ""
+  python_versions:
+    description:
+      - Oldest and newest minor version of Python that fit.
+    type: list
+    elements: str
+    default: ["3.8", "3.99"]
+  installer:
+    description:
+      - V(auto) takes uv where it is on the host, else pip. V(uv), V(pip), or the path of uv.
+    type: str
+    default: auto
+  index_url:
+    description:
+      - Package index, instead of the installer's own. A password in it is not shown.
+    type: str
+    default: ""
+  extra_index_urls:
+    description:
+      - Further indexes.
+    type: list
+    elements: str
+    default: []
+  find_links:
+    description:
+      - Folders of the host with packages.
+    type: list
+    elements: path
+    default: []
+  offline:
+    description:
+      - Ask no index, take everything from O(find_links).
+    type: bool
+    default: false
+  environment:
+    description:
+      - Variables of every call, such as a proxy.
+    type: dict
+    default: {}
+  switch:
+    description:
+      - Make it current. Otherwise it is only put beside the others.
+    type: bool
+    default: true
+  keep:
+    description:
+      - How many environments to keep beside the current one. Older ones are removed, but never one
+        that a process or a unit of the host uses. All are kept by default.
+    type: int
+  lock_timeout:
+    description:
+      - Seconds to wait for another run on the same host to end.
+    type: float
+    default: 600
+attributes:
+  check_mode:
+    description: Can run in check mode and says what it would do.
+    support: full
+  diff_mode:
+    description: Shows which environments come and go, and where C(current) leads.
+    support: full
+  platform:
+    description: Hosts with Linux.
+    platforms: linux
+    support: full
+notes:
+  - Needs root where O(root) does.
+"""
+
+EXAMPLES = r"""
+- name: Install one version beside the others and switch to it
+  inferops.ascend.vllm_environment:
+    name: 0.18.0
+    python_versions: ["3.10", "3.11"]
+    steps:
+      - requirements: [torch==2.9.0]
+      - requirements: [vllm==0.18.0]
+        overrides: [torch==2.9.0]
+      - requirements: [vllm-ascend==0.18.0]
+    expect: {vllm: 0.18.0, vllm-ascend: 0.18.0, torch: 2.9.0}
+    keep: 2
+  become: true
+
+- name: Go back to one that is still there
+  inferops.ascend.vllm_environment:
+    name: 0.13.0
+  become: true
+
+- name: See what is there
+  inferops.ascend.vllm_environment: {}
+  register: result
+  become: true
+"""
+
+RETURN = r"""
+builds:
+  description: Whether the environment was made, or would be.
+  returned: always
+  type: bool
+switches:
+  description: Whether C(current) was moved, or would be.
+  returned: always
+  type: bool
+removed:
+  description: Names of environments that were removed, or would be.
+  returned: always
+  type: list
+  elements: str
+path:
+  description: Folder of the environment.
+  returned: if O(name) is given
+  type: str
+  sample: /opt/vllm/0.18.0
+executable:
+  description: O(program) in it.
+  returned: if O(name) is given
+  type: str
+  sample: /opt/vllm/0.18.0/bin/vllm
+current:
+  description: Name that C(current) leads to afterwards, null for none.
+  returned: always
+  type: str
+previous:
+  description: Name of the one that was current before it and is still there, null for none.
+  returned: always
+  type: str
+environments:
+  description: All that are whole, the last made or current first.
+  returned: always
+  type: list
+  elements: dict
+  contains:
+    name:
+      description: Its folder.
+      type: str
+    python:
+      description: Version of its Python.
+      type: str
+    installer:
+      description: What made it.
+      type: str
+    distributions:
+      description: Version by distribution, as it was made.
+      type: dict
+"""
+
+import os
+from urllib.parse import urlsplit
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.inferops.ascend.plugins.module_utils import _environment
+
+
+def _hide_passwords(module: AnsibleModule) -> None:
+    """Keep passwords of addresses out of everything that is shown."""
+    given = module.params
+    values = [given["index_url"], *given["extra_index_urls"]]
+    values += [str(value) for value in given["environment"].values()]
+    for value in values:
+        try:
+            password = urlsplit(value).password
+        except ValueError:
+            continue
+        if password:
+            module.no_log_values.add(password)
+
+
+def _minor(module: AnsibleModule, text: str) -> tuple[int, int]:
+    try:
+        major, minor = text.split(".")
+        return int(major), int(minor)
+    except ValueError:
+        module.fail_json(msg=f"python_versions has {text!r}; write it like '3.11'.")
+        raise
+
+
+def _wish(module: AnsibleModule) -> _environment.Wish:
+    given = module.params
+    if len(given["python_versions"]) != 2:
+        module.fail_json(msg="python_versions needs the oldest and the newest version.")
+    low, high = (_minor(module, text) for text in given["python_versions"])
+    return _environment.Wish(
+        root=given["root"],
+        name=given["name"],
+        steps=tuple(
+            _environment.Step(
+                tuple(step["requirements"]),
+                tuple(step["overrides"]),
+                tuple(step["exclude"]),
+                tuple((key, str(value)) for key, value in step["environment"].items()),
+            )
+            for step in given["steps"]
+        ),
+        expect={key: str(value) for key, value in given["expect"].items()},
+        metadata={key: str(value) for key, value in given["metadata"].items()},
+        constraints=tuple(given["constraints"]),
+        python=given["python"],
+        python_min=low,
+        python_max=high,
+        installer=given["installer"],
+        index_url=given["index_url"],
+        extra_index_urls=tuple(given["extra_index_urls"]),
+        find_links=tuple(given["find_links"]),
+        offline=given["offline"],
+        environment={key: str(value) for key, value in given["environment"].items()},
+        program=given["program"],
+        switch=given["switch"],
+        keep=given["keep"],
+    )
+
+
+def _diff(
+    before: list[str], now: str | None, outcome: _environment.Outcome, name: str
+) -> dict[str, str]:
+    after = [each for each in before if each not in outcome.removes]
+    after += [name] if outcome.builds and name not in after else []
+
+    def text(names: list[str], current: str | None) -> str:
+        return "".join(f"{each}\n" for each in sorted(names)) + f"current: {current}\n"
+
+    return {"before": text(before, now), "after": text(after, outcome.current)}
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            "root": {"type": "path", "default": "/opt/vllm"},
+            "name": {"type": "str", "default": ""},
+            "steps": {
+                "type": "list",
+                "elements": "dict",
+                "default": [],
+                "options": {
+                    "requirements": {"type": "list", "elements": "str", "required": True},
+                    "overrides": {"type": "list", "elements": "str", "default": []},
+                    "exclude": {"type": "list", "elements": "str", "default": []},
+                    "environment": {"type": "dict", "default": {}},
+                },
+            },
+            "expect": {"type": "dict", "default": {}},
+            "metadata": {"type": "dict", "default": {}},
+            "program": {"type": "str", "default": "vllm"},
+            "constraints": {"type": "list", "elements": "str", "default": []},
+            "python": {"type": "str", "default": ""},
+            "python_versions": {"type": "list", "elements": "str", "default": ["3.8", "3.99"]},
+            "installer": {"type": "str", "default": "auto"},
+            "index_url": {"type": "str", "default": ""},
+            "extra_index_urls": {"type": "list", "elements": "str", "default": []},
+            "find_links": {"type": "list", "elements": "path", "default": []},
+            "offline": {"type": "bool", "default": False},
+            "environment": {"type": "dict", "default": {}},
+            "switch": {"type": "bool", "default": True},
+            "keep": {"type": "int"},
+            "lock_timeout": {"type": "float", "default": 600},
+        },
+        supports_check_mode=True,
+    )
+    _hide_passwords(module)
+    # What is installed is for the services' user to read, whatever umask root works with.
+    os.umask(0o022)
+    try:
+        environments = _environment.Environments(module, _wish(module))
+        if module.check_mode:
+            before, now, outcome = _look(environments)
+        else:
+            lock = "/run/inferops-ascend/vllm_environment.lock"
+            with _environment.held(lock, module.params["lock_timeout"]) as descriptor:
+                environments.lock = descriptor
+                before, now, outcome = _look(environments)
+                environments.act(outcome)
+    except (_environment.InstallError, OSError) as error:
+        module.fail_json(msg=str(error))
+    wish = environments.wish
+    result = {
+        "changed": outcome.builds or outcome.switches or bool(outcome.removes),
+        "builds": outcome.builds,
+        "switches": outcome.switches,
+        "removed": list(outcome.removes),
+        "current": outcome.current,
+        "previous": outcome.previous,
+        "environments": [
+            {
+                "name": state.name,
+                **{key: state.record.get(key) for key in ("python", "installer", "distributions")},
+            }
+            for state in _environment.states(wish.root).values()
+            if state.kind == "complete"
+        ],
+        "diff": _diff(before, now, outcome, wish.name),
+    }
+    if wish.name:
+        result["path"] = wish.path
+        result["executable"] = os.path.join(wish.path, "bin", wish.program)
+    module.exit_json(**result)
+
+
+def _look(
+    environments: _environment.Environments,
+) -> tuple[list[str], str | None, _environment.Outcome]:
+    root = environments.wish.root
+    return (
+        [each.name for each in _environment.states(root).values() if each.kind != "foreign"],
+        _environment.current(root),
+        environments.look(),
+    )
+
+
+if __name__ == "__main__":
+    main()
