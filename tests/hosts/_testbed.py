@@ -50,6 +50,7 @@ PACKAGES = [
     "acl",
     "ca-certificates",
     "less",
+    "libnuma1",  # the real vLLM for CPU loads it
 ]
 DPKG_EXCLUDES = ("/usr/share/doc/*", "/usr/share/man/*", "/usr/share/locale/*", "/usr/share/info/*")
 COMMANDS = {
@@ -581,6 +582,8 @@ def start_host(
         *("--device-cgroup-rule", "c *:* rwm"),
         *("--tmpfs", "/run:rw,mode=755", "--tmpfs", "/run/lock:rw"),
         *("--tmpfs", "/tmp:rw,mode=1777", "--tmpfs", "/sys/fs/cgroup:rw,mode=755"),
+        # A server's processes share it; podman's 64 MB are too few, a real host has gigabytes.
+        "--shm-size=4g",
         "--restart=always",
         "--pids-limit=-1",
         *limits(),
