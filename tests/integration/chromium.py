@@ -47,8 +47,8 @@ class Chromium:
 
     def _receive(self, until: float) -> dict[str, Any]:
         while b"\0" not in self._buffer:
-            ready, _, _ = select.select([self._answers], [], [], max(0.0, until - time.monotonic()))
-            if not ready:
+            left = max(0.0, until - time.monotonic())
+            if not select.select([self._answers], [], [], left)[0]:
                 raise TimeoutError("Chromium does not answer")
             data = os.read(self._answers, 1 << 20)
             if not data:
