@@ -9,9 +9,10 @@ which process, host_info whose processes are on which cards. Nothing is asked he
 
 from __future__ import annotations
 
+import re
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from ansible_collections.inferops.ascend.plugins.plugin_utils import _engine
@@ -43,7 +44,10 @@ class Finding:
 
 @dataclass
 class Service:
-    """What is said of one service. `cards` are logic ids, `max_model_len` is in tokens."""
+    """What is said of one service. `cards` are logic ids, `max_model_len` is in tokens.
+
+    `progress` is how far one has come that is still loading, in words.
+    """
 
     name: str
     cards: list[int]
@@ -51,6 +55,7 @@ class Service:
     max_model_len: int | None
     state: str
     verdict: str = OK
+    progress: str = ""
     findings: list[Finding] = field(default_factory=list)
 
     def add(self, code: str, message: str, advice: str = DEPLOY) -> None:
@@ -77,6 +82,19 @@ class Verdict:
 
     def add(self, code: str, message: str, advice: str) -> None:
         self.findings.append(Finding(code, message, advice))
+
+
+# What ansible-core puts before the words of a plugin that has failed, by version.
+_WRAPPING = re.compile(
+    r"^.*(?:(?:filter|lookup) plugin '[\w.]+' failed: |original message: |"
+    r"Error while resolving value for '\w+': |^Task failed: )",
+    re.DOTALL,
+)
+
+
+def reason(text: str) -> str:
+    """The last words of an error of Ansible's, which name the thing and the way out."""
+    return _WRAPPING.sub("", text.strip()).strip()
 
 
 def wanted_services(
@@ -132,21 +150,28 @@ def judge(
         verdict = Verdict(host, UNREACHABLE, False)
         verdict.add(
             "unreachable",
-            "the host was not reached: " + str(lost[0].get("msg") or "no connection").strip(),
+            "the host was not reached: " + reason(str(lost[0].get("msg") or "no connection")),
             f"Try it alone: ansible -m ping {host}",
         )
         return verdict
+    if converged and converged.get("refused"):
+        problem = ""  # all was compared; what deploy refuses is said where it belongs
     if status and status.get("failed") and not problem:
         problem = str(status.get("msg") or "vllm_status failed")
     judged = _Judgement(host, wanted, converged or {}, status or {}, facts or {})
     verdict = judged.verdict
     if problem:
-        verdict.add("compare", f"it could not be compared: {problem.strip()}", "")
+        verdict.add("compare", f"it could not be compared: {reason(problem)}", "")
     judged.preflight(preflight or {}, problem)
     judged.shared()
     judged.services()
     judged.cards(set(excluded))
     for service in verdict.services:
+        if any(each.code == "refused" for each in service.findings):
+            service.findings = [
+                replace(each, advice="Then run deploy." if each.advice == DEPLOY else each.advice)
+                for each in service.findings
+            ]
         if service.findings:
             service.verdict = DIFFERS
     worst = max((service.verdict for service in verdict.services), key=_ORDER.index, default=OK)
@@ -259,7 +284,7 @@ class _Judgement:
                 f"vllm@{service.name}.service also reads {path}, which this collection did not"
                 " write."
                 for path in plan["other_files"]
-                if not any(path in message for message in refused)
+                if path not in plan["files"] and not any(path in text for text in refused)
             ]
         if plan is None or refused:
             self._unit_alone(service, wish, seen)
@@ -304,6 +329,10 @@ class _Judgement:
             service.add("service", f"{how}: {why}", cause.get("advice") or f"See why: {log}")
         elif state == "starting":
             service.verdict = LOADING
+            parts = [str(seen["phase"])] if seen.get("phase") else []
+            parts += [f"{seen['percent']} %"] if seen.get("percent") is not None else []
+            parts += [f"for {seen['elapsed']:.0f} s"] if seen.get("elapsed") is not None else []
+            service.progress = " ".join(parts)
         elif state == "unknown" and seen:
             why = "; ".join(seen.get("problems", ())) or "it tells nothing"
             service.add("service", f"its state could not be read: {why}", f"See: {log}")
@@ -318,7 +347,10 @@ class _Judgement:
     ) -> None:
         pid = (seen.get("unit") or {}).get("main_pid")
         visible = seen.get("visible_cards")
-        said = any("ASCEND_RT_VISIBLE_DEVICES" in each.message for each in service.findings)
+        said = any(
+            each.code == "process" and "ASCEND_RT_VISIBLE_DEVICES" in each.message
+            for each in service.findings
+        )
         if not pid or said or visible == wish["cards"]:
             return
         sees = "every card of the host" if visible is None else f"card {listed(visible)}"
@@ -471,6 +503,8 @@ def lines(verdicts: Sequence[Mapping[str, Any]], width: int = WIDTH) -> list[str
                 service["state"],
             )
             result += _row(cells, room, columns)
+            if service["progress"]:
+                result += _wrap(f"loading: {service['progress']}", " " * 11, " " * 13, width)
             result += _findings(service["findings"], " " * 11, width)
         result += _findings(verdict["findings"], "  ", width)
         for note in verdict["notes"]:
@@ -491,7 +525,7 @@ def _say(verdict: Mapping[str, Any]) -> str:
         return "NOT COMPARED"
     if verdict["state"] == OK:
         return f"{counted}, as wanted"
-    parts = [f"{wrong} of {counted} DIFFERS"] if wrong else [f"{counted}"]
+    parts = [f"{wrong} of {counted} DIFFER{'S' if wrong == 1 else ''}"] if wrong else [counted]
     parts += [f"{loading} loading"] if loading else []
     parts += ["the host DIFFERS"] if verdict["findings"] else []
     return ", ".join(parts)

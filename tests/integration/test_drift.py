@@ -158,7 +158,7 @@ def test_what_somebody_else_switched_is_refused_with_the_way_out(books: Books) -
         assert "vllm@masked.service is masked" in ran.output
         assert f"{folder}/zz.conf was not written by this collection and sets" in ran.output
     ran, verdicts = books.verify()
-    assert ran.status == 2
+    assert ran.status == 2, ran.output
     assert codes(verdicts["h1"]) == {
         "masked": ["refused", "unit"],
         "bent": ["refused", "cards", "cards"],
