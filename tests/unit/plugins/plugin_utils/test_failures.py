@@ -146,6 +146,11 @@ def test_a_cause_wins_over_its_consequences(line: str, name: str) -> None:
     assert found is not None and found["id"] == name
 
 
+def test_consequences_without_a_cause_say_that_there_is_none() -> None:
+    found = why(*HARMLESS, *CONSEQUENCES, result="exit-code", status=1)
+    assert found is not None and found["id"] == "engine-dead"
+
+
 def test_every_failure_has_a_line_that_users_reported() -> None:
     assert {name for _line, name, _figures in LINES} == {f.id for f in FAILURES} - WITHOUT_LINES
 
