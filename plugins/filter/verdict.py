@@ -28,9 +28,7 @@ def verdict(wanted: Sequence[Mapping[str, Any]], host: str, **options: Any) -> d
     return _verify.as_data(_verify.judge(str(host), wanted, **options))
 
 
-def verdict_data(
-    verdicts: Mapping[str, Mapping[str, Any]], hosts: Sequence[str]
-) -> dict[str, Any]:
+def verdict_data(verdicts: Mapping[str, Mapping[str, Any]], hosts: Sequence[str]) -> dict[str, Any]:
     """The verdicts of all hosts and their sums, in the order of `hosts`."""
     found = [verdicts.get(host) or _verify.missing(host) for host in hosts]
     return {**_verify.summary(found), "results": found}

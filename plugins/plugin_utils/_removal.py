@@ -24,7 +24,9 @@ def names_to_remove(value: object) -> list[str] | None:
 
     Raises AscendError where nothing is named, and for what cannot be a service's name.
     """
-    say = "say which services: -e vllm_remove_services=chat,embed, or all for all of this collection"
+    say = (
+        "say which services: -e vllm_remove_services=chat,embed, or all for all of this collection"
+    )
     if isinstance(value, str):
         if value.strip() == ALL:
             return None

@@ -22,6 +22,8 @@ from ansible_collections.inferops.ascend.plugins.plugin_utils._preflight import 
 # What is left of 80 columns inside the indentation and quotes of Ansible's output.
 WIDTH = 69
 
+_CARDS = 12
+
 OK, LOADING, DIFFERS, UNKNOWN = "ok", "loading", "differs", "unknown"
 FAILED, UNREACHABLE = "failed", "unreachable"
 # The worst of a host's services is the host's.
@@ -485,7 +487,7 @@ def lines(verdicts: Sequence[Mapping[str, Any]], width: int = WIDTH) -> list[str
     """
     services = [service for verdict in verdicts for service in verdict["services"]]
     cards = max((len(_cards(service)) for service in services), default=0)
-    columns = max(min(cards, 12), 5)
+    columns = max(cards, 5)
     room = width - 41 - columns
     result = []
     for verdict in verdicts:
@@ -543,7 +545,9 @@ def _sums(total: Mapping[str, Any]) -> str:
 
 
 def _cards(service: Mapping[str, Any]) -> str:
-    return listed(list(service["cards"])).replace(" ", "") if service["cards"] else "-"
+    """Card ids for a narrow column; the JSON has all of them."""
+    text = listed(list(service["cards"])).replace(" ", "") if service["cards"] else "-"
+    return text if len(text) <= _CARDS else text[: text.rindex(",", 0, _CARDS - 2) + 1] + ".."
 
 
 def _row(cells: Sequence[str], room: int, columns: int) -> list[str]:

@@ -1,0 +1,402 @@
+# SPDX-FileCopyrightText: The inferops.ascend authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What is said of a host, given what three modules have read of it."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import pytest
+from ansible_collections.inferops.ascend.plugins.plugin_utils import _verify
+
+WANTED = [
+    {
+        "name": "chat",
+        "state": "started",
+        "cards": [0, 1],
+        "port": 8000,
+        "max_model_len": 32768,
+        "aliases": ["Qwen3-14B", "chat"],
+    },
+    {
+        "name": "spare",
+        "state": "stopped",
+        "cards": [2],
+        "port": 8001,
+        "max_model_len": 8192,
+        "aliases": ["spare"],
+    },
+]
+
+
+def plan(name: str, **changes: Any) -> dict[str, Any]:
+    return {
+        "name": name,
+        "unit": f"vllm@{name}.service",
+        "action": "none",
+        "reason": "it runs as wanted",
+        "boot": "none",
+        "files": [],
+        "other_files": [],
+        **changes,
+    }
+
+
+def seen(name: str, state: str, cards: list[int] | None, **changes: Any) -> dict[str, Any]:
+    up = state not in ("stopped", "failed", "absent")
+    return {
+        "name": name,
+        "port": 8000,
+        "unit": {"main_pid": 42 if up else 0},
+        "visible_cards": cards,
+        "http": {"health": None, "models": [], "error": None},
+        "state": state,
+        "phase": None,
+        "percent": None,
+        "elapsed": None,
+        "cause": None,
+        "problems": [],
+        **changes,
+    }
+
+
+def served(*models: tuple[str, int]) -> dict[str, Any]:
+    entries = [{"id": name, "max_model_len": length} for name, length in models]
+    return {"health": 200, "models": entries, "error": None}
+
+
+def card(number: int, *users: tuple[int, str | None]) -> dict[str, Any]:
+    return {
+        "npu_id": number,
+        "chip_id": 0,
+        "logic_id": number,
+        "device": f"/dev/davinci{number}",
+        "processes": [
+            {"pid": pid, "name": "python", "command": "python3 -m x", "unit": unit}
+            for pid, unit in users
+        ],
+    }
+
+
+class Readings:
+    """A host on which all is well, to be bent."""
+
+    def __init__(self) -> None:
+        self.converged: dict[str, Any] = {
+            "services": [plan("chat"), plan("spare")],
+            "removed": [],
+            "files": [],
+            "refused": [],
+            "account": False,
+            "reloaded": False,
+        }
+        chat = seen("chat", "ready", [0, 1], http=served(("Qwen3-14B", 32768), ("chat", 32768)))
+        self.status: dict[str, Any] = {"services": [chat, seen("spare", "stopped", None)]}
+        mine = "vllm@chat.service"
+        self.facts: dict[str, Any] = {
+            "npu": {
+                "cards": [card(0, (7, mine)), card(1, (8, mine)), card(2), card(3)],
+                "problems": [],
+            },
+            "services": [{"unit": mine, "pids": [42, 7, 8], "cards": [0, 1]}],
+        }
+
+    @property
+    def chat(self) -> dict[str, Any]:
+        found: dict[str, Any] = self.status["services"][0]
+        return found
+
+    def judge(self, **options: Any) -> _verify.Verdict:
+        return _verify.judge(
+            "npu-01",
+            WANTED,
+            converged=self.converged,
+            status=self.status,
+            facts=self.facts,
+            **options,
+        )
+
+
+@pytest.fixture
+def host() -> Readings:
+    return Readings()
+
+
+def found(verdict: _verify.Verdict) -> dict[str, list[str]]:
+    """Codes by service, those of the host itself under ''."""
+    every = {service.name: [each.code for each in service.findings] for service in verdict.services}
+    every[""] = [each.code for each in verdict.findings]
+    return {name: codes for name, codes in every.items() if codes}
+
+
+def test_a_host_that_is_as_wanted(host: Readings) -> None:
+    verdict = host.judge()
+    assert verdict.ok and verdict.state == "ok"
+    assert found(verdict) == {} and verdict.notes == []
+    assert _verify.lines([_verify.as_data(verdict)]) == [
+        "npu-01: 2 services, as wanted",
+        "  VERDICT  SERVICE                  CARDS   PORT   LENGTH  STATE",
+        "  ok       chat                     0-1     8000    32768  ready",
+        "  ok       spare                    2       8001     8192  stopped",
+        "Hosts: 1 ok; services: 2 ok.",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("change", "code", "words"),
+    [
+        ({"files": ["/etc/vllm/chat.yaml"]}, "files", "/etc/vllm/chat.yaml is not what deploy"),
+        ({"action": "restart", "reason": "its process runs with other settings"}, "process", ""),
+        ({"action": "start", "reason": "it was not running"}, "unit", "should run and does not"),
+        ({"action": "stop", "reason": "it is to be stopped"}, "unit", "it runs"),
+        ({"boot": "enable"}, "boot", "would not start at boot"),
+        ({"boot": "disable"}, "boot", "would start at boot"),
+    ],
+)
+def test_what_deploy_would_change_is_a_difference(
+    host: Readings, change: dict[str, Any], code: str, words: str
+) -> None:
+    host.converged["services"][0].update(change)
+    verdict = host.judge()
+    assert not verdict.ok and verdict.state == "differs"
+    assert found(verdict) == {"chat": [code]}
+    assert words in verdict.services[0].findings[0].message
+    assert verdict.services[0].findings[0].advice == _verify.DEPLOY
+
+
+def test_every_name_has_to_be_served_with_its_length(host: Readings) -> None:
+    host.chat["http"] = served(("Qwen3-14B", 16384), ("other", 32768))
+    verdict = host.judge()
+    assert found(verdict) == {"chat": ["names", "length"]}
+    assert [each.message for each in verdict.services[0].findings] == [
+        "/v1/models does not list chat.",
+        "it serves max_model_len 16384, and 32768 is wanted.",
+    ]
+    assert verdict.services[0].findings[0].advice == "Restart it: systemctl restart vllm@chat"
+
+
+def test_an_answer_that_refuses_is_a_difference(host: Readings) -> None:
+    host.chat["http"] = {"health": 200, "models": [], "error": "/v1/models answers 401"}
+    assert found(host.judge()) == {"chat": ["http"]}
+
+
+@pytest.mark.parametrize(
+    ("cards", "words"), [([0, 7], "card 0, 7, and should see 0-1"), (None, "sees every card")]
+)
+def test_a_process_with_other_cards(host: Readings, cards: list[int] | None, words: str) -> None:
+    host.chat["visible_cards"] = cards
+    verdict = host.judge()
+    assert found(verdict) == {"chat": ["cards"]}
+    assert words in verdict.services[0].findings[0].message
+
+
+def test_a_service_that_loads_is_neither_right_nor_wrong(host: Readings) -> None:
+    loading = seen("chat", "starting", [0, 1], phase="weights", percent=25, elapsed=93.2)
+    host.status["services"][0] = loading
+    verdict = host.judge()
+    assert (verdict.state, verdict.ok, found(verdict)) == ("loading", False, {})
+    assert "           loading: weights 25 % for 93 s" in _verify.lines([_verify.as_data(verdict)])
+    assert host.judge(accept_loading=True).ok
+
+
+def test_a_service_that_loads_and_will_fail_says_so(host: Readings) -> None:
+    cause = {"cause": "the KV cache is too small.", "advice": "Set a shorter length."}
+    host.status["services"][0] = seen("chat", "starting", [0, 1], cause=cause)
+    verdict = host.judge(accept_loading=True)
+    assert not verdict.ok
+    assert verdict.services[0].findings[0].message.endswith("the KV cache is too small.")
+    assert verdict.services[0].findings[0].advice == "Set a shorter length."
+
+
+@pytest.mark.parametrize("state", ["failed", "restarting", "unhealthy"])
+def test_a_service_that_is_down_says_why_and_once(host: Readings, state: str) -> None:
+    if state == "failed":
+        host.converged["services"][0].update(action="start", reason="it had failed")
+    cause = {"cause": "no memory is left.", "advice": "Free it."}
+    host.status["services"][0] = seen("chat", state, None if state == "failed" else [0, 1])
+    host.chat["cause"] = cause
+    verdict = host.judge()
+    assert found(verdict) == {"chat": ["service"]}
+    assert "no memory is left." in verdict.services[0].findings[0].message
+
+
+def test_a_stranger_on_a_card_is_the_hosts_finding(host: Readings) -> None:
+    host.facts["npu"]["cards"][1]["processes"].append(
+        {"pid": 99, "name": "python", "command": "python3 train.py", "unit": "train.service"}
+    )
+    host.facts["npu"]["cards"][3]["processes"] = [
+        {"pid": 98, "name": "x", "command": None, "unit": None}
+    ]
+    verdict = host.judge()
+    assert found(verdict) == {"": ["tenant", "tenant"]}
+    first, second = verdict.findings
+    assert "the card of service chat, is held by PID 99 python3 train.py" in first.message
+    assert "systemctl stop train.service" in first.advice
+    assert "a card of no service" in second.message and "kill 98" in second.advice
+    assert found(host.judge(excluded=[3])) == {"": ["tenant"]}
+
+
+def test_a_hand_made_unit_is_a_stranger(host: Readings) -> None:
+    host.facts["npu"]["cards"][3] = card(3, (77, "vllm@hand.service"))
+    assert found(host.judge()) == {"": ["tenant"]}
+
+
+def test_a_service_on_the_card_of_another(host: Readings) -> None:
+    host.facts["npu"]["cards"][2] = card(2, (9, "vllm@chat.service"))
+    verdict = host.judge()
+    assert found(verdict) == {"chat": ["cards"]}
+    assert "card 2, which is not its own" in verdict.services[0].findings[0].message
+
+
+def test_who_answers_without_its_cards_is_noticed(host: Readings) -> None:
+    host.facts["npu"]["cards"][1]["processes"] = []
+    verdict = host.judge()
+    assert found(verdict) == {"chat": ["cards"]}
+    assert "no process of it on card 1" in verdict.services[0].findings[0].message
+
+
+def test_a_process_table_that_is_not_shown_is_a_note_and_no_fault(host: Readings) -> None:
+    for each in host.facts["npu"]["cards"]:
+        each["processes"] = []
+    verdict = host.judge()
+    assert verdict.ok
+    assert verdict.notes == [
+        "npu-smi does not show whose processes are on the cards; that was not compared."
+    ]
+
+
+def test_an_instance_that_is_not_listed(host: Readings) -> None:
+    host.converged["removed"] = ["old"]
+    host.status["services"].append(seen("old", "ready", [3]))
+    host.facts["npu"]["cards"][3] = card(3, (70, "vllm@old.service"))
+    host.facts["services"].append({"unit": "vllm@old.service", "pids": [70], "cards": [3]})
+    verdict = host.judge()
+    assert found(verdict) == {"old": ["unlisted"]}, "its process is no stranger besides"
+    assert "on card 3" in verdict.services[2].findings[0].message
+
+
+def test_what_deploy_refuses_is_compared_all_the_same(host: Readings) -> None:
+    text = "vllm@chat.service is masked: somebody has switched it off."
+    host.converged["refused"] = [{"name": "chat", "message": text}]
+    host.converged["services"][0].update(action="start", boot="enable")
+    host.status["services"][0] = seen("chat", "stopped", None)
+    verdict = host.judge(problem=text)
+    assert verdict.state == "differs"
+    assert found(verdict) == {"chat": ["refused", "unit"]}
+    assert [each.advice for each in verdict.services[0].findings] == ["", "Then run deploy."]
+
+
+def test_shared_files_account_and_a_missing_reload_are_the_hosts(host: Readings) -> None:
+    host.converged["account"] = True
+    host.converged["files"] = ["/etc/systemd/system/vllm@.service"]
+    assert found(host.judge()) == {"": ["files", "account"]}
+    host.converged.update(account=False, files=[], reloaded=True)
+    assert found(host.judge()) == {"": ["reload"]}
+
+
+def test_a_drop_in_of_somebody_elses_is_a_note(host: Readings) -> None:
+    host.converged["services"][0]["other_files"] = [
+        "/etc/systemd/system/vllm@chat.service.d/z.conf"
+    ]
+    verdict = host.judge()
+    assert verdict.ok
+    assert "z.conf, which this collection did not write" in verdict.notes[0]
+
+
+def test_what_preflight_says_counts_but_for_processes(host: Readings) -> None:
+    def finding(severity: str, code: str) -> dict[str, str]:
+        return {
+            "severity": severity,
+            "code": code,
+            "subject": "card 0",
+            "message": "health Alarm",
+            "advice": "See to it.",
+        }
+
+    every = [
+        finding("error", "driver"),
+        finding("warning", "health"),
+        finding("error", "processes"),
+    ]
+    verdict = host.judge(preflight={"findings": every})
+    assert found(verdict) == {"": ["preflight_driver"]}
+    assert verdict.notes == ["card 0: health Alarm"]
+
+
+def test_a_host_that_could_not_be_compared_shows_what_is_there(host: Readings) -> None:
+    verdict = _verify.judge(
+        "npu-01", [], status=host.status, facts=host.facts, problem="service a finds no card."
+    )
+    assert (verdict.state, verdict.ok) == ("failed", False)
+    assert [service.verdict for service in verdict.services] == ["unknown", "unknown"]
+    assert found(verdict) == {"": ["compare"]}, "services of ours are no strangers"
+
+
+def test_a_host_that_was_lost_on_the_way_is_unreachable(host: Readings) -> None:
+    host.status = {"unreachable": True, "msg": "Failed to connect to the host via ssh"}
+    verdict = host.judge()
+    assert (verdict.state, verdict.ok) == ("unreachable", False)
+    assert "Failed to connect" in verdict.findings[0].message
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Task failed: Finalization of task args for 'ansible.builtin.set_fact' failed: Error while"
+        " resolving value for 'x': The filter plugin 'inferops.ascend.place' failed: card 5 is gone",
+        "An unhandled exception occurred while running the lookup plugin 'inferops.ascend.model'."
+        " Error was a <class 'x'>, original message: card 5 is gone",
+        "Task failed: card 5 is gone",
+        "card 5 is gone",
+    ],
+)
+def test_ansibles_wrapping_is_taken_off(text: str) -> None:
+    assert _verify.reason(text) == "card 5 is gone"
+
+
+def test_the_table_fits_80_columns_whatever_is_in_it(host: Readings) -> None:
+    wanted = copy.deepcopy(WANTED)
+    wanted[0].update(name="a" * 63, cards=list(range(0, 16, 2)))
+    host.converged["services"][0] = plan("a" * 63, files=["/etc/vllm/x.yaml"] * 9, boot="enable")
+    host.status["services"][0]["name"] = "a" * 63
+    verdict = _verify.judge("npu-01", wanted, converged=host.converged, status=host.status)
+    lines = _verify.lines([_verify.as_data(verdict), _verify.missing("npu-02")])
+    # Ansible puts 8 blanks and two quotes and a comma around a line.
+    assert max(len(line) + 11 for line in lines if "a" * 63 not in line) <= 80
+    assert lines[-1] == "Hosts: 1 differs, 1 failed; services: 1 ok, 1 differs."
+
+
+def test_the_sums_tell_whether_all_is_well(host: Readings) -> None:
+    good = _verify.as_data(host.judge())
+    assert _verify.summary([good, good])["ok"]
+    assert not _verify.summary([good, _verify.missing("npu-02")])["ok"]
+
+
+def test_what_is_wanted_leaves_secrets_behind() -> None:
+    placed = {
+        "name": "chat",
+        "model": "Qwen3-14B",
+        "kind": "generate",
+        "cards": [0],
+        "port": 8000,
+        "max_model_len": 4096,
+        "gpu_memory_utilization": 0.9,
+        "tensor_parallel_size": 1,
+        "huggingface": "Qwen/Qwen3-14B",
+        "api_key": "opensesame",
+        "secret_env": {"TOKEN": "opensesame"},
+    }
+    services = _verify.wanted_services(
+        [placed, {"name": "old", "state": "absent"}], "0.18.0", "/weights"
+    )
+    assert services == [
+        {
+            "name": "chat",
+            "state": "started",
+            "cards": [0],
+            "port": 8000,
+            "max_model_len": 4096,
+            "aliases": ["Qwen3-14B", "chat"],
+        }
+    ]
