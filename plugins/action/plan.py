@@ -90,13 +90,15 @@ class ActionModule(ActionBase):
             return {**result, **self._finish(outcome, given, task_vars)}
         except _plan.Refused as refused:
             count = len(refused.problems)
+            alone = f" {refused.problems[0]}" if count == 1 else ""
             return {
                 **result,
                 "failed": True,
-                "msg": f"The plan has {count} problem{'s' if count > 1 else ''}; nothing was"
-                " written.\n" + str(refused),
+                "msg": f"The plan has {count} problem{'s' if count > 1 else ''}, and nothing was"
+                f" written.{alone}",
                 "problems": refused.problems,
                 "unplaced": refused.unplaced,
+                # The problems on a line each, not as one long one.
                 "_ansible_verbose_always": True,
             }
         except AscendError as error:

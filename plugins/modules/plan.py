@@ -137,8 +137,9 @@ problems:
   type: list
   elements: str
 unplaced:
-  description: Services without room, each with C(service), C(replica), C(cards), C(largest_free) (cards
-    of the largest free block on a host that it may go to), C(repack_helps) and C(reason).
+  description: Services without room, each with C(service), C(replicas) (such as V(2-4, 6)), C(cards)
+    that one of them takes, C(largest_free) (cards of the largest free block on a host that it may go
+    to), C(repack_helps) (whether it would have room if all were placed anew) and C(reason).
   returned: failure
   type: list
   elements: dict

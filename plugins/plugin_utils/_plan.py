@@ -19,9 +19,11 @@ from ansible_collections.inferops.ascend.plugins.plugin_utils._errors import Asc
 from ansible_collections.inferops.ascend.plugins.plugin_utils._fleet import (
     FleetPlan,
     Spot,
+    Unplaced,
     plan_fleet,
     unplaced_lines,
 )
+from ansible_collections.inferops.ascend.plugins.plugin_utils._plain import listed
 from ansible_collections.inferops.ascend.plugins.plugin_utils._plan_files import (
     EXTENSIONS,
     Change,
@@ -356,9 +358,7 @@ class _Planning:
             repack=self.settings.repack,
         )
         if fleet.unplaced:
-            raise Refused(
-                unplaced_lines(fleet.unplaced), [_unplaced(each) for each in fleet.unplaced]
-            )
+            raise Refused(unplaced_lines(fleet.unplaced), _unplaced(fleet.unplaced))
         return fleet
 
     def _write(
@@ -440,15 +440,17 @@ class _Planning:
             notes.append(f"{', '.join(dict.fromkeys(names))}: {text}")
 
 
-def _unplaced(each: Any) -> dict[str, Any]:
-    return {
-        "service": each.service,
-        "replica": each.replica,
-        "cards": each.cards,
-        "largest_free": each.largest_free,
-        "repack_helps": each.repack_helps,
-        "reason": each.reason,
-    }
+def _unplaced(unplaced: Iterable[Unplaced]) -> list[dict[str, Any]]:
+    """Services without room; replicas for which the same holds in one."""
+    folded: dict[tuple[object, ...], list[int]] = {}
+    for each in unplaced:
+        key = (each.service, each.cards, each.largest_free, each.repack_helps, each.reason)
+        folded.setdefault(key, []).append(each.replica)
+    names = ("service", "cards", "largest_free", "repack_helps", "reason")
+    return [
+        {**dict(zip(names, key, strict=True)), "replicas": listed(replicas)}
+        for key, replicas in folded.items()
+    ]
 
 
 def _spot(spot: Spot | None) -> dict[str, Any] | None:

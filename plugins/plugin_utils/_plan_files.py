@@ -232,16 +232,49 @@ def _marked(data: bytes) -> str | None:
     return None
 
 
+# A file as `Writer` makes it, of services that do not span hosts; other keys may follow.
+_OWN_ENTRY = re.compile(
+    r"  #[^\n]*\n  - name: ([A-Za-z][A-Za-z0-9_./-]*)\n    model: [^\n]*\n"
+    r"    cards: \[([0-9]{1,4}(?:, [0-9]{1,4})*)\]\n    port: ([0-9]{1,5})\n"
+    r"((?:    (?!name|cards|port|cluster|\"|')[^\n]*\n)*)",
+    re.ASCII,
+)
+_OWN_FILE = re.compile(rf"---\n(?:#[^\n]*\n)+{INSTANCES}:\n((?:    [^\n]*\n|  [#-] [^\n]*\n)+)")
+
+
+def _quickly(standing: Standing, host: str) -> bool:
+    """Read a file that is as the plan wrote it; False for any other, which YAML has to read."""
+    match = _OWN_FILE.fullmatch(standing.text)
+    if match is None:
+        return False
+    found, end = [], match.start(1)
+    while end < len(standing.text):
+        entry = _OWN_ENTRY.match(standing.text, end)
+        if entry is None or entry[1].lower() in _WORDS:
+            return False
+        found.append(entry)
+        end = entry.end()
+    for entry in found:
+        name = entry[1]
+        standing.names.append(name)
+        standing.ports.setdefault(name, int(entry[3]))
+        cards = tuple(sorted(map(int, entry[2].split(", "))))
+        standing.spots.append(Spot(name, host, cards))
+    return True
+
+
 def _standing(path: Path, host: str, data: bytes, source: str) -> Standing:
     try:
         text = data.decode()
+        standing = Standing(path, text, source)
+        if _quickly(standing, host):
+            return standing
         content = yaml.load(text, Loader=_Loader)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         mark = getattr(error, "problem_mark", None)
         line = f", line {mark.line + 1}" if mark else ""
         fault = f"{path}{line} is not YAML. Mend or delete it."
         return Standing(path, data.decode(errors="replace"), source, fault=fault)
-    standing = Standing(path, text, source)
     content = {} if content is None else content
     others = sorted(str(key) for key in content if key != INSTANCES) if _is_map(content) else []
     if not _is_map(content) or not isinstance(content.get(INSTANCES, []), list):
@@ -364,7 +397,7 @@ class Writer:
 
     def __init__(self) -> None:
         self._passed: dict[int, str] = {}
-        self._names: dict[str, str] = {}
+        self._sources: dict[tuple[int, int], str] = {}
 
     def text(self, entries: Sequence[Entry], source: str) -> str:
         """The file of a host. source: the inventory's name, for the marker."""
@@ -373,7 +406,7 @@ class Writer:
         for entry in entries:
             settled = entry.settled
             parts.append(
-                f"  # {source_line(entry)}\n"
+                f"  # {self._source(entry)}\n"
                 f"  - name: {_scalar(settled['name'])}\n"
                 f"    model: {_scalar(settled['model'])}\n"
                 f"    cards: [{', '.join(map(str, settled['cards']))}]\n"
@@ -383,6 +416,12 @@ class Writer:
                     parts += [f"{line}\n" for line in _lines(f"{key}:", value, "    ")]
             parts.append(self._rest(entry.passed))
         return "".join(parts)
+
+    def _source(self, entry: Entry) -> str:
+        key = (id(entry.service), id(entry.spec))
+        if key not in self._sources:
+            self._sources[key] = source_line(entry)
+        return self._sources[key]
 
     def _rest(self, passed: Mapping[str, Any]) -> str:
         found = self._passed.get(id(passed))
@@ -442,12 +481,9 @@ def beside(folder: Folder, host: str, extensions: Sequence[str] = EXTENSIONS) ->
     Where the folder is, Ansible reads none of them and says nothing.
     """
     names = [host, *(host + extension for extension in extensions)]
+    there = [name for name in names if folder.beside.get(name, "folder") != "folder"]
     # A folder HOST.yml is that of a host of this name.
-    return [
-        folder.path / name
-        for name in names
-        if name in folder.beside and not os.path.isdir(folder.path / name)
-    ]
+    return [folder.path / name for name in there if not os.path.isdir(folder.path / name)]
 
 
 def adopted_path(folder: Folder, host: str, file: Path) -> Path:
@@ -553,7 +589,7 @@ def _stage_file(path: Path, text: str, target: Path, mode: int) -> None:
     try:
         now = os.lstat(target)
         mode, owner = stat.S_IMODE(now.st_mode), (now.st_uid, now.st_gid)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         pass
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with open(descriptor, "wb") as stream:
@@ -565,22 +601,25 @@ def _stage_file(path: Path, text: str, target: Path, mode: int) -> None:
 
 
 def _adopt(stage: Path, change: Change) -> None:
-    """Move a file into the host's folder, so that at no time neither is read."""
+    """Move a file into the host's folder, so that Ansible reads it at any time.
+
+    What is in the stage are copies, for an interrupted run leaves it to be removed.
+    """
     assert change.adopt is not None and change.adopted is not None
-    folder = change.adopted.parent
+    folder, file = change.adopted.parent, change.adopt
     if folder.is_dir():
-        os.replace(change.adopt, change.adopted)
+        os.replace(file, change.adopted)
         return
-    made = stage / f"folder {change.host}"[:255]
+    made = stage / f"folder {stage.name}"
     made.mkdir(mode=0o777)
-    if change.adopt == folder:
-        # The name is taken by the file itself.
-        os.replace(change.adopt, made / change.adopted.name)
-        os.rename(made, folder)
-        return
-    shutil.copy2(change.adopt, made / change.adopted.name)
+    shutil.copy2(file, made / change.adopted.name)
+    if file == folder:
+        # The folder needs its name. Under this one Ansible reads it too.
+        file = file.with_name(f"{file.name}{EXTENSIONS[0]}")
+        shutil.copy2(change.adopt, file)
+        change.adopt.unlink()
     os.rename(made, folder)
-    change.adopt.unlink()
+    file.unlink()
 
 
 def write_page(path: Path, text: str, stamp: str, *, check: bool) -> tuple[bool, str]:

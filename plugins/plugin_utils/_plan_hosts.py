@@ -266,7 +266,10 @@ def hardware(values: Mapping[str, Any], seen: Sequence[Mapping[str, Any]] | None
             declared = _profile_of(seen)
     if memory is None and declared is not None:
         memory = declared.card_memory_gb
-    ids = tuple(sorted(_cards(cards)))
+    try:
+        ids = tuple(sorted(_cards(cards)))
+    except AscendError as error:
+        raise AscendError(f"vllm_service_cards: {error}") from error
     if not ids:
         raise AscendError("it has no cards (vllm_service_cards). Take it out of the group.")
     excluded = values["vllm_service_excluded_cards"]
