@@ -131,17 +131,22 @@ def test_a_model_comes_whole_and_a_second_run_asks_nobody(
     assert hub.asked == []
 
 
+@pytest.mark.parametrize("source", ["huggingface", "archive"])
 def test_the_folder_is_readable_by_all_and_writable_by_its_owner_alone(
-    hub: hubs.Hub, folder: Path
+    hub: hubs.Hub, folder: Path, tmp_path: Path, source: str
 ) -> None:
     hub.models[ID]["1_Pooling/config.json"] = b"{}"
+    (tmp_path / "a.tar").write_bytes(hubs.tar_of(hub.models[ID]))
+    job = job_of(hub, folder, source, location=str(tmp_path / "a.tar"))
     before = os.umask(0o077)
     try:
-        bring(job_of(hub, folder))
+        folder.parent.mkdir(parents=True)
+        bring(job)
     finally:
         os.umask(before)
     modes = {oct(path.stat().st_mode & 0o777) for path in folder.rglob("*") if path.is_file()}
     assert modes == {"0o644"}
+    assert folder.stat().st_mode & 0o777 == 0o755
     assert (folder / "1_Pooling").stat().st_mode & 0o777 == 0o755
 
 
