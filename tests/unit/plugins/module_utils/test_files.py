@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from ansible_collections.inferops.ascend.plugins.module_utils._files import (
     ConvergeError,
+    FileChange,
     FileWish,
     apply,
     compare,
@@ -20,6 +21,7 @@ from ansible_collections.inferops.ascend.plugins.module_utils._files import (
     mark,
     marked_names,
     remove_leftovers,
+    set_aside,
 )
 
 UNIT = "vllm@chat.service"
@@ -219,3 +221,30 @@ def test_two_runs_do_not_interleave(tmp_path: Path) -> None:
     holder.wait()
     with exclusive(lock, 0.3):
         pass
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "path", "read"),
+    [
+        ("a: 1\n", "a: 2\n", "/etc/vllm/chat.yaml", True),
+        ("# older\n[Service]\n", "# newer\n\n[Service]\n", "/etc/systemd/system/x.conf", False),
+        ("[Service]\nNice=1\n", "[Service]\n", "/etc/systemd/system/x.conf", True),
+        ("# a value\na: 1\n", "a: 1\n", "/etc/vllm/chat.yaml", True),
+    ],
+)
+def test_a_process_has_read_what_was_there_before_it_started(
+    before: str, after: str, path: str, read: bool
+) -> None:
+    change = FileChange(FileWish(UNIT, path, OURS + after), OURS + before, 0o644, touched=100.0)
+    assert change.was_read_by(200.0) is read
+    assert not change.was_read_by(99.0), "it was changed after the start"
+    assert not change._replace(before=None).was_read_by(200.0), "there was nothing to read"
+    assert not change._replace(before=change.wish.content).was_read_by(200.0), "only its mode"
+
+
+def test_a_file_that_is_set_aside_leaves_a_copy(tmp_path: Path) -> None:
+    path = tmp_path / "zz.conf"
+    path.write_text("[Service]\nNice=1\n")
+    copy = apply(set_aside(UNIT, str(path)), no_label)
+    assert not path.exists()
+    assert copy is not None and Path(copy).read_text() == "[Service]\nNice=1\n"
