@@ -51,6 +51,8 @@ PACKAGES = [
     "ca-certificates",
     "less",
     "libnuma1",  # the real vLLM for CPU loads it
+    "podman",  # services in containers, nested in the host
+    "crun",
 ]
 DPKG_EXCLUDES = ("/usr/share/doc/*", "/usr/share/man/*", "/usr/share/locale/*", "/usr/share/info/*")
 COMMANDS = {
