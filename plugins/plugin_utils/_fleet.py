@@ -13,6 +13,7 @@ from itertools import groupby
 from types import MappingProxyType
 
 from ansible_collections.inferops.ascend.plugins.plugin_utils._errors import AscendError
+from ansible_collections.inferops.ascend.plugins.plugin_utils._fleet_reasons import Reasons
 from ansible_collections.inferops.ascend.plugins.plugin_utils._fleet_search import (
     CARDS_MAX,
     Item,
@@ -22,14 +23,8 @@ from ansible_collections.inferops.ascend.plugins.plugin_utils._fleet_search impo
     Span,
     best_block,
     cards_of,
-    largest_block,
-    longest_run,
     mask_of,
     power_of_two,
-)
-from ansible_collections.inferops.ascend.plugins.plugin_utils._placement import (
-    block_shape,
-    block_starts,
 )
 from ansible_collections.inferops.ascend.plugins.plugin_utils._plain import listed
 
@@ -168,7 +163,7 @@ def plan_fleet(
 
     Raises AscendError for input that contradicts itself. What does not fit is in the result.
     """
-    fleet = _Fleet(hosts, services, given)
+    fleet = Fleet(hosts, services, given)
     before = [fleet.resolve(spot) for spot in standing]
     kept = [] if repack else fleet.keep(before)
     outcome = fleet.fill(kept)
@@ -216,7 +211,7 @@ def _moves(before: Iterable[Spot], after: Iterable[Spot]) -> tuple[Move, ...]:
 
 
 @dataclass(frozen=True)
-class _Group:
+class Group:
     """Candidate hosts, by number."""
 
     hosts: tuple[int, ...]
@@ -244,7 +239,7 @@ class _Outcome:
     cut: set[int] = field(default_factory=set)  # services that a complete search might place
 
 
-class _Fleet:
+class Fleet:
     """Hosts and services by number, in the order of their names."""
 
     def __init__(
@@ -260,7 +255,7 @@ class _Fleet:
             cards & ~mask_of(card for card in host.excluded if 0 <= card < CARDS_MAX)
             for host, cards in zip(self.hosts, self.all, strict=True)
         ]
-        self._groups: dict[object, _Group] = {}
+        self._groups: dict[object, Group] = {}
         self.groups = [self._group(service.hosts) for service in self.services]
         self.given = list(self._given(given))
         self.names: dict[int, set[str]] = {}  # of units given, by host
@@ -285,7 +280,7 @@ class _Fleet:
             for group, service in zip(self.groups, self.services, strict=True)
         ]
 
-    def _group(self, names: tuple[str, ...]) -> _Group:
+    def _group(self, names: tuple[str, ...]) -> Group:
         found = self._groups.get(id(names))  # shared by many services, so not even hashed
         if found is None:
             hosts = tuple(sorted({self.host_at[name] for name in names if name in self.host_at}))
@@ -295,7 +290,7 @@ class _Fleet:
                 for number in hosts:
                     host = self.hosts[number]
                     sizes[host.kind] = max(sizes.get(host.kind, 0), len(host.cards))
-                found = self._groups[hosts] = _Group(hosts, frozenset(hosts), sizes)
+                found = self._groups[hosts] = Group(hosts, frozenset(hosts), sizes)
             self._groups[id(names)] = found
         return found
 
@@ -334,7 +329,7 @@ class _Fleet:
 
     # What services want
 
-    def _need(self, group: _Group, service: FleetService) -> Need:
+    def _need(self, group: Group, service: FleetService) -> Need:
         key = (id(group), tuple(sorted(service.cards.items())), service.pinned)
         need = self._needs.get(key)
         if need is None:
@@ -357,7 +352,7 @@ class _Fleet:
             need = self._needs[key] = Need(len(self._needs), {number: cards}, (), pinned)
         return need
 
-    def _single(self, number: int, group: _Group, service: FleetService) -> int:
+    def _single(self, number: int, group: Group, service: FleetService) -> int:
         """Cards that the service takes on this host; 0 if it can't be there, even if all is free."""
         host, room = self.hosts[number], self.room[number]
         cards = service.cards.get(host.kind)
@@ -369,7 +364,7 @@ class _Fleet:
             fits = best_block(room, host.unit, cards) is not None
         return cards if fits else 0
 
-    def _spans(self, group: _Group, service: FleetService) -> Iterator[Span]:
+    def _spans(self, group: Group, service: FleetService) -> Iterator[Span]:
         """Ways to take whole hosts, that with the fewest cards first."""
         for cards, kind in sorted((cards, kind) for kind, cards in service.cards.items()):
             size = group.sizes.get(kind, 0)
@@ -380,7 +375,7 @@ class _Fleet:
             if count <= len(among):
                 yield Span(cards, count, among)
 
-    def whole(self, group: _Group, kind: str) -> Iterator[int]:
+    def whole(self, group: Group, kind: str) -> Iterator[int]:
         """Hosts of a kind that can be taken whole."""
         for number in group.hosts:
             host, full = self.hosts[number], self.room[number] == self.all[number]
@@ -446,7 +441,7 @@ class _Fleet:
             return False
         if service.pinned is not None:
             return fixed.mask == mask_of(service.pinned)
-        return bool(block_starts(cards_of(fixed.mask), count, host.unit))
+        return best_block(fixed.mask, host.unit, count) is not None
 
     def _spans_well(self, service: FleetService, spots: list[_Fixed]) -> bool:
         if not spots or service.replicas is None:
@@ -484,9 +479,14 @@ class _Fleet:
 
     def fill(self, kept: list[_Fixed]) -> _Outcome:
         """Place what is not kept."""
-        items, where, left = self._items(kept)
+        # Services that may be twice on a host are, only if not all has room otherwise.
+        items, where, left = self._items(kept, double=False)
         search = self._search(kept)
         without = search.place(items)
+        if without and any(self.may_double(self.services[item.service]) for item in items):
+            items, where, left = self._items(kept, double=True)
+            search = self._search(kept)
+            without = search.place(items)
         levels = sorted({item.priority for item in items}, reverse=True)
         if any(item.priority > levels[-1] for item in without):
             # Not all has room: what is of less priority comes after.
@@ -524,9 +524,12 @@ class _Fleet:
         )
 
     def _items(
-        self, kept: Iterable[_Fixed]
+        self, kept: Iterable[_Fixed], *, double: bool
     ) -> tuple[list[Item], dict[Item, int], dict[int, list[int]]]:
-        """(what is to be placed, its place among all hosts, what has no room anyway by service)."""
+        """(what is to be placed, its place among all hosts, what has no room anyway by service).
+
+        double: let services be twice on a host, also where there are hosts enough for all replicas.
+        """
         fixed = [*self.given, *kept]
         have = [0] * len(self.services)
         held: list[set[int]] = [set() for _ in self.services]
@@ -553,15 +556,16 @@ class _Fleet:
                     where[item] = place
                 continue
             missing = max(0, service.replicas - have[number])
-            double = self.may_double(service)
+            taken = sum(host in need.singles for host in held[number])
+            apart = len(need.singles) - taken
+            twice = self.may_double(service) and (double or missing > apart)
             possible = missing
-            if not need.spans and not (need.singles and double):
-                taken = sum(host in need.singles for host in held[number])
-                possible = min(missing, len(need.singles) - taken)
+            if not need.spans and not (need.singles and self.may_double(service)):
+                possible = min(missing, apart)
             if missing > possible:
                 left[number] = [0] * (missing - possible)
             items += [
-                Item(need, number, not double, service.priority, service.replicas)
+                Item(need, number, not twice, service.priority, service.replicas)
                 for _ in range(possible)
             ]
         return items, where, left
@@ -597,7 +601,7 @@ class _Fleet:
 
     def unplaced(self, outcome: _Outcome, anew: _Outcome | None) -> tuple[Unplaced, ...]:
         found = []
-        placed = Counter(spot.service for spot in outcome.spots)
+        reasons = Reasons(self, outcome.free, Counter(spot.service for spot in outcome.spots))
         for number, replicas in outcome.left.items():
             service = self.services[number]
             said: dict[object, tuple[int, int, bool, str]] = {}
@@ -605,194 +609,13 @@ class _Fleet:
                 on = self.targets[number][replica - 1] if service.replicas is None else None
                 helps = anew is not None and replica not in anew.left.get(number, ())
                 if (on, helps) not in said:
-                    want = _Want(self, number, on)
-                    reason = want.never()
-                    if not reason:
-                        cut = number in (anew or outcome).cut
-                        reason = want.not_now(outcome.free, placed[service.name])
-                        reason += _advice(helps, anew is not None, cut)
-                    largest = want.largest(outcome.free)[0]
-                    said[on, helps] = (want.cards, largest, helps, reason)
+                    cut = number in (anew or outcome).cut
+                    cards, largest, reason = reasons.why(
+                        number, on, helps=helps, tried=anew is not None, cut=cut
+                    )
+                    said[on, helps] = (cards, largest, helps, reason)
                 found.append(Unplaced(service.name, replica, *said[on, helps]))
         return tuple(found)
-
-
-class _Want:
-    """A service without room, in words. on: the host, of a service on every host."""
-
-    def __init__(self, fleet: _Fleet, number: int, on: int | None) -> None:
-        self.fleet, self.on = fleet, on
-        self.service, self.group = fleet.services[number], fleet.groups[number]
-        self.need = fleet.needs[number]
-        self.open = [host for host in self.group.hosts if fleet.hosts[host].open]
-        self.hosts = [
-            host
-            for host in (self.open if on is None else [on])
-            if fleet.hosts[host].kind in self.service.cards
-        ]
-        kinds = {fleet.hosts[host].kind: host for host in reversed(self.hosts)}
-        counts = sorted((self.service.cards[kind], kind) for kind in kinds)
-        self.cards = counts[0][0] if counts else min(self.service.cards.values(), default=0)
-        self.name = f"service {self.service.name}"
-        shape = block_shape(self.cards, fleet.hosts[kinds[counts[0][1]]].unit) if counts else ""
-        if self.service.pinned is not None:
-            self.wish = f"{self.name} asks for the cards {listed(list(self.service.pinned))}"
-        elif len({count for count, _ in counts}) > 1:
-            each = " or ".join(f"{_cards(count)} on {kind}" for count, kind in counts)
-            self.wish = f"{self.name} needs {each}, in one block"
-        else:
-            block = f" in one block{shape}" if self.cards > 1 else ""
-            self.wish = f"{self.name} needs {_cards(self.cards)}{block}"
-
-    def never(self) -> str:
-        """Why it can't be placed even if nothing else is; empty if it could."""
-        hosts = self.fleet.hosts
-        if not self.group.hosts:
-            return (
-                f"{self.name} has no candidate host: no host lists it, or its `hosts` leaves none of"
-                " those that do. Widen `hosts`, or list it for a host."
-            )
-        if not self.open:
-            return (
-                f"{self.name} has no open host: the services of {self._who(self.group.hosts)} were"
-                " written by hand, and nothing is placed beside them. Add it there by hand, or"
-                " widen `hosts`."
-            )
-        if not self.hosts and self.on is not None:
-            return (
-                f"{self.name} is to be on every candidate and cannot be on {hosts[self.on].name}:"
-                f" {self._refused([self.on])}. Narrow its `hosts`, or give a number of replicas."
-            )
-        if not self.hosts:
-            return f"{self.name} can run on none of its candidates: {self._refused(self.open)}."
-        if any(host in self.need.singles for host in self.hosts) or self.need.spans:
-            if self.on is not None and not self.need.singles.get(self.on):
-                return self._never_here()
-            return self._too_many()
-        return self._never_here()
-
-    def _never_here(self) -> str:
-        service, hosts = self.service, self.fleet.hosts
-        kind = hosts[self.hosts[0]].kind
-        size = self.group.sizes[kind]
-        if service.pinned is None and service.cards[kind] > size and self.on is not None:
-            return (
-                f"{self.name} needs {_cards(service.cards[kind])} and {hosts[self.on].name} has"
-                f" {size}. It is to be on every candidate, so it does not span hosts: give a number"
-                " of replicas."
-            )
-        if service.pinned is None and service.cards[kind] > size:
-            whole = len(list(self.fleet.whole(self.group, kind)))
-            return (
-                f"{self.name} needs {_cards(service.cards[kind])}, which is"
-                f" {-(-service.cards[kind] // size)} whole hosts of {size} of one kind;"
-                f" {whole} of {self._who(self.hosts)} can be taken whole. No card of such a host may"
-                " be excluded, missing or taken by hand. Add hosts of this kind, or serve a smaller"
-                f" model.{self._others()}"
-            )
-        text = f"{self.wish}, and {self._who(self.hosts)} cannot give that even when empty"
-        shown = "; ".join(map(self._describe, self.hosts[:3]))
-        shown += "; and so on" if len(self.hosts) > 3 else ""
-        way = (
-            "Name other cards, or give a number of cards"
-            if service.pinned is not None
-            else "Give back excluded cards, name the cards by number, or widen `hosts`"
-        )
-        return f"{text}: {shown}. {way}.{self._others()}"
-
-    def _too_many(self) -> str:
-        service = self.service
-        if service.replicas is None or self.need.spans or self.fleet.may_double(service):
-            return ""
-        given = {each.host for each in self.fleet.given if each.spot.service == service.name}
-        possible = len(self.need.singles.keys() | (given & self.group.members))
-        if service.replicas <= possible:
-            return ""
-        rule = "`spread: required`" if service.spread_required else "it"
-        return (
-            f"{self.name} asks for {service.replicas} replicas and {rule} allows one on a host, of"
-            f" which {possible} could carry one. Lower `replicas`, or widen `hosts`"
-            + (", or leave `spread` out." if service.spread_required else ".")
-            + self._others()
-        )
-
-    def not_now(self, free: list[int], placed: int) -> str:
-        """What is free instead of what it needs."""
-        hosts = self.fleet.hosts
-        who = self._who(self.hosts)
-        if self.need.spans and not self.need.singles:
-            span = self.need.spans[0]
-            whole = sum(free[host] == self.fleet.all[host] for host in span.among)
-            return (
-                f"{self.name} needs {_cards(span.cards)}, which is {span.hosts} whole hosts of one"
-                f" kind, and {whole} of {who} {'is' if whole == 1 else 'are'} wholly free."
-                f"{self._others()}"
-            )
-        if self.service.pinned is not None:
-            return f"{self.wish}, and they are not free on {who}.{self._others()}"
-        largest, host = self.largest(free)
-        there = f"has {_cards(largest)} ({hosts[host].name})" if largest else "is none"
-        text = f"{self.wish}; the largest free block on {who} {there}."
-        if placed and not self.fleet.may_double(self.service) and self.on is None:
-            text += f" It is on {placed} of them, and may be on each once."
-        return text + self._others()
-
-    def largest(self, free: list[int]) -> tuple[int, int]:
-        """Cards of the largest free block of its sort on a candidate, and which one that is."""
-        measure = largest_block if power_of_two(self.cards) else longest_run
-        found = max(((measure(free[host]), -host) for host in self.hosts), default=(0, 0))
-        return found[0], -found[1]
-
-    def _others(self) -> str:
-        refused = self._refused(self.open) if self.on is None else ""
-        return f" Others of its candidates cannot carry it: {refused}." if refused else ""
-
-    def _refused(self, numbers: Iterable[int]) -> str:
-        kinds = {self.fleet.hosts[host].kind for host in numbers} - self.service.cards.keys()
-        return "; ".join(
-            f"on {kind}, {self.service.refused.get(kind, 'it is not offered').rstrip('. ')}"
-            for kind in sorted(kinds)
-        )
-
-    def _who(self, numbers: Sequence[int]) -> str:
-        if len(numbers) > 3:
-            return f"its {len(numbers)} candidate hosts"
-        names = ", ".join(self.fleet.hosts[number].name for number in numbers)
-        return f"its candidate host{'s' if len(numbers) > 1 else ''} {names}"
-
-    def _describe(self, number: int) -> str:
-        host = self.fleet.hosts[number]
-        text = f"{host.name} has the cards {listed(list(host.cards))}"
-        gone = sorted(host.excluded.intersection(host.cards))
-        hand = cards_of(self.fleet.usable[number] & ~self.fleet.room[number])
-        text += f", excluded {listed(gone)}" if gone else ""
-        return text + (f", taken by hand {listed(hand)}" if hand else "")
-
-
-def _advice(helps: bool, tried: bool, cut: bool) -> str:
-    """tried: whether all was planned anew. cut: not in every way there is."""
-    if helps:
-        return (
-            " A repack would make room: plan again with vllm_plan_repack=true, and look at what it"
-            " moves."
-        )
-    if tried:
-        found = (
-            " A repack found no room either, but not every arrangement was tried."
-            if cut
-            else " A repack would not make room."
-        )
-    else:
-        found = (
-            " Not every arrangement was tried; naming `cards` or `hosts` of large services helps."
-            if cut
-            else " No other arrangement makes room."
-        )
-    return found + " Add a host, give back excluded cards, or remove or shrink a service."
-
-
-def _cards(count: int) -> str:
-    return f"{count} card{'' if count == 1 else 's'}"
 
 
 def _copy(spot: Spot) -> int:
@@ -822,16 +645,17 @@ def _check(hosts: Sequence[FleetHost], services: Sequence[FleetService]) -> None
             )
         if len(set(host.cards)) < len(host.cards):
             raise AscendError(f"host {host.name} lists a card twice: {listed(list(host.cards))}.")
+    most = max(1000, sum(len(host.cards) for host in hosts))
     for previous, service in zip([None, *services], services, strict=False):
         if previous is not None and previous.name == service.name:
             raise AscendError(
                 f"two services are named {service.name}. Give one of them another `name`, or one"
                 " of them `replicas`."
             )
-        if service.replicas is not None and service.replicas < 0:
+        if service.replicas is not None and not 0 <= service.replicas <= most:
             raise AscendError(
-                f"service {service.name}: replicas is {service.replicas}. Write a number from 0, or"
-                " all."
+                f"service {service.name}: replicas is {service.replicas}. Write a number of 0 to"
+                f" {most}, or all."
             )
         for kind, cards in sorted(service.cards.items()):
             if cards < 1:

@@ -211,6 +211,7 @@ class Search:
         self.free = [room.free for room in rooms]
         self.on: list[dict[Item, int]] = [{} for _ in rooms]
         self.cut: set[Item] = set()  # left over by a search that was not complete
+        self._current: set[Item] = set()
         self._held = held
         self._fixed = [dict(hosts) for hosts in held]
         self._version = [0] * len(rooms)
@@ -222,7 +223,8 @@ class Search:
 
     def place(self, items: Iterable[Item]) -> list[Item]:
         """Place all of them, keeping all placed before; return those without room."""
-        left = self._in_turn(sorted(items, key=lambda item: item.order))
+        self._current = set(items)
+        left = self._in_turn(sorted(self._current, key=lambda item: item.order))
         return self._anew(left) if left else []
 
     def _in_turn(self, items: Iterable[Item]) -> list[Item]:
@@ -385,7 +387,7 @@ class Search:
         Breadth first, so with the fewest moves. double: services that may be twice on a host.
         """
         key = (*item.kind, double)
-        if key in self._dead or not item.need.singles:
+        if key in self._dead or not item.need.singles or self._exchange_trials < 0:
             return False
         seen = {item.kind}
         queue = deque([_Step(item)])
@@ -482,8 +484,10 @@ class Search:
         pending = list(left)
         while pending:
             hosts, placed = self._component(pending[0])
-            wanted = [item for item in pending if not hosts.isdisjoint(self._hosts(item))]
-            pending = [item for item in pending if hosts.isdisjoint(self._hosts(item))]
+            needs = {item.need.number: item for item in pending}
+            near = {number for number, item in needs.items() if hosts & self._hosts(item)}
+            wanted = [item for item in pending if item.need.number in near]
+            pending = [item for item in pending if item.need.number not in near]
             still += self._solve(sorted(hosts), placed, wanted)
         return still
 
@@ -515,7 +519,7 @@ class Search:
         items = sorted([*placed, *left], key=lambda item: item.order)
         if self._short(hosts, items):
             return left
-        best = len(left), left, {host: self.on[host] for host in hosts}
+        best = len(left), left, {host: self.on[host] for host in hosts}  # all placed before stay
         urgency: Counter[Item] = Counter()
         for _ in range(min(ROUNDS, ROUND_TRIALS // (len(hosts) + len(items)))):
             # Best fit again, with what had no room, or more cards than on other hosts, before the rest.
@@ -529,7 +533,7 @@ class Search:
             left = self._in_turn(sorted(items, key=lambda item: (-urgency[item], item.order)))
             if not left:
                 return []
-            if len(left) < best[0]:
+            if len(left) < best[0] and self._current.issuperset(left):
                 best = len(left), left, {host: self.on[host] for host in hosts}
         self._restore(dict.fromkeys(hosts, {}))
         try:

@@ -1,0 +1,272 @@
+# SPDX-FileCopyrightText: The inferops.ascend authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Why a service of a fleet has no room, in words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ansible_collections.inferops.ascend.plugins.plugin_utils._fleet_search import (
+    Span,
+    cards_of,
+    largest_block,
+    longest_run,
+    power_of_two,
+)
+from ansible_collections.inferops.ascend.plugins.plugin_utils._placement import block_shape
+from ansible_collections.inferops.ascend.plugins.plugin_utils._plain import listed
+
+if TYPE_CHECKING:
+    from ansible_collections.inferops.ascend.plugins.plugin_utils._fleet import Fleet
+
+
+@dataclass(frozen=True)
+class _Hosts:
+    """Hosts by number, and the first of each kind."""
+
+    all: list[int]
+    kinds: dict[str, int]
+
+
+class Reasons:
+    """Says why. free: cards free in the end, by host. placed: spots by service's name."""
+
+    def __init__(self, fleet: Fleet, free: Sequence[int], placed: Mapping[str, int]) -> None:
+        self.fleet, self.free, self.placed = fleet, free, placed
+        self._found: dict[object, _Hosts] = {}
+        self._whole: dict[int, int] = {}
+        self._largest: dict[object, tuple[int, int]] = {}
+
+    def why(
+        self, number: int, on: int | None, *, helps: bool, tried: bool, cut: bool
+    ) -> tuple[int, int, str]:
+        """(cards it takes, cards of the largest free block of that sort, why it has no room).
+
+        number: of the service. on: the host, of a service on every host. helps, tried, cut: whether
+        it has room if all is planned anew, whether that was looked at, and not in every way.
+        """
+        want = _Want(self, number, on)
+        reason = want.never()
+        if not reason:
+            reason = want.not_now() + _advice(helps, tried, cut)
+        return want.cards, want.largest()[0], reason
+
+    def open(self, number: int) -> _Hosts:
+        """Candidates of a service that are not closed."""
+        group = self.fleet.groups[number]
+        if id(group) not in self._found:
+            hosts = [host for host in group.hosts if self.fleet.hosts[host].open]
+            self._found[id(group)] = self._hosts(hosts)
+        return self._found[id(group)]
+
+    def able(self, number: int) -> _Hosts:
+        """Those of a kind that can carry it."""
+        cards = self.fleet.services[number].cards
+        key = (id(self.fleet.groups[number]), tuple(sorted(cards)))
+        if key not in self._found:
+            hosts = [host for host in self.open(number).all if self.fleet.hosts[host].kind in cards]
+            self._found[key] = self._hosts(hosts)
+        return self._found[key]
+
+    def _hosts(self, numbers: list[int]) -> _Hosts:
+        return _Hosts(numbers, {self.fleet.hosts[host].kind: host for host in reversed(numbers)})
+
+    def whole(self, span: Span) -> int:
+        """How many of these hosts are wholly free."""
+        if id(span) not in self._whole:
+            full = (self.free[host] == self.fleet.all[host] for host in span.among)
+            self._whole[id(span)] = sum(full)
+        return self._whole[id(span)]
+
+    def largest(self, hosts: list[int], cards: int) -> tuple[int, int]:
+        """Cards of the largest free block on these hosts, and on which."""
+        aligned = power_of_two(cards)
+        key = (id(hosts), aligned) if len(hosts) > 1 else (hosts[0], aligned, "one")
+        if key not in self._largest:
+            measure = largest_block if aligned else longest_run
+            found = max(((measure(self.free[host]), -host) for host in hosts), default=(0, 0))
+            self._largest[key] = found[0], -found[1]
+        return self._largest[key]
+
+
+class _Want:
+    """A service without room, in words. on: the host, of a service on every host."""
+
+    def __init__(self, reasons: Reasons, number: int, on: int | None) -> None:
+        self.reasons, self.on = reasons, on
+        self.fleet = fleet = reasons.fleet
+        self.service, self.group = fleet.services[number], fleet.groups[number]
+        self.need = fleet.needs[number]
+        self.open = reasons.open(number)
+        able = reasons.able(number)
+        if on is not None:
+            kind = fleet.hosts[on].kind
+            able = _Hosts([on], {kind: on}) if kind in self.service.cards else _Hosts([], {})
+        self.hosts, kinds = able.all, able.kinds
+        counts = sorted((self.service.cards[kind], kind) for kind in kinds)
+        self.cards = counts[0][0] if counts else min(self.service.cards.values(), default=0)
+        self.name = f"service {self.service.name}"
+        shape = block_shape(self.cards, fleet.hosts[kinds[counts[0][1]]].unit) if counts else ""
+        if self.service.pinned is not None:
+            self.wish = f"{self.name} asks for the cards {listed(list(self.service.pinned))}"
+        elif len({count for count, _ in counts}) > 1:
+            each = " or ".join(f"{_cards(count)} on {kind}" for count, kind in counts)
+            self.wish = f"{self.name} needs {each}, in one block"
+        else:
+            block = f" in one block{shape}" if self.cards > 1 else ""
+            self.wish = f"{self.name} needs {_cards(self.cards)}{block}"
+
+    def never(self) -> str:
+        """Why it can't be placed even if nothing else is; empty if it could."""
+        hosts = self.fleet.hosts
+        if not self.group.hosts:
+            return (
+                f"{self.name} has no candidate host: no host lists it, or its `hosts` leaves none of"
+                " those that do. Widen `hosts`, or list it for a host."
+            )
+        if not self.open.all:
+            return (
+                f"{self.name} has no open host: the services of {self._who(self.group.hosts)} were"
+                " written by hand, and nothing is placed beside them. Add it there by hand, or"
+                " widen `hosts`."
+            )
+        if not self.hosts and self.on is not None:
+            return (
+                f"{self.name} is to be on every candidate and cannot be on {hosts[self.on].name}:"
+                f" {self._refused([hosts[self.on].kind])}. Narrow its `hosts`, or give a number of"
+                " replicas."
+            )
+        if not self.hosts:
+            return (
+                f"{self.name} can run on none of its candidates: {self._refused(self.open.kinds)}."
+            )
+        if any(host in self.need.singles for host in self.hosts) or self.need.spans:
+            if self.on is not None and not self.need.singles.get(self.on):
+                return self._never_here()
+            return self._too_many()
+        return self._never_here()
+
+    def _never_here(self) -> str:
+        service, hosts = self.service, self.fleet.hosts
+        kind = hosts[self.hosts[0]].kind
+        size = self.group.sizes[kind]
+        if service.pinned is None and service.cards[kind] > size and self.on is not None:
+            return (
+                f"{self.name} needs {_cards(service.cards[kind])} and {hosts[self.on].name} has"
+                f" {size}. It is to be on every candidate, so it does not span hosts: give a number"
+                " of replicas."
+            )
+        if service.pinned is None and service.cards[kind] > size:
+            whole = len(list(self.fleet.whole(self.group, kind)))
+            return (
+                f"{self.name} needs {_cards(service.cards[kind])}, which is"
+                f" {-(-service.cards[kind] // size)} whole hosts of {size} of one kind;"
+                f" {whole} of {self._who(self.hosts)} can be taken whole. No card of such a host may"
+                " be excluded, missing or taken by hand. Add hosts of this kind, or serve a smaller"
+                f" model.{self._others()}"
+            )
+        text = f"{self.wish}, and {self._who(self.hosts)} cannot give that even when empty"
+        shown = "; ".join(map(self._describe, self.hosts[:3]))
+        shown += "; and so on" if len(self.hosts) > 3 else ""
+        way = (
+            "Name other cards, or give a number of cards"
+            if service.pinned is not None
+            else "Give back excluded cards, name the cards by number, or widen `hosts`"
+        )
+        return f"{text}: {shown}. {way}.{self._others()}"
+
+    def _too_many(self) -> str:
+        service = self.service
+        if service.replicas is None or self.need.spans or self.fleet.may_double(service):
+            return ""
+        if service.replicas <= len(self.need.singles):
+            return ""
+        given = {each.host for each in self.fleet.given if each.spot.service == service.name}
+        possible = len(self.need.singles.keys() | (given & self.group.members))
+        if service.replicas <= possible:
+            return ""
+        rule = "`spread: required`" if service.spread_required else "it"
+        return (
+            f"{self.name} asks for {service.replicas} replicas and {rule} allows one on a host, of"
+            f" which {possible} could carry one. Lower `replicas`, or widen `hosts`"
+            + (", or leave `spread` out." if service.spread_required else ".")
+            + self._others()
+        )
+
+    def not_now(self) -> str:
+        """What is free instead of what it needs."""
+        hosts = self.fleet.hosts
+        who = self._who(self.hosts)
+        if self.need.spans and not self.need.singles:
+            span = self.need.spans[0]
+            whole = self.reasons.whole(span)
+            return (
+                f"{self.name} needs {_cards(span.cards)}, which is {span.hosts} whole hosts of one"
+                f" kind, and {whole} of {who} {'is' if whole == 1 else 'are'} wholly free."
+                f"{self._others()}"
+            )
+        if self.service.pinned is not None:
+            return f"{self.wish}, and they are not free on {who}.{self._others()}"
+        largest, host = self.largest()
+        block = f"the largest free block on {who} has {_cards(largest)} ({hosts[host].name})"
+        text = f"{self.wish}; {block}." if largest else f"{self.wish}, and none is free on {who}."
+        placed = self.reasons.placed.get(self.service.name, 0)
+        if placed and not self.fleet.may_double(self.service) and self.on is None:
+            text += f" It is on {placed} of them, and may be on each once."
+        return text + self._others()
+
+    def largest(self) -> tuple[int, int]:
+        return self.reasons.largest(self.hosts, self.cards) if self.hosts else (0, 0)
+
+    def _others(self) -> str:
+        refused = self._refused(self.open.kinds) if self.on is None else ""
+        return f" Others of its candidates cannot carry it: {refused}." if refused else ""
+
+    def _refused(self, kinds: Iterable[str]) -> str:
+        return "; ".join(
+            f"on {kind}, {self.service.refused.get(kind, 'it is not offered').rstrip('. ')}"
+            for kind in sorted(set(kinds) - self.service.cards.keys())
+        )
+
+    def _who(self, numbers: Sequence[int]) -> str:
+        if len(numbers) > 3:
+            return f"its {len(numbers)} candidate hosts"
+        names = ", ".join(self.fleet.hosts[number].name for number in numbers)
+        return f"its candidate host{'s' if len(numbers) > 1 else ''} {names}"
+
+    def _describe(self, number: int) -> str:
+        host = self.fleet.hosts[number]
+        text = f"{host.name} has the cards {listed(list(host.cards))}"
+        gone = sorted(host.excluded.intersection(host.cards))
+        hand = cards_of(self.fleet.usable[number] & ~self.fleet.room[number])
+        text += f", excluded {listed(gone)}" if gone else ""
+        return text + (f", taken by hand {listed(hand)}" if hand else "")
+
+
+def _advice(helps: bool, tried: bool, cut: bool) -> str:
+    """tried: whether all was planned anew. cut: not in every way there is."""
+    if helps:
+        return (
+            " A repack would make room: plan again with vllm_plan_repack=true, and look at what it"
+            " moves."
+        )
+    if tried:
+        found = (
+            " A repack found no room either, but not every arrangement was tried."
+            if cut
+            else " A repack would not make room."
+        )
+    else:
+        found = (
+            " Not every arrangement was tried; naming `cards` or `hosts` of large services helps."
+            if cut
+            else " No other arrangement makes room."
+        )
+    return found + " Add a host, give back excluded cards, or remove or shrink a service."
+
+
+def _cards(count: int) -> str:
+    return f"{count} card{'' if count == 1 else 's'}"
