@@ -227,6 +227,9 @@ class Converge:
         self.files: dict[str, list[FileWish]] = {}
         self.orphans: list[str] = []
         self.foreign: set[str] = set()
+        resolved = {
+            name: os.path.realpath(path) for name, path in parameters["process_programs"].items()
+        }
         for instance in parameters["instances"]:
             name = instance["name"]
             if name in self.wishes:
@@ -241,6 +244,7 @@ class Converge:
                 parameters["digests"].get(name, ""),
                 parameters["secret_digests"].get(name, ""),
                 unit_variables(written, parameters["process_variables"]),
+                resolved,
             )
         self.found = {
             name for each in self.patterns for name in marked_names(each["dest"], self.unit)

@@ -20,7 +20,7 @@ description:
     the next one, and equal files cause nothing.
   - Somebody who edits a file and restarts the instance by hand leaves the digest as it was. So an
     instance is restarted, too, where a file that is put back was edited before its process
-    started, or where its process has other O(process_variables).
+    started, or where its process has other O(process_variables) or O(process_programs).
   - Every file it writes begins with a line that says so. Files without that line are neither
     overwritten nor removed.
   - The templates are rendered on the controller, with the variables of the task and those that the
@@ -139,6 +139,14 @@ options:
     type: list
     elements: str
     default: []
+    version_added: 0.2.0
+  process_programs:
+    description:
+      - Paths by name of an environment variable in which the process notes, when it starts, where
+        that path leads once all links are followed. Where it leads elsewhere now, as after another
+        version was installed, the process is restarted.
+    type: dict
+    default: {}
     version_added: 0.2.0
   remove_unlisted:
     description:
@@ -336,6 +344,7 @@ def main() -> None:
             },
             "adopt": {"type": "bool", "default": False},
             "process_variables": {"type": "list", "elements": "str", "default": []},
+            "process_programs": {"type": "dict", "default": {}},
             "remove_unlisted": {"type": "bool", "default": True},
             "lock_timeout": {"type": "float", "default": 300},
             "contents": {"type": "dict", "default": {}},

@@ -39,7 +39,7 @@ class Container:
         devices: device nodes beside those of the service's cards.
         mounts: paths of the host, read-only at the same place inside; `SRC:DST` for another place,
             with `:rw` to be written.
-        weights_dir: likewise read-only.
+        weights_dir: likewise read-only, for a service whose weights are not elsewhere.
         options: further options of `run`.
         environment: variables of every service; one's own `env` goes before.
         managed: variables that the role gives every service, by name.
@@ -102,7 +102,10 @@ def arguments(service: Mapping[str, object], how: Container) -> list[str]:
     name, cards, devices = service.get("name"), service.get("cards"), service.get("devices")
     if not isinstance(cards, Sequence) or not isinstance(devices, Sequence):
         raise AscendError(f"service {name}: it has {kind_of(cards)} for cards; place it first.")
-    words = [how.engine, "run", "--rm", f"--name=vllm-{name}", "--pull=never", "--network=host"]
+    # Podman tells its own doings to the journal of the unit unless told not to.
+    words = [how.engine, *(["--events-backend=none"] if how.engine == "podman" else [])]
+    words += ["run", "--rm", f"--name=vllm-{name}", "--pull=never", "--network=host"]
+    words += ["--security-opt=no-new-privileges", "--pids-limit=-1"]
     # What the server prints goes to the journal as it is; a second copy would fill the disk.
     words += ["--log-driver=none"]
     if how.engine == "podman":
@@ -128,7 +131,8 @@ def _folders(service: Mapping[str, object], how: Container) -> list[str]:
     weights = unit_word(how.weights_dir)
     if isinstance(path, str) and not f"{path}/".startswith(f"{weights}/"):
         found.append(f"{unit_word(path)}:{path}:ro")
-    found.append(f"{weights}:{weights}:ro")
+    else:
+        found.append(f"{weights}:{weights}:ro")
     for mount in how.mounts:
         parts = unit_word(mount).split(":")
         if len(parts) == 1:
@@ -171,7 +175,7 @@ def _script(name: str, how: Container) -> str:
         'load() { . "$script"; }; '
         f"for script in {scripts}; do "
         f'[ -r "$script" ] || {{ echo "vllm@{name}: $script is missing or not readable in the'
-        ' image: use one with CANN and NNAL, or set vllm_service_container_scripts" >&2; exit 78; }; '
+        ' image: use one with CANN and NNAL, or set vllm_service_cann_scripts" >&2; exit 78; }; '
         "load; done; "
     )
     run = f"exec {unit_word(how.program)} serve --config /etc/vllm/{name}.yaml"

@@ -296,8 +296,15 @@ def describe(version: str, options: Any) -> Service:
 
 
 def visible_cards(state: dict[str, Any]) -> list[dict[str, Any]]:
-    """The cards that ASCEND_RT_VISIBLE_DEVICES (logic ids) names, in its order."""
+    """The cards that ASCEND_RT_VISIBLE_DEVICES names, in its order.
+
+    It takes logic ids; in a container that was given some of the cards, numbers from 0 of those.
+    """
     cards = {card["logic_id"]: card for card in sim.cards_of(state)}
+    nodes = sim.device_folder()
+    given = [card for card in cards.values() if (nodes / f"davinci{card['phy_id']}").exists()]
+    if 0 < len(given) < len(cards):
+        cards = dict(enumerate(sorted(given, key=lambda card: int(card["phy_id"]))))
     text = os.environ.get("ASCEND_RT_VISIBLE_DEVICES")
     if text is None:
         return [cards[key] for key in sorted(cards)]

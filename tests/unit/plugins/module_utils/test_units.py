@@ -9,8 +9,10 @@ from ansible_collections.inferops.ascend.plugins.module_utils._units import (
     InstanceWish,
     UnitState,
     decide,
+    overrides,
     parse_environ,
     parse_show,
+    unit_variables,
 )
 
 RUNNING = UnitState(
@@ -91,6 +93,21 @@ def test_what_is_done(
 
 
 @pytest.mark.parametrize(
+    ("environ", "action"),
+    [
+        ({"INFEROPS_PROGRAM": "/opt/vllm/2/bin/vllm"}, "none"),
+        ({"INFEROPS_PROGRAM": "/opt/vllm/1/bin/vllm"}, "restart"),  # `current` has moved
+        ({}, "none"),  # its shell has not come to the server yet
+    ],
+)
+def test_what_runs_another_version_than_the_current_one_is_restarted(
+    environ: dict[str, str], action: str
+) -> None:
+    wish = STARTED._replace(resolved={"INFEROPS_PROGRAM": "/opt/vllm/2/bin/vllm"})
+    assert decide(wish, RUNNING._replace(environ=environ), False).action == action
+
+
+@pytest.mark.parametrize(
     ("state", "enabled", "enable"),
     [
         ("started", False, True),
@@ -103,3 +120,56 @@ def test_what_is_done(
 def test_boot_follows_the_state(state: str, enabled: bool, enable: bool | None) -> None:
     decision = decide(STARTED._replace(state=state), RUNNING._replace(enabled=enabled), False)
     assert decision.enable is enable
+
+
+def test_a_process_with_another_place_is_restarted_though_its_digest_is_right() -> None:
+    wish = STARTED._replace(environment={"ASCEND_RT_VISIBLE_DEVICES": "0,1"})
+    right = RUNNING._replace(environ={"ASCEND_RT_VISIBLE_DEVICES": "0,1"})
+    assert decide(wish, right, False).action == "none"
+    wrong = decide(wish, RUNNING._replace(environ={"ASCEND_RT_VISIBLE_DEVICES": "7"}), False)
+    assert (wrong.action, wrong.reason) == (
+        "restart",
+        "its process has ASCEND_RT_VISIBLE_DEVICES=7, not 0,1",
+    )
+    without = decide(wish, RUNNING, False)
+    assert without.reason == "its process has no ASCEND_RT_VISIBLE_DEVICES, not 0,1"
+
+
+def test_a_process_that_has_read_an_edit_is_restarted() -> None:
+    assert decide(STARTED, RUNNING, True, read_edited=True).action == "restart"
+    assert decide(STARTED._replace(state="stopped"), DOWN, True, read_edited=True).action == "none"
+
+
+def test_only_lines_as_they_are_written_name_variables() -> None:
+    text = 'Environment=A=0,1\nEnvironment="B=1"\n#Environment=C=1\nEnvironment=D=2 E=3\n'
+    assert unit_variables(text, ["A", "B", "C", "D", "E"]) == {"A": "0,1"}
+
+
+@pytest.mark.parametrize(
+    ("text", "later", "strays", "says"),
+    [
+        ("[Service]\nEnvironment=X=1 A=7\n", True, False, "sets A"),
+        ('[Service]\nEnvironment="A=7"\n', True, False, "sets A"),
+        ("[Service]\nEnvironment=A=7\n", False, False, ""),  # ours is read later and wins
+        ("[Service]\nUnsetEnvironment=A\n", False, False, "unsets A"),
+        ("[Service]\nEnvironment=OTHER_A=7\n", True, False, ""),
+        ("[Service]\nNice=1\n", True, True, ""),
+        ("[Service]\nEnvironmentFile=/etc/x\n", True, False, ""),
+        ("[Service]\nEnvironmentFile=/etc/x\n", False, True, "has EnvironmentFile="),
+        ("[Service]\nExecStart=\nExecStart=/bin/x\n", False, True, "has ExecStart="),
+        ("# Environment=A=7\n", True, True, ""),
+    ],
+)
+def test_how_a_drop_in_takes_a_variable_away(
+    text: str, later: bool, strays: bool, says: str
+) -> None:
+    assert overrides(text, ["A"], later=later, strays=strays) == says
+
+
+def test_drop_ins_and_start_are_read() -> None:
+    (state,) = parse_show(
+        'Id=vllm@a.service\nDropInPaths="/run/a b.conf" /etc/c.conf\n'
+        "ExecMainStartTimestampMonotonic=11548584537\n"
+    )
+    assert state.drop_ins == ("/run/a b.conf", "/etc/c.conf")
+    assert state.started == pytest.approx(11548.584537)
