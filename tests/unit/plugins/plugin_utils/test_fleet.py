@@ -1,0 +1,445 @@
+# SPDX-FileCopyrightText: The inferops.ascend authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Where the services of a fleet go, what stays, and what is said of those without room."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import pytest
+from ansible_collections.inferops.ascend.plugins.plugin_utils._errors import AscendError
+from ansible_collections.inferops.ascend.plugins.plugin_utils._fleet import (
+    FleetHost,
+    FleetPlan,
+    FleetService,
+    Spot,
+    plan_fleet,
+    unplaced_lines,
+)
+
+A2, A2_32, A3 = "atlas-800i-a2-64g", "atlas-800i-a2-32g", "atlas-800i-a3"
+
+
+def host(name: str, cards: int | Iterable[int] = 8, kind: str = A2, **more: Any) -> FleetHost:
+    ids = tuple(range(cards)) if isinstance(cards, int) else tuple(cards)
+    more["excluded"] = frozenset(more.get("excluded", ()))
+    return FleetHost(name, kind, ids, **more)
+
+
+def service(name: str, cards: int | dict[str, int], on: Iterable[str], **more: Any) -> FleetService:
+    counts = {A2: cards} if isinstance(cards, int) else cards
+    more.setdefault("replicas", 1)
+    return FleetService(name, cards=counts, hosts=tuple(on), **more)
+
+
+def plan(
+    hosts: list[FleetHost],
+    services: list[FleetService],
+    standing: Iterable[Spot] = (),
+    given: Iterable[Spot] = (),
+    **more: Any,
+) -> FleetPlan:
+    return plan_fleet(hosts, services, list(standing), list(given), **more)
+
+
+def where(planned: FleetPlan) -> dict[str, dict[str, list[int]]]:
+    """{host: {name of the unit: cards}}."""
+    result: dict[str, dict[str, list[int]]] = {}
+    for spot in planned.spots:
+        result.setdefault(spot.host, {})[spot.name] = list(spot.cards)
+    return result
+
+
+def reason(planned: FleetPlan) -> str:
+    (line,) = unplaced_lines(planned.unplaced)
+    return line
+
+
+TWO = [host("h1"), host("h2")]
+NAMES = ("h1", "h2")
+
+
+# Where services go
+
+
+def test_whole_hosts_and_large_services_go_first_and_small_ones_fill_what_is_left() -> None:
+    services = [service("a1", 1, NAMES), service("b2", 2, NAMES), service("c4", 4, NAMES)]
+    services += [service("d8", 8, NAMES), service("e1", 1, NAMES)]
+    assert where(plan(TWO, services)) == {
+        "h1": {"d8": [*range(8)]},
+        "h2": {"c4": [0, 1, 2, 3], "b2": [4, 5], "a1": [6], "e1": [7]},
+    }
+
+
+def test_a_service_takes_the_block_of_least_use_to_others() -> None:
+    stands = [Spot("old", "h2", (0,)), Spot("older", "h2", (2, 3))]
+    services = [service("old", 1, NAMES), service("older", 2, NAMES)]
+    planned = plan(TWO, [*services, service("new", 1, NAMES)], stands)
+    assert where(planned)["h2"]["new"] == [1]
+
+
+def test_other_counts_are_consecutive_and_lie_where_they_spoil_least() -> None:
+    services = [service(f"s{n}", 3, ["h1"]) for n in range(2)] + [service("two", 2, ["h1"])]
+    assert where(plan(TWO, services)) == {"h1": {"s0": [0, 1, 2], "s1": [3, 4, 5], "two": [6, 7]}}
+
+
+def test_boards_are_kept_whole_where_a_service_has_the_cards_of_one() -> None:
+    hosts = [host("h1", 16, A3, unit=2)]
+    services = [service("one", {A3: 1}, ["h1"]), service("three", {A3: 3}, ["h1"])]
+    services += [service("other", {A3: 1}, ["h1"]), service("eight", {A3: 8}, ["h1"])]
+    spots = where(plan(hosts, services))["h1"]
+    assert spots["three"][0] % 2 == 0
+    assert spots["one"] == [spots["three"][2] + 1]  # the rest of that board
+
+
+def test_excluded_and_missing_cards_are_left_alone() -> None:
+    hosts = [host("h1", [0, 1, 2, 3, 5, 6, 7], excluded=[0])]
+    services = [service("a", 2, ["h1"]), service("b", 2, ["h1"])]
+    services += [service(f"c{n}", 1, ["h1"]) for n in range(2)]
+    taken = where(plan(hosts, services))["h1"]
+    assert taken["a"] == [2, 3] and taken["b"] == [6, 7]
+    assert sorted([*taken["c0"], *taken["c1"]]) == [1, 5]
+
+
+def test_the_kind_with_the_fewest_cards_is_preferred_until_others_need_it() -> None:
+    hosts = [host("big"), host("small", kind=A2_32)]
+    either = service("either", {A2: 4, A2_32: 8}, ["big", "small"])
+    assert list(where(plan(hosts, [either]))) == ["big"]
+    only = service("only", 8, ["big"])
+    assert where(plan(hosts, [either, only])) == {
+        "big": {"only": [*range(8)]},
+        "small": {"either": [*range(8)]},
+    }
+
+
+def test_pinned_cards_are_taken_as_they_are_on_whatever_host_has_them() -> None:
+    pinned = service("pin", 2, NAMES, pinned=(1, 6), replicas=2)
+    services = [pinned, service("four", 4, NAMES), service("pair", 2, NAMES, replicas=2)]
+    planned = where(plan([TWO[0], host("h2", excluded=[2])], services))
+    assert planned["h1"]["pin"] == planned["h2"]["pin"] == [1, 6]
+    services[1] = service("four", 4, NAMES, replicas=1)
+    assert not {1, 6} & {card for on in planned.values() for card in on.get("four", [])}
+
+
+def test_placed_services_change_places_for_one_with_fewer_candidates() -> None:
+    # By size and best fit alone `any` would go to h1 first, and `here` have nothing.
+    services = [service(f"any{n}", 4, NAMES) for n in range(2)]
+    services += [service("here", 4, ["h1", "h3"]), service("there", 8, ["h3"])]
+    planned = plan([*TWO, host("h3")], services)
+    assert not planned.unplaced
+    assert "here" in where(planned)["h1"]
+
+
+# Replicas
+
+
+def test_replicas_go_to_different_hosts_while_there_are_any() -> None:
+    hosts = [host(f"h{n}") for n in range(3)]
+    names = [each.name for each in hosts]
+    planned = plan(hosts, [service("chat", 1, names, replicas=3)])
+    assert {spot.host for spot in planned.spots} == set(names)
+    planned = plan(hosts, [service("chat", 1, names, replicas=5)])
+    assert [len(on) for on in where(planned).values()] == [2, 2, 1]
+    assert where(planned)["h0"] == {"chat": [0], "chat-2": [1]}
+    assert {spot.service for spot in planned.spots} == {"chat"}
+
+
+def test_a_second_replica_on_a_host_takes_no_name_that_somebody_has() -> None:
+    services = [service("chat", 1, ["h1"], replicas=2), service("chat-2", 1, ["h2"])]
+    assert set(where(plan(TWO, services))["h1"]) == {"chat", "chat-3"}
+
+
+def test_spread_required_never_puts_two_on_a_host() -> None:
+    planned = plan(TWO, [service("chat", 1, NAMES, replicas=3, spread_required=True)])
+    assert {spot.host for spot in planned.spots} == set(NAMES)
+    assert [each.replica for each in planned.unplaced] == [3]
+    assert "asks for 3 replicas and `spread: required` allows one on a host" in reason(planned)
+    assert "of which 2 could carry one" in reason(planned)
+
+
+def test_all_is_one_on_each_candidate_that_is_open_and_has_a_card() -> None:
+    hosts = [*TWO, host("hand", open=False), host("off", excluded=range(8)), host("other")]
+    names = ["h1", "h2", "hand", "off"]
+    planned = plan(hosts, [service("embed", 1, names, replicas=None), service("big", 4, NAMES)])
+    assert {spot.host for spot in planned.spots if spot.service == "embed"} == set(NAMES)
+    assert not planned.unplaced
+
+
+def test_all_says_which_host_cannot_carry_it() -> None:
+    hosts = [*TWO, host("duo", 4, "atlas-300i-duo-96g")]
+    wish = service("embed", 1, ["h1", "h2", "duo"], replicas=None)
+    wish = FleetService(
+        **{**wish.__dict__, "refused": {"atlas-300i-duo-96g": "no table speaks of 48 GB."}}
+    )
+    planned = plan(hosts, [wish])
+    assert [each.replica for each in planned.unplaced] == [1]  # duo is the first by name
+    assert "cannot be on duo: on atlas-300i-duo-96g, no table speaks of 48 GB." in reason(planned)
+    assert set(where(planned)) == set(NAMES)
+
+
+# Services written by hand
+
+
+def test_nothing_is_placed_beside_services_written_by_hand_which_count_as_replicas() -> None:
+    hosts = [TWO[0], host("h2", open=False)]
+    hand = [Spot("chat", "h2", (3,))]
+    planned = plan(hosts, [service("chat", 1, NAMES, replicas=2)], given=hand)
+    assert where(planned) == {"h1": {"chat": [0]}}
+    assert not planned.unplaced
+    assert plan(hosts, [service("chat", 1, NAMES)], given=hand).spots == ()
+    # A host that does not list the service: a name that happens to be the same.
+    assert plan(hosts, [service("chat", 1, ["h1"])], given=hand).spots != ()
+
+
+def test_with_all_hosts_written_by_hand_there_is_no_open_host() -> None:
+    planned = plan([host("h1", open=False)], [service("chat", 1, ["h1"])])
+    assert "service chat has no open host" in reason(planned)
+    assert "its candidate host h1 were written by hand" in reason(planned)
+
+
+# Services larger than a host
+
+
+def test_a_service_larger_than_a_host_takes_whole_hosts_of_one_kind() -> None:
+    hosts = [host("h2"), host("h1"), host("h3"), host("x1", kind=A2_32), host("h0", excluded=[7])]
+    names = [each.name for each in hosts]
+    planned = plan(hosts, [service("big", {A2: 16, A2_32: 32}, names), service("one", 1, names)])
+    parts = [spot for spot in planned.spots if spot.service == "big"]
+    assert [(spot.host, spot.rank, spot.leader, spot.hosts) for spot in parts] == [
+        ("h1", 0, "h1", ("h1", "h2")),
+        ("h2", 1, "h1", ("h1", "h2")),
+    ]
+    assert all(spot.cards == tuple(range(8)) for spot in parts)
+    assert [spot.host for spot in planned.spots if spot.service == "one"] == ["h0"]
+
+
+def test_it_rather_goes_to_one_larger_host() -> None:
+    hosts = [*TWO, host("a3", 16, A3, unit=2)]
+    names = [each.name for each in hosts]
+    assert set(where(plan(hosts, [service("big", {A2: 16, A3: 16}, names)]))) == {"a3"}
+
+
+def test_a_count_that_is_no_multiple_takes_whole_hosts_still() -> None:
+    parts = plan(TWO, [service("big", 12, NAMES)]).spots
+    assert [len(spot.cards) for spot in parts] == [8, 8]
+
+
+def test_hosts_are_cleared_for_it_by_moving_what_else_is_new() -> None:
+    hosts = [*TWO, host("x1", kind=A2_32), host("x2", kind=A2_32)]
+    small = service("small", {A2: 1, A2_32: 1}, ["h1", "h2", "x1"], priority=9)
+    # Not all of these has room, so services are placed in the order of their priorities.
+    full = [service(f"full{n}", {A2_32: 4}, ["x2"], priority=5) for n in range(3)]
+    planned = plan(hosts, [small, *full, service("big", 16, NAMES, priority=1)])
+    assert [each.service for each in planned.unplaced] == ["full2"]
+    assert where(planned)["h1"] == {"big": [*range(8)]}
+    assert where(planned)["x1"] == {"small": [0]}
+
+
+def test_too_few_whole_hosts_are_reported_as_that() -> None:
+    planned = plan([TWO[0], host("h2", excluded=[0])], [service("big", 16, NAMES)])
+    assert (
+        "needs 16 cards, which is 2 whole hosts of 8 of one kind; 1 of its candidate hosts h1, h2"
+        in (reason(planned))
+    )
+    planned = plan(TWO, [service("big", 16, NAMES), service("bigger", 16, NAMES)])
+    assert "and 0 of its candidate hosts h1, h2 are wholly free" in reason(planned)
+
+
+# What stands
+
+
+def test_what_stands_stays_whatever_comes_goes_or_is_reordered() -> None:
+    stands = [Spot("b", "h2", (4, 5)), Spot("c", "h1", (7,))]
+    services = [service("a", 4, NAMES), service("b", 2, NAMES), service("c", 1, NAMES)]
+    planned = plan([host("h3"), *TWO], services, stands)
+    assert set(stands) <= set(planned.spots)
+    assert [(move.service, move.before) for move in planned.moved] == [("a", None)]
+    less = plan([*TWO], services[:2], planned.spots)
+    assert [(move.service, move.after) for move in less.moved] == [("c", None)]
+    assert set(less.spots) == set(planned.spots) - {stands[1]}
+
+
+@pytest.mark.parametrize(
+    ("hosts", "change"),
+    [
+        ([TWO[1]], {}),
+        ([host("h1", excluded=[5]), TWO[1]], {}),
+        ([host("h1", [0, 1, 2, 3, 4, 6, 7]), TWO[1]], {}),
+        ([host("h1", kind=A2_32), TWO[1]], {}),
+        ([host("h1", open=False), TWO[1]], {}),
+        (TWO, {"cards": 4}),
+        (TWO, {"on": ["h2"]}),
+        (TWO, {"pinned": (0, 1)}),
+    ],
+)
+def test_only_what_no_longer_fits_moves(hosts: list[FleetHost], change: dict[str, Any]) -> None:
+    stands = [Spot("a", "h1", (4, 5)), Spot("b", "h2", (6, 7))]
+    changed = service("a", **{"cards": 2, "on": NAMES, **change})
+    planned = plan(hosts, [changed, service("b", 2, NAMES)], stands)
+    assert stands[1] in planned.spots
+    (move,) = planned.moved
+    assert move.before == stands[0]
+    assert move.after is not None and move.after.service == "a"
+
+
+def test_of_too_many_replicas_those_go_that_were_second_on_a_host_then_the_last_hosts() -> None:
+    stands = [Spot("chat", "h1", (0,)), Spot("chat-2", "h1", (1,)), Spot("chat", "h2", (0,))]
+    chat = {count: service("chat", 1, NAMES, replicas=count) for count in range(4)}
+    assert where(plan(TWO, [chat[2]], stands)) == {"h1": {"chat": [0]}, "h2": {"chat": [0]}}
+    assert where(plan(TWO, [chat[1]], stands)) == {"h1": {"chat": [0]}}
+    assert where(plan(TWO, [chat[0]], stands)) == {}
+    hand = [Spot("chat", "h3", (0,))]
+    three = [*TWO, host("h3", open=False)]
+    wish = service("chat", 1, [*NAMES, "h3"], replicas=2)
+    assert where(plan(three, [wish], stands, hand)) == {"h1": {"chat": [0]}}
+
+
+def test_a_second_replica_keeps_its_name_when_the_first_goes() -> None:
+    stands = [Spot("chat", "h1", (0,)), Spot("chat-2", "h1", (1,))]
+    planned = plan([host("h1", excluded=[0])], [service("chat", 1, ["h1"], replicas=2)], stands)
+    assert where(planned) == {"h1": {"chat-2": [1], "chat": [2]}}
+
+
+def test_required_spread_parts_replicas_that_stood_on_one_host() -> None:
+    stands = [Spot("chat", "h1", (0,)), Spot("chat-2", "h1", (1,))]
+    wish = service("chat", 1, NAMES, replicas=2, spread_required=True)
+    assert where(plan(TWO, [wish], stands)) == {"h1": {"chat": [0]}, "h2": {"chat": [0]}}
+
+
+def test_a_standing_span_stays_and_moves_as_one() -> None:
+    hosts = [host(f"h{n}") for n in range(4)]
+    names = [each.name for each in hosts]
+    big = service("big", 16, names)
+    stands = [
+        Spot("big", "h2", tuple(range(8)), "h2", 0, ("h2", "h3")),
+        Spot("big", "h3", tuple(range(8)), "h2", 1, ("h2", "h3")),
+    ]
+    assert plan(hosts, [big, service("a", 8, names)], stands).moved[0].service == "a"
+    moved = plan(hosts[:3], [service("big", 16, names)], stands)
+    assert {spot.hosts for spot in moved.spots} == {("h0", "h1")}
+    assert {spot.host for spot in plan(hosts, [service("big", 8, names)], stands).spots} == {"h0"}
+
+
+def test_what_overlaps_or_is_no_block_does_not_stand() -> None:
+    stands = [Spot("a", "h1", (1, 2)), Spot("b", "h1", (4, 5)), Spot("c", "h1", (5,))]
+    services = [service("a", 2, ["h1"]), service("b", 2, ["h1"]), service("c", 1, ["h1"])]
+    taken = where(plan(TWO, services, stands))["h1"]
+    assert taken["b"] == [4, 5] and taken["a"] != [1, 2] and taken["c"] != [5]
+
+
+def test_a_repack_starts_anew_and_says_what_moves() -> None:
+    stands = [Spot("a", "h1", (1,)), Spot("b", "h2", (6,))]
+    services = [service("a", 1, NAMES), service("b", 1, NAMES), service("big", 8, NAMES)]
+    stuck = plan(TWO, services, stands)
+    (missing,) = stuck.unplaced
+    assert (missing.service, missing.replica, missing.cards, missing.largest_free) == (
+        "big",
+        1,
+        8,
+        4,
+    )
+    assert missing.repack_helps
+    assert "needs 8 cards in one block that starts at a multiple of 8" in missing.reason
+    assert "the largest free block on its candidate hosts h1, h2 has 4 cards (h1)" in missing.reason
+    assert "A repack would make room: plan again with vllm_plan_repack=true" in missing.reason
+    anew = plan(TWO, services, stands, repack=True)
+    assert not anew.unplaced
+    moves = {move.service: (move.before, move.after) for move in anew.moved}
+    assert moves["big"][0] is None and moves["a"][0] == stands[0]
+    assert moves["a"][1] in anew.spots
+
+
+def test_a_repack_that_changes_nothing_moves_nothing() -> None:
+    services = [service("a", 2, NAMES, replicas=3), service("big", 8, NAMES)]
+    planned = plan([*TWO, host("h3")], services)
+    assert plan([*TWO, host("h3")], services, planned.spots, repack=True).moved == ()
+
+
+# What does not fit
+
+
+def test_all_that_does_not_fit_is_reported_at_once_and_priority_says_what_that_is() -> None:
+    services = [service(name, 4, NAMES) for name in "abcde"]
+    services += [service("late", 8, NAMES, priority=1), service("none", 4, ["h9"])]
+    planned = plan(TWO, services)
+    left = [each.service for each in planned.unplaced]
+    assert left == ["c", "d", "e", "none"]
+    assert len(unplaced_lines(planned.unplaced)) == 4
+    assert "has no candidate host" in planned.unplaced[-1].reason
+    assert all(each.largest_free == 0 for each in planned.unplaced)
+    assert not any(each.repack_helps for each in planned.unplaced)
+    assert "No other arrangement makes room. Add a host" in planned.unplaced[0].reason
+
+
+def test_priority_does_not_keep_out_what_would_fit() -> None:
+    services = [service("small", 1, NAMES, priority=9, replicas=2)]
+    services += [service("tall", 8, NAMES, priority=0)]
+    planned = plan(TWO, services)
+    assert not planned.unplaced
+
+
+def test_replicas_without_room_share_a_line() -> None:
+    planned = plan([TWO[0]], [service("chat", 4, ["h1"], replicas=5)])
+    assert [each.replica for each in planned.unplaced] == [3, 4, 5]
+    assert reason(planned).endswith("So it is with 3 replicas (3-5).")
+
+
+def test_what_not_even_an_empty_host_gives_is_said_with_the_cards() -> None:
+    planned = plan([host("h1", excluded=[2, 6])], [service("a", 4, ["h1"])])
+    assert "cannot give that even when empty: h1 has the cards 0-7, excluded 2, 6" in reason(
+        planned
+    )
+    planned = plan([host("h1", excluded=[2])], [service("a", 2, ["h1"], pinned=(2, 3))])
+    assert "service a asks for the cards 2-3, and its candidate host h1 cannot" in reason(planned)
+
+
+def test_kinds_that_cannot_carry_a_service_are_named_with_their_reasons() -> None:
+    hosts = [host("h1"), host("s1", kind=A2_32)]
+    wish = FleetService("a", 1, {}, ("h1", "s1"), refused={A2: "too long.", A2_32: "too few cards"})
+    assert reason(plan(hosts, [wish])) == (
+        f"service a can run on none of its candidates: on {A2_32}, too few cards; on {A2}, too long."
+    )
+    wish = FleetService("a", 3, {A2: 4}, ("h1", "s1"), True, refused={A2_32: "too few cards."})
+    assert f"Others of its candidates cannot carry it: on {A2_32}, too few cards." in reason(
+        plan(hosts, [wish])
+    )
+
+
+def test_kinds_that_need_different_numbers_are_both_named() -> None:
+    hosts = [host("h1", excluded=[0]), host("s1", kind=A2_32, excluded=[0])]
+    services = [service("a", {A2: 2, A2_32: 4}, ["h1", "s1"], replicas=5)]
+    text = plan(hosts, services).unplaced[0].reason
+    assert f"service a needs 2 cards on {A2} or 4 cards on {A2_32}, in one block" in text
+
+
+def test_a_search_that_was_cut_short_is_said_to_be(monkeypatch: pytest.MonkeyPatch) -> None:
+    search = "ansible_collections.inferops.ascend.plugins.plugin_utils._fleet_search"
+    services = [service(f"s{n}", 5, NAMES) for n in range(3)]
+    assert "No other arrangement makes room." in plan(TWO, services).unplaced[0].reason
+    monkeypatch.setattr(f"{search}.EXACT_TRIALS", 0)
+    assert "Not every arrangement was tried" in plan(TWO, services).unplaced[0].reason
+
+
+# Input that contradicts itself
+
+
+@pytest.mark.parametrize(
+    ("hosts", "services", "text"),
+    [
+        ([host("h1"), host("h1")], [], "host h1 is listed twice"),
+        ([host("h1", unit=3)], [], "host h1 has boards of 3 cards; a power of two is needed"),
+        ([host("h1", [0, -1])], [], "host h1: -1 is not a card id"),
+        ([host("h1", [0, 0])], [], "host h1 lists a card twice"),
+        (TWO, [service("a", 1, NAMES)] * 2, "two services are named a"),
+        (TWO, [service("a", 1, NAMES, replicas=-1)], "service a: replicas is -1"),
+        (TWO, [service("a", 1, NAMES, replicas=10**9)], "service a: replicas is 1000000000"),
+        (TWO, [service("a", 0, NAMES)], "service a takes 0 cards"),
+        (TWO, [service("a", 2, NAMES, pinned=(1, 1))], "service a names the cards 1, 1"),
+    ],
+)
+def test_contradictions_are_refused(
+    hosts: list[FleetHost], services: list[FleetService], text: str
+) -> None:
+    with pytest.raises(AscendError, match=text):
+        plan(hosts, services)
