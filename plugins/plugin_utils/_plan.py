@@ -231,7 +231,9 @@ class _Planning:
         folder = self.folders.setdefault(base, Folder(base))
         host = _Host(name, own, folder, source, folder.plans.get(name))
         by_hand = folder.by_hand.get(name)
-        if INSTANCES in raw or by_hand is not None:
+        # With variables loaded at the start (run_vars_plugins), the plan's own file shows here.
+        ours = host.standing is not None and host.standing.is_what(raw.get(INSTANCES))
+        if (INSTANCES in raw and not ours) or by_hand is not None:
             self._take_as_given(host, raw, by_hand)
         if host.given is None:
             self._check_place(host)

@@ -164,6 +164,17 @@ class Standing:
     ports: dict[str, int] = field(default_factory=dict)
     fault: str | None = None
 
+    def is_what(self, value: object) -> bool:
+        """Whether a list of services is the one that stands here."""
+        if not isinstance(value, (list, tuple)):
+            return False
+        other = Standing(self.path, "", "")
+        for item in value:
+            if isinstance(item, Mapping):
+                _stand(other, self.path.parent.name, item)
+        mine, its = ((each.names, each.spots, each.ports) for each in (self, other))
+        return mine == its
+
 
 @dataclass
 class Folder:
@@ -296,7 +307,7 @@ def _is_map(value: object) -> bool:
 
 
 def _stand(standing: Standing, host: str, item: Mapping[str, Any]) -> None:
-    name = item["name"]
+    name = str(item.get("name"))
     standing.names.append(name)
     port = whole_number(item.get("port"))
     if port is not None:
@@ -305,8 +316,8 @@ def _stand(standing: Standing, host: str, item: Mapping[str, Any]) -> None:
     ids = [whole_number(card) for card in cards] if isinstance(cards, list) else []
     if not ids or any(card is None for card in ids):
         return
-    cluster = item.get("cluster") if _is_map(item.get("cluster")) else {}
-    assert isinstance(cluster, dict)  # for mypy
+    cluster = item.get("cluster")
+    cluster = cluster if isinstance(cluster, Mapping) else {}
     hosts = cluster.get("hosts")
     standing.spots.append(
         Spot(
