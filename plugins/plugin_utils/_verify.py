@@ -280,8 +280,8 @@ class _Judgement:
             service.add("refused", f"deploy refuses: {message}", "")
         plan = self.plans.get(service.name)
         if plan is not None:
-            for path in plan["files"]:
-                service.add("files", f"{path} is not what deploy writes.")
+            if plan["files"]:
+                service.add("files", f"not what deploy writes: {', '.join(plan['files'])}.")
             self.verdict.notes += [
                 f"vllm@{service.name}.service also reads {path}, which this collection did not"
                 " write."

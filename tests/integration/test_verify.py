@@ -1,0 +1,188 @@
+# SPDX-FileCopyrightText: The inferops.ascend authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The playbooks verify, remove and site on real hosts: what they say, and what they leave alone."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+from .conftest import scenario, started
+from .playbooks import CLEAN, Books, codes
+
+pytestmark = pytest.mark.hosts
+
+SCENARIO = scenario("verify")
+SMALL = {"model": "Qwen3-0.6B", "name": "small"}
+KEYED = {"model": "Qwen3-1.7B", "name": "keyed", "api_key": "opensesame-1"}
+WIDE = {"model": "Qwen3-32B", "name": "wide", "cards": 4}
+DOWN = {"model": "Qwen3-4B", "name": "down", "state": "stopped"}
+
+
+@pytest.fixture(scope="module")
+def inventory(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    path = tmp_path_factory.mktemp("verify") / "inventory.yml"
+    flags = ["--host", "h1:a2-64g", "--host", "h2:a2-64g"]
+    with started(SCENARIO, path, *flags) as inventory:
+        yield inventory
+
+
+@pytest.fixture
+def books(inventory: Path, tmp_path: Path) -> Iterator[Books]:
+    it = Books(SCENARIO, inventory, tmp_path)
+    yield it
+    for host in ("h1", "h2"):
+        it.sh(host, CLEAN + "; userdel vllm; rm -f /etc/security/limits.d/90-i*", check=False)
+
+
+def test_a_host_that_is_as_wanted_passes_in_three_questions(books: Books) -> None:
+    books.list_services("h1", SMALL, KEYED, WIDE, DOWN)
+    assert books.run("deploy", "--limit", "h1").status == 0
+    before = books.snapshot("h1")
+    ran, verdicts = books.verify("--limit", "h1", "-vvv")
+    assert ran.status == 0, ran.output
+    assert [
+        (each["name"], each["cards"], each["max_model_len"], each["state"], each["verdict"])
+        for each in verdicts["h1"]["services"]
+    ] == [
+        ("small", [0], 32768, "ready", "ok"),
+        ("keyed", [1], 32768, "ready", "ok"),
+        ("wide", [4, 5, 6, 7], 32768, "ready", "ok"),
+        ("down", [2], 32768, "stopped", "ok"),
+    ]
+    assert "opensesame-1" not in (books.folder / "verdict.json").read_text()
+    assert "opensesame-1" not in ran.output
+    asked = re.findall(r"Using module file .*/(\w+)\.py", ran.output)
+    # The rest writes the verdict's file on the controller.
+    asked = [each for each in asked if each not in ("copy", "stat", "file")]
+    assert asked == ["host_info", "systemd_instances", "vllm_status"]
+    assert books.snapshot("h1") == before
+
+
+def test_every_host_is_looked_at_before_the_run_fails(books: Books) -> None:
+    """One is right, one carries a stranger, one is not there, one has no variables."""
+    values = yaml.safe_load(books.inventory.read_text())
+    hosts = values["all"]["hosts"]
+    hosts["gone"] = {"ansible_host": "192.0.2.1", "ansible_ssh_timeout": 2}
+    hosts["bare"] = dict(hosts["h1"])
+    books.inventory.write_text(yaml.safe_dump(values))
+    for host in ("h1", "h2", "gone"):
+        books.list_services(host, SMALL)
+    assert books.run("deploy", "--limit", "h1,h2").status == 0
+    books.sh(
+        "h2",
+        "systemd-run -q --unit train /bin/sleep 99999; ascend-sim card 5"
+        ' "processes=[{\\"pid\\": $(systemctl show -P MainPID train), \\"name\\": \\"sleep\\",'
+        ' \\"memory_mb\\": 50000}]"',
+    )
+    ran, verdicts = books.verify()
+    assert ran.status != 0
+    assert {host: verdict["state"] for host, verdict in verdicts.items()} == {
+        "h1": "ok",
+        "h2": "differs",
+        "gone": "unreachable",
+        "bare": "failed",
+    }
+    (finding,) = verdicts["h2"]["findings"]
+    assert "card 5" in finding["message"] and "unit train.service" in finding["message"]
+    assert "systemctl stop train.service" in finding["advice"]
+    assert "vllm_service_instances is not defined for this host" in ran.output
+    assert "Hosts: 1 ok, 1 differs, 1 failed, 1 unreachable" in ran.output
+    assert max(map(len, re.findall(r'^        ".*"?,?$', ran.output, re.M))) <= 80
+
+    _, verdicts = books.verify("--limit", "h2", ascend_host_excluded_cards=[5])
+    assert verdicts["h2"]["ok"], "an excluded card is nobody's business"
+
+
+def test_what_still_loads_is_told_from_what_is_wrong(books: Books) -> None:
+    books.list_services("h1", SMALL)
+    books.sh("h1", "ascend-sim behaviour Qwen3-0.6B delay=600")
+    assert books.run("deploy", "--limit", "h1", vllm_service_wait=False).status == 0
+    ran, verdicts = books.verify("--limit", "h1")
+    assert (ran.status, verdicts["h1"]["state"]) == (2, "loading")
+    assert codes(verdicts["h1"]) == {}
+    ran, verdicts = books.verify("--limit", "h1", vllm_verify_accept_loading=True)
+    assert (ran.status, verdicts["h1"]["state"]) == (0, "loading")
+
+
+def test_a_removal_touches_only_what_it_was_told_to(books: Books) -> None:
+    books.list_services("h1", SMALL, KEYED, WIDE)
+    assert books.run("deploy", "--limit", "h1").status == 0
+    books.sh(
+        "h1",
+        "mkdir -p /etc/systemd/system/vllm@hand.service.d; printf '[Service]\\nExecStart=\\n"
+        "ExecStart=/bin/sleep 1000\\n' > /etc/systemd/system/vllm@hand.service.d/x.conf;"
+        " cp /etc/vllm/small.yaml /etc/vllm/hand.yaml; systemctl daemon-reload;"
+        " systemctl start vllm@hand",
+    )
+    before = books.snapshot("h1")
+    ran = books.run("remove", "--limit", "h1")
+    assert ran.status == 2
+    assert "vllm_remove_services is not set; say which services" in ran.output
+    ran = books.run("remove", "--limit", "h1", "--check", "--diff", vllm_remove_services="keyed")
+    assert ran.status == 0, ran.output
+    assert "vllm@keyed.service: stop, because it is no longer wanted, not enabled" in ran.output
+    assert "opensesame" not in ran.output
+    assert books.snapshot("h1") == before
+
+    def pids() -> list[str]:
+        return [
+            books.sh("h1", f"systemctl show -P MainPID vllm@{name}") for name in ("small", "wide")
+        ]
+
+    stay = pids()
+    ran = books.run("remove", "--limit", "h1", vllm_remove_services="keyed,hand,nosuch")
+    assert ran.status == 0, ran.output
+    assert pids() == stay
+    assert books.sh("h1", "ls /etc/vllm") == "hand.yaml\nsmall.yaml\nwide.yaml\n"
+    assert books.sh("h1", "systemctl is-active vllm@keyed vllm@hand || true") == "inactive\nactive\n"
+    assert books.sh("h1", "npu-smi info | grep -c EngineCor") == "5\n", "its card is free"
+    for words in (
+        "h1: removed: keyed.",
+        "hand: there is no such service that this collection made",
+        "Still in vllm_service_instances of h1: keyed.",
+    ):
+        assert words in ran.output
+    again = books.run("remove", "--limit", "h1", vllm_remove_services="keyed")
+    assert not again.changed("h1") and "h1: nothing to remove." in again.output
+    _, verdicts = books.verify("--limit", "h1")
+    assert codes(verdicts["h1"]) == {"keyed": ["files", "unit", "boot"]}
+
+    assert books.run("remove", "--limit", "h1", vllm_remove_services="all").status == 0
+    assert books.sh("h1", "ls /etc/vllm; systemctl is-active vllm@hand") == "hand.yaml\nactive\n"
+    books.sh("h1", "systemctl stop vllm@hand")
+
+
+def test_site_brings_a_blank_host_to_serve(books: Books) -> None:
+    # Weights are no part of these hosts.
+    flags = ["--limit", "h2", "--skip-tags", "weights"]
+    books.list_services("h2", SMALL)
+    before = books.snapshot("h2")
+    ran = books.run("site", *flags, "--check", "--diff")
+    assert ran.status == 0, ran.output
+    assert "+port: 8000" in ran.output
+    assert books.snapshot("h2") == before
+    ran = books.run("site", *flags)
+    assert ran.status == 0, ran.output
+    assert "h2: 1 service, as wanted" in ran.output
+    again = books.run("site", *flags)
+    assert again.status == 0 and not again.changed("h2"), again.output
+    books.sh("h2", "systemctl stop vllm@small")
+    ran = books.run("site", "--limit", "h2", "--tags", "verify")
+    assert ran.status == 2 and not ran.changed("h2")
+    assert "1 of 1 service DIFFERS" in ran.output
+
+
+def test_site_without_the_engine_says_so_only_when_it_would_start(books: Books) -> None:
+    books.list_services("h2", SMALL, vllm_service_executable="/opt/vllm/none/bin/vllm")
+    flags = ["--limit", "h2", "--skip-tags", "weights"]
+    ran = books.run("site", *flags, "--check")
+    assert ran.status == 0, ran.output
+    assert "WARNING engine, /opt/vllm/none/bin/vllm" in ran.output
+    ran = books.run("site", *flags)
+    assert ran.status == 2
+    assert "ERROR engine, /opt/vllm/none/bin/vllm" in ran.output
