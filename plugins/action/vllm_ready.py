@@ -95,6 +95,9 @@ class ActionModule(ActionBase):
                 # A host that never answered is not waited for: nothing says that it will.
                 over = now - lost >= options["unreachable_timeout"] or now >= options["timeout"]
                 if watch.looks == 0 or self._task.check_mode or over:
+                    if self._retries:
+                        away = _readiness.duration(now - lost)
+                        self._say(f"{self._host}: no answer for {away}, no longer waited for")
                     if isinstance(trouble, Exception):
                         raise trouble
                     return trouble
