@@ -1,0 +1,132 @@
+# SPDX-FileCopyrightText: The inferops.ascend authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The command that runs a placed service in a container."""
+
+from __future__ import annotations
+
+import shlex
+from typing import Any
+
+import pytest
+from ansible_collections.inferops.ascend.plugins.plugin_utils._container import (
+    Container,
+    arguments,
+    exec_words,
+)
+from ansible_collections.inferops.ascend.plugins.plugin_utils._errors import AscendError
+
+IMAGE = "quay.io/ascend/vllm-ascend@sha256:" + "0" * 64
+SHARED = ["/dev/davinci_manager", "/dev/devmm_svm", "/dev/hisi_hdc"]
+SERVICE: dict[str, Any] = {
+    "name": "chat",
+    "model": "Qwen3-14B",
+    "cards": [4, 7],
+    "devices": ["/dev/davinci4", "/dev/davinci7"],
+    "port": 8000,
+    "hccl_ports": [61128, 61191],
+}
+
+
+def words(engine: str = "podman", service: dict[str, Any] | None = None, **more: Any) -> list[str]:
+    how = Container(engine=engine, image=IMAGE, devices=SHARED, **more)
+    return arguments({**SERVICE, **(service or {})}, how)
+
+
+def values(command: list[str], option: str) -> list[str]:
+    return [word.split("=", 1)[1] for word in command if word.startswith(f"--{option}=")]
+
+
+@pytest.mark.parametrize("engine", ["podman", "docker"])
+def test_the_services_own_cards_and_no_others(engine: str) -> None:
+    command = words(engine)
+    assert values(command, "device") == ["/dev/davinci4", "/dev/davinci7", *SHARED]
+    # The runtime counts what it was given from 0.
+    assert "ASCEND_RT_VISIBLE_DEVICES=0,1" in values(command, "env")
+    assert "HCCL_IF_BASE_PORT=61128" in values(command, "env")
+    assert "--privileged" not in command
+    assert "--network=host" in command
+    assert "--pull=never" in command
+
+
+def test_podman_stays_beneath_the_unit_and_docker_knows_no_such_option() -> None:
+    assert "--cgroups=split" in words("podman")
+    assert not {"--cgroups=split", "--sdnotify=ignore", "--events-backend=none"} & set(
+        words("docker")
+    )
+
+
+def test_secrets_are_passed_by_name_alone() -> None:
+    command = words(service={"api_key": "k-1", "secret_env": {"HF_TOKEN": "t-1"}})
+    assert {"VLLM_API_KEY", "HF_TOKEN"} <= set(values(command, "env"))
+    assert "k-1" not in " ".join(command)
+    assert "t-1" not in " ".join(command)
+
+
+def test_the_environment_is_the_services_before_that_of_all() -> None:
+    command = words(
+        service={"env": {"A": 2, "GONE": None}},
+        environment={"A": 1, "B": "x y", "GONE": "1"},
+        managed={"PYTHONUNBUFFERED": 1},
+    )
+    assert {"A=2", "B=x y", "PYTHONUNBUFFERED=1"} <= set(values(command, "env"))
+    assert not any(each.startswith("GONE") for each in values(command, "env"))
+    with pytest.raises(AscendError, match="ASCEND_RT_VISIBLE_DEVICES"):
+        words(service={"env": {"ASCEND_RT_VISIBLE_DEVICES": "4"}})
+
+
+def test_folders_are_read_only_unless_said_otherwise() -> None:
+    command = words(mounts=["/usr/local/dcmi", "/a:/b", "/c:/d:rw"])
+    assert values(command, "volume") == [
+        "/var/lib/vllm-container:/var/lib/vllm",
+        "/etc/vllm/chat.yaml:/etc/vllm/chat.yaml:ro",
+        "/var/lib/vllm/weights:/var/lib/vllm/weights:ro",
+        "/usr/local/dcmi:/usr/local/dcmi:ro",
+        "/a:/b:ro",
+        "/c:/d:rw",
+    ]
+
+
+def test_weights_that_lie_elsewhere_are_there_in_place_of_the_folder_of_all() -> None:
+    command = words(service={"path": "/data/qwen"})
+    assert "/data/qwen:/data/qwen:ro" in values(command, "volume")
+    assert not any(each.startswith("/var/lib/vllm/weights") for each in values(command, "volume"))
+    inside = words(service={"path": "/var/lib/vllm/weights/x/y"})
+    assert "/var/lib/vllm/weights:/var/lib/vllm/weights:ro" in values(inside, "volume")
+
+
+def test_the_server_reads_the_same_file_after_the_images_scripts() -> None:
+    script = words(scripts=["/cann/set_env.sh"], program="/opt/vllm")[-1]
+    assert script.index("/cann/set_env.sh") < script.index(
+        "exec /opt/vllm serve --config /etc/vllm/chat.yaml"
+    )
+    assert words()[-1] == "exec vllm serve --config /etc/vllm/chat.yaml"
+
+
+@pytest.mark.parametrize(
+    ("engine", "image", "service", "match"),
+    [
+        ("lxc", IMAGE, {}, "podman, docker"),
+        ("podman", "", {}, "vllm_runtime_image"),
+        ("podman", "x; reboot", {}, "x; reboot"),
+        ("podman", IMAGE, {"cards": None}, "place it first"),
+        ("podman", IMAGE, {"path": "/a b"}, "/a b"),
+        ("podman", IMAGE, {"env": {"A": True}}, "boolean"),
+    ],
+)
+def test_what_cannot_be_run_is_refused(
+    engine: str, image: str, service: dict[str, Any], match: str
+) -> None:
+    with pytest.raises(AscendError, match=match):
+        arguments({**SERVICE, **service}, Container(engine=engine, image=image))
+
+
+def test_words_arrive_as_they_were() -> None:
+    """systemd's quoting is a shell's, but for `%%`, `$$`, and C escapes."""
+    given = ["run", "--env=A=a b", 'x"y', "back\\slash", "100%", "$HOME", "two\nlines", "", "é;"]
+    text = exec_words(given)
+    assert "\n" not in text
+    read = [
+        word.replace("\\n", "\n").replace("$$", "$").replace("%%", "%")
+        for word in shlex.split(text)
+    ]
+    assert read == given

