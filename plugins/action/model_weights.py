@@ -100,7 +100,8 @@ class ActionModule(ActionBase):
         answer = self._module("start", todo)
         if answer.get("failed"):
             return answer
-        if pending:
+        # Another run may have brought it since we looked.
+        if answer["run"]:
             failed = self._follow(answer["run"], interval, show)
             errors = [
                 f"{by_folder[folder]['model']}: {error}" if error else ""

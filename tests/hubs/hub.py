@@ -177,7 +177,7 @@ class Handler(BaseHTTPRequestHandler):
         if path in hub.archives:
             self.file(hub.archives[path], path)
         elif path.startswith("/storage/"):
-            ignored, ignored, owner, name, rest = path.split("/", 4)
+            owner, name, rest = path.split("/", 4)[2:]
             self.file(hub.models[f"{owner}/{name}"][rest], rest)
         elif match := re.fullmatch(r"/api/models/([^/]+/[^/]+)/(revision|tree)/([^/]+)", path):
             self.huggingface_list(*match.groups(), query)
