@@ -44,6 +44,14 @@ PLAY = """
       check_mode: false
       changed_when: false
 """
+SERVICES = """
+- hosts: all
+  gather_facts: false
+  tasks:
+    - name: Run the services
+      ansible.builtin.include_role:
+        name: inferops.ascend.vllm_service
+"""
 # Everything from the wheels that are there, as in an air gap.
 OFFLINE = {"vllm_runtime_wheels": "/wheels", "vllm_runtime_offline": True}
 
@@ -78,9 +86,9 @@ class Host:
     def sh(self, script: str, check: bool = True) -> str:
         return shell(SCENARIO, self.name, script, check)
 
-    def command(self, *flags: str, **variables: Any) -> list[str]:
+    def command(self, *flags: str, text: str = PLAY, **variables: Any) -> list[str]:
         play, extra = self.folder / "play.yml", self.folder / "extra.yml"
-        play.write_text(PLAY, encoding="utf-8")
+        play.write_text(text, encoding="utf-8")
         values = {"result_file": str(self.folder / "result.json"), **variables}
         extra.write_text(yaml.safe_dump(values), encoding="utf-8")
         command = ["ansible-playbook", "-i", str(self.inventory), str(play), "-e", f"@{extra}"]
@@ -88,11 +96,23 @@ class Host:
 
     def install(self, version: str, *flags: str, **variables: Any) -> Run:
         """Run the role, whether it fails or not."""
+        values = {**OFFLINE, "vllm_runtime_version": version, **variables}
+        return self.play(self.command(*flags, **values))
+
+    def deploy(self, *instances: dict[str, Any]) -> Run:
+        """Run the role vllm_service."""
+        values = {
+            "vllm_service_instances": list(instances),
+            "ascend_host_profile": "atlas-800i-a2-64g",
+            "vllm_service_shutdown_timeout": 1,
+        }
+        return self.play(self.command(text=SERVICES, **values))
+
+    def play(self, command: list[str]) -> Run:
         result = self.folder / "result.json"
         result.unlink(missing_ok=True)
-        values = {**OFFLINE, "vllm_runtime_version": version, **variables}
         done = subprocess.run(
-            self.command(*flags, **values),
+            command,
             capture_output=True,
             text=True,
             timeout=300,
@@ -220,6 +240,40 @@ def test_one_put_beside_for_later_is_not_current(host: Host) -> None:
     run = host.install("0.18.0", **small("0.18.0"))
     assert (run.result["builds"], run.result["switches"]) == (False, True)
     assert host.current() == "0.18.0"
+
+
+def test_a_service_is_restarted_by_the_next_deploy_when_current_has_moved(host: Host) -> None:
+    def program() -> str:
+        words = host.sh("tr '\\0' '\\n' < /proc/$(systemctl show -P MainPID vllm@chat)/environ")
+        return dict(line.split("=", 1) for line in words.splitlines() if "=" in line).get(
+            "INFEROPS_PROGRAM", ""
+        )
+
+    chat = {"model": "Qwen3-14B", "name": "chat", "port": 8000}
+    assert host.install("0.18.0", **small("0.18.0")).status == 0
+    run = host.deploy(chat)
+    assert (run.status, run.changed) == (0, 1), run.output
+    host.sh(
+        "for i in $(seq 240); do curl -sf localhost:8000/health && exit 0; sleep 0.5; done; exit 1"
+    )
+    assert program() == "/opt/vllm/0.18.0/bin/vllm"
+    pid = host.sh("systemctl show -P MainPID vllm@chat")
+    assert host.deploy(chat).changed == 0
+
+    name = "0.18.0-2"
+    again = host.install("0.18.0", vllm_runtime_name=name, vllm_runtime_keep=0, **small("0.18.0"))
+    assert again.status == 0, again.output
+    # Nothing was restarted, and what it runs from is still there.
+    assert host.sh("systemctl show -P MainPID vllm@chat") == pid
+    assert host.folders() == ["0.18.0", "0.18.0-2", "current"]
+    run = host.deploy(chat)
+    assert (run.status, run.changed) == (0, 1), run.output
+    assert host.sh("systemctl show -P MainPID vllm@chat") != pid
+    host.sh(
+        "for i in $(seq 240); do curl -sf localhost:8000/health && exit 0; sleep 0.5; done; exit 1"
+    )
+    assert program() == "/opt/vllm/0.18.0-2/bin/vllm"
+    assert host.deploy(chat).changed == 0
 
 
 def slow_wheels(host: Host) -> dict[str, Any]:

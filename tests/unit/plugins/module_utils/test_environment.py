@@ -81,6 +81,13 @@ def test_the_way_back_keeps_the_one_it_came_from(root: Path) -> None:
     assert outcome.removes == ("2",)
 
 
+def test_the_one_it_came_from_is_kept_before_a_newer_one_that_was_never_current(root: Path) -> None:
+    make(root, "9")
+    outcome = look(root, "1", keep=1)
+    assert outcome.previous == "3"
+    assert "9" in outcome.removes
+
+
 def test_all_are_kept_unless_a_number_is_given(root: Path) -> None:
     assert look(root, "3").removes == ()
     assert look(root, "3", keep=0).removes == ("2", "1")

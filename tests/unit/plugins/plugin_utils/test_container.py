@@ -130,3 +130,5 @@ def test_words_arrive_as_they_were() -> None:
         for word in shlex.split(text)
     ]
     assert read == given
+    # What systemd would otherwise put in the place of a specifier or a variable.
+    assert exec_words(["%i", "$HOME"]) == '"%%i" "$$HOME"'
