@@ -98,6 +98,8 @@ class ActionModule(ActionBase):
                     if self._retries:
                         away = _readiness.duration(now - lost)
                         self._say(f"{self._host}: no answer for {away}, no longer waited for")
+                    # Nothing can be tidied up there, and trying would hide what is wrong.
+                    self._connection._shell.tmpdir = None
                     if isinstance(trouble, Exception):
                         raise trouble
                     return trouble

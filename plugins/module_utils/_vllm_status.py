@@ -189,7 +189,7 @@ def elapsed(values: Mapping[str, str], now: float) -> float | None:
     ended = _int(values.get("ExecMainExitTimestampMonotonic")) / 1e6
     if not begun:
         return None
-    end = ended if ended >= begun and not _int(values.get("MainPID")) else now
+    end = ended if ended and not _int(values.get("MainPID")) else now
     return round(max(0.0, end - begun), 1)
 
 

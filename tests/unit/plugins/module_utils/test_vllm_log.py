@@ -78,6 +78,12 @@ def test_of_a_line_of_a_megabyte_the_beginning_is_kept() -> None:
     assert len(_vllm_log.shown([entry], 1, str)[0]) == _vllm_log.SHOWN_LIMIT
 
 
+def test_of_a_long_bar_the_end_is_kept() -> None:
+    bar = "".join(f"\rCapturing CUDA graphs (decode, FULL): {n}%|####| {n}/100" for n in range(101))
+    text = _vllm_log.parse_journal(journal(said(list(bar.encode()))))[0].text
+    assert text == "Capturing CUDA graphs (decode, FULL): 100%|####| 100/100"
+
+
 # --- how far ------------------------------------------------------------------------------------
 
 # Lines as vLLM 0.13.0 wrote them on a start (public GitHub file 67592774702), shortened.

@@ -231,6 +231,11 @@ def test_the_same_failure_is_a_loop_also_if_it_was_never_seen_down() -> None:
     assert "again and again" in watch.failed["chat"]
 
 
+def test_failures_between_two_looks_all_count() -> None:
+    watch = watched(status(), status(restarts=2, cause=cause("hccl", start="previous")))
+    assert "2 starts" in watch.failed["chat"]
+
+
 def test_different_failures_are_a_loop_at_the_third() -> None:
     looks = [
         status(state="restarting", restarts=n, cause=cause(each))
