@@ -317,12 +317,13 @@ class _Planning:
             if self.settings.output and base != self.places.output:
                 continue
             for name, standing in folder.plans.items():
-                if name in hosts and hosts[name].folder is folder:
-                    continue
-                if not self.places.own(base, standing.source):
+                if name in hosts:
+                    if hosts[name].folder is folder:
+                        continue
+                    # The host has moved to another source, and Ansible reads both folders.
+                elif not self.places.own(base, standing.source):
                     continue  # another inventory's
-                known = name not in hosts and name in self.world.known
-                if known and SERVICES in self.world.variables(name):
+                elif name in self.world.known and SERVICES in self.world.variables(name):
                     continue  # perhaps planned with another group
                 if standing.fault:
                     self.problems.add(standing.fault)

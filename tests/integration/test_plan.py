@@ -570,18 +570,18 @@ SERVICES = {"vllm_plan_services": ["Qwen3-14B"], "ascend_host_profile": PROFILE}
 
 def test_an_inventory_is_a_folder_too(site: Site) -> None:
     site.group("Qwen3-14B", "QwQ-32B", hosts=["npu-01"])
-    site.write("more/hosts.ini", "[ascend]\nnpu-02\n")
+    site.write("more/hosts", "[ascend]\nnpu-02\n")
     site.sources = ["."]
     site.planned()
     assert sorted(site.where()) == ["npu-01", "npu-02"]
     assert not site.planned().changed
     site.sources = [str(site.root)]
     assert not site.planned().changed
-    site.sources = ["hosts.yml", "more/hosts.ini"]
-    # Beside this file Ansible now reads another host_vars.
+    site.sources = ["hosts.yml", "more/hosts"]
+    # Beside that file Ansible now reads a host_vars of its own.
     site.planned()
-    assert sorted(site.where()["npu-02"]) == sorted(site.where()["npu-02"])
-    assert site.file("npu-02", "more").exists()
+    assert sorted(site.files()) == [f"host_vars/npu-01/{FILE}", f"more/host_vars/npu-02/{FILE}"]
+    assert sorted(site.where()) == ["npu-01", "npu-02"]
 
 
 def test_several_sources_have_their_own_folders(site: Site) -> None:
