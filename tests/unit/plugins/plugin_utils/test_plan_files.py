@@ -42,7 +42,7 @@ from ansible_collections.inferops.ascend.plugins.plugin_utils._plan_requests imp
     Service,
     Wish,
 )
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 SPEC = {
@@ -181,6 +181,9 @@ NAMES = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._-]{0,20}", fullmatch=True)
         unique_by=lambda each: each[0],
     ),
     st.dictionaries(KEYS.map(lambda key: f"x{key}"), VALUES, max_size=3),
+)
+@example(
+    [("a", [1], 8000)], {"x": [1e16, 1e-7, -2.5e300, 0.1], "xy": {"é\u2028": "\x85 \ufeff\x7f"}}
 )
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_files_loaded_by_ansible_give_the_plan_back(
