@@ -90,7 +90,9 @@ def test_every_host_is_looked_at_before_the_run_fails(books: Books) -> None:
     (finding,) = verdicts["h2"]["findings"]
     assert "card 5" in finding["message"] and "unit train.service" in finding["message"]
     assert "systemctl stop train.service" in finding["advice"]
-    assert "vllm_service_instances is not defined for this host" in ran.output
+    (finding,) = verdicts["bare"]["findings"]
+    assert "vllm_service_instances is not defined for this host" in finding["message"]
+    assert [each["name"] for each in verdicts["bare"]["services"]] == ["small"], "what is there"
     assert "Hosts: 1 ok, 1 differs, 1 failed, 1 unreachable" in ran.output
     assert max(map(len, re.findall(r'^        ".*"?,?$', ran.output, re.M))) <= 80
 

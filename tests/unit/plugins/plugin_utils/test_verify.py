@@ -400,3 +400,11 @@ def test_what_is_wanted_leaves_secrets_behind() -> None:
             "aliases": ["Qwen3-14B", "chat"],
         }
     ]
+
+
+def test_a_service_of_which_nothing_was_read_is_no_right_one(host: Readings) -> None:
+    host.status["services"] = host.status["services"][1:]
+    host.converged["services"] = host.converged["services"][1:]
+    verdict = host.judge()
+    assert (verdict.state, verdict.ok) == ("failed", False)
+    assert verdict.services[0].verdict == "unknown"
