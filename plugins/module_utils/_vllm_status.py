@@ -132,7 +132,9 @@ def run(command: Sequence[str], timeout: float, limit: int) -> bytes:
         )
     except OSError as error:
         raise StatusError(f"{command[0]} cannot be run: {error}") from error
-    assert process.stdout is not None and process.stderr is not None
+    out, err = process.stdout, process.stderr
+    if out is None or err is None:
+        raise StatusError(f"{shown} has no output to read")
     late = threading.Event()
 
     def end() -> None:
@@ -142,15 +144,15 @@ def run(command: Sequence[str], timeout: float, limit: int) -> bytes:
     timer = threading.Timer(timeout, end)
     timer.start()
     try:
-        data = process.stdout.read(limit)
+        data = out.read(limit)
         if len(data) >= limit:
             process.kill()
-        said = process.stderr.read(2000).decode("utf-8", "replace").strip()
+        said = err.read(2000).decode("utf-8", "replace").strip()
         process.wait()
     finally:
         timer.cancel()
-        process.stdout.close()
-        process.stderr.close()
+        out.close()
+        err.close()
     if late.is_set():
         raise StatusError(f"{shown} did not end within {timeout:g} s")
     if process.returncode > 0 and not data:
@@ -357,12 +359,12 @@ def _cut_off(connected: socket.socket, late: threading.Event) -> None:
 
 def addresses(host: str | None) -> list[str]:
     """Where a server that listens on `host` is reached from its own host."""
-    if host in (None, "", "0.0.0.0", "*"):
+    name = (host or "").strip("[]")
+    if name in ("", "0.0.0.0", "*"):
         return ["127.0.0.1", "::1"]
-    if host in ("::", "[::]"):
+    if name == "::":
         return ["::1", "127.0.0.1"]
-    assert host is not None
-    return [host.strip("[]")]
+    return [name]
 
 
 def ask(
@@ -472,7 +474,7 @@ class Look:
         if not entry or not entry.get("unit") or entry["unit"] == self.unit:
             return None
         command = _host_info.command_of(self.root, self.pid) or ""
-        if command.split(" ")[0].rpartition("/")[2] in _CONTAINER_PROGRAMS:
+        if command.split(" ", maxsplit=1)[0].rpartition("/")[2] in _CONTAINER_PROGRAMS:
             return None
         return "{} (PID {}, unit {})".format(entry["command"] or "?", entry["pid"], entry["unit"])
 
@@ -633,7 +635,7 @@ def collect(
                     raise StatusError(f"systemctl shows {len(shown)} of {len(units)} units")
             except (StatusError, ValueError) as error:
                 problems.append(f"systemd does not tell of the units: {error}")
-                shown = [{} for _ in units]
+                shown = [{} for _unit in units]
         now, wall = time.clock_gettime(time.CLOCK_MONOTONIC), time.time()
         ports: dict[int, dict[str, Any]] = {}
         with contextlib.suppress(OSError):
