@@ -595,15 +595,14 @@ class Environments:
     def _install(self, step: Step, number: int) -> None:
         what = f"step {number} of {len(self.wish.steps)} ({' '.join(step.requirements)})"
         if self.uv:
-            self._with_uv(step, number, what)
+            self._with_uv(self.uv, step, number, what)
         elif step.overrides or step.exclude:
             self._with_pip_replacing(step, what)
         else:
             self._with_pip(list(step.requirements), step, what)
 
-    def _with_uv(self, step: Step, number: int, what: str) -> None:
-        assert self.uv
-        command = [self.uv, "pip", "install", "--python", self._own_python, "--compile-bytecode"]
+    def _with_uv(self, uv: str, step: Step, number: int, what: str) -> None:
+        command = [uv, "pip", "install", "--python", self._own_python, "--compile-bytecode"]
         # As pip does: the best version of all indexes, not the first index that has the name.
         command += ["--index-strategy", "unsafe-best-match"]
         command += ["--offline"] if self.wish.offline else []
