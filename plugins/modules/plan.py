@@ -83,8 +83,7 @@ attributes:
     platforms: posix
     support: full
 seealso:
-  - plugin: inferops.ascend.vllm_plan
-    plugin_type: role
+  - module: inferops.ascend.host_info
 """
 
 EXAMPLES = r"""

@@ -347,9 +347,7 @@ class _Planning:
             elif host.standing is not None:
                 standing += host.standing.spots
         planned = set(hosts)
-        standing += [
-            spot for _, name, each in leavers if name not in planned for spot in each.spots
-        ]
+        standing += [spot for each in leavers if each[1] not in planned for spot in each[2].spots]
         fleet = plan_fleet(
             [
                 fleet_host(name, host.own, by_hand=host.given is not None)

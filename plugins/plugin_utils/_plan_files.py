@@ -568,8 +568,8 @@ def apply(folder: Folder, changes: Sequence[Change]) -> None:
                 if change.before != change.after:
                     _stage_file(stage / str(number), change.after or "", change.path, mode)
             for number, change in enumerate(writes):
-                if change.adopt is not None:
-                    _adopt(stage, change)
+                if change.adopt is not None and change.adopted is not None:
+                    _adopt(stage, change.adopt, change.adopted)
                 elif folder.beside.get(change.host) != "folder":
                     change.path.parent.mkdir(exist_ok=True)
                 if change.before != change.after:
@@ -611,24 +611,23 @@ def _stage_file(path: Path, text: str, target: Path, mode: int) -> None:
                 os.fchown(descriptor, *owner)
 
 
-def _adopt(stage: Path, change: Change) -> None:
+def _adopt(stage: Path, file: Path, target: Path) -> None:
     """Move a file into the host's folder, so that Ansible reads it at any time.
 
     What is in the stage are copies, for an interrupted run leaves it to be removed.
     """
-    assert change.adopt is not None and change.adopted is not None
-    folder, file = change.adopted.parent, change.adopt
+    folder = target.parent
     if folder.is_dir():
-        os.replace(file, change.adopted)
+        os.replace(file, target)
         return
     made = stage / f"folder {stage.name}"
     made.mkdir(mode=0o777)
-    shutil.copy2(file, made / change.adopted.name)
+    shutil.copy2(file, made / target.name)
     if file == folder:
         # The folder needs its name. Under this one Ansible reads it too.
-        file = file.with_name(f"{file.name}{EXTENSIONS[0]}")
-        shutil.copy2(change.adopt, file)
-        change.adopt.unlink()
+        file = folder.with_name(f"{folder.name}{EXTENSIONS[0]}")
+        shutil.copy2(folder, file)
+        folder.unlink()
     os.rename(made, folder)
     file.unlink()
 

@@ -508,9 +508,10 @@ def services_of(
             if not other.same(wish):
                 problems.add(_difference(name, wish, first.hosts[0], other, each.hosts[0]))
                 break
-        key = (tuple(id(each) for _, each in asked[name]), wish.hosts)
+        lists_of_it = [each[1] for each in asked[name]]
+        key = (tuple(map(id, lists_of_it)), wish.hosts)
         if key not in candidates:
-            names = {host for _, each in asked[name] for host in each.hosts}
+            names = {host for each in lists_of_it for host in each.hosts}
             if wish.hosts is not None:
                 if wish.hosts not in matched:
                     matched[wish.hosts] = inventory.matching(wish.hosts)
@@ -520,7 +521,7 @@ def services_of(
         if not service.hosts:
             problems.add(
                 f"service {name}: its hosts, {wish.hosts}, match none of the hosts that list it."
-                f" These are {some(sorted({h for _, each in asked[name] for h in each.hosts}))}."
+                f" These are {some(sorted({host for each in lists_of_it for host in each.hosts}))}."
             )
             continue
         if id(service.hosts) not in kinds:
