@@ -744,13 +744,22 @@ def test_only_hosts_that_do_not_say_what_they_have_are_asked(site: Site, reposit
         outcome.words
     )
     assert sorted(site.where()) == ["npu-01", "npu-02"]
+    away = {"ansible_ssh_executable": "/bin/false", "ansible_ssh_retries": 0}
     site.group(
         {"model": "Qwen3-14B", "replicas": "all"},
-        hosts={"npu-01": declared, "npu-02": {**asked, "ascend_host_npu_smi": "/nowhere"}},
+        hosts={
+            "npu-01": declared,
+            "npu-02": {**asked, "ascend_host_npu_smi": "/nowhere"},
+            "npu-03": away,
+            "npu-04": asked,
+        },
     )
     said = site.refused()
-    assert "npu-02" in said
-    assert "declares no ascend_host_profile, and could not be asked for its cards" in said
+    for host in ("npu-02", "npu-03"):
+        assert re.search(
+            f"{host} \\(.+?\\) declares no ascend_host_profile, and could not be", said
+        )
+    assert "npu-04 (" not in said
 
 
 def test_tables_and_estimates_of_the_role_count(site: Site) -> None:
