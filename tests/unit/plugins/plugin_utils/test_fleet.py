@@ -18,6 +18,8 @@ from ansible_collections.inferops.ascend.plugins.plugin_utils._fleet import (
     unplaced_lines,
 )
 
+SEARCH = "ansible_collections.inferops.ascend.plugins.plugin_utils._fleet_search"
+BOUNDS = ("EXCHANGE_TRIALS", "ROUNDS", "EXACT_TRIALS")
 A2, A2_32, A3 = "atlas-800i-a2-64g", "atlas-800i-a2-32g", "atlas-800i-a3"
 
 
@@ -73,10 +75,21 @@ def test_whole_hosts_and_large_services_go_first_and_small_ones_fill_what_is_lef
 
 
 def test_a_service_takes_the_block_of_least_use_to_others() -> None:
-    stands = [Spot("old", "h2", (0,)), Spot("older", "h2", (2, 3))]
-    services = [service("old", 1, NAMES), service("older", 2, NAMES)]
-    planned = plan(TWO, [*services, service("new", 1, NAMES)], stands)
-    assert where(planned)["h2"]["new"] == [1]
+    def free(name: str, *cards: int) -> list[Spot]:
+        taken = set(range(8)) - set(cards)
+        return [Spot(f"{name}-{card}", name, (card,)) for card in sorted(taken)]
+
+    def new(cards: int, stands: list[Spot]) -> tuple[str, list[int]]:
+        services = [service(spot.service, 1, [spot.host]) for spot in stands]
+        planned = plan(TWO, [*services, service("new", cards, NAMES)], stands)
+        (spot,) = (spot for spot in planned.spots if spot.service == "new")
+        return spot.host, list(spot.cards)
+
+    assert new(1, [*free("h1", 0, 1, 3), *free("h2", 4, 5)]) == ("h1", [3])
+    # Fewer cards are free on h1, but they are a pair.
+    assert new(1, [*free("h1", 0, 1), *free("h2", 0, 2, 4, 6)]) == ("h2", [0])
+    assert new(2, [*free("h1", 4, 5, 6, 7), *free("h2", 2, 3, 4, 7)]) == ("h2", [2, 3])
+    assert new(3, [*free("h1", *range(8)), *free("h2", 1, 2, 3, 5, 7)]) == ("h2", [1, 2, 3])
 
 
 def test_other_counts_are_consecutive_and_lie_where_they_spoil_least() -> None:
@@ -103,13 +116,13 @@ def test_excluded_and_missing_cards_are_left_alone() -> None:
 
 
 def test_the_kind_with_the_fewest_cards_is_preferred_until_others_need_it() -> None:
-    hosts = [host("big"), host("small", kind=A2_32)]
-    either = service("either", {A2: 4, A2_32: 8}, ["big", "small"])
+    hosts = [host("big"), host("small", 4, A2_32)]  # and best fit would be on `small`
+    either = service("either", {A2: 2, A2_32: 4}, ["big", "small"])
     assert list(where(plan(hosts, [either]))) == ["big"]
     only = service("only", 8, ["big"])
     assert where(plan(hosts, [either, only])) == {
         "big": {"only": [*range(8)]},
-        "small": {"either": [*range(8)]},
+        "small": {"either": [*range(4)]},
     }
 
 
@@ -122,13 +135,21 @@ def test_pinned_cards_are_taken_as_they_are_on_whatever_host_has_them() -> None:
     assert not {1, 6} & {card for on in planned.values() for card in on.get("four", [])}
 
 
-def test_placed_services_change_places_for_one_with_fewer_candidates() -> None:
-    # By size and best fit alone `any` would go to h1 first, and `here` have nothing.
-    services = [service(f"any{n}", 4, NAMES) for n in range(2)]
-    services += [service("here", 4, ["h1", "h3"]), service("there", 8, ["h3"])]
-    planned = plan([*TWO, host("h3")], services)
+@pytest.mark.parametrize("way", BOUNDS)
+def test_new_services_change_places_for_one_that_has_fewer_ways(
+    way: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each of the three ways to make room is enough here, and without them there is none."""
+    hosts = [*TWO, host("h3")]
+    services = [service(f"wide{n}", 8, ["h1", "h2", "h3"]) for n in range(2)]
+    services.append(service("here", 4, NAMES))
+    for bound in {*BOUNDS} - {way}:
+        monkeypatch.setattr(f"{SEARCH}.{bound}", 0)
+    planned = plan(hosts, services)
     assert not planned.unplaced
-    assert "here" in where(planned)["h1"]
+    assert "h3" in where(planned)
+    monkeypatch.setattr(f"{SEARCH}.{way}", 0)
+    assert [each.service for each in plan(hosts, services).unplaced] == ["here"]
 
 
 # Replicas
@@ -225,7 +246,11 @@ def test_a_count_that_is_no_multiple_takes_whole_hosts_still() -> None:
     assert [len(spot.cards) for spot in parts] == [8, 8]
 
 
-def test_hosts_are_cleared_for_it_by_moving_what_else_is_new() -> None:
+def test_hosts_are_cleared_for_it_by_moving_what_else_is_new(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(f"{SEARCH}.ROUNDS", 0)
+    monkeypatch.setattr(f"{SEARCH}.EXACT_TRIALS", 0)
     hosts = [*TWO, host("x1", kind=A2_32), host("x2", kind=A2_32)]
     small = service("small", {A2: 1, A2_32: 1}, ["h1", "h2", "x1"], priority=9)
     # Not all of these has room, so services are placed in the order of their priorities.
@@ -305,6 +330,8 @@ def test_required_spread_parts_replicas_that_stood_on_one_host() -> None:
     stands = [Spot("chat", "h1", (0,)), Spot("chat-2", "h1", (1,))]
     wish = service("chat", 1, NAMES, replicas=2, spread_required=True)
     assert where(plan(TWO, [wish], stands)) == {"h1": {"chat": [0]}, "h2": {"chat": [0]}}
+    told = [stands[0], Spot("chat", "h1", (1,), name="chat-2")]
+    assert where(plan(TWO, [wish], told)) == {"h1": {"chat": [0]}, "h2": {"chat": [0]}}
 
 
 def test_a_standing_span_stays_and_moves_as_one() -> None:
@@ -379,6 +406,16 @@ def test_priority_does_not_keep_out_what_would_fit() -> None:
     assert not planned.unplaced
 
 
+def test_two_of_low_priority_do_not_take_the_place_of_one_of_high_priority() -> None:
+    hosts = [*TWO, host("h3")]
+    stands = [Spot("old2", "h2", (0,)), Spot("old3", "h3", (0,))]
+    services = [service("old2", 1, ["h2"]), service("old3", 1, ["h3"])]
+    services += [service("low1", 4, ["h1"]), service("low2", 4, ["h1"])]
+    services += [service("high", 8, ["h1", "h2", "h3"], priority=1)]
+    planned = plan(hosts, services, stands)
+    assert [each.service for each in planned.unplaced] == ["low1", "low2"]
+
+
 def test_replicas_without_room_share_a_line() -> None:
     planned = plan([TWO[0]], [service("chat", 4, ["h1"], replicas=5)])
     assert [each.replica for each in planned.unplaced] == [3, 4, 5]
@@ -414,10 +451,9 @@ def test_kinds_that_need_different_numbers_are_both_named() -> None:
 
 
 def test_a_search_that_was_cut_short_is_said_to_be(monkeypatch: pytest.MonkeyPatch) -> None:
-    search = "ansible_collections.inferops.ascend.plugins.plugin_utils._fleet_search"
     services = [service(f"s{n}", 5, NAMES) for n in range(3)]
     assert "No other arrangement makes room." in plan(TWO, services).unplaced[0].reason
-    monkeypatch.setattr(f"{search}.EXACT_TRIALS", 0)
+    monkeypatch.setattr(f"{SEARCH}.EXACT_TRIALS", 0)
     assert "Not every arrangement was tried" in plan(TWO, services).unplaced[0].reason
 
 

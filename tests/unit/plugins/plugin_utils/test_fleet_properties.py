@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 
 # Cards of a host, and cards per board, by kind.
 KINDS = {"a2": (8, 1), "a3": (16, 2), "odd": (6, 1)}
-few = settings(deadline=None, max_examples=150)
+few = settings(deadline=None, max_examples=100)
 
 
 def block_is_sound(cards: Sequence[int], unit: int) -> bool:
@@ -354,75 +354,76 @@ def test_a_fleet_of_powers_of_two_is_filled_to_the_last_card(
     assert sum(len(spot.cards) for spot in plan.spots) == 8 * number
 
 
-@st.composite
-def cut_up(draw: Callable[..., Any]) -> tuple[list[FleetHost], list[FleetService]]:
+@dataclass
+class CutUp:
     """Hosts whose every card has been given to a service that may be there: a plan exists."""
-    hosts, blocks = [], []
+
+    hosts: list[FleetHost]
+    services: list[FleetService]
+    home: dict[str, str]  # where that plan has a service
+
+
+@st.composite
+def cut_up(draw: Callable[..., Any]) -> CutUp:
+    fleet = CutUp([], [], {})
+    blocks = []
     for n in range(draw(st.integers(1, 3))):
         excluded = draw(st.sets(st.integers(0, 7), max_size=2))
         host = FleetHost(f"h{n}", "a2", tuple(range(8)), frozenset(excluded))
-        hosts.append(host)
+        fleet.hosts.append(host)
         card = 0
         while card < 8:
-            rest = [
+            counts = [
                 count
                 for count in range(1, 9)
                 if set(cards := range(card, card + count)) <= usable(host)
                 and block_is_sound(cards, 1)
             ]
-            count = draw(st.sampled_from(rest)) if rest else 1
-            if rest:
-                blocks.append((n, count))
+            count = draw(st.sampled_from(counts)) if counts else 1
+            if counts:
+                blocks.append((host.name, count))
             card += count
-    services = []
-    for number, (n, count) in enumerate(draw(st.permutations(blocks))):
-        also = draw(st.sets(st.sampled_from([host.name for host in hosts])))
-        on = tuple(sorted({*also, f"h{n}"}))
-        services.append(FleetService(f"s{number}", 1, {"a2": count}, on))
-    return hosts, services
+    names = [host.name for host in fleet.hosts]
+    for number, (home, count) in enumerate(draw(st.permutations(blocks))):
+        on = {*draw(st.sets(st.sampled_from(names))), home}
+        service = FleetService(f"s{number}", 1, {"a2": count}, tuple(sorted(on)))
+        fleet.services.append(service)
+        fleet.home[service.name] = home
+    return fleet
 
 
 @few
 @given(cut_up())
-def test_what_fits_in_principle_is_placed(
-    fleet: tuple[list[FleetHost], list[FleetService]],
-) -> None:
-    hosts, services = fleet
-    plan = plan_fleet(hosts, services, [], [])
-    check(hosts, services, [], plan)
+def test_what_fits_in_principle_is_placed(fleet: CutUp) -> None:
+    plan = plan_fleet(fleet.hosts, fleet.services, [], [])
+    check(fleet.hosts, fleet.services, [], plan)
     assert not plan.unplaced
 
 
 @few
 @given(cut_up(), st.booleans(), st.data())
 def test_replicas_are_spread_where_that_is_possible(
-    fleet: tuple[list[FleetHost], list[FleetService]], required: bool, data: st.DataObject
+    fleet: CutUp, required: bool, data: st.DataObject
 ) -> None:
-    """Services of one size on different hosts of an existing plan become replicas of one."""
-    hosts, services = fleet
-    names = [host.name for host in hosts]
-    merged: dict[int, FleetService] = {}
-    sole: list[FleetService] = []
-    for service in services:
-        count = service.cards["a2"]
-        # Where it stands in the plan that is known to exist is not told; a lone candidate is.
-        if len(service.hosts) == 1 and data.draw(st.booleans()):
-            found = merged.get(count)
-            if found is None:
-                merged[count] = replace(service, spread_required=required)
-                continue
-            if service.hosts[0] not in found.hosts:
-                merged[count] = replace(
-                    found, replicas=(found.replicas or 0) + 1, hosts=(*found.hosts, *service.hosts)
-                )
-                continue
-        sole.append(service)
-    plan = plan_fleet(hosts, [*sole, *merged.values()], [], [])
+    """Services of one size, on different hosts in the plan that exists, become replicas of one."""
+    services: dict[str, FleetService] = {}
+    homes: dict[str, set[str]] = {}
+    for service in fleet.services:
+        home = fleet.home[service.name]
+        same = [n for n, x in services.items() if x.cards == service.cards and home not in homes[n]]
+        if same and data.draw(st.booleans()):
+            into = services[same[0]]
+            on = tuple(sorted({*into.hosts, *service.hosts}))
+            services[into.name] = replace(into, hosts=on, replicas=(into.replicas or 0) + 1)
+            homes[into.name].add(home)
+        else:
+            services[service.name] = replace(service, spread_required=required)
+            homes[service.name] = {home}
+    plan = plan_fleet(fleet.hosts, list(services.values()), [], [])
     assert not plan.unplaced
-    assert names
-    for service in merged.values():
-        on = [spot.host for spot in plan.spots if spot.service == service.name]
-        assert len(on) == len(set(on)) == service.replicas
+    for name, service in services.items():
+        on_hosts = [spot.host for spot in plan.spots if spot.service == name]
+        assert len(set(on_hosts)) == len(on_hosts) == service.replicas
 
 
 @few
