@@ -160,8 +160,7 @@ def test_a_removal_touches_only_what_it_was_told_to(books: Books) -> None:
 
 
 def test_site_brings_a_blank_host_to_serve(books: Books) -> None:
-    # Weights are no part of these hosts.
-    flags = ["--limit", "h2", "--skip-tags", "weights"]
+    flags = ["--limit", "h2", "--skip-tags", "runtime,weights"]  # these hosts have a stand-in
     books.list_services("h2", SMALL)
     before = books.snapshot("h2")
     ran = books.run("site", *flags, "--check", "--diff")
@@ -181,7 +180,7 @@ def test_site_brings_a_blank_host_to_serve(books: Books) -> None:
 
 def test_site_without_the_engine_says_so_only_when_it_would_start(books: Books) -> None:
     books.list_services("h2", SMALL, vllm_service_executable="/opt/vllm/none/bin/vllm")
-    flags = ["--limit", "h2", "--skip-tags", "weights"]
+    flags = ["--limit", "h2", "--skip-tags", "runtime,weights"]
     ran = books.run("site", *flags, "--check")
     assert ran.status == 0, ran.output
     assert "WARNING engine, /opt/vllm/none/bin/vllm" in ran.output
