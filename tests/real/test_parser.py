@@ -1,0 +1,265 @@
+# SPDX-FileCopyrightText: The inferops.ascend authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Configuration files, read by the real argument parsers of the versions in the matrix."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+import vllm_config
+import yaml
+from ansible_collections.inferops.ascend.plugins.plugin_utils._engine import (
+    engine_config,
+    engine_yaml,
+    load_options,
+)
+from ansible_collections.inferops.ascend.plugins.plugin_utils._errors import AscendError
+from ansible_collections.inferops.ascend.plugins.plugin_utils._placement import place
+from ansible_collections.inferops.ascend.plugins.plugin_utils._resolve import (
+    Options,
+    resolve_terms,
+)
+from ansible_collections.inferops.ascend.plugins.plugin_utils._tables import load_catalogue
+
+from ._engines import SERVING, Parser, matrix_versions
+
+VERSIONS = [*matrix_versions(), SERVING]
+NATIVE = "model: m\n"
+
+
+class Reader:
+    """Files and the real parser of one version."""
+
+    def __init__(self, parser: Parser, folder: Path) -> None:
+        self.version = parser.version
+        self.parser = parser
+        self.folder = folder
+
+    def read(self, text: str, words: str = "--config FILE", name: str = "a.yaml") -> dict[str, Any]:
+        """`vllm serve WORDS`, with the text of a configuration file put at FILE."""
+        path = self.folder / name
+        path.write_text(text, encoding="utf-8")
+        return self.parser.parse(
+            ["serve", *(word.replace("FILE", str(path)) for word in words.split())]
+        )
+
+    def values(self, service: dict[str, Any]) -> dict[str, Any]:
+        """The options that the engine reads of a placed service's file; they must be read."""
+        answer = self.read(engine_yaml(engine_config(service, self.version)))
+        assert answer["status"] == 0, f"{service['model']}: {answer['error']}"
+        found: dict[str, Any] = answer["values"]
+        return found
+
+
+@pytest.fixture(scope="session")
+def starting() -> Iterator[dict[str, Future[Parser]]]:
+    """The parsers by version. Loading one takes some 10 s of one core; the next loads meanwhile."""
+    started: dict[str, Future[Parser]] = {}
+    with ThreadPoolExecutor(1) as pool:
+
+        class Ahead(dict[str, "Future[Parser]"]):
+            def __missing__(self, version: str) -> Future[Parser]:
+                self[version] = pool.submit(Parser, version)
+                return self[version]
+
+        started = Ahead()
+        yield started
+        for each in started.values():
+            each.result().close()
+
+
+@pytest.fixture(scope="module", params=VERSIONS)
+def parser(request: pytest.FixtureRequest, starting: Any) -> Iterator[Parser]:
+    version = request.param
+    one: Parser = starting[version].result()
+    following = VERSIONS[VERSIONS.index(version) + 1 :]
+    if following:
+        _ = starting[following[0]]
+    yield one
+    one.close()
+    del starting[version]
+
+
+@pytest.fixture
+def reader(parser: Parser, tmp_path: Path) -> Reader:
+    return Reader(parser, tmp_path)
+
+
+def placed(request: Any, memory: float = 64) -> list[dict[str, Any]]:
+    """Services of the shipped tables, each alone on a host of as many cards as it needs."""
+    specs = resolve_terms([request], load_catalogue(), Options(card_memory_gb=memory))
+    return [place([spec], spec["cards"])[0] for spec in specs]
+
+
+def service(**args: Any) -> dict[str, Any]:
+    named = {name.replace("_", "-"): value for name, value in args.items()}
+    return placed({"model": "Qwen3-14B", "name": "chat", "args": named})[0]
+
+
+@pytest.mark.parametrize(("memory", "rows"), [(64, 61), (32, 9)])
+def test_the_file_of_every_row_says_what_was_resolved(
+    reader: Reader, memory: float, rows: int
+) -> None:
+    services = placed("*", memory)
+    assert len(services) == rows
+    for one in services:
+        read = reader.values(one)
+        assert read["max_model_len"] == one["max_model_len"]
+        assert read["tensor_parallel_size"] == one["tensor_parallel_size"]
+        assert read["pipeline_parallel_size"] == one["pipeline_parallel_size"]
+        assert read["gpu_memory_utilization"] == one["gpu_memory_utilization"]
+        assert (read["host"], read["port"]) == ("0.0.0.0", one["port"])
+        model = read.get("model_tag") or read["model"]
+        assert model == f"/var/lib/vllm/weights/{one['huggingface'] or one['modelscope']}"
+        assert one["model"] in read["served_model_name"]
+        assert read["hf_overrides"] == one["args"].get("hf-overrides", {})
+        if one["kind"] in ("embed", "rerank"):
+            pooling = {"embed": "embed", "rerank": "score"}[one["kind"]]
+            assert (read.get("runner"), read.get("task")) in (("pooling", None), (None, pooling))
+
+
+def test_the_shipped_option_list_is_the_parsers_own(parser: Parser) -> None:
+    real = {name.removeprefix("--"): fact for name, fact in parser.options().items()}
+    shipped = load_options()[parser.version]
+    assert set(real) == set(shipped)
+    for name, fact in real.items():
+        assert fact == shipped[name], name
+
+
+# What a user may write in `args`, and how the engine is to read it.
+ARGS: list[tuple[dict[str, Any], dict[str, Any]]] = [
+    ({"enable-prefix-caching": True}, {"enable_prefix_caching": True}),
+    ({"enable_prefix_caching": False}, {"enable_prefix_caching": False}),
+    ({"trust-remote-code": True}, {"trust_remote_code": True}),
+    ({"enforce-eager": False}, {"enforce_eager": False}),
+    ({"seed": 7, "max-num-seqs": 16}, {"seed": 7, "max_num_seqs": 16}),
+    ({"dtype": "bfloat16"}, {"dtype": "bfloat16"}),
+    ({"max-num-batched-tokens": "8K"}, {"max_num_batched_tokens": 8192}),
+    ({"limit-mm-per-prompt": {"image": 2}}, {"limit_mm_per_prompt": {"image": 2}}),
+    (
+        {"additional-config": {"ascend_scheduler_config": {"enabled": True, "x": [1, "a b"]}}},
+        {"additional_config": {"ascend_scheduler_config": {"enabled": True, "x": [1, "a b"]}}},
+    ),
+    (
+        {"override-generation-config": {"temperature": 0.5}},
+        {"override_generation_config": {"temperature": 0.5}},
+    ),
+    ({"allowed-origins": ["http://a", "http://b"]}, {"allowed_origins": ["http://a", "http://b"]}),
+    ({"chat-template": "{{ 'ä' }}: x"}, {"chat_template": "{{ 'ä' }}: x"}),
+    ({"revision": "12e4"}, {"revision": "12e4"}),
+    ({"revision": "null"}, {"revision": "null"}),
+]
+
+
+@pytest.mark.parametrize(("args", "expected"), ARGS, ids=lambda value: "-".join(value))
+def test_what_a_user_writes_is_what_the_engine_reads(
+    reader: Reader, args: dict[str, Any], expected: dict[str, Any]
+) -> None:
+    read = reader.values(service(**args))
+    assert {name: read[name] for name in expected} == expected
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        {"no-such-option": 3},
+        {"block-size": "seven"},
+        {"block-size": 1.5},
+        {"dtype": "float99"},
+        {"trust-remote-code": "true"},
+        {"max-num-seqs": [1, 2]},
+        {"additional-config": "{not json}"},
+        {"max-num-batched-tokens": "0.5K"},
+    ],
+    ids=lambda value: "-".join(value),
+)
+def test_what_is_refused_at_plan_time_the_engine_refuses_too(
+    reader: Reader, args: dict[str, Any]
+) -> None:
+    with pytest.raises(AscendError):
+        engine_config(service(**args), reader.version)
+    # The model in the words: with one in the file, a stray value is taken for the model.
+    answer = reader.read(yaml.safe_dump(args), "m --config FILE")
+    assert answer["status"] != 0
+
+
+def test_renamed_options_are_offered_under_a_name_that_the_version_has(reader: Reader) -> None:
+    """The way out of a refusal, taken, leads to a file that the engine reads."""
+    old = {"task": "embed", "rope-scaling": {"rope_type": "yarn", "factor": 2.0}}
+    new = {
+        "task": {"runner": "pooling"},
+        "rope-scaling": {"hf-overrides": {"rope_scaling": {"rope_type": "yarn", "factor": 2.0}}},
+    }
+    for name, value in old.items():
+        try:
+            reader.values(service(**{name: value}))
+        except AscendError as error:
+            assert next(iter(new[name])) in str(error)
+            reader.values(service(**new[name]))
+
+
+# Files and command lines, and the options to compare: the traps of the engine's own loader.
+CASES: list[tuple[str, str, list[str]]] = [
+    (NATIVE + "max-model-len: 16384\ntensor_parallel_size: 4\nport: 8100\n", "", ["port"]),
+    (NATIVE + "port: 8100\n", "m --config=FILE", ["port"]),
+    (NATIVE + "port: 8100\n", "--port 1 --config FILE", ["port"]),
+    (NATIVE + "port: 8100\n", "--config FILE --port 1", ["port"]),
+    (NATIVE + "trust-remote-code: true\n", "", ["trust_remote_code"]),
+    (NATIVE + "no-trust-remote-code: true\n", "", ["trust_remote_code"]),
+    (NATIVE + "enable-prefix-caching: false\n", "", ["enable_prefix_caching"]),
+    (NATIVE + 'trust-remote-code: "true"\n', "m --config FILE", []),
+    (NATIVE + "hf-overrides:\n  rope: {factor: 4.0}\n", "", ["hf_overrides"]),
+    (NATIVE + 'hf-overrides: \'{"rope": {"factor": 4.0}}\'\n', "", ["hf_overrides"]),
+    (NATIVE + "served-model-name: [a, b]\n", "", ["served_model_name"]),
+    (NATIVE + "revision: null\ngeneration-config: null\n", "", ["revision", "generation_config"]),
+    (NATIVE + "max-model: 4096\n", "", ["max_model_len"]),
+    (NATIVE + "no-such-flag: 3\n", "m --config FILE", []),
+    (NATIVE + "no-such-flag: 3\n", "", []),
+    (NATIVE + "max-model-len: 32k\n", "", ["max_model_len"]),
+    (NATIVE + "max-model-len: 32K\n", "", ["max_model_len"]),
+    (NATIVE + "max-model-len: 25.6k\n", "", ["max_model_len"]),
+    (NATIVE + "max-model-len: 0.5K\n", "", []),
+    (NATIVE + "max-model-len: auto\n", "", ["max_model_len"]),
+    (NATIVE + "block-size: x\n", "", []),
+    (NATIVE + 'trust-remote-code: "true"\n', "", ["model_tag", "trust_remote_code"]),
+    ("model_tag: m\n", "", []),
+    ("", "m --config FILE", []),
+    (NATIVE, "--config FILE --hf_overrides.rope_x.factor 4.0", ["hf_overrides"]),
+]
+
+
+@pytest.mark.parametrize(("text", "words", "names"), CASES)
+def test_the_stand_in_reads_a_file_as_the_real_parser_does(
+    reader: Reader,
+    text: str,
+    words: str,
+    names: list[str],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    words = words or "--config FILE"
+    real = reader.read(text, words)
+    table = load_options()[reader.version]
+    path = reader.folder / "a.yaml"
+    line = ["serve", *(word.replace("FILE", str(path)) for word in words.split())]
+    try:
+        read = vllm_config.parser(reader.version, table).parse_args(line)
+    except SystemExit as end:
+        assert real["status"] == end.code, real["error"]
+        said = capsys.readouterr().err.strip().splitlines()[-1]
+        # The engine adds how Python prints the converter.
+        heard = re.sub(r" to <.*>\.$", ".", real["error"].strip().splitlines()[-1])
+        assert heard == said
+    except (ValueError, AttributeError) as error:
+        assert real["status"] == 1
+        assert type(error).__name__ in real["error"]
+    else:
+        assert real["status"] == 0, real["error"]
+        for name in names:
+            ours = json.loads(json.dumps(getattr(read, name)))
+            assert ours == real["values"][name], name
