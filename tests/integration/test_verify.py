@@ -141,7 +141,9 @@ def test_a_removal_touches_only_what_it_was_told_to(books: Books) -> None:
     assert ran.status == 0, ran.output
     assert pids() == stay
     assert books.sh("h1", "ls /etc/vllm") == "hand.yaml\nsmall.yaml\nwide.yaml\n"
-    assert books.sh("h1", "systemctl is-active vllm@keyed vllm@hand || true") == "inactive\nactive\n"
+    assert (
+        books.sh("h1", "systemctl is-active vllm@keyed vllm@hand || true") == "inactive\nactive\n"
+    )
     assert books.sh("h1", "npu-smi info | grep -c EngineCor") == "5\n", "its card is free"
     for words in (
         "h1: removed: keyed.",

@@ -146,7 +146,11 @@ def test_a_host_that_is_as_wanted(host: Readings) -> None:
 @pytest.mark.parametrize(
     ("change", "code", "words"),
     [
-        ({"files": ["/etc/vllm/chat.yaml"]}, "files", "not what deploy writes: /etc/vllm/chat.yaml"),
+        (
+            {"files": ["/etc/vllm/chat.yaml"]},
+            "files",
+            "not what deploy writes: /etc/vllm/chat.yaml",
+        ),
         ({"action": "restart", "reason": "its process runs with other settings"}, "process", ""),
         ({"action": "start", "reason": "it was not running"}, "unit", "should run and does not"),
         ({"action": "stop", "reason": "it is to be stopped"}, "unit", "it runs"),
@@ -358,7 +362,9 @@ def test_ansibles_wrapping_is_taken_off(text: str) -> None:
 def test_the_table_fits_80_columns_whatever_is_in_it(host: Readings) -> None:
     wanted = copy.deepcopy(WANTED)
     wanted[0].update(name="a" * 63, cards=list(range(0, 16, 2)))
-    host.converged["services"][0] = plan("a" * 63, files=["/etc/vllm/x.yaml", "/etc/vllm/x.env"], boot="enable")
+    host.converged["services"][0] = plan(
+        "a" * 63, files=["/etc/vllm/x.yaml", "/etc/vllm/x.env"], boot="enable"
+    )
     host.status["services"][0]["name"] = "a" * 63
     verdict = _verify.judge("npu-01", wanted, converged=host.converged, status=host.status)
     lines = _verify.lines([_verify.as_data(verdict), _verify.missing("npu-02")])
