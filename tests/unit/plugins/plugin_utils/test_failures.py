@@ -65,6 +65,9 @@ LINES: list[tuple[str, str, dict[str, str]]] = [
     ("safetensors_rust.SafetensorError: Error while deserializing header: MetadataIncompleteBuffer", "weights-broken", {"reason": "MetadataIncompleteBuffer"}),
     ("ValueError: Following weights were not initialized from checkpoint: {'model.layers.19.mlp'}", "weights-broken", {}),
     ("OSError: [Errno 28] No space left on device", "disk-full", {}),
+    ("(EngineCore pid=478) ERROR 11-23 18:29:37 [core.py:1510] RuntimeError: Insufficient space in /dev/shm for shared-memory allocation: 160 MiB required, 62 MiB free. Increase /dev/shm (e.g. --shm-size or --ipc=host).", "shared-memory", {"needed": "160 MiB", "free": "62 MiB"}),
+    ("(Worker pid=410) ERROR 11-23 18:42:42 [multiproc_executor.py:1063] torch._inductor.exc.InductorError: InvalidCxxCompiler: No working C++ compiler found in torch._inductor.config.cpp.cxx: (None, 'g++')", "compiler", {}),
+    ("ValueError: Available memory on node 0 (17.20/23.54 GiB) on startup is less than desired CPU memory utilization (0.92, 21.66 GiB). On the CPU backend, the `--gpu-memory-utilization` flag", "cpu-memory-taken", {"free": "17.20", "total": "23.54", "utilization": "0.92", "wanted": "21.66"}),
     ("ValueError: Free memory on device (8.0/64.0 GiB) on startup is less than desired GPU memory utilization (0.9, 57.6 GiB). Decrease GPU memory utilization", "memory-taken", {"free": "8.0", "total": "64.0", "utilization": "0.9", "wanted": "57.6"}),
     ("AssertionError: Error in memory profiling. Initial free memory 60.1 GiB, current free memory 61.0 GiB.", "memory-moving", {}),
     ("RuntimeError: NPU out of memory. Tried to allocate 2.00 GiB (NPU 0; 60.96 GiB total capacity; 58.30 GiB already allocated)", "out-of-memory", {"wanted": "2.00 GiB", "total": "60.96 GiB", "npu": "0"}),
@@ -101,6 +104,7 @@ WITHOUT_LINES = {"ended"}
 HARMLESS = [
     "ERROR: ld.so: object '/usr/lib64/libjemalloc.so.2' from LD_PRELOAD cannot be preloaded (cannot open shared object file): ignored.",
     "WARNING [_custom_ops.py:22] Failed to import from vllm._C with ImportError('libcudart.so.12: cannot open shared object file: No such file or directory')",
+    "(APIServer pid=727) WARNING 11-23 18:31:05 [system_utils.py:255] Found ulimit of 20000 and failed to automatically increase with error current limit exceeds maximum limit. This can cause fd limit errors like `OSError: [Errno 24] Too many open files`. Consider increasing with ulimit -n",
     "INFO [worker.py:852] Free memory on device (60.6/60.96 GiB) on startup. Desired GPU memory utilization is (0.95, 57.91 GiB). Actual usage: 39.51 GiB for weights",
     "INFO [gpu_worker.py:375] Available KV cache memory: 19.40 GiB",
     "INFO: 10.0.0.1:5555 - \"POST /v1/completions HTTP/1.1\" 200 OK",
