@@ -42,6 +42,8 @@ class Ran:
 class Books:
     """Hosts of a scenario with variables of their own."""
 
+    limit = 300.0  # seconds of one run
+
     def __init__(self, scenario: str, inventory: Path, folder: Path) -> None:
         self.scenario = scenario
         self.folder = folder
@@ -64,7 +66,12 @@ class Books:
         command = ["ansible-playbook", "-i", str(self.inventory), f"inferops.ascend.{book}"]
         command += ["-e", json.dumps(extra), *flags]
         done = subprocess.run(
-            command, capture_output=True, text=True, timeout=300, check=False, env=environment()
+            command,
+            capture_output=True,
+            text=True,
+            timeout=self.limit,
+            check=False,
+            env=environment(),
         )
         return Ran(done.returncode, done.stdout + done.stderr)
 
