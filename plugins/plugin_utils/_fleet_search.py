@@ -480,14 +480,16 @@ class Search:
 
     def _anew(self, left: list[Item]) -> list[Item]:
         """Place anew those left with all that competes with them; what is left then."""
+        waiting: dict[int, list[Item]] = {}
+        for item in {item.need.number: item for item in left}.values():
+            for host in self._hosts(item):
+                waiting.setdefault(host, []).append(item)
         still: list[Item] = []
         pending = list(left)
         while pending:
-            hosts, placed = self._component(pending[0])
-            needs = {item.need.number: item for item in pending}
-            near = {number for number, item in needs.items() if hosts & self._hosts(item)}
-            wanted = [item for item in pending if item.need.number in near]
-            pending = [item for item in pending if item.need.number not in near]
+            hosts, placed, needs = self._component(pending[0], waiting)
+            wanted = [item for item in pending if item.need.number in needs]
+            pending = [item for item in pending if item.need.number not in needs]
             still += self._solve(sorted(hosts), placed, wanted)
         return still
 
@@ -495,8 +497,13 @@ class Search:
     def _hosts(item: Item) -> set[int]:
         return set(item.need.singles).union(*(span.among for span in item.need.spans))
 
-    def _component(self, item: Item) -> tuple[set[int], list[Item]]:
-        """The hosts that may matter to an item, and the items on them."""
+    def _component(
+        self, item: Item, waiting: Mapping[int, list[Item]]
+    ) -> tuple[set[int], list[Item], set[int]]:
+        """(hosts that may matter to an item, the items on them, numbers of all needs for them).
+
+        waiting: items that are on no host, by the hosts that they might go to.
+        """
         todo = deque([item])
         hosts: set[int] = set()
         found: dict[Item, None] = {}
@@ -508,11 +515,10 @@ class Search:
             needs.add(each.need.number)
             for host in sorted(self._hosts(each) - hosts):
                 hosts.add(host)
-                for other in self.on[host]:
-                    if other not in found:
-                        found[other] = None
-                        todo.append(other)
-        return hosts, list(found)
+                found.update(dict.fromkeys(self.on[host]))
+                todo.extend(self.on[host])
+                todo.extend(waiting.get(host, ()))
+        return hosts, list(found), needs
 
     def _solve(self, hosts: list[int], placed: list[Item], left: list[Item]) -> list[Item]:
         """What is left of these on these hosts, to which nothing else goes."""

@@ -166,6 +166,15 @@ def test_replicas_go_to_different_hosts_while_there_are_any() -> None:
     assert {spot.service for spot in planned.spots} == {"chat"}
 
 
+def test_others_change_places_before_two_replicas_share_a_host() -> None:
+    hosts = [host("h1"), host("h2", 4), host("h3")]
+    names = ["h1", "h2", "h3"]
+    services = [service("tall", 8, names), service("one", 1, NAMES)]
+    planned = plan(hosts, [*services, service("chat", 4, names, replicas=2)])
+    assert len({spot.host for spot in planned.spots if spot.service == "chat"}) == 2
+    assert not planned.unplaced
+
+
 def test_a_second_replica_on_a_host_takes_no_name_that_somebody_has() -> None:
     services = [service("chat", 1, ["h1"], replicas=2), service("chat-2", 1, ["h2"])]
     assert set(where(plan(TWO, services))["h1"]) == {"chat", "chat-3"}
@@ -404,6 +413,15 @@ def test_priority_does_not_keep_out_what_would_fit() -> None:
     services += [service("tall", 8, NAMES, priority=0)]
     planned = plan(TWO, services)
     assert not planned.unplaced
+
+
+def test_two_without_room_that_share_some_candidates_are_judged_together() -> None:
+    hosts = [host("h1"), host("h2", 4), host("h3", 4)]
+    services = [service("four2", 4, ["h2"]), service("four3", 4, ["h3"])]
+    services += [service("three", 3, ["h1", "h3"], replicas=2), service("two", 2, ["h2", "h3"])]
+    planned = plan(hosts, services)
+    assert [each.service for each in planned.unplaced] == ["two"]
+    assert where(planned)["h1"] == {"three": [0, 1, 2], "three-2": [3, 4, 5]}
 
 
 def test_two_of_low_priority_do_not_take_the_place_of_one_of_high_priority() -> None:
