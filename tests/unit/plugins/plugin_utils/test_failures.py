@@ -107,6 +107,7 @@ HARMLESS = [
     "(APIServer pid=727) WARNING 11-23 18:31:05 [system_utils.py:255] Found ulimit of 20000 and failed to automatically increase with error current limit exceeds maximum limit. This can cause fd limit errors like `OSError: [Errno 24] Too many open files`. Consider increasing with ulimit -n",
     "INFO [worker.py:852] Free memory on device (60.6/60.96 GiB) on startup. Desired GPU memory utilization is (0.95, 57.91 GiB). Actual usage: 39.51 GiB for weights",
     "INFO [gpu_worker.py:375] Available KV cache memory: 19.40 GiB",
+    "(EngineCore pid=3) ERROR 11-23 19:25:36 [multiproc_executor.py:315] Worker proc VllmWorker-0 died unexpectedly (exit code: 0), shutting down executor.",
     "INFO: 10.0.0.1:5555 - \"POST /v1/completions HTTP/1.1\" 200 OK",
     "INFO [utils.py:253] non-default args: {'port': 8080, 'max_model_len': 8192}",
     "(APIServer pid=1) INFO:     Application startup complete.",
