@@ -143,8 +143,8 @@ def plan_fleet(
     last hosts by name. `repack` plans as if nothing stood. `given`: written by hand. It stays, and
     is a replica of the service of its name if the host is a candidate.
 
-    A spot named NAME-2 is a replica of NAME if NAME may be twice on a host and no service is
-    called NAME-2.
+    A standing spot named NAME-2 is a replica of NAME if NAME may be twice on a host and no service
+    is called NAME-2.
 
     A block of 2^n cards starts at a multiple of 2^n; others are consecutive, and start on a whole
     board if they have one or more. Pinned services go first, then those with one possible host, then
@@ -317,7 +317,7 @@ class Fleet:
         return replace(spot, service=service, cards=tuple(sorted(spot.cards)))
 
     def _given(self, spots: Iterable[Spot]) -> Iterator[_Fixed]:
-        for spot in sorted(map(self.resolve, spots), key=_by_place):
+        for spot in sorted(spots, key=_by_place):
             host = self.host_at.get(spot.host)
             if host is None:
                 continue
