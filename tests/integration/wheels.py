@@ -6,6 +6,9 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import os
+import subprocess
+import sys
 import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -19,6 +22,18 @@ def main():
     import standin_vllm
     return standin_vllm.main({version!r})
 """
+
+UV = "uv==0.13.9"
+
+
+def uv() -> Path:
+    """The program uv, fetched once."""
+    folder = Path(os.environ["INFEROPS_CACHE"]) / UV.replace("==", "-")
+    program = folder / "bin" / "uv"
+    if not program.exists():
+        pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+        subprocess.run([*pip, "--upgrade", "--target", str(folder), UV], check=True)
+    return program
 
 
 def wheel(
@@ -53,11 +68,13 @@ def wheel(
     return target
 
 
-def engine(folder: Path, version: str, torch: str = "", name: str = "vllm") -> None:
+def engine(
+    folder: Path, version: str, torch: str = "", name: str = "vllm", more: Sequence[str] = ()
+) -> None:
     """The engine's wheel; it wants a torch of its own, as the real one does."""
     files = {"vllm/__init__.py": "", "vllm/cli.py": ENGINE.format(version=version)}
     requires = [f"torch=={torch}"] if torch else []
-    wheel(folder, name, version, [*requires, "numpy"], files, "vllm = vllm.cli:main")
+    wheel(folder, name, version, [*requires, "numpy", *more], files, "vllm = vllm.cli:main")
 
 
 def matrix_row(folder: Path, version: str, torch: str, torch_npu: str) -> None:
