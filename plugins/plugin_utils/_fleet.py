@@ -70,7 +70,7 @@ class FleetService:
     refused: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Spot:
     """A service on a host, or its part on it where it spans hosts.
 
@@ -92,7 +92,7 @@ class Spot:
             object.__setattr__(self, "name", self.service)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Unplaced:
     """A replica without room.
 
@@ -109,7 +109,7 @@ class Unplaced:
     reason: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Move:
     """A change against what stood: a new spot, one left, or one for another."""
 
@@ -219,7 +219,7 @@ class Group:
     sizes: Mapping[str, int]  # cards of the largest host, by kind
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class _Fixed:
     """A spot that stays, and where that is."""
 

@@ -12,7 +12,7 @@ import heapq
 import sys
 from collections import Counter, deque
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import combinations, groupby
 
@@ -174,7 +174,7 @@ class Need:
         self.order = (rank, -wide, -self.size, len(self.singles), self.number)
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, slots=True)
 class Item:
     """One replica to be placed. `alone`: not on a host with another of its service."""
 
@@ -183,6 +183,8 @@ class Item:
     alone: bool
     priority: int = 0
     replicas: int = 1
+    kind: tuple[int, int] = field(init=False)
+    order: tuple[int, ...] = field(init=False)
 
     def __post_init__(self) -> None:
         # Services of one replica and equal needs are interchangeable.
