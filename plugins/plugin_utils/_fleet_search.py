@@ -11,10 +11,10 @@ from __future__ import annotations
 import heapq
 import sys
 from collections import Counter, deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from itertools import combinations, groupby
+from itertools import groupby
 
 from ansible_collections.inferops.ascend.plugins.plugin_utils._placement import block_starts
 
@@ -629,14 +629,15 @@ class Search:
                         singles.append((held.get(host, 0), order, host, arranged))
                 rooms += tried[look] is not None
             found = [{host: arranged} for _, _, host, arranged in sorted(singles, key=_three)]
-            seen = set()
             for span in item.need.spans:
-                whole = [host for host in span.among if self._whole(host)]
-                for chosen in combinations(whole, span.hosts):
-                    looked = (span, *sorted(alike[host] for host in chosen))
-                    if looked not in seen:
-                        seen.add(looked)
-                        found.append({host: {item: self.rooms[host].cards} for host in chosen})
+                groups: dict[str, list[int]] = {}
+                for host in filter(self._whole, span.among):
+                    groups.setdefault(alike[host], []).append(host)
+                for chosen in _choices(list(groups.values()), span.hosts):
+                    self._exact_trials -= 1
+                    if self._exact_trials < 0:
+                        raise _Bound
+                    found.append({host: {item: self.rooms[host].cards} for host in chosen})
             if item.alone and item.replicas > 1 and not item.need.spans and rooms < number:
                 return []
             return found
@@ -673,6 +674,16 @@ class Search:
             return False
 
         return descend(cards)
+
+
+def _choices(groups: list[list[int]], count: int) -> Iterator[list[int]]:
+    """So many of these, those of a group being interchangeable; many of the first group first."""
+    if not count:
+        yield []
+    elif count <= sum(map(len, groups)):
+        for taken in range(min(count, len(groups[0])), -1, -1):
+            for rest in _choices(groups[1:], count - taken):
+                yield [*groups[0][:taken], *rest]
 
 
 def _three(way: tuple[object, ...]) -> tuple[object, ...]:
