@@ -270,6 +270,21 @@ def test_hosts_are_cleared_for_it_by_moving_what_else_is_new(
     assert where(planned)["x1"] == {"small": [0]}
 
 
+@pytest.mark.parametrize("way", ["ROUNDS", "EXACT_TRIALS"])
+def test_it_takes_other_hosts_where_its_first_choice_is_in_the_way(
+    way: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hosts = [*TWO, host("h3")]
+    services = [service("big", 16, ["h1", "h2", "h3"]), service("here", 4, NAMES)]
+    for bound in {*BOUNDS} - {way}:
+        monkeypatch.setattr(f"{SEARCH}.{bound}", 0)
+    planned = plan(hosts, services)
+    assert not planned.unplaced
+    assert {spot.hosts[1] for spot in planned.spots if spot.hosts} == {"h3"}
+    monkeypatch.setattr(f"{SEARCH}.{way}", 0)
+    assert plan(hosts, services).unplaced
+
+
 def test_too_few_whole_hosts_are_reported_as_that() -> None:
     planned = plan([TWO[0], host("h2", excluded=[0])], [service("big", 16, NAMES)])
     assert (
