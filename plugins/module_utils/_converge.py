@@ -12,6 +12,7 @@ import pwd
 import time
 from typing import Any, NoReturn, Protocol
 
+from ansible_collections.inferops.ascend.plugins.module_utils import _cards
 from ansible_collections.inferops.ascend.plugins.module_utils._files import (
     ConvergeError,
     FileChange,
@@ -32,6 +33,7 @@ from ansible_collections.inferops.ascend.plugins.module_utils._units import (
     InstanceWish,
     UnitState,
     decide,
+    defer,
     describe,
     overrides,
     parse_environ,
@@ -223,6 +225,10 @@ class Converge:
         self.refusals: list[tuple[str, str]] = []
         self.problems: list[str] = []
         self.still_up: set[str] = set()
+        self.held: list[str] = []
+        self.cards: dict[str, list[int]] = {
+            each["name"]: each.get("cards") or [] for each in parameters["instances"]
+        }
         self.wishes: dict[str, InstanceWish] = {}
         self.files: dict[str, list[FileWish]] = {}
         self.orphans: list[str] = []
@@ -303,6 +309,12 @@ class Converge:
                     any(change.was_read_by(began) for change in changes),
                 )
             )
+        if self.module.params["restart"] == "deferred":
+            holds = {
+                name: _cards.listed(self.states[self.name_of(name)].environ.get(_cards.VISIBLE, ""))
+                for name in self.wishes
+            }
+            self.decisions = defer(self.decisions, holds, self.cards)
         if self.account and self.account.missing_groups:
             if not self.module.check_mode:
                 self.refusals.append(("", self.account.refusal()))
@@ -403,7 +415,7 @@ class Converge:
             or bool(self.shared_changes)
             or any(self.changes.values())
             or self.reload_needed
-            or any(decision.action != "none" for decision in self.decisions.values())
+            or any(decision.action not in ("none", "wait") for decision in self.decisions.values())
         )
 
     def act(self) -> list[str]:
@@ -435,13 +447,21 @@ class Converge:
         self._enable("enable", True)
         if self.reload_needed:
             self.host.systemctl("daemon-reload")
-        self._stop([name for name in kept if self._action(name) in ("stop", "restart")])
-        up = [
-            name
-            for name in kept
-            if self._action(name) in ("start", "restart") and name not in self.still_up
-        ]
+        up = [name for name in kept if self._action(name) in ("start", "restart")]
+        freed = _cards.Freed(
+            self.module.params["npu_smi"],
+            self.module.params["free_timeout"],
+            sorted({card for name in up for card in self.cards.get(name, ())}),
+        )
+        down = [name for name in kept if self._action(name) in ("stop", "restart")]
+        if down:
+            freed.before()
+        self._stop(down)
+        up = [name for name in up if name not in self.still_up]
         if up:
+            self.held = freed.wait()
+            for text in self.held:
+                self.module.warn(text)
             # A start limit that earlier failures used up must not hold back a wanted start.
             self._reset_failed(up)
             # What did not start is reported by failures(), all of it and with its journal.
@@ -528,6 +548,12 @@ class Converge:
             "files": [change.wish.path for change in self.shared_changes],
             "account": bool(self.account and self.account.changes),
             "reloaded": self.reload_needed,
+            "waiting": [
+                {"name": name, "reason": decision.reason}
+                for name, decision in self.decisions.items()
+                if decision.action == "wait"
+            ],
+            "held": self.held,
         }
 
     def diff(self) -> list[dict[str, str]]:

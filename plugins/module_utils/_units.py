@@ -88,7 +88,10 @@ class InstanceWish(NamedTuple):
 
 
 class Decision(NamedTuple):
-    """What is done to one unit, and why. `action` is start, restart, stop or none."""
+    """What is done to one unit, and why. `action` is start, restart, stop, wait or none.
+
+    A unit that waits needs a restart, or cards that such a one still has, and gets it in a later run.
+    """
 
     action: str
     reason: str
@@ -203,6 +206,30 @@ def decide(
     if state.active == "failed":
         return Decision("start", "it had failed ({})".format(state.result or "?"), enable)
     return Decision("start", "it was not running", enable)
+
+
+def defer(
+    decisions: Mapping[str, Decision],
+    holds: Mapping[str, Iterable[int]],
+    takes: Mapping[str, Iterable[int]],
+) -> dict[str, Decision]:
+    """Return the decisions with every restart put off, and every start that such a one is in the way of.
+
+    `holds`: cards that the processes of running units have. `takes`: cards that units are to have.
+    Stops stay: what is to be down is not to wait.
+    """
+    result = dict(decisions)
+    taken: dict[int, str] = {}
+    for name, decision in decisions.items():
+        if decision.action == "restart":
+            result[name] = decision._replace(action="wait")
+            taken.update(dict.fromkeys(holds.get(name, ()), name))
+    for name, decision in decisions.items():
+        others = sorted({taken[card] for card in takes.get(name, ()) if card in taken} - {name})
+        if decision.action == "start" and others:
+            reason = f"its cards are free when {', '.join(others)} is restarted"
+            result[name] = decision._replace(action="wait", reason=reason)
+    return result
 
 
 def describe(name: str, state: UnitState, journal: list[str]) -> str:

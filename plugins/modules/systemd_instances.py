@@ -101,6 +101,13 @@ options:
         type: str
         choices: [started, stopped, absent]
         default: started
+      cards:
+        description:
+          - Logic ids of the cards that it has, for O(free_timeout) and O(restart).
+        type: list
+        elements: int
+        default: []
+        version_added: 0.2.0
   account:
     description:
       - System account that the instances run as. It is created where it is missing, and added to
@@ -154,6 +161,30 @@ options:
         those are left alone, and only what is listed is looked after.
     type: bool
     default: true
+    version_added: 0.2.0
+  restart:
+    description:
+      - V(now) restarts what has to be restarted. With V(deferred) everything is written, and instances
+        that run go on with what they have; RV(waiting) names them, and the next run with V(now)
+        restarts them. Those that are to be stopped or absent are stopped all the same, and those that
+        do not run are started, unless one that waits has their O(instances[].cards).
+      - One that crashes meanwhile comes up with what was written.
+    type: str
+    choices: [now, deferred]
+    default: now
+    version_added: 0.2.0
+  free_timeout:
+    description:
+      - Seconds to wait, before instances are started, until C(npu-smi) lists no process on their
+        O(instances[].cards) any more and the memory is back. After that they are started all the
+        same, and a warning says who holds the card. V(0) does not look.
+    type: float
+    default: 0
+    version_added: 0.2.0
+  npu_smi:
+    description:
+      - Path of C(npu-smi) where it is not on the usual ones.
+    type: path
     version_added: 0.2.0
   lock_timeout:
     description:
@@ -241,7 +272,9 @@ services:
       description: Name of its unit.
       type: str
     action:
-      description: What was done, V(start), V(restart), V(stop) or V(none).
+      description:
+        - What was done, V(start), V(restart), V(stop) or V(none). V(wait) where O(restart=deferred)
+          put it off.
       type: str
     reason:
       description: Why.
@@ -288,6 +321,16 @@ reloaded:
   description: Whether systemd read its units anew.
   returned: always
   type: bool
+waiting:
+  description: Instances that O(restart=deferred) put off, each with C(name) and C(reason).
+  returned: always
+  type: list
+  elements: dict
+held:
+  description: Sentences about cards that were not free when O(free_timeout) was over.
+  returned: always
+  type: list
+  elements: str
 copies:
   description: Copies kept of files that O(adopt=true) replaced.
   returned: always
@@ -332,6 +375,7 @@ def main() -> None:
                         "choices": ["started", "stopped", "absent"],
                         "default": "started",
                     },
+                    "cards": {"type": "list", "elements": "int", "default": []},
                 },
             },
             "account": {
@@ -346,6 +390,9 @@ def main() -> None:
             "process_variables": {"type": "list", "elements": "str", "default": []},
             "process_programs": {"type": "dict", "default": {}},
             "remove_unlisted": {"type": "bool", "default": True},
+            "restart": {"type": "str", "choices": ["now", "deferred"], "default": "now"},
+            "free_timeout": {"type": "float", "default": 0},
+            "npu_smi": {"type": "path"},
             "lock_timeout": {"type": "float", "default": 300},
             "contents": {"type": "dict", "default": {}},
             "secret_contents": {"type": "dict", "default": {}, "no_log": True},

@@ -6,9 +6,11 @@ from __future__ import annotations
 
 import pytest
 from ansible_collections.inferops.ascend.plugins.module_utils._units import (
+    Decision,
     InstanceWish,
     UnitState,
     decide,
+    defer,
     overrides,
     parse_environ,
     parse_show,
@@ -173,3 +175,21 @@ def test_drop_ins_and_start_are_read() -> None:
     )
     assert state.drop_ins == ("/run/a b.conf", "/etc/c.conf")
     assert state.started == pytest.approx(11548.584537)
+
+
+def test_what_is_put_off_keeps_its_cards_from_others() -> None:
+    decisions = {
+        "chat": Decision("restart", "its process runs with other settings", True),
+        "new": Decision("start", "it was not running"),
+        "far": Decision("start", "it was not running"),
+        "old": Decision("stop", "it is to be stopped"),
+    }
+    put_off = defer(decisions, {"chat": [0, 1], "old": [4]}, {"new": [1], "far": [4], "chat": [8]})
+    assert {name: each.action for name, each in put_off.items()} == {
+        "chat": "wait",
+        "new": "wait",
+        "far": "start",
+        "old": "stop",
+    }
+    assert put_off["chat"] == decisions["chat"]._replace(action="wait")
+    assert "chat is restarted" in put_off["new"].reason

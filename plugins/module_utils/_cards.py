@@ -1,0 +1,108 @@
+# SPDX-FileCopyrightText: The inferops.ascend authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Whether the memory of cards is free again after the services on them were stopped.
+
+A process is gone before the driver has taken back what it held, and an engine that starts meanwhile
+finds too little memory and gives up.
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any, Callable, Mapping, NamedTuple, Sequence
+
+from ansible_collections.inferops.ascend.plugins.module_utils import _host_info
+
+VISIBLE = "ASCEND_RT_VISIBLE_DEVICES"
+# Between two looks; npu-smi itself takes a second or two where there are eight cards.
+PAUSE = 1.0
+# What npu-smi may take for one look.
+LOOK = 30.0
+
+
+def listed(text: str) -> list[int]:
+    """Return the ids in a value of ASCEND_RT_VISIBLE_DEVICES; what is no number is left out."""
+    return [int(each) for each in text.split(",") if each.strip().isdigit()]
+
+
+class Use(NamedTuple):
+    """What is on one card: memory in use in MB, None where npu-smi does not say, and processes."""
+
+    used: int | None
+    processes: tuple[Mapping[str, Any], ...]
+
+
+def uses(cards: Sequence[Mapping[str, Any]], wanted: Sequence[int]) -> dict[int, Use]:
+    """Return what is on the wanted cards, by logic id, of the facts of npu_info."""
+    return {
+        card["logic_id"]: Use(card["memory_used_mb"], tuple(card["processes"]))
+        for card in cards
+        if card["logic_id"] in wanted
+    }
+
+
+def holders(before: Mapping[int, Use], now: Mapping[int, Use]) -> list[str]:
+    """Return, for each card that is not free, who holds it.
+
+    A card is free when no process is listed on it, and more than half of the memory that those
+    listed before held is back: less than that is no rounding.
+    """
+    found = []
+    for card, use in sorted(now.items()):
+        if use.processes:
+            who = ", ".join(
+                "PID {} ({})".format(each["pid"], each.get("command") or each.get("name") or "?")
+                for each in use.processes
+            )
+            found.append(f"card {card} is held by {who}")
+            continue
+        earlier = before.get(card)
+        if earlier is None or earlier.used is None or use.used is None:
+            continue
+        held = sum(each["memory_mb"] or 0 for each in earlier.processes)
+        if use.used > earlier.used - held / 2:
+            found.append(
+                f"card {card} has {use.used} MB in use though no process is listed on it any more"
+            )
+    return found
+
+
+class Freed:
+    """Waits until cards are free, for a bounded time."""
+
+    def __init__(
+        self,
+        npu_smi: str | None,
+        timeout: float,
+        cards: Sequence[int],
+        read: Callable[[], Sequence[Mapping[str, Any]]] | None = None,
+    ) -> None:
+        self.timeout = timeout
+        self.cards = cards if timeout > 0 else []
+        self.earlier: dict[int, Use] = {}
+        # Where npu-smi is missing or ill no card is listed, and there is nothing to wait for.
+        self.read = read or (lambda: _host_info.npu(npu_smi, LOOK, Path("/"))["cards"])
+
+    def before(self) -> None:
+        """Note what is on the cards before services are stopped."""
+        if self.cards:
+            self.earlier = uses(self.read(), self.cards)
+
+    def wait(self) -> list[str]:
+        """Wait; return a sentence for each card that is still held when the time is over."""
+        end = time.monotonic() + self.timeout
+        while self.cards:
+            held = holders(self.earlier, uses(self.read(), self.cards))
+            if not held:
+                break
+            if time.monotonic() >= end:
+                return [
+                    f"{each}, {self.timeout:g} s after the services on it were stopped. What starts "
+                    "there may find too little memory. End that process; a reset of the card frees what "
+                    "is left of a dead one."
+                    for each in held
+                ]
+            time.sleep(PAUSE)
+        return []

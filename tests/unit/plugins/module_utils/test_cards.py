@@ -1,0 +1,78 @@
+# SPDX-FileCopyrightText: The inferops.ascend authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""When the memory of cards counts as free again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from ansible_collections.inferops.ascend.plugins.module_utils import _cards
+
+
+def card(number: int, used: int | None, *processes: tuple[int, int]) -> dict[str, Any]:
+    listed = [{"pid": pid, "name": "python", "memory_mb": mb} for pid, mb in processes]
+    return {"logic_id": number, "memory_used_mb": used, "processes": listed}
+
+
+def waited(*looks: list[dict[str, Any]], timeout: float = 60, cards: Any = (0,)) -> list[str]:
+    """What is held at the end, when npu-smi shows these one after the other."""
+    shown: Iterator[list[dict[str, Any]]] = iter(looks)
+    freed = _cards.Freed(None, timeout, cards, lambda: next(shown))
+    freed.before()
+    held = freed.wait()
+    assert next(shown, None) is None, "it did not look until the end"
+    return held
+
+
+@pytest.fixture(autouse=True)
+def _no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_cards, "PAUSE", 0.0)
+
+
+SERVING = [card(0, 60000, (41, 57000))]
+FREE = [card(0, 3000)]
+
+
+def test_free_at_once() -> None:
+    assert waited(SERVING, FREE) == []
+
+
+def test_a_process_that_is_listed_still_is_waited_for() -> None:
+    assert waited(SERVING, SERVING, SERVING, FREE) == []
+
+
+def test_memory_that_is_not_back_yet_is_waited_for_without_a_process() -> None:
+    assert waited(SERVING, [card(0, 60000)], [card(0, 45000)], [card(0, 9000)]) == []
+
+
+def test_the_end_of_the_time_names_the_process_and_the_card() -> None:
+    freed = _cards.Freed(None, 0.001, [0], lambda: SERVING)
+    (text,) = freed.wait()
+    assert "card 0 is held by PID 41 (python)" in text
+
+
+def test_the_end_of_the_time_names_memory_that_nobody_holds() -> None:
+    looks = iter([SERVING] + [[card(0, 60000)]] * 9999999)
+    freed = _cards.Freed(None, 0.001, [0], lambda: next(looks))
+    freed.before()
+    (text,) = freed.wait()
+    assert "card 0 has 60000 MB in use though no process is listed on it" in text
+
+
+def test_other_cards_and_those_that_npu_smi_does_not_show_are_no_reason_to_wait() -> None:
+    other = [card(1, 60000, (7, 57000))]
+    assert waited(other, other) == []
+    assert waited([], []) == []
+    assert waited([card(0, None, (41, 5))], [card(0, None)]) == []
+
+
+def test_nothing_is_asked_where_it_need_not_be() -> None:
+    assert waited(timeout=0) == []
+    assert waited(cards=()) == []
+
+
+def test_visible_devices_are_read() -> None:
+    assert _cards.listed("4,5") == [4, 5]
+    assert _cards.listed("") == []
