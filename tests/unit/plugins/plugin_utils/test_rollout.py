@@ -221,7 +221,9 @@ def test_the_end_of_a_stopped_run_says_where_every_host_is() -> None:
         "With 0.18 already: h1.",
         "Not touched: h3.",
     ]
-    assert "see to h2 by hand: no port" in stopped([["h2"]], "h2", "0.18", "no memory", "not: no port")
+    assert "see to h2 by hand: no port" in stopped(
+        [["h2"]], "h2", "0.18", "no memory", "not: no port"
+    )
     assert "no version to go back to" in stopped([["h2"]], "h2", "0.18", "no memory", "")
 
 
