@@ -602,6 +602,7 @@ class Fleet:
     def unplaced(self, outcome: _Outcome, anew: _Outcome | None) -> tuple[Unplaced, ...]:
         found = []
         reasons = Reasons(self, outcome.free, Counter(spot.service for spot in outcome.spots))
+        instead = [self.services[number].name for number in sorted(anew.left)] if anew else []
         for number, replicas in outcome.left.items():
             service = self.services[number]
             said: dict[object, tuple[int, int, bool, str]] = {}
@@ -611,7 +612,7 @@ class Fleet:
                 if (on, helps) not in said:
                     cut = number in (anew or outcome).cut
                     cards, largest, reason = reasons.why(
-                        number, on, helps=helps, tried=anew is not None, cut=cut
+                        number, on, helps=helps, tried=anew is not None, cut=cut, instead=instead
                     )
                     said[on, helps] = (cards, largest, helps, reason)
                 found.append(Unplaced(service.name, replica, *said[on, helps]))

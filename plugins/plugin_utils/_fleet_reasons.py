@@ -41,17 +41,27 @@ class Reasons:
         self._largest: dict[object, tuple[int, int]] = {}
 
     def why(
-        self, number: int, on: int | None, *, helps: bool, tried: bool, cut: bool
+        self,
+        number: int,
+        on: int | None,
+        *,
+        helps: bool,
+        tried: bool,
+        cut: bool,
+        instead: Sequence[str],
     ) -> tuple[int, int, str]:
         """(cards it takes, cards of the largest free block of that sort, why it has no room).
 
         number: of the service. on: the host, of a service on every host. helps, tried, cut: whether
         it has room if all is planned anew, whether that was looked at, and not in every way.
+        instead: services that then have none.
         """
         want = _Want(self, number, on)
         reason = want.never()
         if not reason:
-            reason = want.not_now() + _advice(helps, tried, cut)
+            own = want.service.name
+            others = ["all its replicas" if name == own else name for name in instead]
+            reason = want.not_now() + _advice(helps, tried, cut, others)
         return want.cards, want.largest()[0], reason
 
     def open(self, number: int) -> _Hosts:
@@ -246,8 +256,13 @@ class _Want:
         return text + (f", taken by hand {listed(hand)}" if hand else "")
 
 
-def _advice(helps: bool, tried: bool, cut: bool) -> str:
+def _advice(helps: bool, tried: bool, cut: bool, instead: Sequence[str]) -> str:
     """tried: whether all was planned anew. cut: not in every way there is."""
+    mend = " Add a host, give back excluded cards, or remove or shrink a service."
+    if helps and instead:
+        # Nothing is written unless all has room, so this is no way out.
+        others = ", ".join(instead[:3]) + (" and others" if len(instead) > 3 else "")
+        return f" A repack would make room for it, but not for {others}.{mend}"
     if helps:
         return (
             " A repack would make room: plan again with vllm_plan_repack=true, and look at what it"
@@ -265,7 +280,7 @@ def _advice(helps: bool, tried: bool, cut: bool) -> str:
             if cut
             else " No other arrangement makes room."
         )
-    return found + " Add a host, give back excluded cards, or remove or shrink a service."
+    return found + mend
 
 
 def _cards(count: int) -> str:

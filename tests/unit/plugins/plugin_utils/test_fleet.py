@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -399,6 +400,17 @@ def test_a_repack_starts_anew_and_says_what_moves() -> None:
     moves = {move.service: (move.before, move.after) for move in anew.moved}
     assert moves["big"][0] is None and moves["a"][0] == stands[0]
     assert moves["a"][1] in anew.spots
+
+
+def test_a_repack_that_only_leaves_others_over_is_no_way_out() -> None:
+    hosts, small = [host("h1")], [service("a", 1, ["h1"]), service("b", 1, ["h1"])]
+    standing = [Spot("a", "h1", (0,)), Spot("b", "h1", (5,))]
+    stuck = plan(hosts, [*small, service("tall", 8, ["h1"])], standing)
+    (missing,) = stuck.unplaced
+    assert "A repack would make room for it, but not for a, b. Add a host" in missing.reason
+    first = [replace(each, priority=1) for each in small]
+    missing, _ = plan(hosts, [*first, service("mid", 4, ["h1"], replicas=2)], standing).unplaced
+    assert "A repack would make room for it, but not for all its replicas." in missing.reason
 
 
 def test_a_repack_that_changes_nothing_moves_nothing() -> None:
