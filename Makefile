@@ -8,7 +8,7 @@ DEV := tests/tools/dev
 RUN := $(DEV) run
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-down test unit lint types sanity molecule integration benchmark matrix clean
+.PHONY: help demo demo-down test unit lint types sanity molecule integration test-real benchmark matrix clean
 
 help: ## Show what there is to make
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -43,6 +43,9 @@ molecule: hosts ## Deploy on real systemd hosts: check, converge, idempotence, s
 
 integration: hosts browser ## Run the tests on real hosts, and in a real browser, that pytest drives
 	@$(RUN) pytest -q tests/integration
+
+test-real: hosts ## Try the real vLLM for CPUs on a real host, and the real argument parsers
+	@$(RUN) pytest -q tests/real
 
 benchmark: hosts ## Print ratios of speed; nothing is asserted
 	@$(RUN) tests/benchmark/run

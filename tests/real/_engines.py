@@ -226,8 +226,9 @@ def wheels() -> Path:
     """A folder with every wheel of the serving engine: a host installs from it without a network."""
 
     def make(folder: Path) -> None:
-        python = host_python()
-        run([python, "-m", "venv", folder / ".venv"], "making an environment for pip")
+        # uv cannot download only; the host's own Python may lack what makes environments with pip.
+        seeded = [uv(), "venv", "--quiet", "--seed", "--python", host_python(), folder / ".venv"]
+        run(seeded, "making an environment for pip", uv_environment())
         pip: list[object] = [folder / ".venv/bin/python", "-m", "pip", "download", "--quiet"]
         pip += ["--no-deps", "--only-binary", ":all:", "--dest", folder]
         rest = folder / ".rest.txt"
