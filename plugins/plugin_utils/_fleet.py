@@ -509,7 +509,7 @@ class Fleet:
 
     def _search(self, kept: Iterable[_Fixed]) -> Search:
         free = list(self.room)
-        held: list[dict[int, int]] = [{} for _ in self.services]
+        held: list[dict[int, int]] = [{} for _unused in self.services]
         for fixed in (*self.given, *kept):
             free[fixed.host] &= ~fixed.mask
             if fixed.service >= 0:
@@ -532,7 +532,7 @@ class Fleet:
         """
         fixed = [*self.given, *kept]
         have = [0] * len(self.services)
-        held: list[set[int]] = [set() for _ in self.services]
+        held: list[set[int]] = [set() for _unused in self.services]
         for each in self._replicas(fixed):
             have[each.service] += 1
         for each in fixed:
@@ -566,7 +566,7 @@ class Fleet:
                 left[number] = [0] * (missing - possible)
             items += [
                 Item(need, number, not twice, service.priority, service.replicas)
-                for _ in range(possible)
+                for _unused in range(possible)
             ]
         return items, where, left
 

@@ -122,7 +122,7 @@ class _Want:
         shape = block_shape(self.cards, fleet.hosts[kinds[counts[0][1]]].unit) if counts else ""
         if self.service.pinned is not None:
             self.wish = f"{self.name} asks for the cards {listed(list(self.service.pinned))}"
-        elif len({count for count, _ in counts}) > 1:
+        elif len({count for count, _unused in counts}) > 1:
             each = " or ".join(f"{_cards(count)} on {kind}" for count, kind in counts)
             self.wish = f"{self.name} needs {each}, in one block"
         else:

@@ -96,7 +96,7 @@ def _blocks(free: int, unit: int, count: int) -> tuple[tuple[int, int], ...]:
     for start in block_starts(cards_of(free), count, unit):
         rest = free & ~(full << start)
         found.append((before - aligned_blocks(rest), -longest_run(rest), start))
-    return tuple((loss, full << start) for loss, _, start in sorted(found))
+    return tuple((loss, full << start) for loss, _unused, start in sorted(found))
 
 
 def best_block(free: int, unit: int, count: int) -> tuple[int, int] | None:
@@ -124,7 +124,7 @@ def pack(free: int, unit: int, counts: tuple[int, ...]) -> tuple[int, ...] | Non
             return []
         if (number, free) in dead:
             return None
-        for _, block in _blocks(free, unit, counts[number])[: 1 if exact else None]:
+        for _unused, block in _blocks(free, unit, counts[number])[: 1 if exact else None]:
             trials += 1
             if trials > PACK_TRIALS:
                 return None
@@ -211,7 +211,7 @@ class Search:
     def __init__(self, rooms: Sequence[Room], held: list[dict[int, int]]) -> None:
         self.rooms = rooms
         self.free = [room.free for room in rooms]
-        self.on: list[dict[Item, int]] = [{} for _ in rooms]
+        self.on: list[dict[Item, int]] = [{} for _unused in rooms]
         self.cut: set[Item] = set()  # left over by a search that was not complete
         self._current: set[Item] = set()
         self._held = held
@@ -231,7 +231,7 @@ class Search:
 
     def _in_turn(self, items: Iterable[Item]) -> list[Item]:
         left: list[Item] = []
-        for _, run in groupby(items, key=lambda item: item.need.number):
+        for _unused, run in groupby(items, key=lambda item: item.need.number):
             left += self._fill(list(run))
         return left
 
@@ -285,10 +285,10 @@ class Search:
                 return None
             loss, block = aligned_blocks(free) - aligned_blocks(free & ~need.pinned), need.pinned
         else:
-            best = best_block(free, self.rooms[host].unit, count)
-            if best is None:
+            found = _blocks(free, self.rooms[host].unit, count)
+            if not found:
                 return None
-            loss, block = best
+            loss, block = found[0]
         return count, loss, free.bit_count(), host, self._version[host], block
 
     def _set(self, host: int, contents: dict[Item, int]) -> dict[Item, int]:
@@ -439,7 +439,8 @@ class Search:
         walk: _Step | None = step
         while walk is not None:
             arranged = self._arrange(host, walk.item, without=gone)
-            assert arranged is not None  # hosts of a chain differ, so nothing has changed on them
+            if arranged is None:  # hosts of a chain differ, so nothing has changed on them
+                raise AssertionError(f"a chain of moves no longer fits on host {host}")
             self._set(host, arranged)
             gone, host, walk = walk.item, walk.host, walk.before
 
@@ -529,7 +530,7 @@ class Search:
             return left
         best = len(left), left, {host: self.on[host] for host in hosts}  # all placed before stay
         urgency: Counter[Item] = Counter()
-        for _ in range(min(ROUNDS, ROUND_TRIALS // (len(hosts) + len(items)))):
+        for _unused in range(min(ROUNDS, ROUND_TRIALS // (len(hosts) + len(items)))):
             # Best fit again, with what had no room, or more cards than on other hosts, before the rest.
             urgency.update(left)
             for host in hosts:
@@ -628,7 +629,9 @@ class Search:
                         order = offer[:2] if offer else (item.need.singles[host], sys.maxsize)
                         singles.append((held.get(host, 0), order, host, arranged))
                 rooms += tried[look] is not None
-            found = [{host: arranged} for _, _, host, arranged in sorted(singles, key=_three)]
+            found = [
+                {host: arranged} for _load, _order, host, arranged in sorted(singles, key=_three)
+            ]
             for span in item.need.spans:
                 groups: dict[str, list[int]] = {}
                 for host in filter(self._whole, span.among):
@@ -658,8 +661,7 @@ class Search:
                         best, chosen = found, equal
                     if not best:
                         break
-            assert best is not None  # some cards are wanted yet
-            for way in best:
+            for way in best or []:  # none only where no cards are wanted
                 self._exact_trials -= 1
                 if self._exact_trials < 0:
                     raise _Bound

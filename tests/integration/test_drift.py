@@ -168,6 +168,6 @@ def test_what_somebody_else_switched_is_refused_with_the_way_out(books: Books) -
     assert ran.status == 0, ran.output
     assert "ASCEND_RT_VISIBLE_DEVICES=7" in books.sh("h1", f"cat {folder}/zz.conf.*~")
     books.wait_until_serving("h1", 8000, 8001, 8002)
-    ran, _ = books.verify()
+    ran, _unused = books.verify()
     assert ran.status == 0, ran.output
     assert not books.run("deploy", "--check").changed("h1")

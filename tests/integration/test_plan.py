@@ -213,7 +213,7 @@ def test_a_plan_is_what_deploy_does_and_a_second_run_changes_nothing(site: Site)
     lengths = {
         length
         for services in deployed.values()
-        for name, (_, _, length) in services.items()
+        for name, (_unused, _unused, length) in services.items()
         if name == "chat"
     }
     assert lengths == {16384}
@@ -311,10 +311,10 @@ def test_cards_that_were_changed_by_hand_stand(site: Site) -> None:
 def test_ports_stay_too(site: Site) -> None:
     site.group("Qwen3-14B", "Qwen3-8B", hosts=["npu-01"])
     site.planned()
-    ports = {name: port for name, (_, port, _) in site.deployed()["npu-01"].items()}
+    ports = {name: port for name, (_unused, port, _unused) in site.deployed()["npu-01"].items()}
     site.group("Qwen3-14B", {"model": "Qwen3-1.7B", "name": "a"}, "Qwen3-8B", hosts=["npu-01"])
     site.planned()
-    after = {name: port for name, (_, port, _) in site.deployed()["npu-01"].items()}
+    after = {name: port for name, (_unused, port, _unused) in site.deployed()["npu-01"].items()}
     assert {name: after[name] for name in ports} == ports
     assert len(set(after.values())) == 3
 

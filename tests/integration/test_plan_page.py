@@ -438,7 +438,7 @@ def test_keys_search_walk_and_clear(page: Chromium) -> None:
 
 def test_the_tab_key_stops_where_something_can_be_done_and_shows_it(page: Chromium) -> None:
     stops = []
-    for _ in range(40):
+    for _unused in range(40):
         page.press("Tab")
         stop = page.evaluate(
             "(() => { const e = document.activeElement; if (e === document.body) return null;"

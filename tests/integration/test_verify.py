@@ -96,7 +96,7 @@ def test_every_host_is_looked_at_before_the_run_fails(books: Books) -> None:
     assert "Hosts: 1 ok, 1 differs, 1 failed, 1 unreachable" in ran.output
     assert max(map(len, re.findall(r'^        ".*"?,?$', ran.output, re.M))) <= 80
 
-    _, verdicts = books.verify("--limit", "h2", ascend_host_excluded_cards=[5])
+    _unused, verdicts = books.verify("--limit", "h2", ascend_host_excluded_cards=[5])
     assert verdicts["h2"]["ok"], "an excluded card is nobody's business"
 
 
@@ -153,7 +153,7 @@ def test_a_removal_touches_only_what_it_was_told_to(books: Books) -> None:
         assert words in ran.output
     again = books.run("remove", "--limit", "h1", vllm_remove_services="keyed")
     assert not again.changed("h1") and "h1: nothing to remove." in again.output
-    _, verdicts = books.verify("--limit", "h1")
+    _unused, verdicts = books.verify("--limit", "h1")
     assert codes(verdicts["h1"]) == {"keyed": ["files", "unit", "boot"]}
 
     assert books.run("remove", "--limit", "h1", vllm_remove_services="all").status == 0

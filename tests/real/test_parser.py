@@ -80,7 +80,7 @@ def parser(request: pytest.FixtureRequest, starting: Any) -> Iterator[Parser]:
     one: Parser = starting[version].result()
     following = VERSIONS[VERSIONS.index(version) + 1 :]
     if following:
-        _ = starting[following[0]]
+        _unused = starting[following[0]]
     yield one
     one.close()
     del starting[version]
@@ -157,7 +157,7 @@ ARGS: list[tuple[dict[str, Any], dict[str, Any]]] = [
 ]
 
 
-@pytest.mark.parametrize(("args", "expected"), ARGS, ids=lambda value: "-".join(value))
+@pytest.mark.parametrize(("args", "expected"), ARGS, ids="-".join)
 def test_what_a_user_writes_is_what_the_engine_reads(
     reader: Reader, args: dict[str, Any], expected: dict[str, Any]
 ) -> None:
@@ -177,7 +177,7 @@ def test_what_a_user_writes_is_what_the_engine_reads(
         {"additional-config": "{not json}"},
         {"max-num-batched-tokens": "0.5K"},
     ],
-    ids=lambda value: "-".join(value),
+    ids="-".join,
 )
 def test_what_is_refused_at_plan_time_the_engine_refuses_too(
     reader: Reader, args: dict[str, Any]

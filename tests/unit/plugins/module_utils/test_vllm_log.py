@@ -38,9 +38,9 @@ def test_lines_come_in_the_order_they_were_written_with_their_start_and_time() -
 
 
 def test_a_line_that_journald_gives_as_bytes_reads_as_text() -> None:
-    bar = "\rLoading: 0%|\rLoading: 50%|\u2588\rLoading: 100%|\u2588\u2588"
+    drawn = "\rLoading: 0%|\rLoading: 50%|\u2588\rLoading: 100%|\u2588\u2588"
     data = journal(
-        said(list(bar.encode())),
+        said(list(drawn.encode())),
         said(list(b"\x1b[36mblue\x1b[0m")),
         said([list(b"twice"), "given"]),
         said(list(b"\xff\xfe bytes")),
@@ -79,8 +79,10 @@ def test_of_a_line_of_a_megabyte_the_beginning_is_kept() -> None:
 
 
 def test_of_a_long_bar_the_end_is_kept() -> None:
-    bar = "".join(f"\rCapturing CUDA graphs (decode, FULL): {n}%|####| {n}/100" for n in range(101))
-    text = _vllm_log.parse_journal(journal(said(list(bar.encode()))))[0].text
+    drawn = "".join(
+        f"\rCapturing CUDA graphs (decode, FULL): {n}%|####| {n}/100" for n in range(101)
+    )
+    text = _vllm_log.parse_journal(journal(said(list(drawn.encode()))))[0].text
     assert text == "Capturing CUDA graphs (decode, FULL): 100%|####| 100/100"
 
 
@@ -90,7 +92,7 @@ def test_of_a_long_bar_the_end_is_kept() -> None:
 START = """\
 (APIServer pid=1) INFO 12-25 04:48:38 [api_server.py:1351] vLLM API server version 0.13.0
 (EngineCore_DP0 pid=79) INFO 12-25 04:48:51 [core.py:93] Initializing a V1 LLM engine (v0.13.0) with config
-(EngineCore_DP0 pid=79) INFO 12-25 04:48:52 [parallel_state.py:1203] world_size=1 rank=0 local_rank=0 distributed_init_method=tcp://10.20.17.20:41881 backend=nccl
+(EngineCore_DP0 pid=79) INFO 12-25 04:48:52 [parallel_state.py:1203] world_size=1 rank=0 local_rank=0 distributed_init_method=tcp://10.0.0.1:41881 backend=nccl
 (EngineCore_DP0 pid=79) INFO 12-25 04:48:55 [gpu_model_runner.py:3562] Starting to load model /mnt/models/model-files...
 (EngineCore_DP0 pid=79) Loading safetensors checkpoint shards:   8% Completed | 1/13 [00:07<01:30,  7.56s/it]
 (EngineCore_DP0 pid=79) Loading safetensors checkpoint shards:  92% Completed | 12/13 [02:46<00:14, 14.43s/it]

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -110,7 +110,7 @@ def replicas(service: FleetService, spots: Iterable[Spot]) -> set[object]:
 
 
 @st.composite
-def a_host(draw: Callable[..., Any], name: str) -> FleetHost:
+def a_host(draw: st.DrawFn, name: str) -> FleetHost:
     kind = draw(st.sampled_from(["a2", "a2", "a3", "odd"]))
     size, unit = KINDS[kind]
     whole = draw(st.booleans())
@@ -121,7 +121,7 @@ def a_host(draw: Callable[..., Any], name: str) -> FleetHost:
 
 
 @st.composite
-def a_service(draw: Callable[..., Any], name: str, hosts: Sequence[str]) -> FleetService:
+def a_service(draw: st.DrawFn, name: str, hosts: Sequence[str]) -> FleetService:
     count = draw(st.sampled_from([1, 1, 1, 2, 2, 3, 4, 5, 6, 8, 12, 16]))
     kinds = draw(st.sets(st.sampled_from(sorted(KINDS)), min_size=1))
     pinned = None
@@ -165,7 +165,7 @@ SERVICES = ["s0", "s1", "s2", "s3", "s4", "s5", "s1-2"]
 
 
 @st.composite
-def fleets(draw: Callable[..., Any]) -> State:
+def fleets(draw: st.DrawFn) -> State:
     state = State()
     for name in NAMES[: draw(st.integers(1, 4))]:
         state.hosts[name] = host = draw(a_host(name))
@@ -245,7 +245,7 @@ def staying(state: State, standing: Sequence[Spot]) -> dict[str, set[object]]:
 def test_whatever_comes_and_goes_what_still_fits_stays(state: State, data: st.DataObject) -> None:
     hosts, services = state.input
     standing = plan_fleet(hosts, services, [], state.by_hand).spots
-    for _ in range(data.draw(st.integers(1, 5))):
+    for _unused in range(data.draw(st.integers(1, 5))):
         change(state, data)
         hosts, services = state.input
         plan = plan_fleet(hosts, services, standing, state.by_hand)
@@ -260,8 +260,8 @@ def test_whatever_comes_and_goes_what_still_fits_stays(state: State, data: st.Da
                 room = min(room, max(0, service.replicas - counted))
             assert len(before & after) >= room, f"{name} left a place where it fits"
         said = {(move.before, move.after) for move in plan.moved}
-        assert {before for before, _ in said} - {None} == {*standing} - {*plan.spots}
-        assert {after for _, after in said} - {None} == {*plan.spots} - {*standing}
+        assert {before for before, _unused in said} - {None} == {*standing} - {*plan.spots}
+        assert {after for _unused, after in said} - {None} == {*plan.spots} - {*standing}
         if not plan.unplaced:  # otherwise nothing is written
             standing = plan.spots
 
@@ -338,7 +338,7 @@ def test_a_fleet_of_powers_of_two_is_filled_to_the_last_card(
     number: int, data: st.DataObject
 ) -> None:
     sizes: list[int] = []
-    for _ in range(number):
+    for _unused in range(number):
         todo = [8]
         while todo:
             size = todo.pop()
@@ -364,7 +364,7 @@ class CutUp:
 
 
 @st.composite
-def cut_up(draw: Callable[..., Any]) -> CutUp:
+def cut_up(draw: st.DrawFn) -> CutUp:
     fleet = CutUp([], [], {})
     blocks = []
     for n in range(draw(st.integers(1, 3))):

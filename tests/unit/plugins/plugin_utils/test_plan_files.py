@@ -198,9 +198,9 @@ def test_files_loaded_by_ansible_give_the_plan_back(
     assert loaded(base, "h") == {INSTANCES: wanted}
     standing = read_folder(base).plans["h"]
     assert standing.fault is None
-    assert standing.ports == {name: port for name, _, port in placed}
+    assert standing.ports == {name: port for name, _unused, port in placed}
     assert standing.spots == [
-        Spot(name, "h", tuple(sorted(set(cards)))) for name, cards, _ in placed
+        Spot(name, "h", tuple(sorted(set(cards)))) for name, cards, _unused in placed
     ]
     shutil.rmtree(base)
 

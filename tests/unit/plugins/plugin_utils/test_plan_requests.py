@@ -92,7 +92,7 @@ def problems(requests: Any, **variables: Any) -> str:
 
 
 def hardware(**variables: Any) -> Hardware:
-    found, problems, _ = _hardware(variables)
+    found, problems, _unused = _hardware(variables)
     assert not problems
     return found["h"]
 
@@ -153,7 +153,7 @@ def test_hosts_on_which_requests_are_resolved_alike_are_of_one_kind() -> None:
         "c": {**A2, "vllm_service_cards": 4},
         "d": {**A2, "vllm_service_allow_untested": True},
     }
-    found, _ = Requests(Hosts(hosts), Problems()).hardware(hosts, {})
+    found, _unused = Requests(Hosts(hosts), Problems()).hardware(hosts, {})
     kinds = {name: own.kind for name, own in found.items()}
     assert kinds["a"] == kinds["b"]
     assert len(set(kinds.values())) == 3
@@ -187,7 +187,7 @@ def test_a_template_of_a_host_is_rendered_for_it() -> None:
     }
     inventory = Hosts(hosts)
     inventory.render = lambda host, text: [1] if "ill" in text else "atlas-800i-a2-32g"  # type: ignore[method-assign]
-    found, _ = Requests(inventory, Problems()).hardware(hosts, {})
+    found, _unused = Requests(inventory, Problems()).hardware(hosts, {})
     assert found["a"].excluded == (1,)
     assert found["b"].card_memory_gb == 32
 
@@ -198,7 +198,7 @@ def test_a_template_of_a_host_is_rendered_for_it() -> None:
 def test_a_service_may_go_to_every_host_that_lists_it() -> None:
     hosts = group([{"model": "Qwen3-14B", "replicas": "2", "priority": "-3"}, "QwQ-32B"], 3)
     hosts["npu-03"]["vllm_plan_services"] = ["QwQ-32B"]
-    services, _, wrong, _ = read(hosts)
+    services, _unused, wrong, _unused = read(hosts)
     assert not wrong
     assert services["qwen3-14b"].hosts == ("npu-01", "npu-02")
     assert services["qwq-32b"].hosts == ("npu-01", "npu-02", "npu-03")
@@ -209,19 +209,19 @@ def test_a_service_may_go_to_every_host_that_lists_it() -> None:
 
 def test_a_pattern_narrows_and_all_means_each() -> None:
     requests = [{"model": "Qwen3-14B", "hosts": "*-02", "replicas": "all", "spread": "required"}]
-    services, _, wrong, _ = read(group(requests, 3))
+    services, _unused, wrong, _unused = read(group(requests, 3))
     asked = services["qwen3-14b"].for_planner()
     assert (asked.hosts, asked.replicas, asked.spread_required) == (("npu-02",), None, True)
     assert not wrong
 
 
 def test_a_port_of_its_own_keeps_replicas_on_different_hosts() -> None:
-    services, *_ = read(group([{"model": "Qwen3-14B", "port": 8100}]))
+    services, *_unused = read(group([{"model": "Qwen3-14B", "port": 8100}]))
     assert services["qwen3-14b"].for_planner().spread_required
 
 
 def test_cards_by_number_are_pinned() -> None:
-    services, *_ = read(group([{"model": "Qwen3-14B", "cards": [5]}]))
+    services, *_unused = read(group([{"model": "Qwen3-14B", "cards": [5]}]))
     assert services["qwen3-14b"].for_planner().pinned == (5,)
 
 
@@ -242,7 +242,7 @@ def test_a_kind_that_cannot_carry_a_service_says_why() -> None:
 
 def test_absent_services_are_no_services() -> None:
     requests = [{"model": "Qwen3-14B"}, {"model": "gone-model", "state": "absent"}]
-    services, _, wrong, _ = read(group(requests))
+    services, _unused, wrong, _unused = read(group(requests))
     assert list(services) == ["qwen3-14b"]
     assert not wrong
 
@@ -314,7 +314,7 @@ def test_a_list_that_is_none(value: Any, words: str) -> None:
 def test_an_empty_list_on_one_host_takes_its_services_elsewhere() -> None:
     hosts = group(["Qwen3-14B"], 3)
     hosts["npu-02"]["vllm_plan_services"] = []
-    services, _, wrong, _ = read(hosts)
+    services, _unused, wrong, _unused = read(hosts)
     assert not wrong
     assert services["qwen3-14b"].hosts == ("npu-01", "npu-03")
 
@@ -334,7 +334,7 @@ def test_two_hosts_that_do_not_mean_the_same_are_named() -> None:
 def test_lists_that_say_the_same_in_two_places_are_one() -> None:
     hosts = group([{"model": "Qwen3-14B", "args": {"seed": 1}}])
     hosts["npu-02"]["vllm_plan_services"] = [{"model": "Qwen3-14B", "args": {"seed": 1}}]
-    services, _, wrong, _ = read(hosts)
+    services, _unused, wrong, _unused = read(hosts)
     assert not wrong
     assert services["qwen3-14b"].hosts == ("npu-01", "npu-02")
 
@@ -349,7 +349,7 @@ def test_only_what_is_needed_is_rendered_and_only_for_what_holds_a_template() ->
         "api_key": "{{ vault_key }}",
         "env": {"A": "{{ nowhere }}"},
     }
-    services, _, wrong, inventory = read(group([request, "QwQ-32B"], 2, size="14B"))
+    services, _unused, wrong, inventory = read(group([request, "QwQ-32B"], 2, size="14B"))
     assert not wrong
     assert inventory.rendered == [("npu-01", "Qwen3-{{ size }}"), ("npu-02", "Qwen3-{{ size }}")]
     wish = services["qwen3-14b"].wish
@@ -379,7 +379,7 @@ def test_a_template_that_renders_to_other_requests_is_two_requests() -> None:
 def test_args_of_a_host_are_its_own_affair() -> None:
     hosts = group([{"model": "Qwen3-14B", "args": {"seed": "{{ seed }}"}}], 2, seed=1)
     hosts["npu-02"]["seed"] = 2
-    services, _, wrong, _ = read(hosts)
+    services, _unused, wrong, _unused = read(hosts)
     assert not wrong
     assert services["qwen3-14b"].wish.passed["args"] == {"seed": "{{ seed }}"}
 
@@ -387,7 +387,7 @@ def test_args_of_a_host_are_its_own_affair() -> None:
 def test_lists_may_be_named_and_joined_without_being_rendered() -> None:
     key = {"model": "Qwen3-14B", "api_key": "{{ vault_key }}"}
     hosts = group("{{ base + more }}", 2, base=[key], more="{{ deeper }}", deeper=["QwQ-32B"])
-    services, _, wrong, inventory = read(hosts)
+    services, _unused, wrong, inventory = read(hosts)
     assert not wrong
     assert sorted(services) == ["qwen3-14b", "qwq-32b"]
     assert services["qwen3-14b"].wish.passed == {"api_key": "{{ vault_key }}"}
@@ -422,7 +422,7 @@ def test_a_secret_that_tells_nothing_passes() -> None:
         "api_key": Sealed("!vault", "$ANSIBLE_VAULT;1.1;AES256\n00"),
         "secret_env": {"HF_TOKEN": "{{ vault_token }}", "NONE": None},
     }
-    services, _, wrong, _ = read(group([request]))
+    services, _unused, wrong, _unused = read(group([request]))
     assert not wrong
     assert services["qwen3-14b"].wish.passed["api_key"] == request["api_key"]
 
@@ -527,7 +527,7 @@ def test_services_written_by_hand_are_placed_as_the_role_places_them() -> None:
 
 def test_ports_stay_and_those_given_win() -> None:
     hosts = group(["QwQ-32B", {"model": "Qwen3-14B", "port": 8001}, "Qwen3-8B"], 1)
-    services, found, _, _ = read(hosts)
+    services, found, _unused, _unused = read(hosts)
     spots = [
         Spot("qwen3-14b", "npu-01", (2,)),
         Spot("qwen3-8b", "npu-01", (3,)),
@@ -543,7 +543,7 @@ def test_ports_stay_and_those_given_win() -> None:
 
 
 def test_a_hub_id_is_kept_for_it_says_which_weights() -> None:
-    services, found, _, _ = read(group(["Qwen/Qwen2.5-72B-Instruct", "qwen3-14b"], 1))
+    services, found, _unused, _unused = read(group(["Qwen/Qwen2.5-72B-Instruct", "qwen3-14b"], 1))
     models = {
         entry.name: entry.settled["model"]
         for entry in entries(
@@ -561,7 +561,7 @@ def test_every_entry_says_where_its_figures_come_from() -> None:
     requests = [{"model": "Qwen3-14B"}, {"model": "QwQ-32B", "max_model_len": "8K"}, "Qwen3-8B"]
     hosts = group(requests, 1)
     hosts["npu-01"].update(ascend_host_profile="atlas-800i-a2-32g", vllm_service_estimate=True)
-    services, found, _, _ = read(hosts)
+    services, found, _unused, _unused = read(hosts)
     spots = [Spot(name, "npu-01", (n,)) for n, name in enumerate(sorted(services))]
     lines = [
         source_line(entry) for entry in entries(found["npu-01"], spots, services, {}, Ported())
