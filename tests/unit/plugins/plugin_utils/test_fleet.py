@@ -409,7 +409,9 @@ def test_a_repack_that_only_leaves_others_over_is_no_way_out() -> None:
     (missing,) = stuck.unplaced
     assert "A repack would make room for it, but not for a, b. Add a host" in missing.reason
     first = [replace(each, priority=1) for each in small]
-    missing, _unused = plan(hosts, [*first, service("mid", 4, ["h1"], replicas=2)], standing).unplaced
+    missing, _unused = plan(
+        hosts, [*first, service("mid", 4, ["h1"], replicas=2)], standing
+    ).unplaced
     assert "A repack would make room for it, but not for all its replicas." in missing.reason
 
 
