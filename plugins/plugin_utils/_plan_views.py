@@ -7,12 +7,14 @@ All three read the dictionary that the action ``plan`` returns and are pure: the
 the same text. Its shape::
 
     hosts:    [{name, profile, card_memory_gb, cards: [ids], excluded: [ids], given: bool, services}]
-              services: [{name, model, kind, cards: [ids], port, max_model_len (tokens), basis, table,
-                          row, state, given: bool, cluster: {leader, rank, hosts} or None}]
+              services: [{name, service, model, kind, cards: [ids], port, max_model_len (tokens),
+                          basis, table, row, state, given: bool,
+                          cluster: {leader, rank, hosts} or None}]
     changes:  [{service, before: {host, cards} or None, after: {host, cards} or None}]
     unplaced: [{service, replica, cards, largest_free, repack_helps, reason: a sentence}]
 
-``given`` is what was written by hand. Names are shown as they are, whatever they hold: characters
+``service`` is whose replica it is where ``name`` has a number behind it for being the second on a
+host; it may be left out. ``given`` is what was written by hand. Names are shown as they are, whatever they hold: characters
 that a terminal or a browser would act on are written as escapes.
 """
 
@@ -26,7 +28,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from itertools import zip_longest
 from pathlib import Path
-from typing import Any, Callable, Iterator, Mapping, Sequence
+from typing import Any, Callable, Iterable, Iterator, Mapping, Sequence
 
 import jinja2
 from markupsafe import Markup
@@ -34,6 +36,7 @@ from markupsafe import Markup
 Plan = Mapping[str, Any]
 Host = Mapping[str, Any]
 Service = Mapping[str, Any]
+Place = tuple[str, tuple[int, ...]]  # a host and cards
 
 PAGE = Path(__file__).resolve().parent / "_plan_page"
 
@@ -134,12 +137,19 @@ def _all_new(plan: Plan) -> bool:
     )
 
 
-def _marks(plan: Plan) -> dict[tuple[str, str], str]:
-    """(host, service) to what this plan did there, where that sets it apart: ``added``, ``moved``."""
+def _place(host: str, cards: Iterable[int]) -> Place:
+    return host, tuple(sorted(cards))
+
+
+def _marks(plan: Plan) -> dict[Place, str]:
+    """Host and cards to what this plan did there, where that sets it apart: ``added``, ``moved``.
+
+    By the cards, because changes name the service, and a second replica on a host is called NAME-2.
+    """
     if _all_new(plan):
         return {}
     return {
-        (change["after"]["host"], change["service"]): _kind_of(change)
+        _place(change["after"]["host"], change["after"]["cards"]): _kind_of(change)
         for change in plan["changes"]
         if change["after"] is not None
     }
@@ -183,7 +193,7 @@ def _totals(plan: Plan) -> _Totals:
         free=fates.count(FREE),
         excluded=fates.count(EXCLUDED),
         clash=fates.count(CLASH),
-        services=len({service["name"] for service in services}),
+        services=len(set(map(_replica_of, services))),
         instances=sum(not (service["cluster"] or {}).get("rank") for service in services),
     )
 
@@ -218,6 +228,10 @@ def _notes(service: Service, host: Host) -> list[str]:
     if not service["cards"]:
         notes.append("no cards named")
     return notes
+
+
+def _replica_of(service: Service) -> str:
+    return str(service.get("service") or service["name"])
 
 
 def _source(service: Service) -> str:
@@ -359,7 +373,7 @@ _KEY = (
 
 
 def _host_lines(
-    host: Host, columns: _Columns, marks: Mapping[tuple[str, str], str], seen: set[str]
+    host: Host, columns: _Columns, marks: Mapping[Place, str], seen: set[str]
 ) -> list[str]:
     services = host["services"]
     order = sorted(range(len(services)), key=lambda number: services[number]["cards"] or [1 << 30])
@@ -374,7 +388,7 @@ def _host_lines(
     legend = ["(by hand)"] if host["given"] else []
     for number in order:
         service = services[number]
-        mark = _MARK.get(marks.get((host["name"], service["name"]), ""), "")
+        mark = _MARK.get(marks.get(_place(host["name"], service["cards"]), ""), "")
         seen.add(mark)
         notes = _notes(service, host)
         about = f" ({'; '.join(notes)})" if notes else ""
@@ -553,7 +567,7 @@ def _markdown_services(plan: Plan, document: _Document) -> None:
             hosts = len((service["cluster"] or {}).get("hosts") or [host])
             cards = str(len(service["cards"])) + (f" x {hosts} hosts" if hosts > 1 else "")
             length, basis = _length_cells(service)
-            key = (service["name"], service["model"] or "", cards, length, basis)
+            key = (_replica_of(service), service["model"] or "", cards, length, basis)
             found[key] = found.get(key, 0) + 1
     rows = [
         _cells((_code(name), _code(model) if model else "", cards, str(number), length, basis))
@@ -754,7 +768,7 @@ def _html_hosts(plan: Plan, css: Callable[[Service], str]) -> Iterator[dict[str,
 
 
 def _blocks(
-    host: Host, marks: Mapping[tuple[str, str], str], css: Callable[[Service], str]
+    host: Host, marks: Mapping[Place, str], css: Callable[[Service], str]
 ) -> Iterator[dict[str, Any]]:
     """What stands in a host's cards, left to right; then services that name no cards."""
     named: set[int] = set()
@@ -762,7 +776,7 @@ def _blocks(
 
     def used(number: int, cards: tuple[int, ...]) -> dict[str, Any]:
         service = services[number]
-        mark = marks.get((host["name"], service["name"]), "")
+        mark = marks.get(_place(host["name"], service["cards"]), "")
         again = number in named
         named.add(number)
         notes = [] if again else _notes(service, host)

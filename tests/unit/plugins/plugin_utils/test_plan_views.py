@@ -103,6 +103,17 @@ def test_a_host_is_a_line_with_a_cell_per_card_and_the_services_in_it() -> None:
     assert "- old: npu-02 6-7" in text
 
 
+def test_a_second_replica_on_a_host_is_marked_and_is_no_service_of_its_own() -> None:
+    second = service("chat-2", 1, service="chat")
+    added = [change("chat", None, spot("npu-01", 1)), change("new", None, spot("npu-01", 2))]
+    shown = plan(host("npu-01", service("chat", 0), second, service("new", 2)), changes=added)
+    lines = card_map(shown)
+    assert lines[1] == "npu-01  ABC. ....  A chat  B +chat-2  C +new"
+    assert "2 services in 3 instances." in "\n".join(lines)
+    long = plan(*(host(f"h{n}", service("chat", 0), second) for n in range(50)))
+    assert "| `chat` | `Qwen3-14B` | 1 | 100 |" in markdown(long)
+
+
 def test_hosts_of_other_card_counts_keep_the_columns() -> None:
     lines = card_map(plan(host("a", service("x", *range(16)), cards=16), host("b", cards=4)))
     assert lines[:3] == [
