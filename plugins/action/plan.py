@@ -102,7 +102,8 @@ class ActionModule(ActionBase):
                 "_ansible_verbose_always": True,
             }
         except AscendError as error:
-            raise AnsibleActionFail(str(error)) from error
+            # Not from the error: ansible-core would add what caused it, which is in the text.
+            raise AnsibleActionFail(str(error)) from None
 
     def _finish(
         self, outcome: _plan.Run, given: Mapping[str, Any], task_vars: Mapping[str, Any]
@@ -112,8 +113,8 @@ class ActionModule(ActionBase):
             names = outcome.changed_hosts
             raise AscendError(
                 f"The written plan is stale for {len(names)} host{'s' if len(names) > 1 else ''}:"
-                f" {_plan.some(names, 20)}. Run {_command(task_vars)}, look at the change (--check"
-                " --diff shows it) and commit it. Nothing was written."
+                f" {_plan.some(names, 20)}. Run {_command(given, task_vars)}, look at the change"
+                " (--check --diff shows it) and commit it. Nothing was written."
             )
         result: dict[str, Any] = {
             "changed": bool(changes),
@@ -123,7 +124,7 @@ class ActionModule(ActionBase):
         }
         if self._task.diff:
             result["diff"] = outcome.diffs()
-        if not self._task.check_mode:
+        if not (self._task.check_mode or given["locked"]):
             outcome.apply()
         for path, make in ((given["markdown"], _markdown), (given["html"], html)):
             if path:
@@ -136,7 +137,14 @@ class ActionModule(ActionBase):
                         result["diff"].append({"prepared": f"write {path}\n"})
                     else:
                         result["diff"].append({**header, "before": before, "after": text})
-        result["report"] = [*_plan.short(outcome.notes), *card_map(outcome.plan)]
+        if outcome.warnings:
+            result["warnings"] = outcome.warnings
+        result["report"] = [
+            *_plan.short(outcome.notes),
+            *card_map(outcome.plan),
+            "",
+            *outcome.files(),
+        ]
         if given["return_plan"]:
             result["plan"] = outcome.plan
         return result
@@ -157,7 +165,9 @@ def _refuse_limit(task_vars: Mapping[str, Any]) -> None:
         )
 
 
-def _command(task_vars: Mapping[str, Any]) -> str:
+def _command(given: Mapping[str, Any], task_vars: Mapping[str, Any]) -> str:
+    """The command that writes the plan for the same hosts into the same folder."""
+    variables = {"ascend_hosts": given["hosts"], "vllm_plan_output": given["output"]}
     sources = [
         os.path.relpath(source) if os.path.exists(source) else source
         for source in task_vars.get("ansible_inventory_sources") or ()
@@ -167,8 +177,27 @@ def _command(task_vars: Mapping[str, Any]) -> str:
             "ansible-playbook",
             "inferops.ascend.plan",
             *(word for source in sources for word in ("-i", source)),
+            *(
+                word
+                for name, value in variables.items()
+                if value not in ("", "all")
+                for word in ("-e", f"{name}={shlex.quote(value)}")
+            ),
         ]
     )
+
+
+def _located(error: AnsibleError) -> str:
+    """What Ansible says of a file that it cannot read, with the file, which 2.19+ leaves out."""
+    each: BaseException | None = error
+    while each is not None:
+        path, line = (
+            getattr(getattr(each, "obj", None), key, None) for key in ("path", "line_num")
+        )
+        if isinstance(path, str):
+            return f"{path}{f', line {line}' if line else ''}: {error}"
+        each = each.__cause__ or each.__context__
+    return str(error)
 
 
 def _seen(facts: Iterable[Mapping[str, Any]]) -> dict[str, list[dict[str, Any]]]:
@@ -188,8 +217,9 @@ def _seen(facts: Iterable[Mapping[str, Any]]) -> dict[str, list[dict[str, Any]]]
     if failed:
         raise _plan.Refused(
             [
-                f"{host} declares no ascend_host_profile, and could not be asked for its cards."
-                " Declare it, or see to the host."
+                f"{host} could not be asked for its cards, which its variables do not say. Set"
+                " ascend_host_profile (and vllm_service_cards where the profile leaves their number"
+                " open), or see to the host."
                 for host in failed
             ]
         )
@@ -234,7 +264,12 @@ class _World:
     def variables(self, host: str) -> Mapping[str, Any]:
         found = self._raw.get(host)
         if found is None:
-            found = self._raw[host] = self._hostvars.raw_get(host)
+            try:
+                found = self._raw[host] = self._hostvars.raw_get(host)
+            except AnsibleError as error:
+                raise AscendError(
+                    f"the variables of {host} cannot be read: {_located(error)}"
+                ) from error
         return found
 
     def render(self, host: str, text: str) -> object:
@@ -294,4 +329,4 @@ class _World:
         try:
             return self._action._loader.load_from_file(str(path))
         except AnsibleError as error:
-            raise AscendError(str(error)) from error
+            raise AscendError(_located(error)) from error

@@ -40,7 +40,8 @@ options:
     default: false
   locked:
     description:
-      - Write nothing, and fail if the files are not what would be written.
+      - Leave C(host_vars) alone, and fail if the files there are not what would be written. Pages for
+        people are written all the same.
     type: bool
     default: false
   adopt_host_vars:

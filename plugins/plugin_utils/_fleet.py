@@ -655,8 +655,8 @@ def _check(hosts: Sequence[FleetHost], services: Sequence[FleetService]) -> None
             )
         if service.replicas is not None and not 0 <= service.replicas <= most:
             raise AscendError(
-                f"service {service.name}: replicas is {service.replicas}. Write a number of 0 to"
-                f" {most}, or all."
+                f"service {service.name}: replicas is {service.replicas}, and the most is {most}."
+                " Write fewer, or all."
             )
         for kind, cards in sorted(service.cards.items()):
             if cards < 1:

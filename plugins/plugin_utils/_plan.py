@@ -107,13 +107,18 @@ class Refused(AscendError):
 
 @dataclass
 class _Host:
-    """A host of the plan."""
+    """A host of the plan.
+
+    standing: its file of the plan, if it has one. before: that one or, where the host comes from
+    another source now, the one in its old folder: what stands stays all the same.
+    """
 
     name: str
     own: Hardware
     folder: Folder
     source: str
     standing: Standing | None
+    before: Standing | None
     given: list[dict[str, Any]] | None = None  # services written by hand
 
 
@@ -121,7 +126,8 @@ class _Host:
 class Run:
     """What a run comes to.
 
-    changes: by folder. plan: what the views read. notes: for the report.
+    changes: by folder. plan: what the views read. notes: for the report. warnings: what may well
+    be a mistake.
     """
 
     settings: Settings
@@ -130,6 +136,7 @@ class Run:
     changes: dict[Path, list[Change]] = field(default_factory=dict)
     plan: dict[str, Any] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
 
     @property
     def all_changes(self) -> list[Change]:
@@ -140,9 +147,34 @@ class Run:
         return sorted({change.host for change in self.all_changes})
 
     def apply(self) -> None:
-        """Write the plan. Raises AscendError where the system refuses."""
-        for base in sorted(self.changes):
-            apply(self.folders[base], self.changes[base])
+        """Write the plan, and tidy up after runs that were killed.
+
+        Raises AscendError where the system refuses.
+        """
+        own = () if self.settings.output else self.folders
+        for base in sorted({*own, *self.changes}):
+            apply(self.folders[base], self.changes.get(base, ()))
+
+    def files(self) -> list[str]:
+        """What becomes of the files, a line for each folder."""
+        lines = []
+        for base, changes in sorted(self.changes.items()):
+            parts = []
+            for verb, past, gone in (("write", "wrote", False), ("remove", "removed", True)):
+                hosts = sorted(
+                    each.host
+                    for each in changes
+                    if each.before != each.after and (each.after is None) is gone
+                )
+                if hosts:
+                    parts.append(
+                        f"{verb if self.settings.check else past} {len(hosts)}"
+                        f" file{'s' if len(hosts) > 1 else ''} ({some(hosts, 10)})"
+                    )
+            if parts:
+                text = f"{'would ' if self.settings.check else ''}{' and '.join(parts)}"
+                lines.append(f"{text[0].upper()}{text[1:]} in {self.folders[base].path}.")
+        return lines or ["No file changes."]
 
     def diffs(self) -> list[dict[str, str]]:
         return diffs(self.all_changes)
@@ -186,13 +218,15 @@ class _Planning:
         self.places = Places(world.sources, settings.output)
         self.result = Run(settings, folders)
         self.reader = Requests(world, self.problems)
+        self.elsewhere: dict[str, list[str]] = {}  # hosts outside this plan, by service on them
 
     def run(self, names: list[str], seen: Mapping[str, Sequence[Mapping[str, Any]]]) -> Run:
         members = [name for name in names if SERVICES in self.world.variables(name)]
         if not members:
             self.problems.add(
-                f"none of the {len(names)} hosts lists {SERVICES}, so there is nothing to plan. Set"
-                " it in the variables of a group or host: [{model: Qwen3-14B, replicas: 2}]."
+                f"{SERVICES} is not set for any host of this plan ({some(names) or 'it has none'}),"
+                " so there is nothing to do. Set it in the variables of a group or host:"
+                " [{model: Qwen3-14B, replicas: 2}]."
             )
             self._stop()
         found, self.result.ask = self.reader.hardware(members, seen)
@@ -205,7 +239,7 @@ class _Planning:
             lists, {name: host.own for name, host in hosts.items()}, self.world, self.problems
         )
         self._stop()
-        leavers = list(self._leavers(hosts))
+        leavers = list(self._leavers(hosts, services))
         self._stop()
         fleet = self._place(hosts, services, leavers)
         self._write(hosts, services, fleet, leavers)
@@ -229,10 +263,15 @@ class _Planning:
         if own is None:
             return None
         folder = self.folders.setdefault(base, Folder(base))
-        host = _Host(name, own, folder, source, folder.plans.get(name))
+        standing = folder.plans.get(name)
+        before = standing
+        if standing is None and not self.settings.output:
+            found = [each.plans[name] for each in self.folders.values() if name in each.plans]
+            before = found[0] if found else None
+        host = _Host(name, own, folder, source, standing, before)
         by_hand = folder.by_hand.get(name)
         # With variables loaded at the start (run_vars_plugins), the plan's own file shows here.
-        ours = host.standing is not None and host.standing.is_what(raw.get(INSTANCES))
+        ours = before is not None and before.is_what(raw.get(INSTANCES))
         if (INSTANCES in raw and not ours) or by_hand is not None:
             self._take_as_given(host, raw, by_hand)
         if host.given is None:
@@ -260,7 +299,8 @@ class _Planning:
             value = raw[INSTANCES] if INSTANCES in raw else self._loaded(by_hand)
             host.given = given_services(self.reader, host.name, value, host.own, INSTANCES)
         except AscendError as error:
-            self.problems.add(f"{error} That is written by hand in {said}.", host.name)
+            at = "" if said in str(error) else f" That is written by hand in {said}."
+            self.problems.add(f"{error}{at}", host.name)
             host.given = []
             return
         self.result.notes.append(
@@ -274,7 +314,10 @@ class _Planning:
     def _loaded(self, path: Path | None) -> object:
         content = self.world.load(path) if path is not None else None
         if not isinstance(content, Mapping) or INSTANCES not in content:
-            raise AscendError(f"{path} does not set {INSTANCES}.")
+            raise AscendError(
+                f"{path} does not set {INSTANCES}, and has no mark of the plan's. Set it there, or"
+                " delete the file to have the host planned."
+            )
         return content[INSTANCES]
 
     def _check_place(self, host: _Host) -> None:
@@ -311,7 +354,9 @@ class _Planning:
         elif not self.settings.adopt:
             self.problems.add(trap(host.folder, host.name, files[0]), host.name)
 
-    def _leavers(self, hosts: Mapping[str, _Host]) -> Iterable[tuple[Folder, str, Standing]]:
+    def _leavers(
+        self, hosts: Mapping[str, _Host], services: Mapping[str, Service]
+    ) -> Iterable[tuple[Folder, str, Standing]]:
         """Files of the plan for hosts that are no longer planned here."""
         for base, folder in sorted(self.folders.items()):
             if self.settings.output and base != self.places.output:
@@ -324,7 +369,10 @@ class _Planning:
                 elif not self.places.own(base, standing.source):
                     continue  # another inventory's
                 elif name in self.world.known and SERVICES in self.world.variables(name):
-                    continue  # perhaps planned with another group
+                    # Perhaps planned with another group.
+                    for service in services.keys() & set(standing.names):
+                        self.elsewhere.setdefault(service, []).append(name)
+                    continue
                 if standing.fault:
                     self.problems.add(standing.fault)
                     continue
@@ -344,8 +392,8 @@ class _Planning:
         for name, host in hosts.items():
             if host.given is not None:
                 given += given_spots(name, host.given)
-            elif host.standing is not None:
-                standing += host.standing.spots
+            elif host.before is not None:
+                standing += host.before.spots
         planned = set(hosts)
         standing += [spot for each in leavers if each[1] not in planned for spot in each[2].spots]
         fleet = plan_fleet(
@@ -360,6 +408,13 @@ class _Planning:
         )
         if fleet.unplaced:
             raise Refused(unplaced_lines(fleet.unplaced), _unplaced(fleet.unplaced))
+        added = {each.service for each in fleet.moved if each.before is None}
+        for service in sorted(added & self.elsewhere.keys()):
+            self.result.warnings.append(
+                f"service {service} is added, and is also on {some(self.elsewhere[service])}, which"
+                " this plan leaves out: these are not counted as its replicas. To have them counted,"
+                " plan all hosts that list it at once."
+            )
         return fleet
 
     def _write(
@@ -377,13 +432,14 @@ class _Planning:
         for name, host in hosts.items():
             made: list[Entry] = []
             if host.given is None:
-                ports = host.standing.ports if host.standing else {}
+                ports = host.before.ports if host.before else {}
                 try:
                     made = entries(host.own, spots.get(name, ()), services, ports, ported)
                 except AscendError as error:
                     self.problems.add(str(error), name)
                     continue
                 self._change(host, writer.text(made, host.source))
+                self._say_lost(host, made)
             shown_hosts.append(_view(host, made))
         for folder, name, standing in leavers:
             change = Change(name, standing.path, standing.text, None)
@@ -410,6 +466,18 @@ class _Planning:
             self.result.notes.append(f"{host.name}: {adopt} {done} to {adopted}.")
 
     # The report
+
+    def _say_lost(self, host: _Host, made: Iterable[Entry]) -> None:
+        """Name what somebody wrote into a file of the plan, and moves do not show."""
+        names = {entry.name for entry in made}
+        lost = [
+            name for name in (host.standing.loose if host.standing else ()) if name not in names
+        ]
+        if lost:
+            self.result.notes.append(
+                f"{host.name}: {', '.join(lost)} in {host.folder.target(host.name)} was not put"
+                f" there by the plan, and is taken out. What is to be served belongs into {SERVICES}."
+            )
 
     def _tell(
         self,
@@ -461,10 +529,16 @@ def _spot(spot: Spot | None) -> dict[str, Any] | None:
 def _view(host: _Host, made: Iterable[Entry]) -> dict[str, Any]:
     memory = host.own.card_memory_gb
     if host.given is not None:
-        services = [view(each, each, given=True) for each in host.given]
+        services = [view(each, each, each["name"], given=True) for each in host.given]
     else:
         services = [
-            view(entry.settled, {**entry.spec, "state": entry.state}, given=False) for entry in made
+            view(
+                entry.settled,
+                {**entry.spec, "state": entry.state},
+                entry.service.name,
+                given=False,
+            )
+            for entry in made
         ]
     return {
         "name": host.name,

@@ -112,6 +112,8 @@ class Places:
         return self._known[key]
 
     def _of(self, inventory_dir: object, inventory_file: object) -> tuple[Path, str]:
+        # Ansible says None in letters for hosts of the command line.
+        inventory_dir = None if inventory_dir == "None" else inventory_dir
         own = os.path.realpath(str(inventory_dir)) if inventory_dir else None
         found = None
         while own is not None and found is None:
@@ -153,7 +155,8 @@ def _printable(text: str) -> str:
 class Standing:
     """A file of the plan as it stands.
 
-    spots: {unit's name: where it is}. ports: by the same name. fault: why it cannot be read.
+    spots: where services are. ports: by the unit's name. loose: names of entries without a place,
+    which the plan writes none of. fault: why it cannot be read.
     """
 
     path: Path
@@ -162,6 +165,7 @@ class Standing:
     names: list[str] = field(default_factory=list)
     spots: list[Spot] = field(default_factory=list)
     ports: dict[str, int] = field(default_factory=dict)
+    loose: list[str] = field(default_factory=list)
     fault: str | None = None
 
     def is_what(self, value: object) -> bool:
@@ -299,6 +303,10 @@ def _standing(path: Path, host: str, data: bytes, source: str) -> Standing:
         for item in content.get(INSTANCES, []):
             if _is_map(item) and isinstance(item.get("name"), str):
                 _stand(standing, host, item)
+            else:
+                model = item.get("model") if _is_map(item) else item
+                # Of anything else nothing is shown: who knows what is in it.
+                standing.loose.append(_printable(model) if isinstance(model, str) else "an entry")
     return standing
 
 
@@ -315,6 +323,7 @@ def _stand(standing: Standing, host: str, item: Mapping[str, Any]) -> None:
     cards = item.get("cards")
     ids = [whole_number(card) for card in cards] if isinstance(cards, list) else []
     if not ids or any(card is None for card in ids):
+        standing.loose.append(_printable(name))
         return
     cluster = item.get("cluster")
     cluster = cluster if isinstance(cluster, Mapping) else {}

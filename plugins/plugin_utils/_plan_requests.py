@@ -224,6 +224,8 @@ def _check_secrets(passed: Mapping[str, Any], args: object) -> Iterable[str]:
             " encrypt_string)."
         )
     environment = passed.get("env")
+    if not (environment is None or isinstance(environment, dict) or _hidden(environment)):
+        yield f"env is {kind_of(environment)}; a mapping of names to texts is needed."
     for key in environment if isinstance(environment, dict) else ():
         if key in _SECRET_ENV or key in MANAGED:
             way = MANAGED.get(str(key)) or "secret_env"
@@ -279,7 +281,8 @@ class Requests(Reader):
         if found and not any(each.items for each in found):
             self.problems.add(
                 f"{SERVICES} is empty for all hosts, which would remove every service. Say what"
-                " they are to serve; an empty list on one host takes its services elsewhere."
+                " they are to serve; an empty list on one host takes its services elsewhere. To take"
+                " services off the hosts, run the playbook inferops.ascend.remove."
             )
         return found
 
@@ -422,7 +425,9 @@ class Requests(Reader):
         if state is not None and state not in STATES:
             raise AscendError(f"state is {shown(state)}; write one of {', '.join(STATES)}.")
         catalogue = self.inventory.catalogue(hardware.tables)
-        bare = {key: request.get(key) for key in ("model", "name")}
+        bare = {key: request[key] for key in ("model", "name") if request.get(key) is not None}
+        if state != "absent" and "model" not in bare:
+            resolve(bare, catalogue, Options())  # raises
         # Resolves nothing, but judges the names and finds the model.
         absent = resolve({**bare, "state": "absent"}, catalogue, Options())
         if state != "absent" and catalogue.find(str(absent.get("model"))) is None:
@@ -784,12 +789,19 @@ def source_line(entry: Entry) -> str:
     return "".join(char if char.isprintable() else "?" for char in text)
 
 
-def view(entry: Mapping[str, Any], spec: Mapping[str, Any], *, given: bool) -> dict[str, Any]:
-    """A service as the views want it. entry: name, cards, port, and cluster if it spans hosts."""
+def view(
+    entry: Mapping[str, Any], spec: Mapping[str, Any], service: str, *, given: bool
+) -> dict[str, Any]:
+    """A service as the views want it.
+
+    entry: name, cards, port, and cluster if it spans hosts. service: the name without a number for
+    a second replica.
+    """
     source = spec.get("provenance") or {}
     row = source.get("row")
     return {
         "name": entry["name"],
+        "service": service,
         "model": spec.get("model"),
         "kind": spec.get("kind"),
         "cards": list(entry["cards"]),

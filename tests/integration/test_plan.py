@@ -255,7 +255,9 @@ def test_a_locked_plan_fails_when_it_is_stale(site: Site) -> None:
     site.group("Qwen3-14B", {"model": "QwQ-32B", "max_model_len": "8K"}, hosts=["npu-01", "npu-02"])
     said = site.refused(vllm_plan_locked=True)
     assert f"stale for 1 host: {host}." in said
-    assert "ansible-playbook inferops.ascend.plan -i hosts.yml" in said
+    assert "ansible-playbook inferops.ascend.plan -i hosts.yml, look" in said
+    said = site.refused(vllm_plan_locked=True, vllm_plan_output="o", ascend_hosts="ascend")
+    assert "plan -i hosts.yml -e ascend_hosts=ascend -e vllm_plan_output=o, look" in said
 
 
 def test_what_is_placed_stays(site: Site) -> None:
@@ -357,7 +359,7 @@ def test_a_request_that_is_wrong_stops_all(site: Site) -> None:
 
 def test_nobody_who_lists_services_is_an_error(site: Site) -> None:
     site.write("hosts.yml", {"all": {"hosts": {"npu-01": {}}}})
-    assert "none of the 1 hosts lists vllm_plan_services" in site.refused()
+    assert "vllm_plan_services is not set for any host of this plan (npu-01)" in site.refused()
 
 
 def test_a_limit_is_refused(site: Site) -> None:
@@ -397,6 +399,12 @@ def test_other_plans_in_the_same_folder_are_left_alone(site: Site) -> None:
     site.write("staging.yml", {"staging": {"hosts": {"s1": {}}, "vars": services}})
     site.planned(ascend_hosts="east")
     site.planned(ascend_hosts="west")
+    # It might be meant as one service, so the run that adds it says what it does not count.
+    again = site.planned("--check", ascend_hosts="west", vllm_plan_repack=True)
+    assert "is added" not in again.words
+    site.file("w1").unlink()
+    outcome = site.planned(ascend_hosts="west")
+    assert "qwen3-14b is added, and is also on e1, which this plan leaves out" in outcome.words
     staging = Site(site.root, ["staging.yml"])
     staging.planned()
     assert sorted(site.files()) == [f"host_vars/{host}/{FILE}" for host in ("e1", "s1", "w1")]
@@ -471,6 +479,34 @@ def test_more_in_a_file_of_the_plan_is_not_lost(site: Site) -> None:
     with site.file("npu-01").open("a") as stream:
         stream.write("mine: 5\n")
     assert "also sets mine, which the plan would remove" in site.refused()
+
+
+def test_services_added_by_hand_to_a_file_of_the_plan_go_with_a_word(site: Site) -> None:
+    site.group("QwQ-32B", hosts=["npu-01"])
+    site.planned()
+    with site.file("npu-01").open("a") as stream:
+        stream.write("  - Qwen3-8B\n  - {name: b, model: Qwen3-8B, cards: [7], port: 9000}\n")
+    outcome = site.planned("--check")
+    assert (
+        f"npu-01: Qwen3-8B in {site.file('npu-01')} was not put there by the plan" in outcome.words
+    )
+    assert "- b: npu-01 7" in outcome.words
+    assert f"Would write 1 file (npu-01) in {site.root}/host_vars." in outcome.words
+    site.planned()
+    assert "No file changes." in site.planned().words
+
+
+def test_a_file_that_cannot_be_read_is_named(site: Site) -> None:
+    site.group("Qwen3-14B", hosts=["npu-01", "npu-02"])
+    broken = site.write("host_vars/npu-02/more.yml", "a: [\n")
+    said = site.refused()
+    assert "variables of npu-02 cannot be read" in said
+    assert str(broken) in said
+    broken.unlink()
+    site.write("out", "no folder")
+    said = site.refused(vllm_plan_output="out")
+    assert "out/host_vars cannot be read: Not a directory." in said
+    assert "Errno" not in said
 
 
 # -- the trap --------------------------------------------------------------------------------------
@@ -569,7 +605,8 @@ SERVICES = {"vllm_plan_services": ["Qwen3-14B"], "ascend_host_profile": PROFILE}
 
 
 def test_an_inventory_is_a_folder_too(site: Site) -> None:
-    site.group("Qwen3-14B", "QwQ-32B", hosts=["npu-01"])
+    apart = [{"model": f"Qwen3-{n}B", "hosts": f"npu-0{i}"} for i, n in ((1, 8), (2, 14))]
+    site.group(*apart, hosts=["npu-01"])
     site.write("more/hosts", "[ascend]\nnpu-02\n")
     site.sources = ["."]
     site.planned()
@@ -578,10 +615,14 @@ def test_an_inventory_is_a_folder_too(site: Site) -> None:
     site.sources = [str(site.root)]
     assert not site.planned().changed
     site.sources = ["hosts.yml", "more/hosts"]
-    # Beside that file Ansible now reads a host_vars of its own.
+    # Beside that file Ansible now reads a host_vars of its own. What stands stays.
+    file = site.file("npu-02")
+    moved = re.sub(r"cards: .*\n    port: .*", "cards: [6]\n    port: 8765", file.read_text())
+    file.write_text(moved, encoding="utf-8")
     site.planned()
     assert sorted(site.files()) == [f"host_vars/npu-01/{FILE}", f"more/host_vars/npu-02/{FILE}"]
-    assert sorted(site.where()) == ["npu-01", "npu-02"]
+    assert list(site.where()["npu-02"].values()) == [[6]]
+    assert "port: 8765" in site.file("npu-02", "more").read_text()
 
 
 def test_several_sources_have_their_own_folders(site: Site) -> None:
@@ -757,7 +798,7 @@ def test_only_hosts_that_do_not_say_what_they_have_are_asked(site: Site, reposit
     said = site.refused()
     for host in ("npu-02", "npu-03"):
         assert re.search(
-            f"{host} \\(.+?\\) declares no ascend_host_profile, and could not be", said
+            f"{host} \\(.+?\\) could not be asked for its cards, which its variables do not", said
         )
     assert "npu-04 (" not in said
 
@@ -810,6 +851,12 @@ def test_the_role_runs_in_a_play_of_all_hosts(site: Site) -> None:
 def test_a_pattern_of_several_groups(site: Site) -> None:
     site.group({"model": "Qwen3-14B", "replicas": "all"}, hosts=["npu-01", "npu-02", "npu-03"])
     site.planned(ascend_hosts="ascend:!npu-02")
+    assert sorted(site.where()) == ["npu-01", "npu-03"]
+
+
+def test_hosts_are_a_list_of_patterns_too(site: Site) -> None:
+    site.group({"model": "Qwen3-14B", "replicas": "all"}, hosts=["npu-01", "npu-02", "npu-03"])
+    site.planned(ascend_hosts=["npu-01", "npu-03"])
     assert sorted(site.where()) == ["npu-01", "npu-03"]
 
 

@@ -304,6 +304,7 @@ def test_entries_that_say_nothing_of_a_place_are_passed_over(tmp_path: Path) -> 
     put(tmp_path, "h", content)
     standing = read_folder(tmp_path).plans["h"]
     assert (standing.names, standing.spots, standing.fault) == (["a"], [], None)
+    assert standing.loose == ["an entry", "a", "an entry", "an entry"]
 
 
 def test_where_files_go(tmp_path: Path) -> None:
