@@ -466,10 +466,11 @@ class Environments:
         previous = next((s.name for s in others if s.name == now or s.last_current), None)
         spare = [state.name for state in others if state.name != wish.name]
         removes = spare[wish.keep :] if wish.keep is not None else []
-        removes += [s.name for s in there.values() if s.kind == "building" and s.name != wish.name]
         if removes:
             in_use = users(wish.root, self.proc, self.units)
             removes = [name for name in removes if name not in in_use]
+        # What may still run from a half-made one is its installer, which holds the lock.
+        removes += [s.name for s in there.values() if s.kind == "building" and s.name != wish.name]
         return Outcome(builds, after != now, tuple(removes), after, previous)
 
     def _must_build(self, state: State | None) -> bool:

@@ -287,7 +287,7 @@ def slow_wheels(host: Host) -> dict[str, Any]:
     host.sh("mkdir -p /srv && cp -r /wheels /srv/wheels")
     folder = host.folder / "slow"
     folder.mkdir()
-    files = {f"torch/part{number}.py": f"x = {number}\n" for number in range(6000)}
+    files = {f"torch/part{number}.py": f"x = {number}\n" for number in range(9000)}
     wheels.wheel(folder, "torch", "2.9.0", ["numpy"], files)
     subprocess.run(
         ["scp", "-q", *ssh_options(host), str(folder / "torch-2.9.0-py3-none-any.whl"), f"{address(host)}:/tmp/"],
@@ -332,10 +332,14 @@ def test_a_run_that_is_killed_leaves_current_and_the_next_one_clears_up(
             "for i in $(seq 1000); do ls /opt/vllm/0.18.0/lib/python3*/site-packages/torch/part1.py"
             " >/dev/null 2>&1 && exit 0; sleep 0.1; done; exit 1"
         )
-        pid = host.sh("cat /run/inferops-ascend/vllm_environment.lock").strip()
-        children = host.sh(f"pgrep -P {pid}").split()
-        assert children
-        host.sh(f"kill -9 {pid} {'' if survivor else ' '.join(children)}")
+        # Whatever still writes keeps the next run waiting.
+        children = "$children" if not survivor else ""
+        lock = host.sh(
+            "lock=/run/inferops-ascend/vllm_environment.lock; pid=$(cat $lock);"
+            f' children=$(pgrep -P $pid); [ -n "$children" ] && kill -9 $pid {children};'
+            f" flock {'--nonblock' if survivor else '--wait 10'} $lock true && echo free || echo held"
+        )
+        assert lock.strip() == ("held" if survivor else "free")
     finally:
         running.wait(timeout=120)
     assert running.returncode != 0

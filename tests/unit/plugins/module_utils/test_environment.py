@@ -97,6 +97,9 @@ def test_a_half_made_one_is_made_anew_and_others_of_its_kind_are_removed(root: P
     for name in ("4", "5"):
         (root / name).mkdir()
         (root / name / BUILDING).touch()
+    # Its installer may have outlived a killed run.
+    (root / "no-proc" / "10").mkdir()
+    (root / "no-proc" / "10" / "cmdline").write_text(f"{root}/5/bin/python3\0-m\0pip\0")
     outcome = look(root, "4", keep=5)
     assert (outcome.builds, outcome.removes) == (True, ("5",))
 
