@@ -74,6 +74,7 @@ def rollout_plan(
         "order": [member.name for group in groups for member in group],
         "sizes": [len(group) for group in groups],
         "waves": [[member.name for member in group] for group in groups],
+        "partners": _rollout.partners(members),
         "lines": _rollout.lines(groups, action, check),
     }
 

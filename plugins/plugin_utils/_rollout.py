@@ -239,6 +239,23 @@ def single(members: Iterable[Member]) -> dict[str, str]:
     return {service: names[0] for service, names in sorted(hosts.items()) if len(names) == 1}
 
 
+def partners(members: Sequence[Member]) -> dict[str, dict[str, list[str]]]:
+    """By host the others with replicas of services that it serves now: {host: {other: services}}.
+
+    Those have to serve before this host goes down. What does not serve on it is not lost by it.
+    """
+    found: dict[str, dict[str, list[str]]] = {}
+    for member in members:
+        serving = [each for each in member.services if each not in member.down]
+        shared = {
+            other.name: [each for each in serving if each in other.services]
+            for other in members
+            if other.name != member.name
+        }
+        found[member.name] = {other: services for other, services in shared.items() if services}
+    return found
+
+
 def lines(groups: Sequence[Sequence[Member]], action: str, check: bool = False) -> list[str]:
     """What is said before the first service is touched."""
     members = [member for group in groups for member in group]

@@ -15,6 +15,7 @@ from ansible_collections.inferops.ascend.plugins.plugin_utils._rollout import (
     Record,
     engines_of,
     lines,
+    partners,
     read_record,
     stopped,
     targets_back,
@@ -211,6 +212,19 @@ def test_an_outage_that_cannot_be_avoided_is_said_before() -> None:
         "embed has no other replica among these hosts: it is down while h1 restarts it.",
         "rank has no other replica among these hosts: it is down while h4 restarts it.",
     ]
+
+
+def test_the_other_replicas_that_have_to_serve_before_a_host_goes_down() -> None:
+    members = [
+        Member("h1", ("chat", "embed")),
+        Member("h2", ("chat",), frozenset({"chat"})),
+        Member("h3", ("embed", "chat", "rank")),
+    ]
+    assert partners(members) == {
+        "h1": {"h2": ["chat"], "h3": ["chat", "embed"]},
+        "h2": {},
+        "h3": {"h1": ["embed", "chat"], "h2": ["chat"]},
+    }
 
 
 def test_the_end_of_a_stopped_run_says_where_every_host_is() -> None:
