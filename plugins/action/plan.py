@@ -17,6 +17,7 @@ from ansible.plugins.action import ActionBase
 from ansible.plugins.loader import lookup_loader
 from ansible_collections.inferops.ascend.plugins.plugin_utils import _plan
 from ansible_collections.inferops.ascend.plugins.plugin_utils._errors import AscendError
+from ansible_collections.inferops.ascend.plugins.plugin_utils._plain import WIDTH, wrap
 from ansible_collections.inferops.ascend.plugins.plugin_utils._plan_hosts import Sealed, is_template
 from ansible_collections.inferops.ascend.plugins.plugin_utils._plan_views import (
     card_map,
@@ -140,10 +141,10 @@ class ActionModule(ActionBase):
         if outcome.warnings:
             result["warnings"] = outcome.warnings
         result["report"] = [
-            *_plan.short(outcome.notes),
-            *card_map(outcome.plan),
+            *(line for note in _plan.short(outcome.notes) for line in wrap(note, then="  ")),
+            *card_map(outcome.plan, WIDTH),
             "",
-            *outcome.files(),
+            *(line for each in outcome.files() for line in wrap(each, then="  ")),
         ]
         if given["return_plan"]:
             result["plan"] = outcome.plan

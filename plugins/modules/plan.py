@@ -128,7 +128,7 @@ hosts_changed:
   type: list
   elements: str
 plan:
-  description: The plan, with C(hosts), C(changes) and C(unplaced).
+  description: The plan, with C(hosts) and C(changes).
   returned: with O(return_plan)
   type: dict
 problems:

@@ -6,11 +6,15 @@
 from __future__ import annotations
 
 import math
+import textwrap
 import unicodedata
 from collections.abc import Mapping
 from typing import Any
 
 from ansible_collections.inferops.ascend.plugins.plugin_utils._errors import AscendError
+
+# What is left of 80 columns inside the indentation and quotes of Ansible's output.
+WIDTH = 69
 
 
 def plain(value: object, where: str) -> Any:
@@ -109,3 +113,20 @@ def listed(values: list[int]) -> str:
     if not runs:
         return "none"
     return ", ".join(str(a) if a == b else f"{a}-{b}" for a, b in runs)
+
+
+def wrap(text: str, first: str = "", then: str = "", width: int = WIDTH) -> list[str]:
+    """A text in lines of `width` columns, behind `first` and `then`.
+
+    Words stay whole, also those that are longer: paths and commands are there to be copied.
+    """
+    # Output of programs comes in lines.
+    flat = " ".join(text.split())
+    return textwrap.wrap(
+        flat,
+        width,
+        initial_indent=first,
+        subsequent_indent=then,
+        break_on_hyphens=False,
+        break_long_words=False,
+    )

@@ -450,7 +450,6 @@ class _Planning:
                 {"service": each.service, "before": _spot(each.before), "after": _spot(each.after)}
                 for each in fleet.moved
             ],
-            "unplaced": [],
         }
 
     def _change(self, host: _Host, text: str) -> None:

@@ -11,7 +11,6 @@ the same text. Its shape::
                           basis, table, row, state, given: bool,
                           cluster: {leader, rank, hosts} or None}]
     changes:  [{service, before: {host, cards} or None, after: {host, cards} or None}]
-    unplaced: [{service, replica, cards, largest_free, repack_helps, reason: a sentence}]
 
 ``service`` is whose replica it is where ``name`` has a number behind it for being the second on a
 host; it may be left out. ``given`` is what was written by hand. Names are shown as they are, whatever they hold: characters
@@ -31,6 +30,7 @@ from pathlib import Path
 from typing import Any, Callable, Iterable, Iterator, Mapping, Sequence
 
 import jinja2
+from ansible_collections.inferops.ascend.plugins.plugin_utils._plain import listed
 from markupsafe import Markup
 
 Plan = Mapping[str, Any]
@@ -60,14 +60,8 @@ def _shown(value: object) -> str:
 
 
 def _ranges(cards: Sequence[int]) -> str:
-    """``[0, 1, 2, 5]`` as ``0-2, 5``."""
-    parts: list[list[int]] = []
-    for card in sorted(cards):
-        if parts and card == parts[-1][1] + 1:
-            parts[-1][1] = card
-        else:
-            parts.append([card, card])
-    return ", ".join(str(a) if a == b else f"{a}-{b}" for a, b in parts)
+    """``[0, 1, 2, 5]`` as ``0-2, 5``; nothing where there are none."""
+    return listed(list(cards)) if cards else ""
 
 
 def _count(number: int, noun: str) -> str:
@@ -355,12 +349,7 @@ def card_map(plan: Plan, width: int = 80) -> list[str]:
         lines += _fold(_summary(plan), width)
     else:
         lines.append("No hosts.")
-    lines += _change_lines(plan, width)
-    if plan["unplaced"]:
-        lines += ["", f"Not placed: {len(plan['unplaced']):,}"]
-        for miss in plan["unplaced"]:
-            lines += _fold(f"! {_shown(miss['reason'])}", width, "  ")
-    return lines
+    return lines + _change_lines(plan, width)
 
 
 _KEY = (
@@ -495,8 +484,8 @@ class _Document:
             self.add("</details>")
         if missing:
             self.add(
-                f"**{_count(missing, noun)} left out**: this text is kept within the"
-                f" {self.limit:,} characters that GitHub takes for a comment."
+                f"**{_count(missing, noun)} left out**: GitHub takes {COMMENT_LIMIT:,} characters"
+                " for a comment."
             )
 
 
@@ -509,9 +498,6 @@ def markdown(plan: Plan, limit: int | None = COMMENT_LIMIT) -> str:
     document = _Document(limit)
     document.add("## Fleet plan")
     document.add(_summary(plan))
-    if plan["unplaced"]:
-        reasons = [f"- {_entities(_shown(miss['reason']))}" for miss in plan["unplaced"]]
-        document.add_long("Not placed", "", reasons, "service", False, 0.3)
     _markdown_changes(plan, document)
     if len(plan["hosts"]) > LONG:
         _markdown_services(plan, document)
@@ -727,7 +713,6 @@ def html(plan: Plan) -> str:
         changes=(_html_change(change, numbers) for change in plan["changes"]),
         change_words=_change_words(plan),
         all_new=_all_new(plan),
-        unplaced=[_shown(miss["reason"]) for miss in plan["unplaced"]],
         legend=legend,
     )
 

@@ -5,16 +5,14 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ansible_collections.inferops.ascend.plugins.plugin_utils._errors import AscendError
 from ansible_collections.inferops.ascend.plugins.plugin_utils._placement import slug
-from ansible_collections.inferops.ascend.plugins.plugin_utils._plain import kind_of
+from ansible_collections.inferops.ascend.plugins.plugin_utils._plain import kind_of, wrap
 from ansible_collections.inferops.ascend.plugins.plugin_utils._systemd import INSTANCE_NAME
 from ansible_collections.inferops.ascend.plugins.plugin_utils._tables import Catalogue
-from ansible_collections.inferops.ascend.plugins.plugin_utils._verify import WIDTH
 
 ALL = "all"
 
@@ -91,10 +89,11 @@ def report(
     if again:
         lines.append(
             f"  Still in vllm_service_instances of {host}: {', '.join(again)}. The next deploy"
-            " brings them back; take them out there, or write state: absent."
+            " brings them back. Take them out there (where the plan writes it, out of"
+            " vllm_plan_services, and plan again), or write state: absent."
         )
     wrapped = []
     for line in lines:
-        indent = "  " * line.startswith("  ") + "  "
-        wrapped += textwrap.wrap(line, WIDTH, subsequent_indent=indent, break_on_hyphens=False)
+        indent = "  " * line.startswith("  ")
+        wrapped += wrap(line, indent, indent + "  ")
     return wrapped

@@ -10,17 +10,13 @@ which process, host_info whose processes are on which cards. Nothing is asked he
 from __future__ import annotations
 
 import re
-import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from ansible_collections.inferops.ascend.plugins.plugin_utils import _engine
-from ansible_collections.inferops.ascend.plugins.plugin_utils._plain import listed
+from ansible_collections.inferops.ascend.plugins.plugin_utils._plain import WIDTH, listed, wrap
 from ansible_collections.inferops.ascend.plugins.plugin_utils._preflight import holder, label
-
-# What is left of 80 columns inside the indentation and quotes of Ansible's output.
-WIDTH = 69
 
 _CARDS = 12
 
@@ -506,13 +502,13 @@ def lines(verdicts: Sequence[Mapping[str, Any]], width: int = WIDTH) -> list[str
             )
             result += _row(cells, room, columns)
             if service["progress"]:
-                result += _wrap(f"loading: {service['progress']}", " " * 11, " " * 13, width)
+                result += wrap(f"loading: {service['progress']}", " " * 11, " " * 13, width)
             result += _findings(service["findings"], " " * 11, width)
         result += _findings(verdict["findings"], "  ", width)
         for note in verdict["notes"]:
-            result += _wrap(note, "  note: ", "    ", width)
+            result += wrap(note, "  note: ", "    ", width)
     total = summary(verdicts)
-    result += _wrap(_sums(total), "", "  ", width)
+    result += wrap(_sums(total), "", "  ", width)
     return result
 
 
@@ -564,21 +560,8 @@ def _findings(findings: Sequence[Mapping[str, Any]], indent: str, width: int) ->
     """What is wrong, and each advice once."""
     result = []
     for finding in findings:
-        result += _wrap(finding["message"], indent + "- ", indent + "  ", width)
+        result += wrap(finding["message"], indent + "- ", indent + "  ", width)
     for advice in dict.fromkeys(finding["advice"] for finding in findings):
         if advice:
-            result += _wrap(advice, indent + "> ", indent + "  ", width)
+            result += wrap(advice, indent + "> ", indent + "  ", width)
     return result
-
-
-def _wrap(text: str, first: str, then: str, width: int) -> list[str]:
-    # Output of programs comes in lines.
-    flat = " ".join(text.split())
-    return textwrap.wrap(
-        flat,
-        width,
-        initial_indent=first,
-        subsequent_indent=then,
-        break_on_hyphens=False,
-        break_long_words=False,
-    )

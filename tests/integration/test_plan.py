@@ -50,8 +50,9 @@ class Outcome:
 
     @property
     def words(self) -> str:
-        """The output with the escapes of JSON undone and lines joined."""
-        return " ".join(self.output.replace("\\n", " ").replace('\\"', '"').split())
+        """The output with the escapes of JSON undone and lines joined, also those of a list."""
+        joined = re.sub(r'",\n\s+"', " ", self.output)
+        return " ".join(joined.replace("\\n", " ").replace('\\"', '"').split())
 
 
 @dataclass
@@ -858,6 +859,24 @@ def test_hosts_are_a_list_of_patterns_too(site: Site) -> None:
     site.group({"model": "Qwen3-14B", "replicas": "all"}, hosts=["npu-01", "npu-02", "npu-03"])
     site.planned(ascend_hosts=["npu-01", "npu-03"])
     assert sorted(site.where()) == ["npu-01", "npu-03"]
+
+
+def test_what_is_printed_fits_80_columns(site: Site) -> None:
+    """With all that Ansible puts around it, and but for a path that is longer by itself."""
+    site.group(
+        {"model": "Qwen3-235B-A22B", "name": "assistant-of-the-second-line-of-the-support-desk"},
+        {"model": "bge-large-zh-v1.5", "replicas": "all", "hosts": "npu-0*"},
+        hosts={
+            "npu-0001.rack-12.row-3.hall-b.example.com": {},
+            "npu-a3": {"ascend_host_profile": "atlas-800i-a3"},
+            "duo": {"ascend_host_profile": "atlas-300i-duo-96g", "vllm_service_cards": 8},
+        },
+    )
+    ran = site.planned()
+    assert "not for hosts of atlas-300i-duo-96g (8 cards of 48 GB)" in ran.words
+    lines = ran.output.split("Show the plan", 1)[1].split("PLAY RECAP")[0].splitlines()[1:]
+    assert any("0123 4567 8901 2345  services" in line for line in lines)
+    assert [line for line in lines if len(line) > 80 and max(map(len, line.split())) < 60] == []
 
 
 def test_pages_are_written_once(site: Site) -> None:

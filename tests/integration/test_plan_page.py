@@ -113,16 +113,6 @@ FOUR = {
         },
         {"service": "old", "before": spot("npu-03", range(2)), "after": None},
     ],
-    "unplaced": [
-        {
-            "service": "huge",
-            "replica": 1,
-            "cards": 16,
-            "largest_free": 4,
-            "repack_helps": False,
-            "reason": "huge (replica 1) wants 16 cards; the largest free block has 4.",
-        }
-    ],
 }
 HOSTS = [each["name"] for each in FOUR["hosts"]]
 
@@ -147,7 +137,7 @@ def thousand() -> dict[str, Any]:
         }
         for each in hosts[::20]
     ]
-    return {"hosts": hosts, "changes": added, "unplaced": []}
+    return {"hosts": hosts, "changes": added}
 
 
 @pytest.fixture(scope="module")
@@ -280,7 +270,6 @@ def test_names_from_the_inventory_run_nothing(
         "changes": [
             {"service": evil, "before": spot(evil, range(1)), "after": spot(evil, range(2))}
         ],
-        "unplaced": [{"reason": evil}],
     }
     path = tmp_path / "evil.html"
     path.write_text(html(plan), encoding="utf-8")
@@ -307,7 +296,7 @@ def test_all_is_read_without_a_script(page: Chromium, files: dict[str, Path]) ->
             assert word in text
     for word in ("32768", "\u25cf measured", "\u25d0 calibrated", "\u25cb estimated", "port 8001"):
         assert word in text
-    for word in ("moved", "removed", "excluded", "free", "by hand", "stopped", "huge (replica 1)"):
+    for word in ("moved", "removed", "excluded", "free", "by hand", "stopped"):
         assert word in text
     # What needs the script is not there.
     assert not visible(page, "#q")

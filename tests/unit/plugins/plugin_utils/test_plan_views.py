@@ -53,7 +53,7 @@ def host(name: str, *services: dict[str, Any], cards: int = 8, **changes: Any) -
 
 
 def plan(*hosts: dict[str, Any], **changes: Any) -> dict[str, Any]:
-    return {"hosts": list(hosts), "changes": [], "unplaced": [], **changes}
+    return {"hosts": list(hosts), "changes": [], **changes}
 
 
 def spot(name: str, *cards: int) -> dict[str, Any]:
@@ -151,14 +151,8 @@ def test_a_card_that_two_want_is_no_cell_of_either() -> None:
     assert "2 in conflict" in "\n".join(lines)
 
 
-def test_no_hosts_and_what_is_not_placed() -> None:
-    reason = "chat wants 8 cards; the largest free block is 4 on npu-01. Repack to make room. " * 2
-    missed = {"service": "chat", "replica": 1, "cards": 8, "largest_free": 4, "repack_helps": True}
-    lines = card_map(plan(unplaced=[{**missed, "reason": reason}]))
-    assert lines[0] == "No hosts."
-    assert "Not placed: 1" in lines
-    assert max(map(len, lines)) <= 80
-    assert "Repack to make room." in " ".join(line.strip() for line in lines)
+def test_no_hosts_are_said() -> None:
+    assert card_map(plan()) == ["No hosts."]
 
 
 def test_a_terminal_gets_no_control_characters() -> None:
@@ -244,7 +238,6 @@ def test_names_are_no_markup_for_a_markdown_parser() -> None:
     nasty = plan(
         host(NASTY, service(NASTY, 0, model=NASTY, table=NASTY, basis=NASTY)),
         changes=[change(NASTY, spot(NASTY, 1), spot(NASTY, 0))],
-        unplaced=[{"reason": NASTY}],
     )
     tokens = markdown_it.MarkdownIt("commonmark").enable("table").parse(markdown(nasty))
     widths: list[int] = []
@@ -277,12 +270,7 @@ def test_a_long_fleet_is_folded_and_summed_by_service() -> None:
 
 def test_a_comment_takes_what_markdown_gives_and_what_is_left_out_is_said() -> None:
     moved = [change(f"s{n}", spot("npu-0001", 0), spot("npu-0002", 0)) for n in range(3000)]
-    reasons = [{"reason": f"service {n} does not fit"} for n in range(3000)]
-    for each in (
-        many(1000),
-        many(1000, changes=moved),
-        many(1000, changes=moved, unplaced=reasons),
-    ):
+    for each in (many(1000), many(1000, changes=moved)):
         text = markdown(each)
         assert len(text) <= 65536
         shown = len(re.findall(r"^\| `npu-", text, re.MULTILINE))
@@ -358,12 +346,10 @@ def test_names_stay_text_in_the_page() -> None:
     nasty = plan(
         host(NASTY, service(NASTY, 0, model=NASTY, table=NASTY, basis=NASTY), profile=NASTY),
         changes=[change(NASTY, spot(NASTY, 1), spot(NASTY, 0))],
-        unplaced=[{"reason": NASTY}],
     )
     mild = plan(
         host("a", service("a", 0, model="a", table="a", basis="a"), profile="a"),
         changes=[change("a", spot("a", 1), spot("a", 0))],
-        unplaced=[{"reason": "a"}],
     )
     assert Page(html(nasty)).elements == Page(html(mild)).elements
     text = html(nasty)
