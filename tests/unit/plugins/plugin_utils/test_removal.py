@@ -53,7 +53,8 @@ def test_the_report_names_what_would_come_back_and_what_is_not_there() -> None:
     assert text == (
         "npu-01: removed: chat. chta: there is no such service that this collection made; others of"
         " it here: embed. Still in vllm_service_instances of npu-01: chat. The next deploy brings"
-        " them back; take them out there, or write state: absent."
+        " them back. Take them out there (where the plan writes it, out of vllm_plan_services, and"
+        " plan again), or write state: absent."
     )
     assert report("npu-01", None, result, [], check=True) == [
         "npu-01: would be removed: chat, embed."
