@@ -247,14 +247,20 @@ def _marked(data: bytes) -> str | None:
     return None
 
 
-# A file as `Writer` makes it, of services that do not span hosts; other keys may follow.
+# A file as `Writer` makes it; other keys may follow.
+_NAME = "[A-Za-z][A-Za-z0-9_./-]*"
+_NUMBER = "(?:0|[1-9][0-9]{0,4})"  # YAML takes 010 for eight
+_OTHERS = "(?:    (?!name|cards|port|cluster|\"|')[^\n]*\n)*"
 _OWN_ENTRY = re.compile(
-    r"  #[^\n]*\n  - name: ([A-Za-z][A-Za-z0-9_./-]*)\n    model: [^\n]*\n"
-    r"    cards: \[([0-9]{1,4}(?:, [0-9]{1,4})*)\]\n    port: ([0-9]{1,5})\n"
-    r"((?:    (?!name|cards|port|cluster|\"|')[^\n]*\n)*)",
+    rf"  #[^\n]*\n  - name: ({_NAME})\n    model: [^\n]*\n"
+    rf"    cards: \[({_NUMBER}(?:, {_NUMBER})*)\]\n    port: ({_NUMBER})\n{_OTHERS}"
+    rf"(?:    cluster:\n      leader: ({_NAME})\n      rank: ({_NUMBER})\n"
+    rf"      hosts: \[({_NAME}(?:, {_NAME})*)\]\n(?!      ){_OTHERS})?",
     re.ASCII,
 )
-_OWN_FILE = re.compile(rf"---\n(?:#[^\n]*\n)+{INSTANCES}:\n((?:    [^\n]*\n|  [#-] [^\n]*\n)+)")
+_OWN_FILE = re.compile(
+    rf"---\n(?:#[^\n]*\n)+{INSTANCES}:(?: \[\]\n|\n((?:    [^\n]*\n|  [#-] [^\n]*\n)+))"
+)
 
 
 def _quickly(standing: Standing, host: str) -> bool:
@@ -262,19 +268,22 @@ def _quickly(standing: Standing, host: str) -> bool:
     match = _OWN_FILE.fullmatch(standing.text)
     if match is None:
         return False
-    found, end = [], match.start(1)
+    found, end = [], match.start(1) if match[1] else len(standing.text)
     while end < len(standing.text):
         entry = _OWN_ENTRY.match(standing.text, end)
-        if entry is None or entry[1].lower() in _WORDS:
+        if entry is None:
             return False
-        found.append(entry)
+        name, cards, port, leader, rank, members = entry.groups()
+        hosts = tuple(members.split(", ")) if members else ()
+        if any(word.lower() in _WORDS for word in (name, leader or name, *hosts)):
+            return False
+        ids = tuple(sorted(map(int, cards.split(", "))))
+        found.append((Spot(name, host, ids, leader, int(rank or 0), hosts), int(port)))
         end = entry.end()
-    for entry in found:
-        name = entry[1]
-        standing.names.append(name)
-        standing.ports.setdefault(name, int(entry[3]))
-        cards = tuple(sorted(map(int, entry[2].split(", "))))
-        standing.spots.append(Spot(name, host, cards))
+    for spot, listens in found:
+        standing.names.append(spot.name)
+        standing.ports.setdefault(spot.name, listens)
+        standing.spots.append(spot)
     return True
 
 

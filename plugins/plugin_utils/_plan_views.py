@@ -246,6 +246,8 @@ _LEGEND = 26
 
 def _width(text: str) -> int:
     """Columns that a terminal gives a text: East Asian wide characters take two."""
+    if text.isascii():  # nearly all, and this is asked some ten times for each host
+        return len(text)
     return sum(
         0 if unicodedata.combining(char) else 2 if unicodedata.east_asian_width(char) in "WF" else 1
         for char in text

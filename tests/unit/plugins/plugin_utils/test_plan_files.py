@@ -228,16 +228,26 @@ LINES = st.sampled_from(
         "   ",
         "  - {name: flow, cards: [3]}",
         "\tx: y",
+        "    cards: [010]",
+        "    port: 010",
+        "      leader: z",
+        "      rank: 010",
+        "      hosts: [a, on]",
+        "      hosts: [a, i]",
     ]
 )
 
 
-@given(st.lists(st.tuples(st.integers(0, 40), LINES), max_size=3), st.sets(st.integers(5, 20)))
-@settings(max_examples=300, deadline=None)
+@example([(32, "      leader: z")], set())  # below those of the cluster, and the last one counts
+@example([(32, "      hosts: [a, on]")], {31})
+@given(st.lists(st.tuples(st.integers(0, 40), LINES), max_size=3), st.sets(st.integers(5, 36)))
+@settings(max_examples=400, deadline=None)
 def test_a_file_that_is_edited_by_hand_is_read_as_yaml_reads_it(
     edits: list[tuple[int, str]], dropped: set[int]
 ) -> None:
-    lines = text(entry("a", {"k": 1}), entry("b", cards=[2, 3], port=8001)).splitlines()
+    spans = {"leader": "h", "rank": 1, "hosts": ["g", "h"]}
+    made = [entry("a", {"k": 1}), entry("b", cards=[2, 3], port=8001)]
+    lines = text(*made, entry("c", {"k": 1}, port=8002, cluster=spans)).splitlines()
     lines = [line for number, line in enumerate(lines) if number not in dropped]
     for place, line in edits:
         lines.insert(min(max(place, 2), len(lines)), line)
