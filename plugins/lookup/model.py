@@ -266,7 +266,8 @@ class LookupModule(LookupBase):
             catalogue = load_catalogue(tables, lambda path: self._find_table(variables or {}, path))
             return resolve_terms(terms, catalogue, options)
         except AscendError as error:
-            raise AnsibleLookupError(str(error)) from error
+            # Not from the error: ansible-core would add what caused it, which is in the text.
+            raise AnsibleLookupError(str(error)) from None
 
     def _find_table(self, variables: dict[str, Any], path: str) -> str | None:
         for folder in ("files", "vars"):

@@ -75,7 +75,7 @@ def test_options_reach_the_tables() -> None:
     assert lookup({"model": "Qwen2.5-72B", "cards": 2}, allow_untested=True)[0]["cards"] == 2
 
 
-def test_a_refusal_is_the_lookups_error_with_the_whole_message() -> None:
+def test_a_refusal_is_the_lookups_error_with_the_whole_message(tmp_path: Path) -> None:
     with pytest.raises(AnsibleLookupError) as caught:
         lookup({"model": "Qwen2.5-72B", "cards": 2})
     assert str(caught.value) == (
@@ -87,6 +87,10 @@ def test_a_refusal_is_the_lookups_error_with_the_whole_message() -> None:
         lookup("Qwen3-14B", profile="nope")
     with pytest.raises(AnsibleLookupError, match="does not exist"):
         lookup("Qwen3-14B", tables=["/no/such.yml"])
+    (tmp_path / "bad.yml").write_text("rows: [\n", encoding="utf-8")
+    with pytest.raises(AnsibleLookupError) as caught:
+        lookup("Qwen3-14B", tables=[str(tmp_path / "bad.yml")])
+    assert str(caught.value).count("bad.yml") == 1
 
 
 def test_tables_are_found_where_ansible_finds_files(tmp_path: Path) -> None:
