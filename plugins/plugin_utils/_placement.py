@@ -72,8 +72,8 @@ class _Host:
     """The cards of a host: physical id by logic id."""
 
     def __init__(self, cards: object, excluded: object, unavailable: object) -> None:
-        self.devices = _cards(cards)
-        self.excluded = sorted(set(_ids(excluded, "excluded cards")))
+        self.devices = host_devices(cards)
+        self.excluded = sorted(set(card_ids(excluded, "excluded cards")))
         self.unavailable = _reasons(unavailable)
         gone = {*self.excluded, *self.unavailable}
         self.usable = [card for card in sorted(self.devices) if card not in gone]
@@ -111,7 +111,8 @@ class _Host:
         return "; ".join(f"card {card}, {reason}" for card, reason in self.unavailable.items())
 
 
-def _ids(value: object, what: str) -> list[int]:
+def card_ids(value: object, what: str) -> list[int]:
+    """A list of card ids; `what` names it in errors. Raises AscendError."""
     if not isinstance(value, (list, tuple)):
         raise AscendError(f"{what}: a list of card ids is needed, not {kind_of(value)}.")
     result = []
@@ -148,7 +149,7 @@ def _standing(value: object) -> dict[str, _Standing]:
                 f"standing service {name}: a mapping with cards and port is needed, not"
                 f" {kind_of(place_now)}."
             )
-        cards = sorted(_ids(place_now.get("cards") or [], f"standing {name}"))
+        cards = sorted(card_ids(place_now.get("cards") or [], f"standing {name}"))
         standing[str(name)] = _Standing(
             cards, whole_number(place_now.get("port")), bool(place_now.get("runs"))
         )
@@ -161,13 +162,16 @@ def _reasons(value: object) -> dict[int, str]:
         raise AscendError(
             f"unavailable cards: a mapping of card ids to reasons is needed, not {kind_of(value)}."
         )
-    ids = _ids(list(value), "unavailable cards")
+    ids = card_ids(list(value), "unavailable cards")
     reasons = dict(zip(ids, value.values(), strict=True))
     return {card: str(reasons[card]) for card in sorted(reasons)}
 
 
-def _cards(value: object) -> dict[int, int]:
-    """Physical id by logic id of a card count, a list of logic ids, or npu_info's cards."""
+def host_devices(value: object) -> dict[int, int]:
+    """Physical id by logic id of a card count, a list of logic ids, or npu_info's cards.
+
+    Raises AscendError for what is none of them, or names a card twice.
+    """
     count = whole_number(value)
     if count is not None:
         if count < 0:
@@ -180,7 +184,7 @@ def _cards(value: object) -> dict[int, int]:
         )
     rows = list(value)
     if not any(isinstance(row, Mapping) for row in rows):
-        ids = _ids(rows, "the host's cards")
+        ids = card_ids(rows, "the host's cards")
         twice = sorted({card for card in ids if ids.count(card) > 1})
         if twice:
             raise AscendError(f"the host's cards: {listed(twice)} listed twice.")
@@ -270,7 +274,7 @@ class _Wish:
         if pinned is None:
             return
         self.pinned = True
-        self.cards = sorted(_ids(pinned, f"service {self.name}, cards"))
+        self.cards = sorted(card_ids(pinned, f"service {self.name}, cards"))
         twice = sorted({card for card in self.cards if self.cards.count(card) > 1})
         if twice:
             raise AscendError(f"service {self.name} names card {listed(twice)} twice.")

@@ -15,8 +15,8 @@ from typing import Any, Protocol
 
 from ansible_collections.inferops.ascend.plugins.plugin_utils._errors import AscendError
 from ansible_collections.inferops.ascend.plugins.plugin_utils._placement import (
-    _cards,
-    _ids,
+    card_ids,
+    host_devices,
     place,
 )
 from ansible_collections.inferops.ascend.plugins.plugin_utils._plain import (
@@ -238,6 +238,43 @@ def _profile_of(cards: Sequence[Mapping[str, Any]]) -> Profile:
     )
 
 
+def _gone(values: Mapping[str, Any]) -> set[int]:
+    """Cards that are not to be used."""
+    excluded = values["vllm_service_excluded_cards"]
+    if excluded is None:
+        excluded = values["ascend_host_excluded_cards"]
+    gone = set(card_ids([] if excluded is None else excluded, "ascend_host_excluded_cards"))
+    ill = values["vllm_service_unavailable_cards"]
+    if ill is None:
+        return gone
+    if not isinstance(ill, Mapping):
+        raise AscendError(
+            f"vllm_service_unavailable_cards is {kind_of(ill)}; a mapping of card ids to reasons is"
+            " needed."
+        )
+    return gone.union(card_ids(list(ill), "vllm_service_unavailable_cards"))
+
+
+def _ports(values: Mapping[str, Any]) -> Ports:
+    default = Ports()
+    span = values["vllm_service_ephemeral_ports"]
+    if span is not None and not isinstance(span, list):
+        raise AscendError(
+            f"vllm_service_ephemeral_ports is {shown(span)}; write [first, last] or []."
+        )
+    numbers = {
+        name: _number(values[f"vllm_service_{name}"], f"vllm_service_{name}", number)
+        for name, number in (
+            ("port_base", default.port_base),
+            ("hccl_port_base", default.hccl_port_base),
+            ("hccl_port_count", default.hccl_port_count),
+        )
+    }
+    return Ports(
+        **numbers, ephemeral_ports=default.ephemeral_ports if span is None else tuple(span)
+    )
+
+
 def hardware(values: Mapping[str, Any], seen: Sequence[Mapping[str, Any]] | None) -> Hardware:
     """What a host has.
 
@@ -267,23 +304,11 @@ def hardware(values: Mapping[str, Any], seen: Sequence[Mapping[str, Any]] | None
     if memory is None and declared is not None:
         memory = declared.card_memory_gb
     try:
-        ids = tuple(sorted(_cards(cards)))
+        ids = tuple(sorted(host_devices(cards)))
     except AscendError as error:
         raise AscendError(f"vllm_service_cards: {error}") from error
     if not ids:
         raise AscendError("it has no cards (vllm_service_cards). Take it out of the group.")
-    excluded = values["vllm_service_excluded_cards"]
-    if excluded is None:
-        excluded = values["ascend_host_excluded_cards"]
-    gone = set(_ids([] if excluded is None else excluded, "ascend_host_excluded_cards"))
-    ill = values["vllm_service_unavailable_cards"]
-    if ill is not None:
-        if not isinstance(ill, Mapping):
-            raise AscendError(
-                f"vllm_service_unavailable_cards is {kind_of(ill)}; a mapping of card ids to"
-                " reasons is needed."
-            )
-        gone |= set(_ids(list(ill), "vllm_service_unavailable_cards"))
     unit = _number(
         values["vllm_service_cards_per_board"],
         "vllm_service_cards_per_board",
@@ -294,35 +319,14 @@ def hardware(values: Mapping[str, Any], seen: Sequence[Mapping[str, Any]] | None
     tables = values["vllm_service_model_tables"]
     if tables is None:
         tables = values["ascend_model_tables"]
-    default = Ports()
-    span = values["vllm_service_ephemeral_ports"]
-    if span is None:
-        span = list(default.ephemeral_ports)
-    elif not isinstance(span, list):
-        raise AscendError(
-            f"vllm_service_ephemeral_ports is {shown(span)}; write [first, last] or []."
-        )
     return Hardware(
         kind="",
         profile=declared.name if declared else None,
         card_memory_gb=parse_card_memory(memory),
         cards=ids,
-        excluded=tuple(sorted(gone)),
+        excluded=tuple(sorted(_gone(values))),
         unit=unit,
-        ports=Ports(
-            _number(values["vllm_service_port_base"], "vllm_service_port_base", default.port_base),
-            _number(
-                values["vllm_service_hccl_port_base"],
-                "vllm_service_hccl_port_base",
-                default.hccl_port_base,
-            ),
-            _number(
-                values["vllm_service_hccl_port_count"],
-                "vllm_service_hccl_port_count",
-                default.hccl_port_count,
-            ),
-            tuple(span),
-        ),
+        ports=_ports(values),
         tables=_texts(tables, "ascend_model_tables"),
         estimate=_truth(values["vllm_service_estimate"], "vllm_service_estimate"),
         allow_untested=_truth(values["vllm_service_allow_untested"], "vllm_service_allow_untested"),

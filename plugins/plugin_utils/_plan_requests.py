@@ -27,7 +27,7 @@ from ansible_collections.inferops.ascend.plugins.plugin_utils._placement import 
     PORT_MAX,
     PORT_MIN,
     STATES,
-    _ids,
+    card_ids,
     service_name,
 )
 from ansible_collections.inferops.ascend.plugins.plugin_utils._plain import (
@@ -48,8 +48,8 @@ from ansible_collections.inferops.ascend.plugins.plugin_utils._plan_hosts import
 )
 from ansible_collections.inferops.ascend.plugins.plugin_utils._resolve import (
     Options,
-    _unread_key,
     resolve,
+    unread_key,
 )
 from ansible_collections.inferops.ascend.plugins.plugin_utils._systemd import MANAGED
 from ansible_collections.inferops.ascend.plugins.plugin_utils._tables import (
@@ -444,7 +444,7 @@ def _key_fault(key: object, model: str) -> str | None:
     if key in READ_KEYS or key in _OTHER_KEYS:
         return None
     try:
-        return _unread_key(key, model or "it")
+        return unread_key(key, model or "it")
     except AscendError as error:
         return str(error)
 
@@ -482,7 +482,7 @@ class Service:
 
     def for_planner(self) -> FleetService:
         cards = self.wish.request.get("cards")
-        pinned = tuple(sorted(_ids(cards, "cards"))) if isinstance(cards, list) else None
+        pinned = tuple(sorted(card_ids(cards, "cards"))) if isinstance(cards, list) else None
         return FleetService(
             name=self.name,
             replicas=self.wish.replicas,

@@ -357,7 +357,7 @@ def _request(request: object) -> dict[str, Any]:
     return wish
 
 
-def _unread_key(key: str, model: str) -> str | None:
+def unread_key(key: str, model: str) -> str | None:
     """What to say of a key that nothing reads, where it looks like a slip of the pen.
 
     Raises:
@@ -454,7 +454,7 @@ class _Resolution:
         self.catalogue = catalogue
         self.options = options
         self.facts: Facts = catalogue.facts(match.model)
-        unread = (_unread_key(key, self.model) for key in wish if key not in REQUEST_KEYS)
+        unread = (unread_key(key, self.model) for key in wish if key not in REQUEST_KEYS)
         self.warnings = [warning for warning in unread if warning]
         self.memory = parse_card_memory(
             options.card_memory_gb if wish.get("card_memory_gb") is None else wish["card_memory_gb"]

@@ -6,15 +6,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
+from pathlib import Path
 from typing import Any
 
 import jinja2
 import pytest
+import yaml
 from ansible_collections.inferops.ascend.plugins.plugin_utils._errors import AscendError
 from ansible_collections.inferops.ascend.plugins.plugin_utils._fleet import Spot
 from ansible_collections.inferops.ascend.plugins.plugin_utils._placement import place
 from ansible_collections.inferops.ascend.plugins.plugin_utils._plan_hosts import (
     Hardware,
+    Ports,
     Problems,
     Sealed,
     some,
@@ -120,6 +123,13 @@ def test_a_profile_says_what_a_host_has_and_variables_of_the_role_go_before() ->
     )
     assert (own.cards, own.unit, own.excluded) == ((0, 1, 2, 3), 1, (2,))
     assert own.ports.port_base == 9000
+
+
+def test_ports_begin_where_those_of_the_role_begin() -> None:
+    defaults = Path(__file__).parents[4] / "roles" / "vllm_service" / "defaults" / "main.yml"
+    role = yaml.safe_load(defaults.read_text(encoding="utf-8"))
+    for name in ("port_base", "hccl_port_base", "hccl_port_count"):
+        assert getattr(Ports(), name) == role[f"vllm_service_{name}"]
 
 
 def test_cards_and_memory_stand_for_a_profile() -> None:
