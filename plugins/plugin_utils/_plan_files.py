@@ -617,7 +617,8 @@ def _stage_file(path: Path, text: str, target: Path, mode: int) -> None:
     owner = None
     try:
         now = os.lstat(target)
-        mode, owner = stat.S_IMODE(now.st_mode), (now.st_uid, now.st_gid)
+        if stat.S_ISREG(now.st_mode):  # a link, in whose place the file comes, is open to all
+            mode, owner = stat.S_IMODE(now.st_mode), (now.st_uid, now.st_gid)
     except (FileNotFoundError, NotADirectoryError):
         pass
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)

@@ -605,6 +605,15 @@ def test_a_page_is_written_when_its_stamp_is_another(tmp_path: Path) -> None:
     assert [path.name for path in page.parent.iterdir()] == ["plan.md"]
 
 
+def test_a_page_in_the_place_of_a_link_is_not_open_to_all(tmp_path: Path) -> None:
+    (tmp_path / "kept").write_text("mine")
+    page = tmp_path / "plan.md"
+    page.symlink_to("kept")
+    write_page(page, "text", "stamp", check=False)
+    assert page.stat().st_mode & 0o022 == 0
+    assert (tmp_path / "kept").read_text() == "mine"
+
+
 def test_the_file_that_defines_a_variable_is_found(tmp_path: Path) -> None:
     ours = put(tmp_path, "h", text())
     assert defined_where("h", ["g"], [tmp_path], {ours}) is None
