@@ -32,7 +32,13 @@ TOKENIZERS = (
     "tekken.json",
 )
 _TIKTOKEN = re.compile(r".*\.tiktoken$|^tokenizer\.model\.v\d+$")
-_SHARD = re.compile(r"^(?P<stem>.+)-(?P<number>\d{5})-of-(?P<count>\d{5})(?P<ending>\.\w+)$")
+# Publishers pad the two numbers as they like: 00001-of-00008, 00001-of-000163, 1-of-61.
+_SHARD = re.compile(r"^(?P<stem>.+)-(?P<number>\d+)-of-(?P<count>\d+)(?P<ending>\.\w+)$")
+# What vllm-ascend reads of a quantisation by ModelSlim, by this very name
+# (AscendQuantConfig.get_config_filenames, MODELSLIM_CONFIG_FILENAME).
+QUANT_DESCRIPTION = "quant_model_description.json"
+# Beside the weights, what the engine reads: configuration, tokenizer, code and templates.
+_SMALL = (".json", ".model", ".txt", ".tiktoken", ".py", ".jinja")
 _LFS_POINTER = b"version https://git-lfs.github.com/spec/"
 
 
@@ -52,7 +58,8 @@ class Look(NamedTuple):
         files: {relative path: bytes} of the files that make the model.
         config: config.json, None where it cannot be read.
         max_seq_length: of sentence-transformers' own file, in tokens.
-        quant_description: whether ModelSlim's description of a quantisation is there.
+        quant_description: whether ModelSlim's description of a quantisation is there, by the name
+            that vllm-ascend reads.
     """
 
     exists: bool
@@ -152,12 +159,20 @@ def inspect(folder: str) -> Look:
     faults: list[str] = []
     files: dict[str, int] = {}
     config = _config(folder, names, faults)
-    if not any(name in TOKENIZERS or _TIKTOKEN.match(name) for name in names):
+    if not any(_is_tokenizer(name) for name in names):
         faults.append("no tokenizer is there (" + ", ".join(TOKENIZERS[:4]) + ", ...)")
     for name in names:
-        if name.endswith((".json", ".model", ".txt", ".tiktoken")) and not name.startswith("."):
-            files[name] = _size(os.path.join(folder, name))
+        path = os.path.join(folder, name)
+        if name.endswith(_SMALL) and not name.startswith(".") and not os.path.isdir(path):
+            fault = _small_fault(folder, name)
+            if fault is None:
+                files[name] = os.path.getsize(path)
+            elif name != "config.json" and not name.endswith(".index.json"):
+                # Of these two it is said where they are read.
+                faults.append(fault)
     _weights(folder, names, files, faults)
+    if os.path.isdir(os.path.join(folder, "snapshots")) and "config.json" not in names:
+        faults.append(_cache_of_hub(folder))
     faults += _under_way(folder, names)
     return Look(
         True,
@@ -165,7 +180,36 @@ def inspect(folder: str) -> Look:
         files,
         config,
         _max_seq_length(folder, names),
-        any(re.match(r"quant_model_description.*\.json$", name) for name in names),
+        QUANT_DESCRIPTION in names,
+    )
+
+
+def _is_tokenizer(name: str) -> bool:
+    return name in TOKENIZERS or bool(_TIKTOKEN.match(name))
+
+
+def _small_fault(folder: str, name: str) -> str | None:
+    """Tell what is wrong with a small file: a link to nothing, empty, or a pointer of Git LFS."""
+    path = os.path.join(folder, name)
+    try:
+        with open(path, "rb") as handle:
+            start = handle.read(len(_LFS_POINTER))
+    except FileNotFoundError:
+        return f"{name} is a link to {os.readlink(path)}, which is not there"
+    if start == _LFS_POINTER:
+        return _pointer(name)
+    if not start and (_is_tokenizer(name) or name.endswith("_config.json")):
+        return f"{name} is empty"
+    return None
+
+
+def _cache_of_hub(folder: str) -> str:
+    """Say which folder of Hugging Face's cache (models--OWNER--NAME) is the one with the model."""
+    snapshots = sorted(os.listdir(os.path.join(folder, "snapshots")))
+    shown = snapshots[0] if len(snapshots) == 1 else "COMMIT"
+    return (
+        "it is a cache of Hugging Face, whose model is one folder further down:"
+        f" {os.path.join(folder, 'snapshots', shown)}"
     )
 
 
@@ -175,7 +219,10 @@ def _config(folder: str, names: list[str], faults: list[str]) -> Any:
         return None
     try:
         config = read_json(os.path.join(folder, "config.json"))
-    except (WeightsError, OSError) as error:
+    except FileNotFoundError:
+        faults.append(str(_small_fault(folder, "config.json")))
+        return None
+    except WeightsError as error:
         faults.append(str(error))
         return None
     if not isinstance(config, dict):
@@ -258,21 +305,24 @@ def _indexed(folder: str, index: str, files: dict[str, int], faults: list[str]) 
 def _unindexed(folder: str, shards: list[str], files: dict[str, int], faults: list[str]) -> None:
     for shard in shards:
         _shard(os.path.join(folder, shard), shard, files, faults)
-    absent = set()
+    absent: list[str] = []
     total = 0
+    series: dict[tuple[str, str, str], dict[int, str]] = {}
     for shard in shards:
         match = _SHARD.match(shard)
         if match:
-            total = int(match.group("count"))
-            absent |= {
-                "{}-{:05d}-of-{}{}".format(
-                    match.group("stem"), number, match.group("count"), match.group("ending")
-                )
-                for number in range(1, min(total, 10_000) + 1)
-            }
-    absent -= set(shards)
+            key = (match.group("stem"), match.group("count"), match.group("ending"))
+            series.setdefault(key, {})[int(match.group("number"))] = match.group("number")
+    for (stem, count, ending), there in series.items():
+        total += int(count)
+        width = min(len(number) for number in there.values())
+        absent += [
+            f"{stem}-{str(number).zfill(width)}-of-{count}{ending}"
+            for number in range(1, min(int(count), 10_000) + 1)
+            if number not in there
+        ]
     if absent:
-        faults.append(_missing(sorted(absent), total, "its files' names"))
+        faults.append(_missing(absent, total, "its files' names"))
 
 
 def _shard(
@@ -306,13 +356,6 @@ def _under_way(folder: str, names: list[str]) -> list[str]:
     return found
 
 
-def _size(path: str) -> int:
-    try:
-        return os.path.getsize(path)
-    except OSError:
-        return 0
-
-
 def _pointer(name: str) -> str:
     return (
         f"{name} is a pointer of Git LFS, not the file itself: it was cloned without git-lfs (run"
@@ -336,21 +379,27 @@ def unreadable(folder: str, files: Any, account: Account) -> str | None:
 
     By permission bits; access lists are not looked at, which may only give more.
     """
-    steps = []
-    at = os.path.realpath(folder)
-    while True:
-        steps.append(at)
-        if at == os.path.dirname(at):
-            break
-        at = os.path.dirname(at)
-    for step in reversed(steps):
+    paths = [os.path.join(folder, name) for name in sorted(files)]
+    # Where links lead to as well: a cache of Hugging Face keeps the files themselves elsewhere.
+    real = [os.path.realpath(path) for path in paths if os.path.exists(path)]
+    for step in _steps([os.path.realpath(folder)] + [os.path.dirname(path) for path in real]):
         if not _allowed(os.stat(step), account, 1):
             return f"{account.name} cannot enter {step}: run 'chmod o+x {step}' on the host"
-    for name in sorted(files):
-        path = os.path.join(folder, name)
-        if os.path.exists(path) and not _allowed(os.stat(path), account, 4):
-            return f"{account.name} cannot read {path}: run 'chmod -R o+rX {folder}' on the host"
+    for path in real:
+        if not _allowed(os.stat(path), account, 4):
+            where = folder if path.startswith(os.path.realpath(folder) + "/") else path
+            return f"{account.name} cannot read {path}: run 'chmod -R o+rX {where}' on the host"
     return None
+
+
+def _steps(folders: list[str]) -> list[str]:
+    """Return folders and all that are above them, each once, from the top down."""
+    found = set()
+    for at in folders:
+        while at not in found:
+            found.add(at)
+            at = os.path.dirname(at)
+    return sorted(found, key=lambda step: (step.count("/"), step))
 
 
 def writable(folder: str, files: Any) -> str | None:
@@ -411,7 +460,8 @@ def read_marker(folder: str) -> dict[str, Any] | None:
         return None
     if not isinstance(marker, dict) or marker.get("made_by") != MADE_BY:
         return None
-    if not isinstance(marker.get("files"), dict):
+    files = marker.get("files")
+    if not isinstance(files, dict) or not all(isinstance(each, dict) for each in files.values()):
         return None
     return marker
 

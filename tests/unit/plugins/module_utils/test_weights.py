@@ -72,6 +72,14 @@ def write(name: str, data: bytes) -> Callable[[Path], None]:
     return lambda folder: put(folder, {name: data}) and None
 
 
+def link(name: str, to: str) -> Callable[[Path], None]:
+    def damage(folder: Path) -> None:
+        (folder / name).unlink()
+        (folder / name).symlink_to(to)
+
+    return damage
+
+
 def remove(*names: str) -> Callable[[Path], None]:
     def damage(folder: Path) -> None:
         for name in names:
@@ -111,6 +119,20 @@ SHARD = "model-00002-of-00003.safetensors"
         (write("config.json", b"[]"), "config.json holds no mapping"),
         (remove("tokenizer.json"), "no tokenizer is there"),
         (
+            write("tokenizer.json", b"version https://git-lfs.github.com/spec/v1\noid sha256:00\n"),
+            "tokenizer.json is a pointer of Git LFS, not the file itself",
+        ),
+        (cut("tokenizer.json", 0), "tokenizer.json is empty"),
+        (cut("tokenizer_config.json", 0), "tokenizer_config.json is empty"),
+        (
+            link("tokenizer.json", "../blobs/0a1b"),
+            "tokenizer.json is a link to ../blobs/0a1b, which is not there",
+        ),
+        (
+            link("config.json", "../blobs/0a1b"),
+            "config.json is a link to ../blobs/0a1b, which is not there",
+        ),
+        (
             write("model.safetensors.index.json", b'{"weight_map": {"a": "../../etc/passwd"}}'),
             "no file name",
         ),
@@ -128,6 +150,71 @@ def test_what_is_missing_is_said(whole: Path, damage: Callable[[Path], None], sa
     assert says in faults[0]
 
 
+@pytest.mark.parametrize(
+    ("there", "missing"),
+    [
+        (
+            ["model-00001-of-000003.safetensors", "model-00003-of-000003.safetensors"],
+            "1 of 3 shards are missing by its files' names: model-00002-of-000003.safetensors",
+        ),
+        (
+            [f"model-{n}-of-11.safetensors" for n in (1, 3, 4, 5, 6, 7, 8, 9, 11)],
+            "2 of 11 shards are missing by its files' names: model-2-of-11.safetensors,"
+            " model-10-of-11.safetensors",
+        ),
+    ],
+)
+def test_shards_are_counted_however_their_numbers_are_written(
+    tmp_path: Path, there: list[str], missing: str
+) -> None:
+    shards = {name: hub.safetensors({"a": 40}) for name in there}
+    put(tmp_path, {**shards, "config.json": b"{}", "vocab.txt": b"a\n"})
+    assert _weights.inspect(str(tmp_path)).faults == [missing]
+
+
+def cache(tmp_path: Path) -> Path:
+    """A cache as Hugging Face's client makes it, with one snapshot of links."""
+    top = tmp_path / "models--Qwen--Qwen3-14B"
+    (top / "snapshots" / "abc").mkdir(parents=True)
+    (top / "refs").mkdir()
+    for name, data in hub.model().items():
+        put(top, {f"blobs/{hub.sha256(data)}": data})
+        (top / "snapshots" / "abc" / name).symlink_to(f"../../blobs/{hub.sha256(data)}")
+    return top
+
+
+def test_the_cache_of_the_hubs_own_tool_is_whole_one_folder_further_down(tmp_path: Path) -> None:
+    top = cache(tmp_path)
+    assert _weights.inspect(str(top / "snapshots" / "abc")).faults == []
+    assert f"one folder further down: {top}/snapshots/abc" in _weights.inspect(str(top)).faults[-1]
+
+
+def test_files_behind_links_have_to_be_readable_where_they_are(tmp_path: Path) -> None:
+    top = cache(tmp_path)
+    folder = str(top / "snapshots" / "abc")
+    account = _weights.Account("vllm", 4711, [])
+    for each in [*top.rglob("*"), top, tmp_path, *tmp_path.parents[:2]]:
+        if not each.is_symlink():
+            each.chmod(0o755)
+    files = _weights.inspect(folder).files
+    if _weights.unreadable(folder, files, account):
+        pytest.skip("the temporary folder itself is closed")
+    blob = (top / "snapshots" / "abc" / SHARD).resolve()
+    blob.chmod(0o600)
+    assert _weights.unreadable(folder, files, account) == (
+        f"vllm cannot read {blob}: run 'chmod -R o+rX {blob}' on the host"
+    )
+    blob.parent.chmod(0o700)
+    assert _weights.unreadable(folder, files, account) == (
+        f"vllm cannot enter {blob.parent}: run 'chmod o+x {blob.parent}' on the host"
+    )
+
+
+def test_code_of_the_model_has_to_be_readable_too(whole: Path) -> None:
+    put(whole, {"modeling_qwen.py": b"pass\n"})
+    assert "modeling_qwen.py" in _weights.inspect(str(whole)).files
+
+
 def test_more_than_a_header_promises_is_damage_too(whole: Path) -> None:
     with (whole / SHARD).open("ab") as handle:
         handle.write(b"log line\n")
@@ -137,7 +224,11 @@ def test_more_than_a_header_promises_is_damage_too(whole: Path) -> None:
 def test_a_torch_file_whose_end_is_missing_is_found(tmp_path: Path) -> None:
     put(
         tmp_path,
-        {"pytorch_model.bin": hub.torch_file(5000)[:-30], "config.json": b"{}", "vocab.txt": b""},
+        {
+            "pytorch_model.bin": hub.torch_file(5000)[:-30],
+            "config.json": b"{}",
+            "vocab.txt": b"a\n",
+        },
     )
     assert _weights.inspect(str(tmp_path)).faults == [
         "pytorch_model.bin is cut off: its end is missing (5.1 kB are there)"
@@ -150,7 +241,7 @@ def test_a_header_that_claims_the_world_is_not_read(tmp_path: Path) -> None:
         {
             "model.safetensors": struct.pack("<Q", 2**62) + b"{}",
             "config.json": b"{}",
-            "vocab.txt": b"",
+            "vocab.txt": b"a\n",
         },
     )
     assert "not a safetensors file" in _weights.inspect(str(tmp_path)).faults[0]
@@ -172,7 +263,7 @@ def test_looking_at_terabytes_reads_only_headers(tmp_path: Path) -> None:
         {
             "model.safetensors": struct.pack("<Q", len(header)) + header,
             "config.json": b"{}",
-            "vocab.txt": b"",
+            "vocab.txt": b"a\n",
         },
     )
     os.truncate(tmp_path / "model.safetensors", 8 + len(header) + size)
