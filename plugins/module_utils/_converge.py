@@ -9,8 +9,9 @@ import contextlib
 import grp
 import os
 import pwd
+import re
 import time
-from typing import Any, NoReturn, Protocol
+from typing import Any, Mapping, NoReturn, Protocol
 
 from ansible_collections.inferops.ascend.plugins.module_utils import _cards
 from ansible_collections.inferops.ascend.plugins.module_utils._files import (
@@ -40,6 +41,9 @@ from ansible_collections.inferops.ascend.plugins.module_utils._units import (
     parse_show,
     unit_variables,
 )
+
+# What needs no quotes in a unit, and has no specifier.
+_PLAIN_PATH = re.compile(r"/[A-Za-z0-9/._,:@+=-]*")
 
 
 class Module(Protocol):
@@ -216,7 +220,10 @@ class Converge:
         self.adopt: bool = parameters["adopt"]
         self.account = Account(parameters["account"]) if parameters["account"] else None
         self.patterns: list[dict[str, Any]] = parameters["instance_files"]
-        texts: dict[str, str | None] = dict(parameters["contents"])
+        programs = {name: program_of(path) for name, path in parameters["process_programs"].items()}
+        texts: dict[str, str | None] = {
+            path: with_programs(text, programs) for path, text in parameters["contents"].items()
+        }
         texts.update(parameters["secret_contents"])
         self.shared = [
             FileWish(self.unit, each["dest"], texts.get(each["dest"]), mode_of(each))
@@ -233,9 +240,6 @@ class Converge:
         self.files: dict[str, list[FileWish]] = {}
         self.orphans: list[str] = []
         self.foreign: set[str] = set()
-        resolved = {
-            name: os.path.realpath(path) for name, path in parameters["process_programs"].items()
-        }
         for instance in parameters["instances"]:
             name = instance["name"]
             if name in self.wishes:
@@ -249,8 +253,7 @@ class Converge:
                 instance["state"],
                 parameters["digests"].get(name, ""),
                 parameters["secret_digests"].get(name, ""),
-                unit_variables(written, parameters["process_variables"]),
-                resolved,
+                unit_variables(written, [*parameters["process_variables"], *programs]),
             )
         self.found = {
             name for each in self.patterns for name in marked_names(each["dest"], self.unit)
@@ -585,6 +588,19 @@ def mode_of(entry: dict[str, Any]) -> int:
         raise ConvergeError(
             f"mode {entry['mode']!r} of {entry['dest']} is no octal number: write it like '0644'."
         ) from None
+
+
+def program_of(path: str) -> str:
+    """Return where a program's path leads, or the path itself where a unit could not hold that."""
+    found = os.path.realpath(path)
+    return found if _PLAIN_PATH.fullmatch(found) else path
+
+
+def with_programs(text: str, programs: Mapping[str, str]) -> str:
+    """Return a file's text with the path of each program in place of `@NAME@`."""
+    for name, path in programs.items():
+        text = text.replace(f"@{name}@", path)
+    return text
 
 
 def run(module: Module) -> dict[str, Any]:

@@ -75,8 +75,7 @@ class UnitState(NamedTuple):
 class InstanceWish(NamedTuple):
     """One instance as it should be. `state` is started, stopped or absent.
 
-    `environment` has the variables that its process must have beside the digests, `resolved` those
-    that it has from its start on, in which it notes where a link led.
+    `environment` has the variables that its process must have beside the digests.
     """
 
     name: str
@@ -84,7 +83,6 @@ class InstanceWish(NamedTuple):
     digest: str = ""
     secret_digest: str = ""
     environment: Mapping[str, str] = {}
-    resolved: Mapping[str, str] = {}
 
 
 class Decision(NamedTuple):
@@ -191,11 +189,6 @@ def decide(
             if has != value:
                 has = "no " + name if has is None else f"{name}={has}"
                 return Decision("restart", f"its process has {has}, not {value}", enable)
-        for name, value in wish.resolved.items():
-            # None while its shell has not come to the server yet.
-            has = state.environ.get(name)
-            if has not in (None, value):
-                return Decision("restart", f"its process runs {has}, and now it is {value}", enable)
         if read_edited:
             return Decision("restart", "its process was started from files edited by hand", enable)
         return Decision("none", "it runs as wanted", enable)

@@ -149,9 +149,11 @@ options:
     version_added: 0.2.0
   process_programs:
     description:
-      - Paths by name of an environment variable in which the process notes, when it starts, where
-        that path leads once all links are followed. Where it leads elsewhere now, as after another
-        version was installed, the process is restarted.
+      - Paths of programs by name of an environment variable, which O(instance_files) set by a line
+        C(Environment=NAME=@NAME@). On the host C(@NAME@) becomes where that path leads once all links
+        are followed. So a link that moves, as to another version, changes nothing for an instance
+        that crashes or boots before the next run of this module, which writes the new path and
+        restarts it.
     type: dict
     default: {}
     version_added: 0.2.0

@@ -31,7 +31,7 @@ MANAGED = {
     "ASCEND_RT_VISIBLE_DEVICES": "the service's `cards`",
     "HCCL_IF_BASE_PORT": "the placement; its base is a role variable",
     "VLLM_API_KEY": "the service's `api_key`",
-    "INFEROPS_PROGRAM": "the role, to see which version of the engine a service runs",
+    "INFEROPS_PROGRAM": "the role; the engine is vllm_service_executable",
     "INFEROPS_DIGEST": "the role, to see whether a service runs what is written",
     "INFEROPS_SECRET_DIGEST": "the role, to see whether a service runs with the secrets written",
 }

@@ -4,7 +4,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
+from ansible_collections.inferops.ascend.plugins.module_utils._converge import (
+    program_of,
+    with_programs,
+)
 from ansible_collections.inferops.ascend.plugins.module_utils._units import (
     Decision,
     InstanceWish,
@@ -94,19 +100,25 @@ def test_what_is_done(
     assert decide(wish, state, files_changed).action == action
 
 
-@pytest.mark.parametrize(
-    ("environ", "action"),
-    [
-        ({"INFEROPS_PROGRAM": "/opt/vllm/2/bin/vllm"}, "none"),
-        ({"INFEROPS_PROGRAM": "/opt/vllm/1/bin/vllm"}, "restart"),  # `current` has moved
-        ({}, "none"),  # its shell has not come to the server yet
-    ],
-)
-def test_what_runs_another_version_than_the_current_one_is_restarted(
-    environ: dict[str, str], action: str
-) -> None:
-    wish = STARTED._replace(resolved={"INFEROPS_PROGRAM": "/opt/vllm/2/bin/vllm"})
-    assert decide(wish, RUNNING._replace(environ=environ), False).action == action
+def test_a_unit_names_the_program_that_a_link_leads_to(tmp_path: Path) -> None:
+    """A link that moves must not bring another program under an old configuration."""
+    for name in ("1", "2", "a b%h"):
+        (tmp_path / name).mkdir()
+    current = tmp_path / "current"
+    current.symlink_to("1")
+    program = program_of(f"{current}/vllm")
+    assert program == f"{tmp_path}/1/vllm"
+    text = "[Service]\nEnvironment=ENGINE=@ENGINE@\nEnvironment=OTHER=@OTHER@\n"
+    written = with_programs(text, {"ENGINE": program})
+    assert written == f"[Service]\nEnvironment=ENGINE={program}\nEnvironment=OTHER=@OTHER@\n"
+    wish = STARTED._replace(environment=unit_variables(written, ["ENGINE"]))
+    assert decide(wish, RUNNING._replace(environ={"ENGINE": program}), False).action == "none"
+    moved = decide(wish, RUNNING._replace(environ={"ENGINE": f"{tmp_path}/2/vllm"}), False)
+    assert moved.reason == f"its process has ENGINE={tmp_path}/2/vllm, not {program}"
+    # What a unit could not hold without quotes is named by the link.
+    current.unlink()
+    current.symlink_to("a b%h")
+    assert program_of(f"{current}/vllm") == f"{current}/vllm"
 
 
 @pytest.mark.parametrize(
