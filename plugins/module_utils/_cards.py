@@ -28,16 +28,30 @@ def listed(text: str) -> list[int]:
 
 
 class Use(NamedTuple):
-    """What is on one card: memory in use in MB, None where npu-smi does not say, and processes."""
+    """What is on one card: memory in MB, None where npu-smi does not say, and processes."""
 
     used: int | None
     processes: tuple[Mapping[str, Any], ...]
+    total: int | None = None
+
+    @property
+    def held(self) -> int:
+        """MB that processes hold, as far as can be told.
+
+        npu-smi may list none though memory is in use, as where they run in a container. No idle
+        card has half of its memory in use.
+        """
+        if not self.processes and self.used and self.total and self.used > self.total / 2:
+            return self.used
+        return sum(each["memory_mb"] or 0 for each in self.processes)
 
 
 def uses(cards: Sequence[Mapping[str, Any]], wanted: Sequence[int]) -> dict[int, Use]:
     """Return what is on the wanted cards, by logic id, of the facts of npu_info."""
     return {
-        card["logic_id"]: Use(card["memory_used_mb"], tuple(card["processes"]))
+        card["logic_id"]: Use(
+            card["memory_used_mb"], tuple(card["processes"]), card["memory_total_mb"]
+        )
         for card in cards
         if card["logic_id"] in wanted
     }
@@ -46,8 +60,8 @@ def uses(cards: Sequence[Mapping[str, Any]], wanted: Sequence[int]) -> dict[int,
 def holders(before: Mapping[int, Use], now: Mapping[int, Use]) -> list[str]:
     """Return, for each card that is not free, who holds it.
 
-    A card is free when no process is listed on it, and more than half of the memory that those
-    listed before held is back: less than that is no rounding.
+    A card is free when no process is listed on it, and more than half of the memory that was held
+    before is back: less than that is no rounding.
     """
     found = []
     for card, use in sorted(now.items()):
@@ -61,11 +75,8 @@ def holders(before: Mapping[int, Use], now: Mapping[int, Use]) -> list[str]:
         earlier = before.get(card)
         if earlier is None or earlier.used is None or use.used is None:
             continue
-        held = sum(each["memory_mb"] or 0 for each in earlier.processes)
-        if use.used > earlier.used - held / 2:
-            found.append(
-                f"card {card} has {use.used} MB in use though no process is listed on it any more"
-            )
+        if use.used > earlier.used - earlier.held / 2:
+            found.append(f"card {card} has {use.used} MB in use though no process is listed on it")
     return found
 
 

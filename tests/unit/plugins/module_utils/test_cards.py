@@ -13,7 +13,12 @@ from ansible_collections.inferops.ascend.plugins.module_utils import _cards
 
 def card(number: int, used: int | None, *processes: tuple[int, int]) -> dict[str, Any]:
     listed = [{"pid": pid, "name": "python", "memory_mb": mb} for pid, mb in processes]
-    return {"logic_id": number, "memory_used_mb": used, "processes": listed}
+    return {
+        "logic_id": number,
+        "memory_used_mb": used,
+        "memory_total_mb": 65536,
+        "processes": listed,
+    }
 
 
 def waited(*looks: list[dict[str, Any]], timeout: float = 60, cards: Any = (0,)) -> list[str]:
@@ -45,6 +50,13 @@ def test_a_process_that_is_listed_still_is_waited_for() -> None:
 
 def test_memory_that_is_not_back_yet_is_waited_for_without_a_process() -> None:
     assert waited(SERVING, [card(0, 60000)], [card(0, 45000)], [card(0, 9000)]) == []
+
+
+def test_memory_is_waited_for_where_npu_smi_never_listed_its_process() -> None:
+    """As of a process in a container."""
+    assert waited([card(0, 60000)], [card(0, 60000)], [card(0, 31000)], FREE[:1]) == []
+    # What an idle card shows is not waited for.
+    assert waited(FREE, FREE) == []
 
 
 def test_the_end_of_the_time_names_the_process_and_the_card() -> None:
