@@ -449,7 +449,7 @@ def _key_fault(key: object, model: str) -> str | None:
         return str(error)
 
 
-_OTHER_KEYS = frozenset(("served_model_name", "path", "env", "api_key", "secret_env"))
+_OTHER_KEYS = frozenset(("served_model_name", "path", "env", "api_key", "secret_env", "weights"))
 _PARSERS: Mapping[str, Callable[[object], Any]] = {
     "replicas": _replicas,
     "hosts": _pattern,

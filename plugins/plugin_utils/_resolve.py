@@ -84,6 +84,7 @@ REQUEST_KEYS = frozenset(
         "env",
         "api_key",
         "secret_env",
+        "weights",
         "state",
         "card_memory_gb",
         "kind",

@@ -8,11 +8,13 @@ from __future__ import annotations
 import difflib
 import hashlib
 import json
+import posixpath
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from ansible_collections.inferops.ascend.plugins.module_utils._hubs import shown
 from ansible_collections.inferops.ascend.plugins.plugin_utils._errors import AscendError
 from ansible_collections.inferops.ascend.plugins.plugin_utils._estimate import (
     tensor_parallel_fault,
@@ -23,6 +25,15 @@ from ansible_collections.inferops.ascend.plugins.plugin_utils._tables import Fac
 
 HUBS = ("huggingface", "modelscope")
 SOURCES = ("local", *HUBS, "rsync", "nfs", "archive")
+# What of a `weights` each source reads.
+_READ: Mapping[str, tuple[str, ...]] = {
+    "local": (),
+    "huggingface": ("id", "revision", "skip", "verify"),
+    "modelscope": ("id", "revision", "skip", "verify"),
+    "rsync": ("location", "id", "skip"),
+    "nfs": ("location", "id", "skip"),
+    "archive": ("location", "src", "sha256"),
+}
 KEYS = ("source", "id", "revision", "location", "src", "sha256", "skip", "verify")
 MEMORY = "/var/lib/inferops-ascend/weights"
 CHECKS = {
@@ -84,6 +95,11 @@ def jobs_of(specs: Iterable[Mapping[str, Any]], wish: Wish) -> list[dict[str, An
     _check(wish)
     jobs: dict[str, dict[str, Any]] = {}
     for given in specs:
+        if not isinstance(given, Mapping):
+            raise AscendError(
+                f"a service is {kind_of(given)}, not one that the lookup gave: resolve the requests"
+                " with query('inferops.ascend.model', ...)."
+            )
         if given.get("state") == "absent":
             continue
         spec = plain(given, f"service {given.get('name')}")
@@ -97,11 +113,15 @@ def jobs_of(specs: Iterable[Mapping[str, Any]], wish: Wish) -> list[dict[str, An
             raise AscendError(
                 f"the services {known['services'][0]} and {job['services'][0]} share the weights in"
                 f" {job['folder']}, and give them another {differ[0]} each"
-                f" ({known[differ[0]] or 'none'} and {job[differ[0]] or 'none'}). Say the same in"
-                " both, or give one of them a `path` of its own."
+                f" ({_told(known[differ[0]])} and {_told(job[differ[0]])}). Say the same in both, or"
+                " give one of them a `path` of its own."
             )
         known["services"] += job["services"]
     return list(jobs.values())
+
+
+def _told(value: Any) -> str:
+    return shown(value) if isinstance(value, str) and "://" in value else str(value or "none")
 
 
 def _job(spec: Mapping[str, Any], wish: Wish) -> dict[str, Any]:
@@ -115,10 +135,20 @@ def _job(spec: Mapping[str, Any], wish: Wish) -> dict[str, Any]:
         )
     if not folder.startswith("/") or ".." in folder.split("/"):
         raise AscendError(f"{who}: {folder!r} is no absolute path for its weights.")
+    # The same folder in another spelling would be fetched twice.
+    folder = "/" + posixpath.normpath(folder).lstrip("/")
+    if folder == "/":
+        raise AscendError(f"{who}: its weights cannot be the root folder of the host.")
     own = _own_wish(spec, wish, who)
     source = _source(spec, own, wish, who)
+    unread = [key for key in own if key not in ("source", *_READ[source])]
+    if unread:
+        raise AscendError(
+            f"{who}: its weights come from {source}, which has no use for {unread[0]}. Leave it out,"
+            " or name another source."
+        )
     job = {
-        "folder": folder.rstrip("/"),
+        "folder": folder,
         "model": str(spec.get("model")),
         "services": [name],
         "source": source,
@@ -128,7 +158,7 @@ def _job(spec: Mapping[str, Any], wish: Wish) -> dict[str, Any]:
         "location": "",
         "sha256": str(own.get("sha256") or "").lower(),
         "skip": [*wish.skip, *(own.get("skip") or ())],
-        "verify": bool(own.get("verify", wish.verify)),
+        "verify": own.get("verify", wish.verify),
         "memory": "",
         "src": str(own.get("src") or ""),
     }
@@ -186,8 +216,17 @@ def _mapping(value: Any, where: str) -> dict[str, Any]:
         if key in own and not isinstance(own[key], str):
             # A revision such as 1e10 or a hash of digits alone is a number to YAML.
             raise AscendError(f"{where}: {key} is {kind_of(own[key])}: put it between quotes.")
-    if isinstance(own.get("skip"), str):
-        own["skip"] = [own["skip"]]
+    if "skip" in own:
+        own["skip"] = [own["skip"]] if isinstance(own["skip"], str) else own["skip"]
+        if not isinstance(own["skip"], list) or not all(isinstance(x, str) for x in own["skip"]):
+            raise AscendError(f"{where}: skip has to be a list of patterns, such as ['assets/*'].")
+    if "verify" in own:
+        # A template gives a text in ansible-core before 2.19.
+        truth = {"true": True, "yes": True, "false": False, "no": False}
+        verify = truth.get(str(own["verify"]).lower())
+        if verify is None:
+            raise AscendError(f"{where}: verify is {own['verify']!r}. Write true or false.")
+        own["verify"] = verify
     return own
 
 
@@ -259,6 +298,14 @@ def _archive(job: dict[str, Any], own: Mapping[str, Any], who: str) -> None:
         raise AscendError(
             f"{who}: {location!r} is neither an absolute path on the host nor an address. A file on"
             " the controller is given by src."
+        )
+    packed = re.search(
+        r"\.(zip|7z|rar|zst|tzst|lz4)$", posixpath.basename(shown(location or job["src"]))
+    )
+    if packed:
+        raise AscendError(
+            f"{who}: a {packed.group(1)} is not unpacked here. Pack the model as a tar, plain or with"
+            " gz, bz2 or xz; weights hardly become smaller, so plain is the fastest."
         )
     if job["sha256"] and not re.fullmatch(r"[0-9a-f]{64}", job["sha256"]):
         raise AscendError(f"{who}: sha256 is {job['sha256']!r}; 64 hexadecimal digits are needed.")
@@ -353,7 +400,7 @@ def _heads(spec: Mapping[str, Any], text: Mapping[str, Any]) -> _Found:
     fault = tensor_parallel_fault(facts, size)
     if fault is None:
         return []
-    fit = [n for n in range(1, 65) if heads and tensor_parallel_fault(facts, n) is None]
+    fit = [n for n in range(1, 65) if tensor_parallel_fault(facts, n) is None]
     return [
         (
             "error",
@@ -462,20 +509,23 @@ def _quantization(args: Mapping[str, Any], config: Mapping[str, Any], described:
     asked = args.get("quantization")
     own = config.get("quantization_config") or config.get("compression_config")
     own = own or text_config(config).get("quantization_config")
-    method = ""
+    method, told = "", ""
     if isinstance(own, Mapping):
         method = str(own.get("quant_method") or "").lower().replace("_", "-")
+        # ModelSlim's older form names a type for each tensor, and no method (vllm-ascend issue 633).
+        if not method and (config.get("quantize") or own.get("model_quant_type")):
+            method, told = "ascend", "quantization_config without a quant_method"
     if described:
-        method = "ascend"
+        method, told = "ascend", "quant_model_description.json"
     if asked is None:
-        if described:
+        if told:
             return [
                 (
                     "warning",
                     "quantization",
-                    "its weights were quantised for Ascend by ModelSlim"
-                    " (quant_model_description.json), and args do not say so; versions of"
-                    " vllm-ascend that do not find out need args: {quantization: ascend}.",
+                    f"its weights were quantised for Ascend by ModelSlim ({told}), and args do not"
+                    " say so; versions of vllm-ascend that do not find out need args:"
+                    " {quantization: ascend}.",
                 )
             ]
         return []

@@ -438,6 +438,13 @@ def test_a_secret_that_tells_nothing_passes() -> None:
     assert services["qwen3-14b"].wish.passed["api_key"] == request["api_key"]
 
 
+def test_where_weights_come_from_is_handed_on_as_it_is_written() -> None:
+    weights = {"source": "archive", "location": "{{ vault_address }}"}
+    services, _unused, wrong, _unused = read(group([{"model": "Qwen3-14B", "weights": weights}]))
+    assert not wrong
+    assert services["qwen3-14b"].wish.passed["weights"] == weights
+
+
 # -- services that span hosts ----------------------------------------------------------------------
 
 

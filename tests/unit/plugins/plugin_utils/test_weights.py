@@ -110,6 +110,48 @@ def test_services_that_want_different_weights_in_one_folder_are_refused() -> Non
         jobs_of(both, Wish())
 
 
+def test_one_folder_in_two_spellings_is_one_folder() -> None:
+    both = [{**QWEN, "name": "a", "path": "//srv/q/"}, {**QWEN, "name": "b", "path": "/srv/./q"}]
+    assert [(each["folder"], each["services"]) for each in jobs_of(both, Wish())] == [
+        ("/srv/q", ["a", "b"])
+    ]
+
+
+def test_secrets_of_an_address_are_not_in_the_message() -> None:
+    both = [
+        {**QWEN, "name": name, "weights": {"source": "archive", "location": location}}
+        for name, location in (
+            ("a", "https://me:hidden@x/q.tar?sig=hidden"),
+            ("b", "https://x/p.tar"),
+        )
+    ]
+    with pytest.raises(AscendError) as caught:
+        jobs_of(both, Wish())
+    assert "https://x/q.tar" in str(caught.value)
+    assert "hidden" not in str(caught.value)
+
+
+def test_requests_that_were_not_resolved_are_told_apart() -> None:
+    with pytest.raises(AscendError, match=r"a service is a string, not one that the lookup gave"):
+        jobs_of(["Qwen3-14B"], Wish())  # type: ignore[list-item]
+
+
+@pytest.mark.parametrize(("given", "meant"), [(True, True), ("False", False), ("yes", True)])
+def test_verify_may_come_from_a_template(given: object, meant: bool) -> None:
+    assert job({"weights": {"source": "modelscope", "verify": given}})["verify"] is meant
+
+
+@pytest.mark.parametrize(("written", "says"), [("Weights", "Write weights"), ("weigths", None)])
+def test_a_slip_of_the_pen_in_the_key_is_noticed(written: str, says: str | None) -> None:
+    request = [{"model": "Qwen3-14B", written: "modelscope"}]
+    if says:
+        with pytest.raises(AscendError, match=says):
+            resolve_terms(request, _tables.load_catalogue(), Options())
+        return
+    (spec,) = resolve_terms(request, _tables.load_catalogue(), Options())
+    assert any("is weights meant?" in warning for warning in spec["warnings"])
+
+
 @pytest.mark.parametrize(
     ("spec", "wish", "says"),
     [
@@ -144,6 +186,25 @@ def test_services_that_want_different_weights_in_one_folder_are_refused() -> Non
         ({"weights": "archive"}, {}, "needs either location"),
         ({"weights": {"location": "q.tar", "source": "archive"}}, {}, "given by src"),
         ({"weights": {"src": "q.tar", "sha256": "abc"}}, {}, "64 hexadecimal digits"),
+        ({"weights": {"src": "q.zip"}}, {}, "a zip is not unpacked here"),
+        (
+            {"weights": {"source": "archive", "location": "https://x/q.tar.zst?sig=1"}},
+            {},
+            "a zst is not unpacked here",
+        ),
+        (
+            {"weights": {"source": "nfs", "location": "/m", "revision": "v1"}},
+            {},
+            "come from nfs, which has no use for revision",
+        ),
+        (
+            {"weights": {"source": "archive", "src": "q.tar", "skip": "*.txt"}},
+            {},
+            "come from archive, which has no use for skip",
+        ),
+        ({"weights": {"source": "modelscope", "skip": [1]}}, {}, "skip has to be a list"),
+        ({"weights": {"source": "modelscope", "verify": "maybe"}}, {}, "Write true or false"),
+        ({"path": "/"}, {}, "cannot be the root folder"),
         ({}, {"endpoints": {"hf": "https://x"}}, "vllm_weights_endpoints has hf"),
         ({}, {"endpoints": {"huggingface": "hf-mirror.com"}}, "an address such as"),
         ({}, {"checks": {"context": "off"}}, "vllm_weights_checks has context: 'off'"),
@@ -210,6 +271,14 @@ def test_heads_that_do_not_divide_are_said_with_the_sizes_that_do() -> None:
         in words
     )
     assert "Sizes that do are 1, 2, 4, 8, 40" in words
+
+
+def test_sizes_are_named_where_only_key_value_heads_are_known() -> None:
+    said = message(
+        {"tensor_parallel_size": 3},
+        {"num_attention_heads": None, "num_key_value_heads": 8},
+    )
+    assert "Sizes that do are 1, 2, 4, 8, 16" in said
 
 
 def test_heads_of_a_multimodal_model_are_those_of_its_language_part() -> None:
@@ -315,6 +384,13 @@ def test_sentence_transformers_have_their_own_length() -> None:
     assert found({"max_model_len": 513}, config, max_seq_length=512) == [("error", "context")]
 
 
+# As ModelSlim wrote it before quant_model_description.json: no quant_method.
+OLDER_MODELSLIM = {
+    "quantize": "w8a8",
+    "quantization_config": {"model_quant_type": "W8A8", "model.embed_tokens.weight": "FLOAT"},
+}
+
+
 @pytest.mark.parametrize(
     ("args", "config", "described", "expected"),
     [
@@ -346,6 +422,9 @@ def test_sentence_transformers_have_their_own_length() -> None:
             ["warning"],
         ),
         ({}, {}, True, ["warning"]),
+        ({"quantization": "ascend"}, OLDER_MODELSLIM, False, []),
+        ({"quantization": "awq"}, OLDER_MODELSLIM, False, ["error"]),
+        ({}, OLDER_MODELSLIM, False, ["warning"]),
         ({}, {"quantization_config": {"quant_method": "fp8"}}, False, []),
     ],
 )
