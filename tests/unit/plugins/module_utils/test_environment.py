@@ -157,6 +157,18 @@ def test_other_packages_and_other_peoples_folders_are_refused(root: Path) -> Non
         look(root, "3")
 
 
+def test_a_root_that_cannot_be_written_is_named_with_the_way_out(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    wish = Wish(str(tmp_path / "file" / "vllm"), "1", STEPS)
+    with pytest.raises(InstallError, match=r"cannot be written.*vllm_runtime_root"):
+        Environments(Local(), wish).act(_environment.Outcome(False, False, (), None, None))
+
+
+def test_fewer_than_no_environments_cannot_be_kept(root: Path) -> None:
+    with pytest.raises(InstallError, match=r"keep is -1.*vllm_runtime_keep"):
+        look(root, "3", keep=-1)
+
+
 @pytest.mark.parametrize("name", ["current", "../x", "a/b", ".x"])
 def test_names_that_are_no_folder_of_the_root(tmp_path: Path, name: str) -> None:
     with pytest.raises(InstallError, match="cannot be the name"):
