@@ -36,6 +36,7 @@ _KEYS = {
 _IGNORED = {"cann", "torch_npu", "wheels", "notes", "sources"}
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
 _EXACT = re.compile(r"==\s*([^\s,;*]+)")
+_SPECIFIER = re.compile(r"\s*(===|==|~=|!=|<=|>=|<|>)\s*[0-9]")
 _DIGEST = re.compile(r"@sha256:[0-9a-f]{64}$")
 _IMAGE_ID = re.compile(r"(?:sha256:)?[0-9a-f]{64}")
 
@@ -93,6 +94,12 @@ def _own_row(own: object) -> dict[str, Any]:
             kinds = {str: "a text in quotes", list: "a list", dict: "a mapping"}
             raise AscendError(
                 f"vllm_runtime_row, {key} is {kind_of(value)}; {kinds[_KEYS[key]]} is needed."
+            )
+    for name, pin in row.get("packages", {}).items():
+        if not isinstance(pin, str) or not _SPECIFIER.match(pin):
+            raise AscendError(
+                f"vllm_runtime_row, packages, {name} is {pin!r}; versions with an operator before"
+                f' them are needed, in quotes: {name}: "=={pin}".'
             )
     for key in ("vllm", "python"):
         if key not in row:
@@ -174,10 +181,13 @@ def plan(
     name: object = "",
     packages: Sequence[str] = (),
     image: object = "",
+    sources: Mapping[str, object] | None = None,
 ) -> dict[str, Any]:
     """What a host needs to have the engine of a version.
 
-    `packages`: further requirements, installed last. Returns {method, version, row, warnings} and,
+    `packages`: further requirements, installed last. `sources`: where they or the image come from,
+    {wheels, wheels_source, offline, image_archive, image_archive_source}, as the role's variables of
+    these names have it. Returns {method, version, row, warnings} and,
     for a venv, {name, python (oldest, newest), steps, expect, metadata} as the module
     vllm_environment takes them; for a container, {image, pinned}.
 
@@ -191,6 +201,7 @@ def plan(
             raise AscendError(f"{what} is {value!r}; it is one of {', '.join(known)}.")
     if method == "external":
         return {"method": method, "version": str(version), "row": {}, "warnings": []}
+    _check_sources(method, sources or {})
     found = find_row(version, device, row)
     result: dict[str, Any] = {
         "method": method,
@@ -218,6 +229,31 @@ def plan(
         "expect": _expected(found, pins),
         "metadata": dict(found.get("metadata", {})),
     }
+
+
+def _check_sources(method: str, sources: Mapping[str, object]) -> None:
+    """Refuse what would be copied to nowhere, and an installation from nowhere."""
+    for needs, needed, used in (
+        ("wheels_source", "wheels", "venv"),
+        ("image_archive_source", "image_archive", "container"),
+    ):
+        if method == used and sources.get(needs) and not sources.get(needed):
+            raise AscendError(
+                f"vllm_runtime_{needs} says what to copy, and vllm_runtime_{needed}, its place on the"
+                " host, is empty. Set it to an absolute path there."
+            )
+    for name in ("wheels", "image_archive"):
+        text = str(sources.get(name) or "")
+        if text and not text.startswith("/"):
+            raise AscendError(
+                f"vllm_runtime_{name} is {text!r}; an absolute path on the host is needed."
+            )
+    if method == "venv" and sources.get("offline") and not sources.get("wheels"):
+        raise AscendError(
+            "vllm_runtime_offline is set, and vllm_runtime_wheels is empty: there is nothing to"
+            " install from. Set it to the folder of wheels on the host (vllm_runtime_wheels_source"
+            " copies one there from the controller)."
+        )
 
 
 def _check_wheels(
@@ -259,13 +295,17 @@ def _container(
             " hosts may run different engines, and a new pull goes unnoticed. Pin it by digest"
             " (REPOSITORY@sha256:...)."
         )
-    suffix = re.search(r":[^/@]*?-(a3|310p)\b", named.reference)
-    if target is not None and ":" in named.reference.rpartition("/")[2].partition("@")[0]:
-        has = f"-{suffix.group(1)}" if suffix else ""
-        if has != target["suffix"]:
-            warnings.append(
-                f"{named.reference} looks like an image for other chips.{hint}",
-            )
+    tag = named.reference.rpartition("/")[2].partition("@")[0].partition(":")[2]
+    if target is not None and tag:
+        suffix = re.search(r"-(a3|310p)\b", tag)
+        if (suffix.group(0) if suffix else "") != target["suffix"]:
+            warnings.append(f"{named.reference} looks like an image for other chips.{hint}")
+    release = re.match(r"v?([0-9]+\.[0-9]+\.[0-9]+)", tag)
+    if release and release.group(1) not in (row["vllm"], row.get("vllm_ascend")):
+        warnings.append(
+            f"{named.reference} looks like an image of {release.group(1)}, and configuration is"
+            f" written for vLLM {row['vllm']}. Set vllm_service_engine_version to the image's."
+        )
     return {"image": named.reference, "pinned": named.pinned, "warnings": warnings}
 
 

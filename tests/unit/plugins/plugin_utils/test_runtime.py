@@ -145,6 +145,21 @@ def test_an_image_for_other_chips_is_warned_about() -> None:
     assert not warned("v0.18.0-openeuler", "910B3")
 
 
+def test_an_image_of_another_version_is_warned_about() -> None:
+    def warned(tag: str, version: str = "0.18.0") -> bool:
+        image = DIGEST.replace("@", f":{tag}@")
+        warnings = plan(version, method="container", image=image)["warnings"]
+        return any(f"written for vLLM {version}" in warning for warning in warnings)
+
+    assert warned("v0.13.0-a3")
+    assert not warned("v0.18.0-a3")
+    assert not warned("main")
+    assert not warned("v0.18.0rc1")
+    # A port is no tag.
+    image = DIGEST.replace("quay.io", "10.0.0.1:5000")
+    assert plan("0.18.0", method="container", image=image)["warnings"] == []
+
+
 def test_no_image_is_refused_with_the_one_that_fits() -> None:
     text = refusal(method="container", chips=["310P3"])
     assert "quay.io/ascend/vllm-ascend:v0.18.0-310p" in text
@@ -157,6 +172,8 @@ def test_no_image_is_refused_with_the_one_that_fits() -> None:
         ({**OWN, "pkgs": {}}, "has the key 'pkgs'"),
         ({**OWN, "python": [3.10, 3.11]}, "in quotes"),
         ({**OWN, "vllm": 0.19}, "vllm is a number; a text in quotes"),
+        ({**OWN, "packages": {"torch": "2.9.0"}}, 'torch: "==2.9.0"'),
+        ({**OWN, "packages": {"torch": 2.9}}, "torch is 2.9"),
         ("0.19.0", "a mapping like a row"),
     ],
 )
@@ -181,3 +198,24 @@ def test_method_and_device_are_checked() -> None:
     assert "venv, container, external" in refusal(method="docker")
     assert "npu, cpu" in refusal(device="gpu")
     assert plan("9.9.9", method="external")["warnings"] == []
+
+
+@pytest.mark.parametrize(
+    ("method", "sources", "words"),
+    [
+        ("venv", {"wheels_source": "wheels"}, "vllm_runtime_wheels, its place on the host"),
+        ("venv", {"wheels": "wheels"}, "vllm_runtime_wheels is 'wheels'; an absolute path"),
+        ("venv", {"offline": True}, "nothing to install from"),
+        ("container", {"image_archive_source": "x.tar"}, "vllm_runtime_image_archive, its place"),
+        ("container", {"image_archive": "x.tar"}, "an absolute path"),
+    ],
+)
+def test_sources_that_lead_nowhere_are_refused(
+    method: str, sources: dict[str, object], words: str
+) -> None:
+    assert words in refusal(method=method, sources=sources, image=DIGEST)
+
+
+def test_what_the_other_method_needs_is_not_asked_for() -> None:
+    plan("0.18.0", method="container", image=DIGEST, sources={"offline": True})
+    plan("0.18.0", sources={"offline": True, "wheels": "/srv/wheels", "wheels_source": "wheels"})
