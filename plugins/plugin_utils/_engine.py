@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any, Union
 
 import yaml
+from ansible_collections.inferops.ascend.plugins.plugin_utils import _engine_names
 from ansible_collections.inferops.ascend.plugins.plugin_utils._errors import AscendError
 from ansible_collections.inferops.ascend.plugins.plugin_utils._plain import (
     bad_character,
@@ -50,15 +51,11 @@ MANAGED = {
     " timeout follows",
 }
 
-# What an option that a version lacks is called there: (options to use, how). Only names that the
-# version's own list has are offered. --task and --rope-scaling: vllm serve itself, by version;
-# guided decoding: https://github.com/vllm-project/vllm/pull/22772
+# What an option that a version lacks is called there: (options to use, how), for what cannot be
+# written in its names without asking. Only names that the version's own list has are offered.
+# --rope-theta: vars/model_facts.yml; guided decoding: https://github.com/vllm-project/vllm/pull/22772
 RENAMED: dict[str, tuple[tuple[str, ...], str]] = {
-    "task": (("runner", "convert"), "`runner: pooling` serves embedding and reranking models"),
-    "runner": (("task",), "`task: embed` or `task: score` serves embedding and reranking models"),
-    "convert": (("task",), "`task` says what to serve"),
-    "rope-scaling": (("hf-overrides",), "write `hf-overrides: {rope_scaling: ...}`"),
-    "rope-theta": (("hf-overrides",), "write `hf-overrides: {rope_theta: ...}`"),
+    "rope-theta": (("hf-overrides",), "write `hf-overrides: {rope_parameters: {rope_theta: ...}}`"),
     "disable-log-requests": (("enable-log-requests",), "request logging is off unless asked for"),
     "guided-decoding-backend": (
         ("structured-outputs-config",),
@@ -71,21 +68,28 @@ RENAMED: dict[str, tuple[tuple[str, ...], str]] = {
 PLUGIN_CHOICES = {"quantization": ("ascend",)}
 
 # Converters of vLLM that read JSON; other values go in as text.
-JSON_TYPES = ("loads", "_parse_type", "parse_dataclass", "union_dict_and_str")
+JSON_TYPES = ("loads", "parse_dataclass", "union_dict_and_str")
+NUMBER_TYPES = ("int", "float", "human_readable_int", "human_readable_int_or_auto")
 HUMAN_INT = re.compile(r"\d+|\d+(\.\d+)?[kmgt]|\d+[KMGT]")
 
 
 class _Option:
     """One option of one version; `negative` is its `no-` form, if it has one."""
 
-    def __init__(self, name: str, fact: Mapping[str, Any]) -> None:
+    def __init__(self, name: str, fact: Mapping[str, Any], before_0_11: bool) -> None:
         self.name = name
         action = fact["action"]
         self.negative = f"no-{name}" if f"--no-{name}" in fact["opts"] else None
         self.flag = action in ("_StoreTrueAction", "BooleanOptionalAction")
         self.many = fact.get("nargs") in ("+", "*")
         self.bare = fact.get("nargs") == "?"
-        self.type = fact.get("type")
+        outer = fact.get("type")
+        # What converts: `_optional_type` and `_parse_type` wrap it, and the first reads these two
+        # as no value.
+        self.type = fact.get("of", outer)
+        self.empty = ("", "None") if outer == "_optional_type" else ()
+        # 0.9.1 also takes `name=number,...` where it reads JSON, and levels for a dataclass.
+        self.pairs = before_0_11 and outer != "loads"
         self.choices = [str(choice) for choice in fact.get("choices", [])]
         if self.choices:
             self.choices += PLUGIN_CHOICES.get(name, ())
@@ -104,15 +108,15 @@ class _Version:
         }
         self.options: dict[str, _Option] = {}
         self.short: dict[str, str] = {}
+        # 0.9.1 passes str(list) as one value; seen right from 0.11.0 on.
+        self.joins_lists = _number(version) < (0, 11)
         for name, fact in facts.items():
-            option = _Option(name, fact)
+            option = _Option(name, fact, self.joins_lists)
             for text in fact["opts"]:
                 if text.startswith("--"):
                     self.options[text[2:]] = option
                 else:
                     self.short[text[1:]] = name
-        # 0.9.1 passes str(list) as one value; seen right from 0.11.0 on.
-        self.joins_lists = _number(version) < (0, 11)
 
 
 def _number(version: str) -> tuple[int, ...]:
@@ -160,8 +164,8 @@ def engine_config(
     engine takes several, under the service's. Embedding and reranking get the pooling runner
     unless `args` say `runner`, `convert` or `task`.
 
-    In `args`, null leaves an option out, also one that would be set here; a mapping becomes a
-    JSON string, for every version takes that; false becomes the `no-` form or nothing.
+    In `args`, null leaves an option out, also one that would be set here; what vLLM renamed gets the
+    name that the version has (`_engine_names`); a mapping becomes a JSON string, for every version takes that; false becomes the `no-` form or nothing.
 
     Raises AscendError that names service and option.
     """
@@ -205,12 +209,29 @@ def engine_yaml(config: Mapping[str, Any]) -> str:
     )
 
 
+def check_args(
+    service: Mapping[str, Any], version: object, options: Mapping[str, Any] | None = None
+) -> None:
+    """Refuse `args` of a request or a spec that this version of vLLM could not read.
+
+    What `engine_config` refuses of them, before it is known where the service runs. `service` has
+    `args`, and a `name` or a `model` for the message; one that is absent is not looked at.
+
+    Raises AscendError that names service and option.
+    """
+    if service.get("state") == "absent":
+        return
+    engine = _version(version, load_options() if options is None else options)
+    _read_args(service, engine, f"service {service.get('name') or service.get('model')}")
+
+
 def _read_args(
     service: Mapping[str, Any], engine: _Version, who: str
 ) -> dict[str, Scalar | list[Scalar] | None]:
     given = plain(service.get("args") or {}, f"{who}, args")
     if not isinstance(given, dict):
         raise AscendError(f"{who}: args is {kind_of(given)}; a mapping of vLLM options is needed.")
+    given = _engine_names.translate(given, engine.options, service.get("kind"), who)
     result: dict[str, Scalar | list[Scalar] | None] = {}
     written: dict[str, str] = {}
     for key, value in given.items():
@@ -324,12 +345,12 @@ def _several(
 def _one(option: _Option, value: object, label: str) -> Scalar:
     """One value as it is written, checked as far as the option list allows."""
     if isinstance(value, (dict, list)):
-        if option.type in ("int", "float", "human_readable_int", "human_readable_int_or_auto"):
-            raise AscendError(f"{label} is {kind_of(value)}; a number is needed.")
-        return json.dumps(value, separators=(",", ":"), sort_keys=True, allow_nan=False)
+        return _structure(option, value, label)
     if value is None or isinstance(value, bool):
         raise AscendError(f"{label} is {kind_of(value)}; a text or a number is needed.")
     scalar: Scalar = value if isinstance(value, (int, float)) else _text(value, label)
+    if scalar in option.empty:
+        return scalar
     if option.type == "int":
         number = whole_number(str(scalar).removeprefix("-"))
         if number is None or isinstance(scalar, float):
@@ -350,11 +371,8 @@ def _one(option: _Option, value: object, label: str) -> Scalar:
                 f"{label} is {value!r}; a whole number is needed, or one with a suffix (k is 1000,"
                 " K is 1024)."
             )
-    elif isinstance(scalar, str) and _is_json(option, scalar):
-        try:
-            json.loads(scalar)
-        except ValueError as error:
-            raise AscendError(f"{label} is not JSON: {error}. Write a mapping or list.") from None
+    else:
+        _check_json(option, str(scalar), label)
     _check_choice(option, scalar, label)
     # argparse would take it for an option; it lets only whole negative numbers pass, and vLLM
     # splits what begins with a dash and has a dot.
@@ -366,11 +384,37 @@ def _one(option: _Option, value: object, label: str) -> Scalar:
     return scalar
 
 
-def _is_json(option: _Option, text: str) -> bool:
-    """Whether the engine reads the text as JSON: always, or because it is between braces."""
-    if option.type == "union_dict_and_str":
-        return re.fullmatch(r"(?s)\s*{.*}\s*", text) is not None
-    return option.type == "loads"
+def _structure(option: _Option, value: dict[str, Any] | list[Any], label: str) -> str:
+    """A mapping or a list as JSON, where the option takes it."""
+    if option.type in NUMBER_TYPES:
+        raise AscendError(f"{label} is {kind_of(value)}; a number is needed.")
+    if option.choices:
+        raise AscendError(f"{label} is {kind_of(value)}; it can be {_choices(option)}.")
+    text = json.dumps(value, separators=(",", ":"), sort_keys=True, allow_nan=False)
+    _check_json(option, text, label)
+    return text
+
+
+def _check_json(option: _Option, text: str, label: str) -> None:
+    """Refuse a text that the engine would read as JSON and could not."""
+    braces = re.fullmatch(r"(?s)\s*{.*}\s*", text) is not None
+    if option.type not in JSON_TYPES or (option.type == "union_dict_and_str" and not braces):
+        return
+    if option.pairs and not braces:
+        fits = "=" in text if option.type == "loads" else text in ("0", "1", "2", "3")
+        if not fits:
+            raise AscendError(f"{label} is {text!r}; a mapping is needed.")
+        return
+    try:
+        read = json.loads(text)
+    except ValueError as error:
+        raise AscendError(f"{label} is not JSON: {error}. Write a mapping or list.") from None
+    if option.type == "parse_dataclass" and not isinstance(read, dict):
+        raise AscendError(f"{label} is {kind_of(read)}; a mapping is needed.")
+
+
+def _choices(option: _Option) -> str:
+    return ", ".join(choice for choice in option.choices if choice != "None")
 
 
 def _check_choice(option: _Option, value: Scalar, label: str) -> None:
@@ -380,8 +424,7 @@ def _check_choice(option: _Option, value: Scalar, label: str) -> None:
     folded = str(value).lower().replace("-", "_")
     if option.type == "<lambda>" and folded in option.choices:
         return
-    choices = [choice for choice in option.choices if choice != "None"]
-    raise AscendError(f"{label} is {value!r}; it can be {', '.join(choices)}.")
+    raise AscendError(f"{label} is {value!r}; it can be {_choices(option)}.")
 
 
 def _text(value: object, label: str) -> str:

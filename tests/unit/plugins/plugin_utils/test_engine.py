@@ -116,6 +116,48 @@ def test_the_runner_follows_the_kind(kind: str, version: str, runner: dict[str, 
     assert {key: config[key] for key in ("runner", "task", "convert") if key in config} == runner
 
 
+@pytest.mark.parametrize(
+    ("args", "older", "newer"),
+    [
+        ({"task": "embed"}, {"task": "embed"}, {"runner": "pooling", "convert": "embed"}),
+        ({"task": "score"}, {"task": "score"}, {"runner": "pooling"}),
+        ({"task": "generate"}, {"task": "generate"}, {"runner": "generate"}),
+        ({"task": None}, {}, {}),
+        ({"runner": "pooling"}, {"task": "score"}, {"runner": "pooling"}),
+        ({"convert": "classify"}, {"task": "classify"}, {"convert": "classify"}),
+        ({"runner": "generate"}, {"task": "generate"}, {"runner": "generate"}),
+        ({"runner": None}, {}, {}),
+    ],
+)
+def test_a_task_and_a_runner_are_written_as_each_version_reads_them(
+    args: dict[str, Any], older: dict[str, str], newer: dict[str, str]
+) -> None:
+    for version, wanted in (("0.9.1", older), ("0.13.0", newer), ("0.23.0", newer)):
+        config = engine_config(service(kind="rerank", args=args), version)
+        found = {key: config[key] for key in ("task", "runner", "convert") if key in config}
+        assert found == wanted, version
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        {"rope-scaling": {"type": "yarn", "factor": 4.0, "rope_theta": 1000000}},
+        {"rope_scaling": '{"rope_type":"yarn","factor":4.0}', "rope-theta": 1000000},
+    ],
+)
+def test_a_scaling_moves_into_the_overrides_where_the_option_is_gone(args: dict[str, Any]) -> None:
+    assert "rope-scaling" in engine_config(service(args=args), "0.11.0")
+    given = service(args={**args, "hf_overrides": {"architectures": ["X"]}})
+    config = engine_config(given, "0.18.0")
+    assert not {"rope-scaling", "rope-theta"} & set(config)
+    scaling = {"rope_type": "yarn", "factor": 4.0, "rope_theta": 1000000}
+    assert json.loads(str(config["hf-overrides"])) == {
+        "architectures": ["X"],
+        "rope_scaling": scaling,
+        "rope_parameters": scaling,
+    }
+
+
 @pytest.mark.parametrize("args", [{"runner": "generate"}, {"runner": None}, {"convert": "embed"}])
 def test_the_users_own_runner_wins(args: dict[str, Any]) -> None:
     config = engine_config(service(kind="embed", args=args), "0.23.0")
@@ -190,9 +232,20 @@ def test_numbers_may_come_as_text_from_a_template() -> None:
 @pytest.mark.parametrize(
     ("version", "args", "words"),
     [
-        ("0.13.0", {"task": "embed"}, ["task", "0.13.0", "runner or convert"]),
-        ("0.13.0", {"rope-scaling": {"factor": 2}}, ["hf-overrides"]),
-        ("0.9.1", {"runner": "pooling"}, ["Use task"]),
+        ("0.13.0", {"task": "embde"}, ["task is 'embde'", "embed, "]),
+        ("0.13.0", {"task": "embed", "runner": "pooling"}, ["task and runner", "Leave one out"]),
+        ("0.18.0", {"task": "reward"}, ["convert is 'reward'"]),
+        ("0.13.0", {"rope-scaling": {"factor": 2}}, ["hf-overrides", "rope_theta", "config.json"]),
+        ("0.13.0", {"rope-scaling": "yarn"}, ["a mapping is needed"]),
+        (
+            "0.13.0",
+            {"rope-scaling": {"rope_theta": 1}, "hf-overrides": {"rope_scaling": {}}},
+            ["leave rope-scaling out"],
+        ),
+        ("0.13.0", {"rope-theta": 1000000}, ["Use hf-overrides", "rope_parameters"]),
+        ("0.9.1", {"runner": "pooling"}, ["reads a task instead", "embed, classify"]),
+        ("0.9.1", {"runner": "pooling", "task": "embed"}, ["Leave one out"]),
+        ("0.9.1", {"runner": "generate", "convert": "embed"}, ["reads a task instead"]),
         ("0.18.0", {"disable-log-requests": True}, ["enable-log-requests"]),
         ("0.18.0", {"swap-space": 4}, ["swap-space", "0.9.1, 0.11.0, 0.13.0 have it"]),
         ("0.18.0", {"max-num-seq": 4}, ["Did you mean max-num-seqs"]),
