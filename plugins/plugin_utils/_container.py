@@ -106,6 +106,10 @@ def arguments(service: Mapping[str, object], how: Container) -> list[str]:
     words = [how.engine, *(["--events-backend=none"] if how.engine == "podman" else [])]
     words += ["run", "--rm", f"--name=vllm-{name}", "--pull=never", "--network=host"]
     words += ["--security-opt=no-new-privileges", "--pids-limit=-1"]
+    if not any("label=" in str(option) for option in how.options):
+        # Under SELinux a container may open neither the cards nor the host's files, unless these
+        # get labels of their own, which the host's programs could not live with.
+        words += ["--security-opt=label=disable"]
     # What the server prints goes to the journal as it is; a second copy would fill the disk.
     words += ["--log-driver=none"]
     if how.engine == "podman":
@@ -115,32 +119,35 @@ def arguments(service: Mapping[str, object], how: Container) -> list[str]:
     for device in [*devices, *how.devices]:
         words += [f"--device={unit_word(device)}"]
     config = f"/etc/vllm/{name}.yaml"
-    words += [f"--volume={HOME}:/var/lib/vllm", f"--volume={config}:{config}:ro"]
-    for path in _folders(service, how):
-        words += [f"--volume={path}"]
+    volumes = [(HOME, "/var/lib/vllm", "rw"), (config, config, "ro"), *_folders(service, how)]
+    for source, target, mode in dict.fromkeys(volumes):
+        # Not --volume, for which docker makes an empty folder of what is missing on the host.
+        text = f"--mount=type=bind,source={source},target={target}"
+        words.append(text + (",readonly" if mode == "ro" else ""))
     words += _environment(service, cards, how)
     words += [str(option) for option in how.options]
     words += ["--entrypoint=/bin/bash", unit_word(how.image), "-c", _script(str(name), how)]
     return words
 
 
-def _folders(service: Mapping[str, object], how: Container) -> list[str]:
-    """Volumes, each once; what lies below the weights is there with them."""
-    found = []
+def _folders(service: Mapping[str, object], how: Container) -> list[tuple[str, str, str]]:
+    """(place on the host, place inside, ro or rw); what lies below the weights comes with them."""
     path = service.get("path")
     weights = unit_word(how.weights_dir)
     if isinstance(path, str) and not f"{path}/".startswith(f"{weights}/"):
-        found.append(f"{unit_word(path)}:{path}:ro")
-    else:
-        found.append(f"{weights}:{weights}:ro")
+        weights = unit_word(path)
+    found = [(weights, weights, "ro")]
     for mount in how.mounts:
         parts = unit_word(mount).split(":")
-        if len(parts) == 1:
-            parts = [parts[0], parts[0], "ro"]
-        elif len(parts) == 2:
-            parts += ["ro"]
-        found.append(":".join(parts))
-    return list(dict.fromkeys(found))
+        parts += parts if len(parts) == 1 else []
+        parts += ["ro"] if len(parts) == 2 else []
+        if len(parts) != 3 or parts[2] not in ("ro", "rw") or not parts[1].startswith("/"):
+            raise AscendError(
+                f"vllm_service_container_mounts has {mount!r}. Write PATH, PATH:INSIDE or"
+                " PATH:INSIDE:rw, with absolute paths."
+            )
+        found.append((parts[0], parts[1], parts[2]))
+    return found
 
 
 def _environment(

@@ -281,6 +281,34 @@ def test_a_tag_is_warned_about_and_no_engine_is_refused(host: Host) -> None:
     assert "docker cannot be run on this host" in re.sub(r"\s+", " ", output)
 
 
+def test_an_engine_that_does_not_answer_is_not_taken_for_a_missing_image(host: Host) -> None:
+    """As the client of docker does whose daemon is down; in check mode too."""
+    host.sh(
+        "printf '#!/bin/sh\\necho \"Cannot connect to the Docker daemon\" >&2\\nexit 1\\n'"
+        " > /usr/local/bin/docker; chmod 755 /usr/local/bin/docker"
+    )
+    try:
+        status, _changed, output = host.play(
+            [CHAT], "--check", vllm_runtime_container_engine="docker"
+        )
+    finally:
+        host.sh("rm /usr/local/bin/docker")
+    text = re.sub(r"\s+", " ", output)
+    assert status != 0
+    assert "docker cannot be run on this host" in text
+    assert "Cannot connect to the Docker daemon" in text
+    assert "would be loaded" not in text
+
+
+def test_a_missing_folder_of_the_host_is_named_and_not_made(host: Host) -> None:
+    status, _changed, output = host.play(
+        [CHAT], vllm_service_container_mounts=["/usr", "/usr/local/dcmi-gone"]
+    )
+    assert status == 0, output
+    host.until("journalctl -u vllm@chat -o cat -n 50 | grep -q /usr/local/dcmi-gone")
+    assert host.sh("ls -d /usr/local/dcmi-gone", check=False) == ""
+
+
 def test_a_service_that_goes_takes_its_container_along(host: Host) -> None:
     status, _changed, output = host.play([{**CHAT, "api_key": "key-2"}])
     assert status == 0, output

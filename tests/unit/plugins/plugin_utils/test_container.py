@@ -74,24 +74,43 @@ def test_the_environment_is_the_services_before_that_of_all() -> None:
         words(service={"env": {"ASCEND_RT_VISIBLE_DEVICES": "4"}})
 
 
+def bind(source: str, target: str = "", *, rw: bool = False) -> str:
+    text = f"type=bind,source={source},target={target or source}"
+    return text if rw else f"{text},readonly"
+
+
 def test_folders_are_read_only_unless_said_otherwise() -> None:
     command = words(mounts=["/usr/local/dcmi", "/a:/b", "/c:/d:rw"])
-    assert values(command, "volume") == [
-        "/var/lib/vllm-container:/var/lib/vllm",
-        "/etc/vllm/chat.yaml:/etc/vllm/chat.yaml:ro",
-        "/var/lib/vllm/weights:/var/lib/vllm/weights:ro",
-        "/usr/local/dcmi:/usr/local/dcmi:ro",
-        "/a:/b:ro",
-        "/c:/d:rw",
+    assert values(command, "mount") == [
+        bind("/var/lib/vllm-container", "/var/lib/vllm", rw=True),
+        bind("/etc/vllm/chat.yaml"),
+        bind("/var/lib/vllm/weights"),
+        bind("/usr/local/dcmi"),
+        bind("/a", "/b"),
+        bind("/c", "/d", rw=True),
     ]
 
 
 def test_weights_that_lie_elsewhere_are_there_in_place_of_the_folder_of_all() -> None:
     command = words(service={"path": "/data/qwen"})
-    assert "/data/qwen:/data/qwen:ro" in values(command, "volume")
-    assert not any(each.startswith("/var/lib/vllm/weights") for each in values(command, "volume"))
+    assert bind("/data/qwen") in values(command, "mount")
+    assert bind("/var/lib/vllm/weights") not in values(command, "mount")
     inside = words(service={"path": "/var/lib/vllm/weights/x/y"})
-    assert "/var/lib/vllm/weights:/var/lib/vllm/weights:ro" in values(inside, "volume")
+    assert bind("/var/lib/vllm/weights") in values(inside, "mount")
+
+
+@pytest.mark.parametrize("mount", ["/a:/b:z", "/a:/b:ro:x", "/a:b", "/a,/b"])
+def test_mounts_that_are_none_are_refused(mount: str) -> None:
+    with pytest.raises(AscendError, match=mount):
+        words(mounts=[mount])
+
+
+def test_no_label_keeps_a_container_from_cards_unless_one_is_asked_for() -> None:
+    assert "--security-opt=label=disable" in words()
+    own = "--security-opt=label=type:spc_t"
+    command = words(options=[own])
+    assert own in command
+    assert "--security-opt=label=disable" not in command
 
 
 def test_the_server_reads_the_same_file_after_the_images_scripts() -> None:
