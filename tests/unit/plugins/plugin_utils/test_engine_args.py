@@ -1,0 +1,115 @@
+# SPDX-FileCopyrightText: The inferops.ascend authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a version of vLLM could not read of `args` is refused before a host is chosen."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from ansible_collections.inferops.ascend.plugins.plugin_utils._engine import (
+    check_args,
+    load_options,
+)
+from ansible_collections.inferops.ascend.plugins.plugin_utils._errors import AscendError
+
+VERSIONS = [version for version in load_options() if not version.startswith("_")]
+
+
+def refusal(version: str, **args: Any) -> str:
+    with pytest.raises(AscendError) as caught:
+        check_args({"model": "Qwen3-14B", "args": args}, version)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("name", ["no-such-option", "no_such_option"])
+def test_an_option_that_no_version_has(version: str, name: str) -> None:
+    assert refusal(version, **{name: 3}).startswith(
+        f"service Qwen3-14B: args have the option '{name}', which vLLM {version} does not have"
+    )
+
+
+@pytest.mark.parametrize("spelling", ["swap-space", "swap_space"])
+def test_an_option_that_other_versions_have(spelling: str) -> None:
+    assert "0.9.1, 0.11.0, 0.13.0 have it" in refusal("0.18.0", **{spelling: 4})
+    check_args({"model": "m", "args": {spelling: 4}}, "0.13.0")
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        # The engine reads these as `None or a number`, `None or JSON`.
+        ("num-gpu-blocks-override", "many", "a whole number is needed"),
+        ("num-gpu-blocks-override", 1.5, "a whole number is needed"),
+        ("num-gpu-blocks-override", {"a": 1}, "a number is needed"),
+        ("kv-transfer-config", "{not json}", "is not JSON"),
+        ("limit-mm-per-prompt", "{not json}", "is not JSON"),
+        ("hf-overrides", "{not json}", "is not JSON"),
+        ("kv-transfer-config", [1], "a mapping is needed"),
+        ("compilation-config", "fast", "mapping"),
+        ("dtype", {"type": "half"}, "it can be"),
+        ("quantization", ["awq", "gptq"], "takes one value"),
+        ("lora-modules", "adapter", "NAME=PATH"),
+    ],
+)
+def test_a_value_that_the_option_does_not_take(
+    version: str, name: str, value: Any, words: str
+) -> None:
+    message = refusal(version, **{name: value})
+    assert f"service Qwen3-14B, args, {name} is" in message
+    assert words in message
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize(
+    "args",
+    [
+        {"num_gpu_blocks_override": 1000, "num-lookahead-slots": None, "kv_transfer_config": None},
+        {"num-gpu-blocks-override": "1000", "revision": "None", "quantization": "awq"},
+        {"kv-transfer-config": {"kv_connector": "x", "kv_role": "kv_producer"}},
+        {"kv-transfer-config": '{"kv_connector": "x", "kv_role": "kv_producer"}'},
+        {"no-enable-prefix-caching": True},
+        {"lora-modules": "adapter=/srv/a"},
+        {"lora-modules": {"name": "adapter", "path": "/srv/a"}},
+    ],
+)
+def test_values_that_it_takes(version: str, args: dict[str, Any]) -> None:
+    args = {
+        name: value
+        for name, value in args.items()
+        if value is not None or name.replace("_", "-") in load_options()[version]
+    }
+    check_args({"model": "m", "args": args}, version)
+
+
+def test_the_old_ways_of_the_oldest_version() -> None:
+    old = {"limit-mm-per-prompt": "image=2", "compilation-config": 3}
+    check_args({"model": "m", "args": old}, "0.9.1")
+    for name, value in old.items():
+        refusal("0.11.0", **{name: value})
+
+
+def test_a_list_for_an_option_of_json_is_json() -> None:
+    check_args({"model": "m", "args": {"allowed-origins": ["http://a", "http://b"]}}, "0.18.0")
+
+
+def test_what_has_no_args_or_is_to_go_is_left_alone() -> None:
+    check_args({"model": "m"}, "0.18.0")
+    check_args({"model": "m", "args": None}, "0.18.0")
+    check_args({"model": "m", "state": "absent", "args": {"no-such-option": 3}}, "0.18.0")
+
+
+def test_a_request_without_its_kind_may_say_what_it_serves() -> None:
+    check_args({"model": "m", "args": {"runner": "pooling"}}, "0.23.0")
+
+
+def test_a_key_that_is_no_text() -> None:
+    with pytest.raises(AscendError, match="1"):
+        check_args({"model": "m", "args": {1: 2}}, "0.18.0")
+
+
+def test_a_version_that_is_not_known() -> None:
+    with pytest.raises(AscendError, match=r"vLLM '9\.9\.9' are not known here; known are 0\.9\.1"):
+        check_args({"model": "m"}, "9.9.9")
