@@ -143,6 +143,18 @@ def test_a_start_of_vllm_goes_through_the_phases_in_order() -> None:
         ("Capturing CUDA graph shapes:  86%|########6 | 30/35", "graphs", 85),
         ("Loading pt checkpoint shards:  50% Completed | 1/2 [00:01<00:01]", "weights", 50),
         ("INFO [core.py:313] init engine (profile, create kv cache, warmup model) took 29.90 s", "listening", None),
+        # vllm-ascend 0.10.2 and 0.11.0, public GitHub files 55972157876 and 55872044820: a rank writes
+        # into the bar, and so its line reaches the journal
+        ("(EngineCore_DP0 pid=2) INFO 09-18 [worker_v1.py:198] Available memory: 39442891776, total memory", "kv-cache", None),
+        ("Capturing ACL graphs (decode, FULL):   8%|8         | 2/25 [00:00<?, ?it/s][rank4]:[W1201 06:30:02] Warning: x", "graphs", 8),
+        # vLLM after 0.18, https://github.com/noonghunna/club-3090/issues/178, https://github.com/gpustack/runner/pull/251
+        ("(Worker_TP0 pid=111) INFO 05-21 [monitor.py:53] torch.compile took 18.21 s in total", "profiling", None),
+        ("(Worker_TP1 pid=448) INFO 08-14 [gpu_model_runner.py:6681] Profiling CUDA graph memory: PIECEWISE=16", "profiling", None),
+        ("(Worker_TP0 pid=447) INFO 08-14 [gpu_worker.py:563] Available KV cache memory: 6.87 GiB", "kv-cache", None),
+        # vllm-ascend on A2, https://github.com/kvcache-ai/Mooncake/issues/2827
+        ("(Worker_DP1_TP7 pid=1) INFO 07-08 [worker.py:852] Free memory on device (60.6/60.96 GiB) on startup. Desired GPU memory "
+         "utilization is (0.95, 57.91 GiB). Actual usage: 39.51 GiB for weights", "warm-up", None),
+        ("(Worker_DP1_TP1_EP9 pid=2) INFO 07-08 [cpu_binding.py:389] [cpu_bind_mode] mode=topo_affinity rank=1", "warm-up", None),
         ("INFO 09-05 [api_server.py:1425] Starting vLLM API server 0 on http://0.0.0.0:8080", "listening", None),
     ],
 )  # fmt: skip
