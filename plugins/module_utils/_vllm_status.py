@@ -34,8 +34,10 @@ PROPERTIES = (
     "SubState",
     "Result",
     "UnitFileState",
+    "Job",
     "MainPID",
     "NRestarts",
+    "ExecMainCode",
     "ExecMainStatus",
     "InvocationID",
     "ControlGroup",
@@ -54,6 +56,10 @@ _WORKERS = 32
 _ANSWER_LIMIT = 4 << 20  # bytes of one answer over HTTP
 _SHOW_LIMIT = 16 << 20  # bytes of `systemctl show`
 _CONTAINER_PROGRAMS = ("podman", "docker", "conmon", "nerdctl")
+# Control groups that container engines make outside that of the unit.
+_CONTAINER_SCOPE = re.compile(r"(?:libpod|docker|nerdctl|cri-containerd)-[0-9a-f]{12,64}\.scope\Z")
+_JOURNAL_DELAY = 5.0  # seconds after which a line has surely reached the journal
+_EXITED = 1  # ExecMainCode: CLD_EXITED of waitid(2); else ExecMainStatus is a signal
 # Shorter values are replaced as whole words only, or "1" would blacken every line.
 _SECRET_LENGTH = 6
 
@@ -411,21 +417,24 @@ def state_of(
     served: whether the journal says that this start has been serving. written: whether its
     configuration is there, without which an instance of a template is nothing.
     """
-    active, pid = values.get("ActiveState"), _int(values.get("MainPID"))
+    active = values.get("ActiveState")
     if active == "active":
         if health == 200:
             return READY
         return UNHEALTHY if served or health is not None else STARTING
     if active in ("activating", "reloading"):
-        return STARTING if pid else RESTARTING
+        # Without a main process it is also while something is done before the server is run.
+        waits = values.get("SubState", "").startswith("auto-restart")
+        return RESTARTING if waits else STARTING
     if active == "deactivating":
         return STOPPING
     if active == "failed":
         return FAILED
     if active == "inactive":
-        if not written or values.get("LoadState") in ("not-found", "masked"):
-            return ABSENT if not written or values.get("LoadState") == "not-found" else STOPPED
-        return STOPPED
+        if not written or values.get("LoadState") == "not-found":
+            return ABSENT
+        # While the host boots it is its turn later.
+        return STARTING if _int(values.get("Job")) else STOPPED
     return UNKNOWN
 
 
@@ -454,6 +463,8 @@ class Look:
         self.port = wish.port or (int(port) if port.isdigit() else None)
         self.host = wish.address or settings.get("host")
         self.tls = "ssl-certfile" in settings
+        # A rank that serves through another host: it has no API, and its running is all there is.
+        self.headless = settings.get("headless") == "true"
         secrets = _secrets(root, wish.api_key_file or f"{folder}/{wish.name}.env")
         self.pid = _int(values.get("MainPID"))
         self.environ: dict[str, str] = {}
@@ -474,14 +485,17 @@ class Look:
         if not entry or not entry.get("unit") or entry["unit"] == self.unit:
             return None
         command = _host_info.command_of(self.root, self.pid) or ""
-        if command.split(" ", maxsplit=1)[0].rpartition("/")[2] in _CONTAINER_PROGRAMS:
-            return None
+        program = command.split(" ", maxsplit=1)[0].rpartition("/")[2]
+        if program in _CONTAINER_PROGRAMS and _CONTAINER_SCOPE.match(entry["unit"]):
+            return None  # docker's server runs beneath docker's own group
         return "{} (PID {}, unit {})".format(entry["command"] or "?", entry["pid"], entry["unit"])
 
     def http(self) -> dict[str, Any]:
         nothing: dict[str, Any] = {"health": None, "models": [], "error": None}
         if not self.pid:
             return dict(nothing, error="it is not running")
+        if self.headless:
+            return dict(nothing, error="it is headless: its leader answers for it")
         if self.port is None:
             return dict(nothing, error="its port is not known")
         holder = self.holder()
@@ -501,24 +515,17 @@ class Look:
     def facts(self, now: float, wall: float) -> dict[str, Any]:
         """Everything, in the shape that the module returns."""
         answer = self.http()
-        ready = answer["health"] == 200
+        health = 200 if self.headless else answer["health"]
         current: list[_vllm_log.Entry] = []
         previous: list[_vllm_log.Entry] = []
-        if not ready and self.values.get("ActiveState") and self.ways.journal_lines:
-            starts = _vllm_log.by_start(self.journal())
-            wanted = self.values.get("InvocationID", "")
-            for number, (name, entries) in enumerate(starts):
-                if name == wanted:
-                    current = entries
-                    previous = starts[number - 1][1] if number else []
-            if not current and starts:
-                previous = starts[-1][1]
-                if not wanted:
-                    current, previous = previous, []
+        state = state_of(self.values, health, False, self.written)
+        silent = state in (READY, ABSENT, UNKNOWN) or self.queued
+        if not silent and self.ways.journal_lines:
+            current, previous = self.starts(now)
         lines = [entry.text for entry in current]
         progress = _vllm_log.progress(lines, self.phases)
         served = self.has_served(progress.phase)
-        state = state_of(self.values, answer["health"], served, self.written)
+        state = state_of(self.values, health, served, self.written)
         phase, percent = progress.phase, progress.percent
         if state == READY:
             phase, percent = READY, None
@@ -542,6 +549,27 @@ class Look:
             "problems": self.problems,
         }
 
+    @property
+    def queued(self) -> bool:
+        """Whether systemd is to start it and has not begun, as while the host boots."""
+        return self.values.get("ActiveState") == "inactive" and bool(_int(self.values.get("Job")))
+
+    def starts(self, now: float) -> tuple[list[_vllm_log.Entry], list[_vllm_log.Entry]]:
+        """Lines of this start, or of the last one, and of the start before it."""
+        starts = _vllm_log.by_start(self.journal())
+        wanted = self.values.get("InvocationID", "") or (starts[-1][0] if starts else "")
+        names = [name for name, _entries in starts]
+        number = names.index(wanted) if wanted in names else len(starts)
+        current = starts[number][1] if number < len(starts) else []
+        begun = _int(self.values.get("ExecMainStartTimestampMonotonic")) / 1e6
+        # systemd itself writes the first line of every start.
+        if begun and now - begun > _JOURNAL_DELAY and not current and not self.problems:
+            self.problems.append(
+                "the journal has no line of this start: it was rotated or is not kept, or this"
+                " account may not read it"
+            )
+        return current, starts[number - 1][1] if number else []
+
     def has_served(self, phase: str | None) -> bool:
         return bool(self.phases) and phase == self.phases[-1].name
 
@@ -562,7 +590,9 @@ class Look:
         ended = state in (FAILED, RESTARTING)
         # Values such as a result left from before say nothing of a start that goes on.
         result = self.values.get("Result") if ended else None
-        status = _int(self.values.get("ExecMainStatus")) if ended else None
+        status = None
+        if ended and _int(self.values.get("ExecMainCode")) == _EXITED:
+            status = _int(self.values.get("ExecMainStatus"))
         if ended or state in (STARTING, UNHEALTHY):
             found = _vllm_log.cause(lines, self.failures, known, result, status, self.redact)
             if found:

@@ -219,7 +219,15 @@ def test_an_address_of_its_own_is_asked_there() -> None:
         ({"ActiveState": "active", "MainPID": "4"}, None, False, True, "starting"),
         ({"ActiveState": "active", "MainPID": "4"}, None, True, True, "unhealthy"),
         ({"ActiveState": "active", "MainPID": "4"}, 503, False, True, "unhealthy"),
-        ({"ActiveState": "activating", "MainPID": "0"}, None, False, True, "restarting"),
+        (
+            {"ActiveState": "activating", "SubState": "auto-restart"},
+            None,
+            False,
+            True,
+            "restarting",
+        ),
+        ({"ActiveState": "activating", "SubState": "start-pre"}, None, False, True, "starting"),
+        ({"ActiveState": "inactive", "Job": "71"}, None, False, True, "starting"),
         ({"ActiveState": "activating", "MainPID": "4"}, None, False, True, "starting"),
         ({"ActiveState": "deactivating", "MainPID": "4"}, None, True, True, "stopping"),
         ({"ActiveState": "failed", "MainPID": "0"}, None, False, True, "failed"),
@@ -295,9 +303,22 @@ def test_somebody_else_on_its_port_does_not_make_it_ready(serve: Any, tmp_path: 
 def test_a_container_listens_for_its_service_in_another_unit(serve: Any, tmp_path: Path) -> None:
     port = serve()
     put(tmp_path, "proc/10/cmdline", "/usr/bin/podman\0run\0--rm\0")
-    other = {"port": port, "pid": 4, "command": "vllm", "unit": "libpod-12ab.scope"}
+    scope = f"docker-{'12ab' * 16}.scope"
+    other = {"port": port, "pid": 4, "command": "vllm", "unit": scope}
     values = {"ActiveState": "active", "MainPID": "10"}
     assert look("chat", tmp_path, values, {port: other}, port=port)["state"] == "ready"
+    # Somebody who runs in no container is not taken for it.
+    stranger = {**other, "unit": "web.service"}
+    found = look("chat", tmp_path, values, {port: stranger}, port=port)
+    assert (found["state"], found["http"]["health"]) == ("starting", None)
+
+
+def test_a_rank_without_an_api_is_ready_while_it_runs(tmp_path: Path) -> None:
+    put(tmp_path, "etc/vllm/chat.yaml", "headless: true\nport: 8000\n")
+    found = look("chat", tmp_path, {"ActiveState": "active", "MainPID": "10"}, {})
+    assert found["state"] == "ready"
+    assert found["http"]["error"] == "it is headless: its leader answers for it"
+    assert look("chat", tmp_path, {"ActiveState": "failed"}, {})["state"] == "failed"
 
 
 def test_port_and_key_come_from_the_services_own_files(serve: Any, tmp_path: Path) -> None:
@@ -315,9 +336,11 @@ def test_port_and_key_come_from_the_services_own_files(serve: Any, tmp_path: Pat
     assert again["http"]["error"] is None
 
 
-def fake_systemd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, show: str) -> None:
+def fake_systemd(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, show: str, journal: str = "exit 1"
+) -> None:
     """Put a systemctl and a journalctl of our own in place of the real ones."""
-    for name, script in (("systemctl", f"cat <<'END'\n{show}\nEND"), ("journalctl", "exit 1")):
+    for name, script in (("systemctl", f"cat <<'END'\n{show}\nEND"), ("journalctl", journal)):
         program = tmp_path / name
         program.write_text(f"#!/bin/sh\n{script}\n")
         program.chmod(0o755)
@@ -346,6 +369,63 @@ def test_eight_services_that_hang_cost_the_time_of_one(
     assert [service["name"] for service in facts["services"]] == names
     assert {service["state"] for service in facts["services"]} == {"starting"}
     assert all("journalctl" in service["problems"][0] for service in facts["services"])
+
+
+def journaled(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, values: dict[str, str], *lines: str
+) -> dict[str, Any]:
+    """What is said of a service whose journal has these lines of its start `one`."""
+    entries = [{"MESSAGE": line, "_SYSTEMD_INVOCATION_ID": "one"} for line in reversed(lines)]
+    text = "\n".join(json.dumps(entry) for entry in entries)
+    fake_systemd(tmp_path, monkeypatch, "", f"cat <<'END'\n{text}\nEND")
+    given = {"InvocationID": "one", "ExecMainStartTimestampMonotonic": "1000000", **values}
+    ways = _vllm_status.Ways(timeout=5.0)
+    service = _vllm_status.Look(
+        _vllm_status.Wish("chat", 1), "vllm@.service", given, ways, PHASES, FAILURES, {}, tmp_path
+    )
+    return service.facts(100.0, 1700000000.0)
+
+
+def test_an_exit_status_counts_where_the_process_exited_and_not_where_a_signal_ended_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    values = {"ActiveState": "failed", "Result": "exit-code", "ExecMainStatus": "2"}
+    exited = journaled(tmp_path, monkeypatch, {**values, "ExecMainCode": "1"}, "x")
+    assert exited["cause"]["id"] == "bad-option"
+    values.update(Result="signal", ExecMainCode="2")  # SIGINT is 2
+    assert journaled(tmp_path, monkeypatch, values, "x")["cause"]["id"] == "ended"
+
+
+def test_a_server_that_has_served_for_long_and_does_no_more_is_not_starting(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    values = {"ActiveState": "active", "MainPID": "10"}
+    for line in (
+        'INFO:     10.0.0.1:5 - "POST /v1/chat/completions HTTP/1.1" 200 OK',
+        "INFO [loggers.py:127] Engine 000: Avg prompt throughput: 0.0 tokens/s, Avg generation",
+    ):
+        assert journaled(tmp_path, monkeypatch, values, line)["state"] == "unhealthy"
+
+
+def test_a_journal_that_is_not_kept_or_may_not_be_read_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    values = {"ActiveState": "failed", "Result": "exit-code", "ExecMainCode": "1"}
+    found = journaled(tmp_path, monkeypatch, {**values, "InvocationID": "two"}, "of the one before")
+    assert found["problems"][0].startswith("the journal has no line of this start")
+    assert "nothing in its journal" in found["cause"]["cause"]
+    told = journaled(tmp_path, monkeypatch, values, "a line")
+    assert (told["problems"], told["log"]) == ([], ["a line"])
+
+
+def test_a_service_whose_turn_comes_later_in_a_boot_is_not_told_of_the_boot_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(tmp_path, "etc/vllm/chat.yaml", "port: 1\n")
+    values = {"ActiveState": "inactive", "Job": "71", "InvocationID": ""}
+    values["ExecMainStartTimestampMonotonic"] = "0"
+    found = journaled(tmp_path, monkeypatch, values, "Application startup complete.", "EI0006")
+    assert (found["state"], found["phase"], found["cause"]) == ("starting", None, None)
 
 
 def test_one_part_that_fails_loses_nothing_of_the_rest(
