@@ -11,6 +11,7 @@ from typing import Any
 
 from ansible.errors import AnsibleActionFail, AnsibleAuthenticationFailure, AnsibleConnectionFailure
 from ansible.plugins.action import ActionBase
+from ansible.release import __version__ as core_version
 from ansible.utils.display import Display
 from ansible_collections.inferops.ascend.plugins.plugin_utils import _readiness
 from ansible_collections.inferops.ascend.plugins.plugin_utils._errors import AscendError
@@ -52,6 +53,9 @@ class ActionModule(ActionBase):
             "npu": False,
             "log_lines": 5,
         }
+        self._limit = _readiness.longest_look(
+            options["question_timeout"], options["unreachable_timeout"]
+        )
         self._begun = time.monotonic()
         self._retries = 0
         failure = self._wait(watch, options) if services else None
@@ -75,6 +79,9 @@ class ActionModule(ActionBase):
             )
         elif watch.failed or watch.waiting:
             result.update(failed=True, msg=watch.message(options["timeout"]))
+            if tuple(map(int, core_version.split(".")[:2])) < (2, 19):
+                # Before, a callback shows the message of a failure as one line of JSON alone.
+                self._say(result["msg"])
         return result
 
     @property
@@ -86,16 +93,17 @@ class ActionModule(ActionBase):
         host cannot be asked."""
         lost: float | None = None  # since when there is no answer
         while True:
+            asked = self._waited
             answer, trouble = self._look()
             if answer is None:
                 now = self._waited
                 if lost is None:
-                    lost = now
+                    lost = asked
                     self._say(f"{self._host}: no answer, trying again: {_first_line(trouble)}")
                 # A host that never answered is not waited for: nothing says that it will.
                 over = now - lost >= options["unreachable_timeout"] or now >= options["timeout"]
                 if watch.looks == 0 or self._task.check_mode or over:
-                    if self._retries:
+                    if watch.looks:
                         away = _readiness.duration(now - lost)
                         self._say(f"{self._host}: no answer for {away}, no longer waited for")
                     # Nothing can be tidied up there, and trying would hide what is wrong.
@@ -126,11 +134,15 @@ class ActionModule(ActionBase):
     def _look(self) -> tuple[dict[str, Any] | None, Any]:
         """One round trip: the module's result, or None and what went wrong."""
         try:
-            answer = self._execute_module(
-                module_name="inferops.ascend.vllm_status",
-                module_args=_readiness.module_arguments(self._asked),
-                task_vars=self._variables,
-            )
+            # A host that hangs keeps its connections open, and ssh would wait for ever.
+            with _readiness.at_most(self._limit):
+                answer = self._execute_module(
+                    module_name="inferops.ascend.vllm_status",
+                    module_args=_readiness.module_arguments(self._asked),
+                    task_vars=self._variables,
+                )
+        except _readiness.LateError:
+            return None, AnsibleConnectionFailure(f"no answer within {self._limit:g} s")
         except AnsibleAuthenticationFailure:
             raise
         except AnsibleConnectionFailure as error:
@@ -142,7 +154,7 @@ class ActionModule(ActionBase):
     def _reconnect(self) -> None:
         # After a reboot neither the connection nor the temporary folder is there any more.
         self._connection._shell.tmpdir = None
-        with contextlib.suppress(Exception):
+        with contextlib.suppress(Exception, _readiness.LateError), _readiness.at_most(10):
             self._connection.reset()
 
     def _say(self, line: str) -> None:

@@ -13,7 +13,8 @@ short_description: Wait until the vLLM services of a host serve, and say how far
 version_added: 0.2.0
 description:
   - Looks at all services of the host with M(inferops.ascend.vllm_status), one round trip each time
-    whatever their number, until every one of them answers its C(/health).
+    whatever their number, until every one of them answers its C(/health). What it serves is not
+    held against what was asked for; the playbook C(inferops.ascend.verify) does that.
   - Meanwhile it shows each service's state, phase, percent and time on standard error, where they
     have changed, with the host's name in each line. Hosts are waited for at the same time, as many
     as C(forks) allows.
@@ -41,6 +42,8 @@ options:
     description:
       - Seconds for which a host may not answer, as in a reboot, once it has answered. Then it
         counts as unreachable.
+      - A look that takes longer, or longer than four times O(question_timeout) and 20 seconds,
+        counts as no answer, so that a host that hangs does not keep the wait.
     type: float
     default: 300
   question_timeout:

@@ -8,7 +8,12 @@ A `status` is an entry of `services` of the module vllm_status.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import contextlib
+import signal
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -103,6 +108,8 @@ def doing(status: Status) -> str:
     if state == "unhealthy":
         error = (status.get("http") or {}).get("error")
         return "unhealthy" + (f", {error}" if error else "")
+    if state == "stopped" and _masked(status):
+        return "masked: somebody has switched it off on this host"
     if state == "stopped" and _enabled(status):
         return "stopped, though it is enabled: somebody stopped it, or it was never started"
     if state != "starting":
@@ -126,7 +133,8 @@ def line(status: Status) -> str:
     restarts = (status.get("unit") or {}).get("n_restarts") or 0
     if restarts and state != "ready":
         text += f", restart {restarts}"
-    return text
+    error = (status.get("http") or {}).get("error")
+    return f"{text}, but {error}" if state == "ready" and error else text
 
 
 def news(status: Status) -> str:
@@ -150,6 +158,10 @@ def not_serving(services: Sequence[Status]) -> list[str]:
 
 def _enabled(status: Status) -> bool:
     return (status.get("unit") or {}).get("unit_file_state") == "enabled"
+
+
+def _masked(status: Status) -> bool:
+    return (status.get("unit") or {}).get("load_state") == "masked"
 
 
 def because(cause: Mapping[str, Any] | None) -> list[str]:
@@ -185,6 +197,12 @@ def pause(waited: float, interval: float) -> float:
     return min(interval, max(1.0, waited / 4))
 
 
+def longest_look(question_timeout: float, unreachable_timeout: float) -> float:
+    """Seconds after which a look counts as lost: its four questions, and some for the way there
+    and for a host that is busy loading; less where a host may not be away for so long."""
+    return max(10.0, min(4 * question_timeout + 20, unreachable_timeout))
+
+
 def step_of(services: int) -> int:
     """Percent that a service has to come on for a line of its own; 0: never.
 
@@ -204,6 +222,40 @@ class _Seen:
     failures: list[str | None] = field(default_factory=list)  # their causes, the last one last
     ready: bool = False
     verdict: str | None = None
+
+
+class LateError(BaseException):
+    """Something took too long. No Exception, lest those catch it who would try again for ever."""
+
+
+@contextlib.contextmanager
+def at_most(seconds: float) -> Iterator[None]:
+    """Raise LateError where what is done within takes longer, whatever it waits for.
+
+    It takes the process' alarm, as a task's own `timeout` does, which goes before if it ends
+    sooner. Outside the main thread, where there is no alarm, nothing is limited.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def late(_signal: int, _frame: object) -> None:
+        raise LateError
+
+    begun = time.monotonic()
+    left, _interval = signal.getitimer(signal.ITIMER_REAL)
+    if 0 < left <= seconds:
+        yield
+        return
+    before = signal.signal(signal.SIGALRM, late)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+        if left:
+            signal.setitimer(signal.ITIMER_REAL, max(0.01, left - (time.monotonic() - begun)))
 
 
 class Watch:
@@ -242,9 +294,9 @@ class Watch:
             seen = self.seen.get(status["name"])
             if seen is None or seen.verdict is not None:
                 continue
-            seen.status = status
+            before, seen.status = seen.status.get("state"), status
             seen.ready = status["state"] == "ready"
-            seen.verdict = None if seen.ready else _judge(seen, status)
+            seen.verdict = None if seen.ready else _judge(seen, status, before)
             came_up = seen.ready and bool(seen.told)
             if self._is_news(seen, status):
                 text = news(status)
@@ -255,8 +307,17 @@ class Watch:
             self.last_line = waited
         elif self.waiting and waited - self.last_line >= SILENCE:
             self.last_line = waited
-            lines = [f"{self.host}: {line(self.seen[name].status)}" for name in self.waiting]
+            waiting = [self.seen[name].status for name in self.waiting]
+            lines = [f"{self.host}: {line(status)}" for status in waiting]
+            if not self.step:
+                lines = [f"{self.host}: {self._in_short(waiting)}"]
         return lines
+
+    def _in_short(self, waiting: Sequence[Status]) -> str:
+        """`2 of 8 ready; 5 loading weights, 1 warming up`."""
+        counts = Counter(doing({**status, "total": None, "percent": None}) for status in waiting)
+        rest = ", ".join(f"{count} {what}" for what, count in counts.items())
+        return f"{len(self.ready)} of {len(self.seen)} ready; {rest}"
 
     def _is_news(self, seen: _Seen, status: Status) -> bool:
         restarts = (status.get("unit") or {}).get("n_restarts")
@@ -274,21 +335,25 @@ class Watch:
         """What to tell of the end: what failed with its cause, and what was not ready in time."""
         parts = []
         for name, verdict in self.failed.items():
-            lines = [f"{name} {verdict}", *because(self.seen[name].status.get("cause"))]
-            if not self.seen[name].status.get("cause"):
-                lines += ["| " + each for each in self.seen[name].status.get("log", [])[-5:]]
+            status = self.seen[name].status
+            lines = [f"{self.host}: {name} {verdict}", *because(status.get("cause"))]
+            if not status.get("cause"):
+                lines += ["| " + each for each in (status.get("log") or [])[-5:]]
+            lines += ["Note: " + each for each in status.get("problems") or []]
             parts.append("\n    ".join(lines))
         for name in self.waiting:
             status = self.seen[name].status
             if self.failed:
-                parts.append(f"{line(status)}; no longer waited for")
+                parts.append(f"{self.host}: {line(status)}; no longer waited for")
                 continue
             lines = [
-                f"{name} was not ready within {duration(timeout)}. It stopped at: {line(status)}"
+                f"{self.host}: {name} was not ready within {duration(timeout)}."
+                f" It stopped at: {line(status)}"
             ]
             lines += because(status.get("cause"))
             log = status.get("log") or []
             lines += ["Its last line: " + log[-1]] if log and not status.get("cause") else []
+            lines += ["Note: " + each for each in status.get("problems") or []]
             parts.append("\n    ".join(lines))
         return "\n".join(parts)
 
@@ -309,10 +374,10 @@ class Watch:
         ]
 
 
-def _judge(seen: _Seen, status: Status) -> str | None:
+def _judge(seen: _Seen, status: Status, before: str | None) -> str | None:
     """In a sentence, after the service's name, why it will not come up by itself; None if it may.
 
-    A failure that another start may mend is given that start, as systemd does.
+    before: its state at the last look, None at the first. A failure that another start may mend is given that start, as systemd does.
     """
     state, cause = status["state"], status.get("cause") or {}
     restarts = (status.get("unit") or {}).get("n_restarts") or 0
@@ -330,9 +395,19 @@ def _judge(seen: _Seen, status: Status) -> str | None:
         seen.starts = count
     if state == "failed":
         tries = f" after {count} starts" if count > 1 else ""
-        return f"has failed{tries}."
+        return f"has failed{tries}, and systemd does not start it again."
+    if state in ("stopped", "absent") and before not in (None, state):
+        return None  # the host may be going down for a reboot: the next look will tell
+    if state == "stopped" and _masked(status):
+        return (
+            "is masked: somebody has switched it off on this host. Run systemctl unmask for its"
+            " unit there, or set its state to stopped."
+        )
     if state == "stopped":
-        return "is stopped: nobody has started it. Start it with inferops.ascend.deploy."
+        return (
+            "is stopped: it was never started, or somebody stopped it. Start it with"
+            " inferops.ascend.deploy."
+        )
     if state == "absent":
         return "is not on this host. Bring it there with inferops.ascend.deploy."
     if ended and cause.get("retry") is False:

@@ -8,12 +8,12 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from .conftest import HOSTS, scenario, started
+from .conftest import HOSTS, environment, scenario, started
 from .playbooks import CLEAN, Books, Ran
 
 pytestmark = pytest.mark.hosts
@@ -38,6 +38,7 @@ def books(fleet: Path, tmp_path: Path) -> Iterator[Books]:
         "vllm_service_shutdown_timeout": 1,
         "vllm_service_restart_delay": 3,
         "vllm_service_ready_timeout": 120,
+        "vllm_service_ready_interval": 1,
     }
     (tmp_path / "group_vars").mkdir()
     lines = "".join(f"{key}: {value}\n" for key, value in values.items())
@@ -60,6 +61,30 @@ def progress(ran: Ran, host: str, name: str) -> list[str]:
     return [line[len(start) :] for line in lines if line.startswith(start)]
 
 
+def watch(books: Books, book: str, *flags: str, then: Callable[[], object]) -> Ran:
+    """Run a playbook over h1; at the first line about a service do something, while it waits."""
+    command = ["ansible-playbook", "-i", str(books.inventory), f"inferops.ascend.{book}"]
+    lines = []
+    done = False
+    with subprocess.Popen(
+        [*command, "--limit", "h1", *flags],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env=environment(),
+    ) as process:
+        alarm = threading.Timer(books.limit, process.kill)
+        alarm.start()
+        for line in process.stdout or ():
+            lines.append(line)
+            if line.startswith("h1: ") and not done:
+                done = True
+                assert process.poll() is None
+                then()
+        alarm.cancel()
+    return Ran(process.returncode, "".join(lines))
+
+
 def test_deploy_waits_for_both_hosts_at_once_and_shows_how_far_each_service_is(
     books: Books,
 ) -> None:
@@ -67,7 +92,6 @@ def test_deploy_waits_for_both_hosts_at_once_and_shows_how_far_each_service_is(
         books.list_services(host, {"model": SMALL, "name": "chat", "api_key": "opensesame-1"},
                             {"model": SMALL, "name": "off", "state": "stopped"})  # fmt: skip
         behave(books, "chat", "delay=12", host=host)
-    begun = time.monotonic()
     ran = books.run("deploy", "-vv")
     assert ran.status == 0, ran.output
     for host in ("h1", "h2"):
@@ -127,7 +151,7 @@ def test_a_loop_is_red_before_systemd_gives_up(books: Books) -> None:
 
 def test_one_bad_start_is_forgiven(books: Books) -> None:
     behave(books, "chat", "fail=memory", "fail_after=1")
-    books.list_services("h1", {"model": SMALL, "name": "chat"}, vllm_service_restart_delay=10)
+    books.list_services("h1", {"model": SMALL, "name": "chat"}, vllm_service_restart_delay=5)
     mend = threading.Thread(
         target=lambda: books.sh(
             "h1",
@@ -182,45 +206,36 @@ def test_each_look_is_one_round_trip_whatever_the_number_of_services(books: Book
 
 
 def test_a_host_that_is_gone_for_a_while_is_asked_again(books: Books) -> None:
-    behave(books, "chat", "delay=25")
+    behave(books, "chat", "delay=600")
     books.list_services("h1", {"model": SMALL, "name": "chat"})
     assert books.run("deploy", "--limit", "h1", vllm_service_wait=False).status == 0
-    cut = threading.Timer(
-        6.0,
-        lambda: books.sh(
+
+    def cut() -> None:
+        books.sh(
             "h1",
-            "systemctl stop ssh; pkill -x sshd; pkill -f '[s]shd: deploy' ; sleep 4;"
-            " systemctl start ssh",
+            "systemctl stop ssh; pkill -x sshd; pkill -f '[s]shd: deploy'; sleep 4;"
+            " ascend-sim behaviour chat delay=1; systemctl restart vllm@chat; systemctl start ssh",
             check=False,
-        ),
-    )
-    cut.start()
-    ran = books.run("ready", "-v", "--limit", "h1", "--ssh-extra-args=-oConnectTimeout=2")
-    cut.join()
+        )
+
+    ran = watch(books, "ready", "-v", "--ssh-extra-args=-oConnectTimeout=2", then=cut)
     assert ran.status == 0, ran.output
     assert "h1: no answer, trying again: " in ran.output
     assert "h1: answers again after " in ran.output
     assert progress(ran, "h1", "chat")[-1].startswith("ready")
 
 
-def test_a_host_that_stays_away_is_unreachable(books: Books) -> None:
+def test_a_host_that_hangs_and_stays_away_is_unreachable(books: Books) -> None:
     behave(books, "chat", "delay=600")
     books.list_services(
         "h1", {"model": SMALL, "name": "chat"}, vllm_service_ready_unreachable_timeout=4
     )
     assert books.run("deploy", "--limit", "h1", vllm_service_wait=False).status == 0
-    cut = threading.Timer(
-        6.0,
-        lambda: books.sh(
-            "h1", "systemctl stop ssh; pkill -x sshd; pkill -f '[s]shd: deploy'", check=False
-        ),
-    )
-    cut.start()
+    # Its connections stay open, and nobody answers.
     try:
-        ran = books.run("ready", "--limit", "h1", "--ssh-extra-args=-oConnectTimeout=2")
+        ran = watch(books, "ready", then=lambda: books.sh("h1", "pkill -STOP sshd"))
     finally:
-        cut.join()
-        books.sh("h1", "systemctl start ssh")
+        books.sh("h1", "pkill -CONT sshd")
     assert ran.status == 4, ran.output
     assert "unreachable=1" in ran.output
     assert "h1: no answer, trying again: " in ran.output

@@ -4,6 +4,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import signal
+import time
 from typing import Any
 
 import pytest
@@ -92,6 +95,8 @@ def test_a_line_has_phase_count_time_and_try() -> None:
         "chat: ready, up 1 h 23 min"
     )
     assert _readiness.line(status(state="failed", elapsed=8)) == "chat: failed, after 8 s"
+    odd = status(state="ready", elapsed=3, http={"error": "/v1/models answers 401"})
+    assert _readiness.line(odd) == "chat: ready, up 3 s, but /v1/models answers 401"
     ill = status(state="unhealthy", http={"error": "/health answers 503"})
     assert _readiness.line(ill) == "chat: unhealthy, /health answers 503"
 
@@ -182,6 +187,20 @@ def test_a_long_silence_is_broken_for_what_is_still_waited_for() -> None:
     assert watch.look(both, _readiness.SILENCE + 10) == []
 
 
+def test_with_many_services_a_long_silence_is_broken_by_one_line_for_each_host() -> None:
+    watch = _readiness.Watch("npu-01", ["a", "b", "c", "d"], 0)
+    services = [
+        status("a", phase="weights", percent=25, done=1, total=4),
+        status("b", phase="weights", percent=75, done=3, total=4),
+        status("c", phase="graphs"),
+        status("d", "ready"),
+    ]
+    watch.look(services, 0)
+    assert watch.look(services, _readiness.SILENCE) == [
+        "npu-01: 1 of 4 ready; 2 loading weights, 1 capturing graphs"
+    ]
+
+
 def test_looks_are_short_at_first_and_then_an_interval_apart() -> None:
     pauses = [_readiness.pause(waited, 10) for waited in (0, 4, 20, 40, 1000)]
     assert pauses == [1, 1, 5, 10, 10]
@@ -265,12 +284,32 @@ def test_restarts_of_a_service_that_had_served_are_no_loop() -> None:
 
 def test_systemds_giving_up_ends_it_with_the_number_of_starts() -> None:
     watch = watched(status(state="failed", restarts=4, cause=cause("oom")))
-    assert watch.failed == {"chat": "has failed after 5 starts."}
+    assert watch.failed == {
+        "chat": "has failed after 5 starts, and systemd does not start it again."
+    }
 
 
 @pytest.mark.parametrize("state", ["stopped", "absent"])
 def test_what_nobody_starts_is_not_waited_for(state: str) -> None:
     assert "inferops.ascend.deploy" in watched(status(state=state)).failed["chat"]
+
+
+@pytest.mark.parametrize("state", ["stopped", "absent"])
+def test_what_goes_down_while_it_is_waited_for_is_looked_at_once_more(state: str) -> None:
+    """A host that reboots stops its services before it is gone."""
+    watch = watched(loading(0), status(state=state))
+    assert watch.waiting == ["chat"]
+    watch.look([status(state="starting")], 30)
+    assert watch.waiting == ["chat"]
+    watch.look([status(state=state)], 40)
+    watch.look([status(state=state)], 50)
+    assert "inferops.ascend.deploy" in watch.failed["chat"]
+
+
+def test_what_is_masked_is_not_to_be_started_by_a_deploy() -> None:
+    masked = {**status(state="stopped"), "unit": {"load_state": "masked"}}
+    assert _readiness.line(masked) == "chat: masked: somebody has switched it off on this host"
+    assert "systemctl unmask" in watched(masked).failed["chat"]
 
 
 @pytest.mark.parametrize("state", ["unhealthy", "unknown", "stopping", "starting"])
@@ -284,7 +323,7 @@ def test_the_end_of_the_time_names_the_phase_in_which_it_stood() -> None:
     )
     message = watch.message(1200)
     assert message == (
-        "chat was not ready within 20 min. It stopped at: chat: capturing graphs, for 20 min\n"
+        "npu-01: chat was not ready within 20 min. It stopped at: chat: capturing graphs, for 20 min\n"
         "    Its last line: Compile and warming up model for size 8"
     )
 
@@ -295,5 +334,41 @@ def test_a_failure_is_told_with_those_that_are_no_longer_waited_for() -> None:
                 status("good", "ready")], 0)  # fmt: skip
     message = watch.message(60)
     assert message == (
-        "bad has failed.\n    | why\nslow: loading weights (0 %), for 1 s; no longer waited for"
+        "npu-01: bad has failed, and systemd does not start it again.\n    | why\n"
+        "npu-01: slow: loading weights (0 %), for 1 s; no longer waited for"
     )
+
+
+def test_the_end_says_what_could_not_be_read() -> None:
+    problem = "the journal was not read: x"
+    assert f"    Note: {problem}" in watched(status(state="failed", problems=[problem])).message(9)
+    assert f"    Note: {problem}" in watched(status(problems=[problem])).message(9)
+
+
+# --- a host that hangs ---------------------------------------------------------------------------
+
+
+def test_what_takes_too_long_is_ended_and_an_alarm_set_before_stays() -> None:
+    begun = time.monotonic()
+    with pytest.raises(_readiness.LateError), _readiness.at_most(0.2):
+        try:
+            time.sleep(30)
+        except Exception:  # whoever tries again whatever happens
+            time.sleep(30)
+    assert time.monotonic() - begun < 5
+    rung = []
+    before = signal.signal(signal.SIGALRM, lambda *_arguments: rung.append(1))
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.3)
+        with _readiness.at_most(60):  # the task's own limit is the shorter one
+            time.sleep(0.5)
+        assert rung == [1]
+        signal.setitimer(signal.ITIMER_REAL, 0.5)
+        with _readiness.at_most(0.1), contextlib.suppress(_readiness.LateError):
+            time.sleep(30)
+        assert rung == [1]
+        time.sleep(0.7)
+        assert rung == [1, 1]
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
