@@ -9,6 +9,7 @@ list_repo_tree, hf_hub_download; modelscope 1.26.0: HubApi.get_model_files, get_
 
 from __future__ import annotations
 
+import base64
 import fnmatch
 import http.client
 import json
@@ -22,7 +23,7 @@ import urllib.request
 from typing import Any, Callable, Iterator, NamedTuple
 
 from ansible_collections.inferops.ascend.plugins.module_utils._weights import (
-    MARKER,
+    OWN,
     WeightsError,
 )
 
@@ -65,12 +66,16 @@ _CONSOLIDATED = ("consolidated*.safetensors", "consolidated*.safetensors.index.j
 
 
 class Remote(NamedTuple):
-    """One file of a source. `digest` is `sha256:HEX`, `git:HEX` or empty; `size` in bytes."""
+    """One file of a source. `digest` is `sha256:HEX`, `git:HEX` or empty; `size` in bytes.
+
+    stamp: tells states of the file from each other where there is no digest; empty if nothing does.
+    """
 
     path: str
     size: int
     digest: str
     url: str
+    stamp: str = ""
 
 
 class Listing(NamedTuple):
@@ -98,7 +103,9 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
                 f"{before.netloc} sends us on to {after.scheme}://{after.netloc}, without"
                 " encryption; that is not followed"
             )
-        made = urllib.request.Request(newurl, headers=req.headers, method="GET")
+        # The proxy's password is for the proxy; the handler of proxies adds it where one is asked.
+        kept = {k: v for k, v in req.headers.items() if k.lower() != "proxy-authorization"}
+        made = urllib.request.Request(newurl, headers=kept, method="GET")
         if (before.scheme, before.netloc) == (after.scheme, after.netloc):
             for key, value in req.unredirected_hdrs.items():
                 if key.lower() in ("authorization", "cookie"):
@@ -135,15 +142,21 @@ class Web:
 
     def open(self, url: str, headers: dict[str, str] | None = None) -> Any:
         """Send one GET. Raises urllib's and http.client's errors, and WeightsError for an odd address."""
-        if urllib.parse.urlsplit(url).scheme not in ("http", "https"):
+        parts = urllib.parse.urlsplit(url)
+        if parts.scheme not in ("http", "https"):
             raise WeightsError(f"{shown(url)} is no http or https address")
+        user, ignored, host = parts.netloc.rpartition("@")
         request = urllib.request.Request(
-            url,
+            urllib.parse.urlunsplit(parts._replace(netloc=host)),
             # A packed answer would have neither the length nor the ranges of the file.
             headers=dict(
                 {"Accept-Encoding": "identity", "User-Agent": "inferops-ascend"}, **(headers or {})
             ),
         )
+        if user:
+            pair = urllib.parse.unquote(user).encode("utf-8")
+            word = "Basic " + base64.b64encode(pair).decode("ascii")
+            request.add_unredirected_header("Authorization", word)
         for key, value in self.secrets.items():
             request.add_unredirected_header(key, value)
         return self.opener.open(request, timeout=self.timeout)
@@ -186,22 +199,23 @@ class Web:
         """Read a file of `size` bytes from `offset` on: pairs of (position, block).
 
         A position that is not where the last block ended says that the server began anew: it
-        does not do ranges. Tries again after failures, as long as each try brings bytes.
+        does not do ranges. Tries again after failures, as long as each try gets further.
         Raises HTTPError, WeightsError.
         """
         failures = 0
+        furthest = offset
         while offset < size:
-            came = 0
+            before = furthest
             try:
                 # Each time from the hub on: the address that it sends us to is signed and ends.
                 for position, block in self._segment(url, offset, size):
                     offset = position + len(block)
-                    came += len(block)
+                    furthest = max(furthest, offset)
                     yield position, block
-                if came:
+                if furthest > before:
                     failures = 0
                     continue
-                problem: Exception = OSError("the server sent nothing")
+                problem: Exception = OSError("the server ends its answer too early")
                 pause = waiting_time({}, failures + 1)
             except urllib.error.HTTPError as error:
                 # Elsewhere, a signed address may have ended; the hub gives another one.
@@ -212,7 +226,8 @@ class Web:
                 if not _may_pass(error):
                     raise unreachable(url, error) from None
                 problem, pause = error, waiting_time({}, failures + 1)
-            failures = 1 if came else failures + 1
+            # A server without ranges begins anew each time, and may end at the same byte for ever.
+            failures = 1 if furthest > before else failures + 1
             if failures >= TRIES:
                 if isinstance(problem, urllib.error.HTTPError):
                     raise problem
@@ -262,6 +277,13 @@ def shown(url: str) -> str:
 def unreachable(url: str, error: BaseException) -> WeightsError:
     """Say that a server did not answer, and what to look at."""
     reason = getattr(error, "reason", None) or error
+    if isinstance(reason, ssl.SSLCertVerificationError):
+        return WeightsError(
+            f"the certificate of {_host(url)} is not one that this host trusts"
+            f" ({reason.verify_message}). If a proxy or mirror has one of your own authority, add"
+            " that to the host's certificates, or name its file as SSL_CERT_FILE in `environment` of"
+            " the play; if it is out of date, look at the host's clock"
+        )
     return WeightsError(
         f"{shown(url)} cannot be reached from this host ({reason}). Look at its network, and at"
         " http_proxy, https_proxy and no_proxy in `environment` of the play; a hub can be replaced"
@@ -371,6 +393,7 @@ def modelscope(web: Web, endpoint: str, model: str, revision: str) -> Listing:
                     entry.get("Size"),
                     f"sha256:{digest}" if digest else "",
                     f"{base}?Revision={asked}&FilePath={quoted}",
+                    str(entry.get("Revision") or ""),
                 )
             )
     except (KeyError, TypeError, AttributeError):
@@ -396,7 +419,7 @@ def selected(files: list[Remote], skip: tuple[str, ...] = ()) -> list[Remote]:
         each
         for each in files
         if not any(fnmatch.fnmatchcase(each.path, pattern) for pattern in patterns)
-        and each.path.rpartition("/")[2] not in (MARKER, MARKER + ".new")
+        and not each.path.rpartition("/")[2].startswith(OWN)
     ]
 
 
@@ -434,7 +457,8 @@ def refused(
         )
     if source not in ENDPOINTS:
         advice = (
-            "Look whether the address is right and whether the server wants a user and password"
+            "Look whether the address is right, and whether the server wants a user and password"
+            " (https://USER:PASSWORD@...)"
             if code in (401, 403, 404)
             else "Run it again later"
         )
@@ -482,7 +506,7 @@ def _check_id(model: str) -> None:
         raise WeightsError(f"{model!r} is no id of a hub. Write OWNER/NAME")
 
 
-def _remote(path: str, size: Any, digest: str, url: str) -> Remote:
+def _remote(path: str, size: Any, digest: str, url: str, stamp: str = "") -> Remote:
     if not isinstance(size, int) or isinstance(size, bool) or size < 0:
         raise WeightsError(f"the listing gives {path} the size {size!r}, which is none")
     kind, ignored, value = digest.partition(":")
@@ -490,7 +514,7 @@ def _remote(path: str, size: Any, digest: str, url: str) -> Remote:
     if digest and (len(value) != length or not re.match(r"^[0-9a-f]+$", value)):
         # Another kind of hash cannot be checked here; size and header still are.
         digest = ""
-    return Remote(path, size, digest, url)
+    return Remote(path, size, digest, url, "" if digest else stamp)
 
 
 def _next_page(headers: Any, base: str) -> str | None:

@@ -14,6 +14,8 @@ import struct
 import zipfile
 from typing import Any, Callable, NamedTuple
 
+# What all files of ours begin with; none of them is part of a model.
+OWN = ".inferops-"
 MARKER = ".inferops-ascend.json"
 MADE_BY = "inferops.ascend.model_weights"
 CHUNK = 1 << 20

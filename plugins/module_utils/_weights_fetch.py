@@ -38,6 +38,8 @@ ARCHIVE = ".inferops-ascend.archive"
 UNPACKED = ".inferops-ascend.unpacked"
 # What a run leaves free on the disk: logs and the markers need some.
 SPARE = 1 << 30
+# A folder that was replaced, until it is removed: beside it, hidden, with a process' number behind.
+_OLD = ".inferops-old-"
 HUBS = ("huggingface", "modelscope")
 _SSH = "ssh -o BatchMode=yes -o ConnectTimeout=20"
 
@@ -86,6 +88,7 @@ class Record(NamedTuple):
         config, max_seq_length, quant_description: as in `_weights.Look`, of the source if it is
             to be fetched.
         loose: a file or folder that everybody may write. ours: whether a run brought the folder.
+        note: what a person should know although nothing is done about it, a full sentence.
     """
 
     folder: str
@@ -102,6 +105,7 @@ class Record(NamedTuple):
     quant_description: bool = False
     loose: str = ""
     ours: bool = False
+    note: str = ""
 
 
 # -- progress --------------------------------------------------------------------------------------
@@ -194,7 +198,9 @@ class Folder:
             full = os.path.join(where, path)
             entry = known.get(path)
             digest = str(entry.get("digest", "")) if _weights.is_remembered(full, entry) else ""
-            files.append(Remote(_hubs.safe_path(path), os.path.getsize(full), digest, full))
+            status = os.stat(full)
+            stamp = "" if digest else str(status.st_mtime_ns)
+            files.append(Remote(_hubs.safe_path(path), status.st_size, digest, full, stamp))
         return Listing(_hubs.selected(files, self.job.skip), "")
 
     def blocks(self, remote: Remote, offset: int) -> Iterator[tuple[int, bytes]]:
@@ -243,17 +249,25 @@ class Rsync:
             with open(os.path.join(folder, os.path.basename(remote.path)), "rb") as handle:
                 return handle.read()
 
-    def bring(self, files: list[Remote], watch: Callable[[], None]) -> None:
-        """Copy files into the working directory; `watch` is called each second. Raises WeightsError."""
+    def bring(self, files: list[Remote], watch: Callable[[], None], lock: int) -> None:
+        """Copy files into the working directory; `watch` is called each second. Raises WeightsError.
+
+        lock: the descriptor that says that somebody writes here. The program shares it: it lives on
+        where this process is killed, and nobody else is to write meanwhile.
+        """
         options = ["-tL", "--inplace", "--from0", "--files-from=-", "--chmod=D0755,F0644", "-p"]
         names = "\0".join(each.path for each in files)
-        self._run(options + [self._source(), "./"], names, watch)
+        self._run(options + [self._source(), "./"], names, watch, (lock,))
 
     def _source(self) -> str:
         return self.job.location.rstrip("/") + "/"
 
     def _run(
-        self, options: list[str], given: str = "", watch: Callable[[], None] | None = None
+        self,
+        options: list[str],
+        given: str = "",
+        watch: Callable[[], None] | None = None,
+        shared: tuple[int, ...] = (),
     ) -> str:
         command = [self.program, "--no-motd", "--timeout=120", "-e", _SSH] + options
         env = dict(os.environ, LC_ALL="C")
@@ -264,6 +278,7 @@ class Rsync:
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 env=env,
+                pass_fds=shared,
             )
         except FileNotFoundError:
             raise WeightsError(
@@ -344,7 +359,11 @@ def _look(job: Job, account: _weights.Account, web: Web | None) -> Record:
         closed = _weights.unreadable(folder, found.files, account)
         if closed:
             raise WeightsError(closed)
-        verify = bool(changed) or _to_hold_against_hub(job, marker, found)
+        verify = (
+            bool(changed)
+            or _to_hold_against_hub(job, marker, found)
+            or bool(marker and _left_behind(folder))
+        )
         return Record(
             folder,
             "verify" if verify else "complete",
@@ -357,6 +376,7 @@ def _look(job: Job, account: _weights.Account, web: Web | None) -> Record:
             quant_description=found.quant_description,
             loose=_weights.writable(folder, found.files) or "",
             ours=bool(marker),
+            note=_other_place(job, marker),
         )
     if job.source == "local":
         if not found.exists:
@@ -375,7 +395,47 @@ def _look(job: Job, account: _weights.Account, web: Web | None) -> Record:
             " overwritten. Complete it, or move it away (it will be fetched from"
             f" {job.source} then)"
         )
+    _check_place(folder)
     return _to_fetch(job, why, marker, web)
+
+
+def _check_place(folder: str) -> None:
+    """Raise WeightsError where no folder could be renamed to, before hours of fetching for it."""
+    if os.path.islink(folder):
+        raise WeightsError(
+            f"{folder} is a link to {os.path.realpath(folder)}, and a fetch would put a folder in its"
+            f" place. Give the service the path {os.path.realpath(folder)}, or remove the link"
+        )
+    if _is_mounted(folder):
+        raise WeightsError(
+            f"a disk is mounted at {folder} itself, so no other folder can take its place. Give the"
+            f" service a path below it, such as {folder}/{os.path.basename(folder)}, or mount the"
+            " disk one folder further up"
+        )
+
+
+def _is_mounted(folder: str) -> bool:
+    if os.path.ismount(folder):
+        return True
+    # A part of the same disk that is mounted a second time is seen here only (proc_pid_mountinfo(5)).
+    with suppress(OSError), open("/proc/self/mountinfo", encoding="utf-8") as handle:
+        real = os.path.realpath(folder).replace(" ", "\\040")
+        return any(line.split()[4:5] == [real] for line in handle)
+    return False
+
+
+def _other_place(job: Job, marker: dict[str, Any] | None) -> str:
+    """Say that weights came from elsewhere than is asked for now; whether they differ is not known."""
+    before = str((marker or {}).get("location") or "")
+    now = _hubs.shown(job.location)
+    if (marker or {}).get("source") != job.source or job.sha256 or not before or not now:
+        return ""
+    if before.rstrip("/") == now.rstrip("/"):
+        return ""
+    return (
+        f"{job.folder} came from {before}, and {now} is asked for now. It is kept: to have it from"
+        f" there, move it away ('mv {job.folder} {job.folder}.before') and run this again."
+    )
 
 
 def _against(folder: str, marker: dict[str, Any]) -> tuple[list[str], list[str]]:
@@ -429,8 +489,8 @@ def _to_hold_against_hub(job: Job, marker: dict[str, Any] | None, found: _weight
 def _to_fetch(job: Job, why: str, marker: dict[str, Any] | None, web: Web | None) -> Record:
     part = job.folder + PART
     if job.source == "archive":
-        size = archive_size(job, web)
-        here = _size(os.path.join(part, ARCHIVE)) + _size(os.path.join(part, ARCHIVE + INCOMPLETE))
+        size, name = archive_at(job, web)
+        here = _size(os.path.join(part, name)) + _size(os.path.join(part, name + INCOMPLETE))
         remote = _is_url(job.location)
         return Record(
             job.folder,
@@ -455,7 +515,7 @@ def _to_fetch(job: Job, why: str, marker: dict[str, Any] | None, web: Web | None
             here += remote.size
         else:
             partial = max(
-                _size(os.path.join(part, remote.path + INCOMPLETE)),
+                _size(os.path.join(part, _partial(remote))),
                 _size(os.path.join(part, remote.path)) if job.source == "rsync" else 0,
             )
             here += min(remote.size, partial)
@@ -489,26 +549,32 @@ def source_of(job: Job, web: Web | None = None) -> Any:
     return {"nfs": Folder, "rsync": Rsync}[job.source](job)
 
 
-def archive_size(job: Job, web: Web | None = None) -> int:
-    """Bytes of an archive as it is packed. Raises WeightsError."""
+def archive_at(job: Job, web: Web | None = None) -> tuple[int, str]:
+    """An archive's (bytes as it is packed, name of a copy of it here). Raises WeightsError.
+
+    The name is another one for another state of the archive, as far as its server tells them apart,
+    so that nothing is put together of two of them.
+    """
     if not job.location:
-        return job.size
+        return job.size, ARCHIVE
     if not _is_url(job.location):
         try:
-            return os.path.getsize(job.location)
+            return os.path.getsize(job.location), ARCHIVE
         except OSError as error:
             raise WeightsError(f"the archive of {job.model} cannot be read: {error}") from None
     try:
         with (web or Web()).patient(job.location) as answer:
-            length = answer.headers.get("Content-Length")
+            headers = answer.headers
     except urllib.error.HTTPError as error:
         raise _hubs.refused(error, "archive", job.model) from None
-    if length is None:
+    if headers.get("Content-Length") is None:
         raise WeightsError(
             f"{_hubs.shown(job.location)} does not say how long it is; put the archive on a server"
             " that serves files, or on the host"
         )
-    return int(length)
+    # Without the query: a signed address is another one each day.
+    state = (_hubs.shown(job.location), headers.get("ETag"), headers.get("Last-Modified"))
+    return int(headers["Content-Length"]), f"{ARCHIVE}.{_short(job.sha256 or repr(state))}"
 
 
 def room(records: list[Record]) -> str:
@@ -544,29 +610,11 @@ def bring(job: Job, progress: Progress, connections: int = 4, web: Web | None = 
     is replaced stays until then. Changes the working directory while it runs.
     """
     folder = job.folder
-    marker = _weights.read_marker(folder)
-    found = _weights.inspect(folder)
-    if found.exists and not found.faults and not marker:
-        _hold_against_hub(job, progress, web)
-        return
-    if found.exists and not marker:
-        raise WeightsError(f"{folder} was made by hand and is not overwritten")
-    if marker and not found.faults and not _other_wish(job, marker):
-        stale, changed = _against(folder, marker)
-        if not stale and not changed:
-            return
-        if not stale:
-            broken = _verify(job, marker, changed, progress)
-            if not broken:
-                return
-            if job.source == "local":
-                raise WeightsError(
-                    f"{folder} is damaged: {', '.join(broken)} no longer has the checksum it was"
-                    " brought with. Remove them, and let it be fetched with vllm_weights_source"
-                )
     try:
+        if _is_right(job, progress, web):
+            return
         os.makedirs(os.path.dirname(folder), mode=0o755, exist_ok=True)
-        with _hold(job, progress):
+        with _hold(job, progress) as lock:
             # Somebody else, on a shared disk perhaps another host, may have brought it meanwhile.
             marker = _weights.read_marker(folder)
             found = _weights.inspect(folder)
@@ -576,7 +624,7 @@ def bring(job: Job, progress: Progress, connections: int = 4, web: Web | None = 
             if marker and whole and not any(_against(folder, marker)):
                 shutil.rmtree(folder + PART)
                 return
-            _fill(job, marker, progress, connections, web)
+            _fill(job, marker, progress, connections, web, lock)
             _switch(folder)
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
@@ -585,7 +633,39 @@ def bring(job: Job, progress: Progress, connections: int = 4, web: Web | None = 
                 " vllm_service_weights_dir to a larger disk; what has come is kept, and the next"
                 " run goes on"
             ) from None
+        if error.errno == errno.EROFS:
+            raise WeightsError(
+                f"{job.model}: {error.filename or folder} is on a disk that this host may only read."
+                " Fetch it on the host that may write there, or set vllm_service_weights_dir to"
+                " another disk"
+            ) from None
         raise WeightsError(f"{job.model} could not be written: {error}") from None
+
+
+def _is_right(job: Job, progress: Progress, web: Web | None) -> bool:
+    """Verify what is there, as far as that is to be done; False if it has to be fetched."""
+    folder = job.folder
+    marker = _weights.read_marker(folder)
+    found = _weights.inspect(folder)
+    if found.exists and not marker:
+        if found.faults:
+            raise WeightsError(f"{folder} was made by hand and is not overwritten")
+        _hold_against_hub(job, progress, web)
+        return True
+    if not marker or found.faults or _other_wish(job, marker):
+        return False
+    stale, changed = _against(folder, marker)
+    if stale:
+        return False
+    broken = _verify(job, marker, changed, progress) if changed else []
+    if broken and job.source == "local":
+        raise WeightsError(
+            f"{folder} is damaged: {', '.join(broken)} no longer has the checksum it was"
+            " brought with. Remove them, and let it be fetched with vllm_weights_source"
+        )
+    if not broken:
+        _remove_left(folder)
+    return not broken
 
 
 def _fill(
@@ -594,6 +674,7 @@ def _fill(
     progress: Progress,
     connections: int,
     web: Web | None,
+    lock: int,
 ) -> None:
     """Make the working directory, a `.part` folder, a whole model."""
     commit = ""
@@ -609,7 +690,7 @@ def _fill(
         )
         _remove_others(listing.files)
         if job.source == "rsync":
-            entries = _by_rsync(job, source, listing.files, progress)
+            entries = _by_rsync(job, source, listing.files, progress, lock)
         else:
             entries = _by_files(job, source, listing, marker, progress, connections)
     progress.say(job.folder, phase="checking")
@@ -631,6 +712,7 @@ def _fill(
             "id": job.id,
             "revision": job.revision,
             "commit": commit,
+            "location": _hubs.shown(job.location),
             "sha256": job.sha256,
             "files": entries,
         },
@@ -661,10 +743,9 @@ def _by_files(
             if _same(job.folder, remote, kept.get(remote.path)):
                 _take_over(os.path.join(job.folder, remote.path), remote.path)
                 progress.add(job.folder, remote.size)
-                entry = _weights.remembered(remote.path, remote.digest)
             else:
                 _read_file(job, source, remote, progress, stop)
-                entry = _weights.remembered(remote.path, remote.digest)
+            entry = dict(_weights.remembered(remote.path, remote.digest), stamp=remote.stamp)
         else:
             progress.add(job.folder, remote.size)
         with lock:
@@ -689,7 +770,7 @@ def _read_file(
 ) -> None:
     """Read one file to its name in the working directory, from where it was broken off."""
     kind, ignored, wanted = remote.digest.partition(":")
-    partial = remote.path + INCOMPLETE
+    partial = _partial(remote)
     _make_folders(remote.path)
     for last in (False, True):
         got = _read_once(job, source, remote, partial, kind, progress, stop)
@@ -756,7 +837,9 @@ def _write_all(handle: Any, block: bytes) -> None:
         view = view[handle.write(view) :]
 
 
-def _by_rsync(job: Job, source: Rsync, files: list[Remote], progress: Progress) -> dict[str, Any]:
+def _by_rsync(
+    job: Job, source: Rsync, files: list[Remote], progress: Progress, lock: int
+) -> dict[str, Any]:
     for each in files:
         _make_folders(each.path)
 
@@ -764,7 +847,7 @@ def _by_rsync(job: Job, source: Rsync, files: list[Remote], progress: Progress) 
         progress.say(job.folder, done=sum(min(each.size, _size(each.path)) for each in files))
 
     watch()
-    source.bring(files, watch)
+    source.bring(files, watch, lock)
     watch()
     for each in files:
         if _size(each.path) != each.size:
@@ -793,17 +876,15 @@ def _from_archive(job: Job, progress: Progress, web: Web | None) -> dict[str, An
     path = job.location
     shutil.rmtree(UNPACKED, ignore_errors=True)
     if _is_url(job.location):
-        size = archive_size(job, web)
+        size, path = archive_at(job, web)
         progress.say(job.folder, phase="fetching", done=0, total=size)
-        if _size(ARCHIVE) != size:
-            remote = Remote(
-                ARCHIVE, size, f"sha256:{job.sha256}" if job.sha256 else "", job.location
-            )
+        remote = Remote(path, size, f"sha256:{job.sha256}" if job.sha256 else "", job.location)
+        _remove_others([remote])
+        if _size(path) != size:
             try:
                 _read_file(job, Hub(job, web or Web()), remote, progress, threading.Event())
             except urllib.error.HTTPError as error:
                 raise _hubs.refused(error, "archive", job.model) from None
-        path = ARCHIVE
     progress.say(job.folder, phase="unpacking", done=0, total=os.path.getsize(path))
     with open(path, "rb") as handle:
         counted = _Counted(handle, lambda count: progress.add(job.folder, count))
@@ -818,8 +899,8 @@ def _from_archive(job: Job, progress: Progress, web: Web | None) -> dict[str, An
                 " (plain, gz, bz2 or xz), and whole?"
             ) from None
     if job.sha256 and counted.hasher.hexdigest() != job.sha256:
-        if path == ARCHIVE:
-            os.unlink(ARCHIVE)
+        if path != job.location:
+            os.unlink(path)
         raise WeightsError(
             f"the archive {_hubs.shown(job.location)} has the SHA-256"
             f" {counted.hasher.hexdigest()[:16]}..., where {job.sha256[:16]}... is asked for: it is"
@@ -830,10 +911,10 @@ def _from_archive(job: Job, progress: Progress, web: Web | None) -> dict[str, An
     for name in os.listdir(top):
         os.rename(os.path.join(top, name), name)
     shutil.rmtree(UNPACKED)
-    if path == ARCHIVE:
-        os.unlink(ARCHIVE)
     return {
-        each: _weights.remembered(each, "") for each in walk(".") if os.path.basename(each) != LOCK
+        each: _weights.remembered(each, "")
+        for each in walk(".")
+        if not os.path.basename(each).startswith(_weights.OWN)
     }
 
 
@@ -923,8 +1004,11 @@ def _hold_against_hub(job: Job, progress: Progress, web: Web | None) -> None:
 
 
 @contextmanager
-def _hold(job: Job, progress: Progress) -> Iterator[None]:
-    """Be in the `.part` folder of a job, as the only one, also among hosts that share the disk."""
+def _hold(job: Job, progress: Progress) -> Iterator[int]:
+    """Be in the `.part` folder of a job, as the only one, also among hosts that share the disk.
+
+    Gives the descriptor of the lock.
+    """
     part = job.folder + PART
     before = os.getcwd()
     while True:
@@ -953,7 +1037,7 @@ def _hold(job: Job, progress: Progress) -> Iterator[None]:
     try:
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, f"process {os.getpid()} on {socket.gethostname()}".encode(), 0)
-        yield
+        yield descriptor
     finally:
         os.chdir(before)
         os.close(descriptor)
@@ -995,22 +1079,44 @@ def _switch(folder: str) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-    os.unlink(LOCK)
-    old = ""
     if os.path.isdir(folder) and os.listdir(folder):
         if not _weights.read_marker(folder):
             raise WeightsError(f"{folder} was made by hand meanwhile and is not overwritten")
-        old = f"{folder}.old-{os.getpid()}"
-        os.rename(folder, old)
+        os.rename(folder, f"{_old(folder)}{os.getpid()}")
     os.rename(part, folder)
-    if old:
-        shutil.rmtree(old)
+    # Only now: whoever dies between the two leaves a `.part` that is known as ours.
+    _remove_left(folder)
+
+
+def _old(folder: str) -> str:
+    return os.path.join(os.path.dirname(folder), f".{os.path.basename(folder)}{_OLD}")
+
+
+def _left_behind(folder: str) -> list[str]:
+    """What a run that died while it switched left beside and in a folder."""
+    stem = os.path.basename(_old(folder))
+    above = os.path.dirname(folder)
+    if not os.access(above, os.R_OK | os.W_OK):
+        return []
+    left = [os.path.join(above, name) for name in os.listdir(above) if name.startswith(stem)]
+    lock = os.path.join(folder, LOCK)
+    return left + ([lock] if os.path.exists(lock) else [])
+
+
+def _remove_left(folder: str) -> None:
+    for path in _left_behind(folder):
+        if os.path.isdir(path) and not os.path.islink(path):
+            # Another process may be at it too.
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            with suppress(FileNotFoundError):
+                os.unlink(path)
 
 
 def _remove_others(files: list[Remote]) -> None:
     """Remove from the working directory what an earlier run fetched and this one does not want."""
-    wanted = {each.path for each in files} | {each.path + INCOMPLETE for each in files}
-    wanted |= {LOCK, MARKER, ARCHIVE, ARCHIVE + INCOMPLETE}
+    wanted = {each.path for each in files} | {_partial(each) for each in files}
+    wanted |= {LOCK, MARKER}
     for path in walk("."):
         if path not in wanted and not path.startswith(UNPACKED + "/"):
             os.unlink(path)
@@ -1036,7 +1142,7 @@ def _make_folders(path: str) -> None:
 def _same(folder: str, remote: Remote, entry: Any) -> bool:
     """Tell whether a folder of ours already has a file of this very content."""
     return (
-        bool(remote.digest)
+        bool(remote.digest or remote.stamp)
         and _matches(entry, remote)
         and _weights.is_remembered(os.path.join(folder, remote.path), entry)
     )
@@ -1047,7 +1153,17 @@ def _matches(entry: Any, remote: Remote) -> bool:
         isinstance(entry, dict)
         and entry.get("size") == remote.size
         and entry.get("digest") == remote.digest
+        and entry.get("stamp", "") == remote.stamp
     )
+
+
+def _partial(remote: Remote) -> str:
+    """The name of a file that has not come whole; another one for another state of it."""
+    return remote.path + (f".{_short(remote.stamp)}" if remote.stamp else "") + INCOMPLETE
+
+
+def _short(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8")).hexdigest()[:12]
 
 
 def _bytes_of(folder: str, paths: list[str]) -> int:

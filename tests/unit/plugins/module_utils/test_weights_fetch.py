@@ -465,11 +465,12 @@ def test_what_is_no_hub_is_said(hub: hubs.Hub, folder: Path) -> None:
 # -- what stands -------------------------------------------------------------------------------------
 
 
-def put(folder: Path, files: dict[str, bytes]) -> None:
+def put(folder: Path, files: dict[str, bytes]) -> Path:
     for name, data in files.items():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(data)
+    return folder
 
 
 def test_a_whole_folder_made_by_hand_is_left_alone_and_nobody_is_asked(
@@ -605,6 +606,83 @@ def test_a_folder_made_by_hand_can_be_held_against_the_hub_once(
     assert (folder / SHARD).read_bytes() == bytes(data)
 
 
+# -- in place ----------------------------------------------------------------------------------------
+
+
+def test_a_run_that_died_while_it_switched_is_finished_and_cleared_up(
+    hub: hubs.Hub, folder: Path
+) -> None:
+    job = job_of(hub, folder)
+    bring(job)
+    old = folder.parent / ".Qwen3-14B.inferops-old-4711"
+    # Dead between the two renames: the old folder is away, the new one not yet there.
+    shutil.copytree(folder, str(folder) + ".part")
+    Path(str(folder) + ".part", _weights_fetch.LOCK).write_text("process 4711 on here")
+    folder.rename(old)
+    assert look(job).state == "fetch"
+    bring(job)
+    assert same(folder, hub.models[ID])
+    assert sorted(os.listdir(folder.parent)) == ["Qwen3-14B"]
+    # Dead after them, before the old one was removed.
+    (folder / _weights_fetch.LOCK).touch()
+    put(old, {SHARD: b"old"})
+    by_hand = put(folder.parent / "Qwen3-14B.old-2", {SHARD: b"mine"})
+    found = look(job)
+    assert (found.state, found.missing) == ("verify", 0)
+    bring(job)
+    assert not old.exists()
+    assert _weights_fetch.LOCK not in os.listdir(folder)
+    assert (by_hand / SHARD).read_bytes() == b"mine"
+    assert look(job).state == "complete"
+
+
+def test_a_link_is_not_fetched_into(hub: hubs.Hub, folder: Path, tmp_path: Path) -> None:
+    folder.parent.mkdir(parents=True)
+    (tmp_path / "large").mkdir()
+    folder.symlink_to(tmp_path / "large")
+    found = look(job_of(hub, folder))
+    assert found.state == "refused"
+    assert f"Give the service the path {tmp_path}/large, or remove the link" in found.problem
+    put(tmp_path / "large", hub.models[ID])
+    assert look(job_of(hub, folder)).state == "complete"
+    assert hub.asked == []
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounts a file system")
+@pytest.mark.parametrize("kind", ["-t tmpfs none", "--bind elsewhere"])
+def test_where_a_disk_is_mounted_no_other_folder_is_put(
+    hub: hubs.Hub, folder: Path, tmp_path: Path, kind: str
+) -> None:
+    folder.mkdir(parents=True)
+    (tmp_path / "elsewhere").mkdir()
+    subprocess.run(["mount", *kind.split(), folder], check=True, cwd=tmp_path)
+    try:
+        found = look(job_of(hub, folder))
+        assert f"such as {folder}/Qwen3-14B" in found.problem
+        assert hub.asked == []
+        put(folder, hub.models[ID])
+        assert look(job_of(hub, folder)).state == "complete"
+    finally:
+        subprocess.run(["umount", folder], check=True)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounts a file system")
+def test_a_disk_to_be_read_only_is_enough_for_what_is_whole(hub: hubs.Hub, tmp_path: Path) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "none", disk], check=True)
+    try:
+        job = job_of(hub, disk / "Qwen" / "Qwen3-14B")
+        bring(job)
+        subprocess.run(["mount", "-o", "remount,ro", disk], check=True)
+        assert look(job).state == "complete"
+        bring(job)
+        with pytest.raises(WeightsError, match="on a disk that this host may only read"):
+            bring(job._replace(folder=str(disk / "Qwen" / "other")))
+    finally:
+        subprocess.run(["umount", disk], check=True)
+
+
 # -- disks -------------------------------------------------------------------------------------------
 
 
@@ -659,6 +737,93 @@ def test_a_share_that_is_not_mounted_or_not_whole_is_said(
     assert "Is the share mounted?" in look(job).problem
     put(tmp_path / "mnt", {k: v for k, v in hub.models[ID].items() if k != SHARD})
     assert "is not whole: 1 of 3 shards" in look(job).problem
+
+
+def test_two_states_of_a_share_are_never_put_together(
+    hub: hubs.Hub, folder: Path, tmp_path: Path
+) -> None:
+    share = put(tmp_path / "mnt", hub.models[ID])
+    job = Job(str(folder), "Qwen3-14B", "nfs", location=str(share))
+    # A run that died within a file, after another one had come.
+    bring(job)
+    folder.rename(str(folder) + ".part")
+    part = Path(str(folder) + ".part")
+    (part / _weights_fetch.LOCK).touch()
+    remote = next(f for f in _weights_fetch.Folder(job).listing().files if f.path == SHARD)
+    partial = part / _weights_fetch._partial(remote)
+    (part / SHARD).rename(partial)
+    os.truncate(partial, 20_000)
+    progress = _weights_fetch.Progress([job])
+    found = look(job)
+    assert found.missing == found.total - sum(
+        each.stat().st_size
+        for each in part.iterdir()
+        if each.name not in (_weights.MARKER, _weights_fetch.LOCK)
+    )
+    # Meanwhile the share was given other weights of the same size.
+    newer = {
+        name: data.replace(b"\x01", b"\x09").replace(b"\x02", b"\x08")
+        for name, data in hub.models[ID].items()
+        if name.endswith(".safetensors")
+    }
+    time.sleep(0.01)
+    put(share, newer)
+    _weights_fetch.bring(job, progress, 2)
+    assert same(folder, {**hub.models[ID], **newer})
+    assert not list(folder.glob("*.inferops-incomplete"))
+
+
+def test_another_place_than_before_is_said_and_nothing_replaced(
+    hub: hubs.Hub, folder: Path, tmp_path: Path
+) -> None:
+    for name in ("one", "two"):
+        put(tmp_path / name, hub.models[ID])
+    job = Job(str(folder), "Qwen3-14B", "nfs", location=str(tmp_path / "one"))
+    bring(job)
+    assert look(job._replace(location=f"{tmp_path}/one/")).note == ""
+    found = look(job._replace(location=str(tmp_path / "two")))
+    assert found.state == "complete"
+    assert f"came from {tmp_path}/one, and {tmp_path}/two is asked for now. It is" in found.note
+    assert look(job._replace(source="local", location="")).note == ""
+
+
+@pytest.mark.skipif(not shutil.which("rsync"), reason="rsync is not installed")
+def test_rsync_that_outlives_its_run_keeps_others_away(
+    hub: hubs.Hub, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(tmp_path / "store", hub.models[ID])
+    slow = tmp_path / "bin" / "rsync"
+    slow.parent.mkdir()
+    slow.write_text(
+        f'#!/bin/sh\ncase "$*" in *--files-from*) echo $$ > {tmp_path}/pid; sleep 1.5;; esac\n'
+        f'exec {shutil.which("rsync")} "$@"\n'
+    )
+    slow.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{slow.parent}:{os.environ['PATH']}")
+    job = Job(str(folder), "Qwen3-14B", "rsync", location=str(tmp_path / "store"))
+    runs = str(tmp_path / "run")
+    name = _weights_run.start([job], 1, runs)
+    deadline = time.monotonic() + 10
+    while not (tmp_path / "pid").exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    os.kill(holder_of(folder), signal.SIGKILL)
+    assert _weights_run.follow(name, 5, runs).died
+    program = int((tmp_path / "pid").read_text())
+    seen: list[bool] = []
+    progress = _weights_fetch.Progress([job])
+    say = progress.say
+
+    def watched(given: str, **values: Any) -> None:
+        if values.get("phase") == "listing":
+            # What has ended has no folder any more, also where nobody has asked how it ended.
+            seen.append(os.path.exists(f"/proc/{program}/cwd"))
+        say(given, **values)
+
+    monkeypatch.setattr(progress, "say", watched)
+    _weights_fetch.bring(job, progress, 1)
+    assert seen == [False], "rsync of the killed run still wrote when the next one began"
+    assert same(folder, hub.models[ID])
 
 
 @pytest.mark.skipif(not shutil.which("rsync"), reason="rsync is not installed")
@@ -738,6 +903,52 @@ def test_an_archive_at_an_address_is_gone_on_with(hub: hubs.Hub, folder: Path) -
     bring(job)
     assert same(folder, hub.models[ID])
     assert f"bytes=33333-{len(data) - 1}" in [each.range for each in hub.asked]
+
+
+def test_a_server_that_always_breaks_off_at_one_byte_ends(hub: hubs.Hub, folder: Path) -> None:
+    """Without ranges each try begins anew, so bytes come for ever and nothing gets further."""
+    data = hubs.tar_of(hub.models[ID], mode="w")
+    hub.archives["/a.tar"] = data
+    hub.fault = lambda handler, asked, first: bool(handler.answer(data, 200, cut=33_333) or True)
+    clock = Clock()
+    job = Job(str(folder), "Qwen3-14B", "archive", location=f"{hub.address}/a.tar")
+    with pytest.raises(WeightsError, match="cannot be reached"):
+        bring(job, clock)
+    assert len(clock.waits) < 10
+
+
+def test_two_archives_of_one_length_are_never_put_together(hub: hubs.Hub, folder: Path) -> None:
+    old = hubs.tar_of(hub.models[ID], mode="w")
+    hub.models[ID] = {name: data.replace(b"\x01", b"\x07") for name, data in hub.models[ID].items()}
+    new = hubs.tar_of(hub.models[ID], mode="w")
+    assert len(old) == len(new)
+    hub.archives = {"/a.tar": old, "/b.tar": new}
+    hub.fault = lambda handler, asked, first: (
+        asked == "/a.tar" and bool(handler.answer(old, 200, cut=33_333) or True)
+    )
+    job = Job(str(folder), "Qwen3-14B", "archive", location=f"{hub.address}/a.tar")
+    hub.asked.clear()
+    with pytest.raises(WeightsError):
+        bring(job)
+    again = job._replace(location=f"{hub.address}/b.tar?sig=1")
+    assert look(again).missing == len(new)
+    hub.fault = lambda handler, asked, first: False
+    bring(again)
+    assert same(folder, hub.models[ID])
+    assert "sig" not in (folder / _weights.MARKER).read_text()
+
+
+def test_a_password_in_an_address_is_used_and_not_shown(hub: hubs.Hub, folder: Path) -> None:
+    hub.archives["/a.tar"] = hubs.tar_of(hub.models[ID], mode="w")
+    address = hub.address.replace("http://", "http://me:p%40ss@")
+    job = Job(str(folder), "Qwen3-14B", "archive", location=f"{address}/a.tar")
+    bring(job)
+    # base64 of me:p@ss
+    assert {each.authorization for each in hub.asked} == {"Basic bWU6cEBzcw=="}
+    assert "p%40ss" not in (folder / _weights.MARKER).read_text()
+    gone = look(job._replace(folder=f"{folder}2", location=f"{address}/none.tar"))
+    assert "wants a user and password" in gone.problem
+    assert "ss@" not in gone.problem
 
 
 def test_a_damaged_archive_is_refused(hub: hubs.Hub, folder: Path, tmp_path: Path) -> None:
