@@ -1,11 +1,11 @@
 # SPDX-FileCopyrightText: The inferops.ascend authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The filter inferops.ascend.engine_config: see engine_config.yml and plugin_utils/_engine.py."""
+"""The filters engine_config and engine_args: see their .yml files and plugin_utils/_engine.py."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ansible.errors import AnsibleFilterError
@@ -37,9 +37,23 @@ def engine_config(
     return _engine.engine_yaml(config)
 
 
+def engine_args(requests: object, version: object) -> list[object]:
+    """The requests as they are, after `_engine.check_args`, with Ansible's error."""
+    if isinstance(requests, (str, Mapping)) or not isinstance(requests, Sequence):
+        raise AnsibleFilterError(f"a list of services is needed, not {kind_of(requests)}.")
+    try:
+        for request in requests:
+            # What else may stand there is for the lookup to judge.
+            if isinstance(request, Mapping):
+                _engine.check_args(request, version)
+    except AscendError as error:
+        raise AnsibleFilterError(str(error)) from error
+    return list(requests)
+
+
 class FilterModule:
     """Filters of this file."""
 
     def filters(self) -> dict[str, Callable[..., Any]]:
         """Filter functions by name."""
-        return {"engine_config": engine_config}
+        return {"engine_config": engine_config, "engine_args": engine_args}

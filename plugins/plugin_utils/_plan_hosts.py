@@ -53,7 +53,10 @@ HOST_KEYS = (
     "ascend_model_tables",
     "vllm_service_estimate",
     "vllm_service_allow_untested",
+    "vllm_service_engine_version",
 )
+# The default of the role vllm_service.
+ENGINE_VERSION = "0.18.0"
 _TRUE = ("true", "yes", "on", "1", "y", "t")
 _FALSE = ("false", "no", "off", "0", "n", "f", "")
 _MARKS = ("{{", "{%", "{#")
@@ -166,6 +169,7 @@ class Hardware:
     """What a host has, shared by those that are alike.
 
     kind: equal for hosts on which a request is resolved alike. cards, excluded: logic ids.
+    engine_version: of vLLM, by which options are known.
     """
 
     kind: str
@@ -178,6 +182,7 @@ class Hardware:
     tables: tuple[str, ...]
     estimate: bool
     allow_untested: bool
+    engine_version: str
 
     @property
     def options(self) -> Options:
@@ -330,6 +335,7 @@ def hardware(values: Mapping[str, Any], seen: Sequence[Mapping[str, Any]] | None
         tables=_texts(tables, "ascend_model_tables"),
         estimate=_truth(values["vllm_service_estimate"], "vllm_service_estimate"),
         allow_untested=_truth(values["vllm_service_allow_untested"], "vllm_service_allow_untested"),
+        engine_version=str(values["vllm_service_engine_version"] or ENGINE_VERSION),
     )
 
 
@@ -349,6 +355,7 @@ def _named(found: Mapping[str, Hardware]) -> dict[str, Hardware]:
                 own.tables,
                 own.estimate,
                 own.allow_untested,
+                own.engine_version,
             )
             if key not in kinds:
                 text = own.profile or "undeclared"

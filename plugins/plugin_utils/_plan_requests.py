@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from ansible_collections.inferops.ascend.plugins.plugin_utils._engine import check_args
 from ansible_collections.inferops.ascend.plugins.plugin_utils._errors import AscendError
 from ansible_collections.inferops.ascend.plugins.plugin_utils._estimate import (
     tensor_parallel_fault,
@@ -534,9 +535,9 @@ def services_of(
         sizes = kinds[id(service.hosts)]
         for kind in sorted(sizes):
             try:
-                service.specs[kind], service.totals[kind] = _resolved(
-                    wish, sizes[kind], inventory.catalogue(sizes[kind].tables)
-                )
+                spec, total = _resolved(wish, sizes[kind], inventory.catalogue(sizes[kind].tables))
+                _check_args(spec, name, sizes[kind])
+                service.specs[kind], service.totals[kind] = spec, total
             except AscendError as error:
                 service.refused[kind] = str(error)
     return services
@@ -552,6 +553,23 @@ def _difference(name: str, one: Wish, host: str, other: Wish, other_host: str) -
         f" {', '.join(keys)}. Write it alike for both, in the variables of a group, or give one of"
         " them another name."
     )
+
+
+def _check_args(spec: Mapping[str, Any], name: str, hardware: Hardware) -> None:
+    """Refuse options that the engine of these hosts does not read. Raises AscendError."""
+    args = spec.get("args")
+    if isinstance(args, dict):
+        # Of what is encrypted only the name is judged.
+        args = {key: None if _sealed(value) else value for key, value in args.items()}
+    check_args({**spec, "name": name, "args": args}, hardware.engine_version)
+
+
+def _sealed(value: object) -> bool:
+    if isinstance(value, dict):
+        return any(_sealed(item) for item in value.values())
+    if isinstance(value, list):
+        return any(_sealed(item) for item in value)
+    return isinstance(value, Sealed)
 
 
 def _resolved(wish: Wish, hardware: Hardware, catalogue: Catalogue) -> tuple[dict[str, Any], int]:
@@ -635,6 +653,8 @@ def given_services(
                 for key, held in request.items()
             }
         spec = resolve(request, catalogue, own.options)
+        if spec.get("state") != "absent":
+            _check_args(spec, service_name(spec), own)
         cluster = spec.pop("cluster", None)
         if cluster is not None:
             clusters[service_name(spec)] = cluster

@@ -71,6 +71,10 @@ def test_engine_config() -> None:
     assert config["chat-template"] == "{{ not ours }}"
 
 
+def test_engine_args() -> None:
+    assert len(template("(specs + ['Qwen3-8B']) | inferops.ascend.engine_args('0.18.0')")) == 2
+
+
 def test_systemd() -> None:
     lines = template("specs[0] | inferops.ascend.systemd_environment")
     assert lines == ['Environment="OMP_NUM_THREADS=10"', 'Environment="PCT=5%%"']
@@ -86,6 +90,11 @@ def test_systemd() -> None:
         ("specs | inferops.ascend.place(1)", "service chat needs 2 cards, and this host has 1"),
         ("specs[0] | inferops.ascend.engine_config('0.1')", "vLLM '0.1' are not known"),
         ("3 | inferops.ascend.engine_config('0.18.0')", "a placed service is needed"),
+        (
+            "[{'model': 'm', 'args': {'a': 1}}] | inferops.ascend.engine_args('0.18.0')",
+            "option 'a'",
+        ),
+        ("'m' | inferops.ascend.engine_args('0.18.0')", "a list of services is needed"),
         ("{'env': {'A': true}} | inferops.ascend.systemd_environment", "A is a boolean"),
         ("{'A': [1]} | inferops.ascend.systemd_environment_file", "A is a list"),
         ("'x' | inferops.ascend.systemd_secrets", "a service is needed"),
