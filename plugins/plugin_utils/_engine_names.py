@@ -36,7 +36,7 @@ def translate(
     """A service's `args` with the names that a version has.
 
     `known`: the options of the version, by long name. `kind`: the service's, by which `runner:
-    pooling` becomes a task. What needs no other name stays as it is, also what the version does not
+    pooling` becomes a task; of None, where it is not known yet, some task comes. What needs no other name stays as it is, also what the version does not
     know at all. Raises AscendError, beginning with `who`, for what cannot be said in the version's
     names and for what is said twice.
     """
@@ -78,7 +78,7 @@ def _task(given: Mapping[str, Any], kind: object, who: str) -> str | None:
         return convert
     if runner in ("auto", "generate", "draft") and plain:
         return runner
-    task = _POOLING.get(str(kind))
+    task = "embed" if kind is None else _POOLING.get(str(kind))
     if runner == "pooling" and plain and task:
         return task
     raise AscendError(

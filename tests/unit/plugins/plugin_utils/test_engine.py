@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import yaml
 from ansible_collections.inferops.ascend.plugins.plugin_utils._engine import (
+    check_args,
     engine_config,
     engine_yaml,
     load_options,
@@ -136,6 +137,10 @@ def test_a_task_and_a_runner_are_written_as_each_version_reads_them(
         config = engine_config(service(kind="rerank", args=args), version)
         found = {key: config[key] for key in ("task", "runner", "convert") if key in config}
         assert found == wanted, version
+
+
+def test_a_request_whose_kind_is_not_known_yet_is_not_refused_for_it() -> None:
+    check_args({"name": "chat", "args": {"runner": "pooling"}}, "0.9.1")
 
 
 @pytest.mark.parametrize(
