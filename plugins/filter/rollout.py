@@ -1,17 +1,37 @@
 # SPDX-FileCopyrightText: The inferops.ascend authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The filters rollout_engines, rollout_targets, rollout_plan and rollout_stopped, thin."""
+"""The filters rollout_*, thin."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from ansible.errors import AnsibleFilterError
-from ansible_collections.inferops.ascend.plugins.plugin_utils import _rollout
+from ansible_collections.inferops.ascend.plugins.plugin_utils import (
+    _removal,
+    _rollout,
+    _tables,
+)
 from ansible_collections.inferops.ascend.plugins.plugin_utils._errors import AscendError
 from ansible_collections.inferops.ascend.plugins.plugin_utils._plain import plain
+
+
+def rollout_images(units: object, record: object = "", present: object = ()) -> dict[str, Any]:
+    """`_rollout.look_at_images`."""
+    there = plain(present, "the images that are there")
+    return _rollout.look_at_images(str(units), _rollout.read_record(record), list(there))
+
+
+def rollout_names(requests: object, tables: object = None) -> list[str]:
+    """Names of the services that a host's variables list, as far as they can be read."""
+    try:
+        catalogue = _tables.load_catalogue(tables or None)
+        return _removal.listed_names(plain(requests, "vllm_service_instances"), catalogue)
+    except AscendError as error:
+        raise AnsibleFilterError(str(error)) from error
 
 
 def rollout_engines(
@@ -30,8 +50,7 @@ def rollout_engines(
         "there": str(target) in engines.whole,
         "back": back,
         "back_version": engines.versions.get(back, ""),
-        "interrupted": engines.record.state == _rollout.BEGUN
-        and engines.record.after == str(target),
+        "interrupted": engines.record.state == _rollout.BEGUN,
     }
 
 
@@ -48,10 +67,47 @@ def rollout_targets(hosts: Mapping[str, Mapping[str, Any]], wanted: object = "")
 
 
 def rollout_plan(
-    hosts: Sequence[Mapping[str, Any]], action: str, at_once: object = 1, check: bool = False
+    hosts: Sequence[Mapping[str, Any]],
+    action: str,
+    at_once: object = 1,
+    check: bool = False,
+    elsewhere: Mapping[str, Sequence[str]] | None = None,
+    outage: bool = True,
 ) -> dict[str, Any]:
     """The waves of a rollout, and what to say of them."""
-    members = [
+    members = _members(hosts)
+    others = plain(elsewhere or {}, "services elsewhere")
+    try:
+        number = int(str(at_once))
+    except ValueError:
+        number = -1
+    try:
+        groups = _rollout.waves(members, number)
+        if not outage:
+            _rollout.refuse_outage(members, others)
+    except AscendError as error:
+        raise AnsibleFilterError(str(error)) from error
+    count = len(groups)
+    return {
+        "hosts": [{**asdict(m), "down": sorted(m.down)} for m in members],
+        "order": [member.name for group in groups for member in group],
+        "sizes": [len(group) for group in groups],
+        "waves": [[member.name for member in group] for group in groups],
+        "partners": _rollout.partners(members, others),
+        "lines": _rollout.lines(groups, action, check, others),
+        "standing": {
+            member.name: [
+                f"Wave {place + 1} of {count}: {', '.join(each.name for each in group)}.",
+                *_rollout.standing(groups, place),
+            ]
+            for place, group in enumerate(groups)
+            for member in group
+        },
+    }
+
+
+def _members(hosts: Sequence[Mapping[str, Any]]) -> list[_rollout.Member]:
+    return [
         _rollout.Member(
             name=each["name"],
             services=tuple(each["services"]),
@@ -62,26 +118,14 @@ def rollout_plan(
         )
         for each in plain(list(hosts), "the hosts")
     ]
-    try:
-        number = int(str(at_once))
-    except ValueError:
-        number = -1
-    try:
-        groups = _rollout.waves(members, number)
-    except AscendError as error:
-        raise AnsibleFilterError(str(error)) from error
-    return {
-        "order": [member.name for group in groups for member in group],
-        "sizes": [len(group) for group in groups],
-        "waves": [[member.name for member in group] for group in groups],
-        "partners": _rollout.partners(members),
-        "lines": _rollout.lines(groups, action, check),
-    }
 
 
-def rollout_stopped(plan: Mapping[str, Any], host: str, after: str, why: str, back: str) -> str:
+def rollout_stopped(plan: Mapping[str, Any], host: str, whys: Mapping[str, str], back: str) -> str:
     """`_rollout.stopped` of what the filter rollout_plan returned."""
-    return _rollout.stopped(plan["waves"], host, after, why, back)
+    data = plain(plan, "the plan")
+    members = {member.name: member for member in _members(data["hosts"])}
+    groups = [[members[name] for name in group] for group in data["waves"]]
+    return _rollout.stopped(groups, str(host), plain(whys, "the causes"), str(back))
 
 
 class FilterModule:
@@ -91,6 +135,8 @@ class FilterModule:
         """Filter functions by name."""
         return {
             "rollout_engines": rollout_engines,
+            "rollout_images": rollout_images,
+            "rollout_names": rollout_names,
             "rollout_targets": rollout_targets,
             "rollout_plan": rollout_plan,
             "rollout_stopped": rollout_stopped,

@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,7 +25,8 @@ BEGUN, DONE, FAILED = "begun", "done", "failed"
 
 @dataclass(frozen=True)
 class Record:
-    """What the last rollout did on a host. `before` and `after` are environments or images.
+    """What the last rollout did on a host. `before` and `after` are environments or images, and the
+    versions are those of vLLM in them.
 
     `state`: begun (it was interrupted if no run is under way), done, or failed (it was put back).
     """
@@ -33,6 +35,8 @@ class Record:
     action: str = ""
     before: str = ""
     after: str = ""
+    before_version: str = ""
+    after_version: str = ""
 
     @property
     def left(self) -> str:
@@ -116,14 +120,50 @@ def engines_of(look: Mapping[str, Any], record: object = "") -> Engines:
     )
 
 
+def look_at_images(units: str, record: Record, present: Container[str]) -> dict[str, Any]:
+    """The images of a host, told as the module vllm_environment tells of environments.
+
+    units: lines of the drop-ins of its services, INFEROPS_IMAGE before INFEROPS_VERSION of each.
+    present: references of images that are on the host.
+    """
+    standing = re.findall(
+        r"^Environment=INFEROPS_IMAGE=(\S+)\nEnvironment=INFEROPS_VERSION=(\S+)$",
+        units,
+        re.MULTILINE,
+    )
+    named = Counter(image for image, _version in standing)
+    if record.state == BEGUN and record.after in named:
+        current = record.after  # some of its services may not have come to it
+    elif named:
+        current = named.most_common(1)[0][0]
+    else:
+        current = record.after if record.state == DONE else record.before
+    versions = {
+        record.before: record.before_version,
+        record.after: record.after_version,
+        **dict(standing),
+    }
+    return {
+        "current": current,
+        "previous": record.before if record.state == DONE and record.after == current else "",
+        "environments": [
+            {"name": image, "distributions": {"vllm": version}}
+            for image, version in versions.items()
+            if image in present
+        ],
+    }
+
+
 def way_back(engines: Engines, target: str) -> str:
     """The engine that a host returns to if `target` does not come up there; "" for none.
 
     An interrupted rollout has left the last engine that was known to serve in the record; what is
-    current now may be what it was trying. A host that has had the target all along has no way back.
+    current now may be what it was trying. If it is neither, somebody has changed it since. A host
+    that has had the target all along has no way back.
     """
     record = engines.record
-    known = record.before if record.state == BEGUN else ""
+    under_way = record.state == BEGUN and engines.current in (record.before, record.after)
+    known = record.before if under_way else ""
     for name in (known, engines.current):
         if name and name != target and name in engines.whole:
             return name
@@ -230,33 +270,67 @@ def waves(members: Sequence[Member], at_once: int = 1) -> list[list[Member]]:
     return found
 
 
-def single(members: Iterable[Member]) -> dict[str, str]:
-    """Services with one replica among these hosts: {service: host}."""
+def single(
+    members: Iterable[Member], elsewhere: Mapping[str, Sequence[str]] | None = None
+) -> dict[str, str]:
+    """Services with one replica: {service: host}. `elsewhere`: names of services by other host."""
+    carried = {member.name: member.services for member in members}
     hosts: dict[str, list[str]] = {}
-    for member in members:
-        for service in member.services:
-            hosts.setdefault(service, []).append(member.name)
-    return {service: names[0] for service, names in sorted(hosts.items()) if len(names) == 1}
+    for host, services in [*carried.items(), *(elsewhere or {}).items()]:
+        for service in services:
+            hosts.setdefault(service, []).append(host)
+    return {
+        service: names[0]
+        for service, names in sorted(hosts.items())
+        if len(names) == 1 and names[0] in carried
+    }
 
 
-def partners(members: Sequence[Member]) -> dict[str, dict[str, list[str]]]:
+def partners(
+    members: Sequence[Member], elsewhere: Mapping[str, Sequence[str]] | None = None
+) -> dict[str, dict[str, list[str]]]:
     """By host the others with replicas of services that it serves now: {host: {other: services}}.
 
     Those have to serve before this host goes down. What does not serve on it is not lost by it.
+    `elsewhere`: names of services by host that is not among the members.
     """
+    others = {**{member.name: member.services for member in members}, **(elsewhere or {})}
     found: dict[str, dict[str, list[str]]] = {}
     for member in members:
         serving = [each for each in member.services if each not in member.down]
         shared = {
-            other.name: [each for each in serving if each in other.services]
-            for other in members
-            if other.name != member.name
+            other: [each for each in serving if each in services]
+            for other, services in others.items()
+            if other != member.name
         }
         found[member.name] = {other: services for other, services in shared.items() if services}
     return found
 
 
-def lines(groups: Sequence[Sequence[Member]], action: str, check: bool = False) -> list[str]:
+def refuse_outage(
+    members: Sequence[Member], elsewhere: Mapping[str, Sequence[str]] | None = None
+) -> None:
+    """Raise AscendError where a service that serves would be down as a whole."""
+    moved = {member.name: member for member in members if member.switches}
+    lost = [
+        f"{service} on {host}"
+        for service, host in single(members, elsewhere).items()
+        if host in moved and service not in moved[host].down
+    ]
+    if lost:
+        raise AscendError(
+            f"with vllm_upgrade_outage: false no service may be down, and {', '.join(lost)} has no other"
+            " replica. No service was touched. Add a replica (vllm_plan_services, then plan and deploy),"
+            " leave such hosts out with --limit, or allow it with -e vllm_upgrade_outage=true."
+        )
+
+
+def lines(
+    groups: Sequence[Sequence[Member]],
+    action: str,
+    check: bool = False,
+    elsewhere: Mapping[str, Sequence[str]] | None = None,
+) -> list[str]:
     """What is said before the first service is touched."""
     members = [member for group in groups for member in group]
     to = " and ".join(dict.fromkeys(member.after for member in members))
@@ -283,32 +357,69 @@ def lines(groups: Sequence[Sequence[Member]], action: str, check: bool = False) 
                     " by this collection."
                 )
     moved = {member.name for member in members if member.switches}
-    for service, host in single(members).items():
+    for service, host in single(members, elsewhere).items():
         if host in moved:
             said.append(
-                f"{service} has no other replica among these hosts: it is down while {host} restarts it."
+                f"{service} has no other replica: it is down while {host} restarts it and loads."
             )
     return said
 
 
-def stopped(groups: Sequence[Sequence[str]], host: str, after: str, why: str, back: str) -> str:
-    """What is said where a rollout stops.
+def standing(
+    groups: Sequence[Sequence[Member]], number: int, came_up: Container[str] = ()
+) -> list[str]:
+    """Which engine hosts have while wave `number` (from 0) is under way, by engine.
 
-    groups: names of hosts by wave. `back`: the version that the host serves again, "" for none,
-    or a sentence that begins with "not:" and says why it does not.
+    came_up: hosts of that wave that have come up; of its others nothing is said.
     """
-    number = next((n for n, group in enumerate(groups) if host in group), len(groups))
-    done = [name for group in groups[:number] for name in group]
-    rest = [name for group in groups[number + 1 :] for name in group]
-    if back.startswith("not:"):
-        state = f"Going back failed as well, see to {host} by hand:{back[4:]}"
-    elif back:
-        state = f"{host} is back on {back} and serves."
-    else:
-        state = f"There was no version to go back to, so {host} stays as it is."
-    said = [f"{host} did not come up with {after}: {why.strip()}", state]
-    if done:
-        said.append(f"With {after} already: {', '.join(done)}.")
-    if rest:
-        said.append(f"Not touched: {', '.join(rest)}.")
-    return "\n".join(said)
+    done: dict[str, list[str]] = {}
+    rest: dict[str, list[str]] = {}
+    for place, group in enumerate(groups):
+        for member in group:
+            if place == number and member.name not in came_up:
+                continue
+            if place <= number or not member.switches:
+                done.setdefault(member.after, []).append(member.name)
+            else:
+                rest.setdefault(member.before or "no engine", []).append(member.name)
+    return [
+        *(f"With {engine} already: {', '.join(names)}." for engine, names in done.items()),
+        *(
+            f"Not touched, still with {engine}: {', '.join(names)}."
+            for engine, names in rest.items()
+        ),
+    ]
+
+
+def stopped(
+    groups: Sequence[Sequence[Member]], host: str, whys: Mapping[str, str], back: str
+) -> str:
+    """What is said on a host of the wave with which a rollout stops.
+
+    whys: by host of the wave that is still reached why it did not come up, "" where it did.
+    back: the version that the host serves again, "" for none, or a sentence that begins with "not:"
+    and says why it does not.
+    """
+    number = next(n for n, group in enumerate(groups) if any(m.name == host for m in group))
+    wave = {member.name: member for member in groups[number]}
+    lost = [name for name in wave if name not in whys]
+    why = whys[host].strip().removeprefix(f"{host}: ")
+    said = []
+    if why:
+        said.append(f"{host} did not come up with {wave[host].after}: {why}")
+        if back.startswith("not:"):
+            said.append(f"Going back failed as well, see to {host} by hand:{back[4:]}")
+        elif back:
+            said.append(f"{host} is back on {back} and serves.")
+        else:
+            said.append(f"There was no version to go back to, so {host} stays as it is.")
+    if lost:
+        said.append(
+            f"{', '.join(lost)} cannot be reached any more, so it is not known whether its services"
+            " serve. The run stops here; the next one goes on."
+        )
+    ill = [name for name, reason in whys.items() if reason and name != host]
+    if ill:
+        said.append(f"Did not come up either: {', '.join(ill)}.")
+    came_up = [name for name, reason in whys.items() if not reason]
+    return "\n".join([*said, *standing(groups, number, came_up)])

@@ -32,6 +32,8 @@ MANAGED = {
     "HCCL_IF_BASE_PORT": "the placement; its base is a role variable",
     "VLLM_API_KEY": "the service's `api_key`",
     "INFEROPS_PROGRAM": "the role; the engine is vllm_service_executable",
+    "INFEROPS_IMAGE": "the role; the image is vllm_runtime_image",
+    "INFEROPS_VERSION": "the role; the version is vllm_service_engine_version",
     "INFEROPS_DIGEST": "the role, to see whether a service runs what is written",
     "INFEROPS_SECRET_DIGEST": "the role, to see whether a service runs with the secrets written",
 }

@@ -15,8 +15,11 @@ from ansible_collections.inferops.ascend.plugins.plugin_utils._rollout import (
     Record,
     engines_of,
     lines,
+    look_at_images,
     partners,
     read_record,
+    refuse_outage,
+    standing,
     stopped,
     targets_back,
     version_of,
@@ -122,6 +125,12 @@ def host(current: str, previous: str = "", whole: str = "0.13 0.18", **record: s
         # Interrupted on the way to 0.18, and 0.20 is wanted now: 0.13 is what served.
         (host("0.18", whole="0.13 0.18 0.20", state="begun", before="0.13", after="0.18"), "0.20", "0.13"),
         (host("0.18", "0.13", state="begun", before="0.13", after="0.18"), "0.13", "0.18"),
+        # What began was given up by hand since, and 0.20 serves.
+        (
+            host("0.20", whole="0.13 0.18 0.20 0.23", state="begun", before="0.13", after="0.18"),
+            "0.23",
+            "0.20",
+        ),
         (host("/opt/handmade"), "0.18", ""),
         (host("", whole="0.18"), "0.18", ""),
     ],
@@ -209,9 +218,27 @@ def test_an_outage_that_cannot_be_avoided_is_said_before() -> None:
     assert "wave 3: h3: has 0.18 already, restarts only what differs" in said
     assert any("There is no way back on h4" in line for line in said)
     assert [line for line in said if "no other replica" in line] == [
-        "embed has no other replica among these hosts: it is down while h1 restarts it.",
-        "rank has no other replica among these hosts: it is down while h4 restarts it.",
+        "embed has no other replica: it is down while h1 restarts it and loads.",
+        "rank has no other replica: it is down while h4 restarts it and loads.",
     ]
+    elsewhere = {"h9": ["embed", "more"]}
+    assert [
+        line for line in lines(waves(members), "upgrade", False, elsewhere) if "other" in line
+    ] == [
+        "rank has no other replica: it is down while h4 restarts it and loads.",
+    ]
+
+
+def test_an_outage_is_refused_where_none_is_allowed() -> None:
+    members = [
+        Member("h1", ("chat", "embed"), before="0.13", after="0.18"),
+        Member("h2", ("rank",), frozenset({"rank"}), "0.13", "0.18"),  # down already
+        Member("h3", ("code",), before="0.18", after="0.18"),  # stays as it is
+    ]
+    refuse_outage(members, {"h9": ["chat", "embed"]})
+    with pytest.raises(AscendError) as error:
+        refuse_outage(members, {"h9": ["chat"]})
+    assert "embed on h1 has no other replica" in str(error.value)
 
 
 def test_the_other_replicas_that_have_to_serve_before_a_host_goes_down() -> None:
@@ -225,20 +252,91 @@ def test_the_other_replicas_that_have_to_serve_before_a_host_goes_down() -> None
         "h2": {},
         "h3": {"h1": ["embed", "chat"], "h2": ["chat"]},
     }
+    # And those on hosts that are left out of the run.
+    assert partners(members[1:2], {"h9": ["chat"]}) == {"h2": {}}
+    assert partners(members[:1], {"h8": ["rank"], "h9": ["chat"]}) == {"h1": {"h9": ["chat"]}}
+
+
+def groups_of(*groups: str) -> list[list[Member]]:
+    """Waves of hosts from 0.13 to 0.18; those with a star have it already."""
+    return [
+        [
+            Member(name.strip("*"), before="0.18" if "*" in name else "0.13", after="0.18")
+            for name in group.split()
+        ]
+        for group in groups
+    ]
 
 
 def test_the_end_of_a_stopped_run_says_where_every_host_is() -> None:
-    text = stopped([["h1"], ["h2", "h4"], ["h3"]], "h2", "0.18", "no memory", "0.13")
-    assert text.splitlines() == [
+    fleet = groups_of("h1", "h2 h4", "h3 h5*")
+    assert stopped(fleet, "h2", {"h2": "h2: no memory", "h4": ""}, "0.13").splitlines() == [
         "h2 did not come up with 0.18: no memory",
         "h2 is back on 0.13 and serves.",
-        "With 0.18 already: h1.",
-        "Not touched: h3.",
+        "With 0.18 already: h1, h4, h5.",
+        "Not touched, still with 0.13: h3.",
     ]
-    assert "see to h2 by hand: no port" in stopped(
-        [["h2"]], "h2", "0.18", "no memory", "not: no port"
-    )
-    assert "no version to go back to" in stopped([["h2"]], "h2", "0.18", "no memory", "")
+    both = stopped(fleet, "h2", {"h2": "no memory", "h4": "no port"}, "0.13")
+    assert "Did not come up either: h4." in both
+    assert "already: h1, h5." in both
+    assert stopped(fleet, "h4", {"h4": ""}, "").splitlines() == [
+        "h2 cannot be reached any more, so it is not known whether its services serve. The run stops"
+        " here; the next one goes on.",
+        "With 0.18 already: h1, h4, h5.",
+        "Not touched, still with 0.13: h3.",
+    ]
+    assert "see to h2 by hand: no port" in stopped(fleet, "h2", {"h2": "no memory"}, "not: no port")
+    assert "no version to go back to" in stopped(fleet, "h2", {"h2": "no memory"}, "")
+
+
+def test_each_wave_begins_with_where_the_others_are() -> None:
+    """The last that is read where its hosts are lost."""
+    fleet = groups_of("h1", "h2 h4", "h3 h5*")
+    assert standing(fleet, 1) == [
+        "With 0.18 already: h1, h5.",
+        "Not touched, still with 0.13: h3.",
+    ]
+
+
+ONE, TWO = "quay.io/x@sha256:1", "quay.io/x@sha256:2"
+ON_ONE = f"Environment=INFEROPS_IMAGE={ONE}\nEnvironment=INFEROPS_VERSION=0.13.0\n"
+ON_TWO = f"Environment=INFEROPS_IMAGE={TWO}\nEnvironment=INFEROPS_VERSION=0.18.0\n"
+CHANGE = {
+    "action": "upgrade",
+    "before": ONE,
+    "before_version": "0.13.0",
+    "after": TWO,
+    "after_version": "0.18.0",
+}
+
+
+@pytest.mark.parametrize(
+    ("units", "record", "current", "previous"),
+    [
+        (ON_ONE, {}, ONE, ""),
+        (ON_TWO, {"state": "done", **CHANGE}, TWO, ONE),
+        (ON_ONE, {"state": "failed", **CHANGE}, ONE, ""),
+        (ON_ONE + ON_TWO, {"state": "begun", **CHANGE}, TWO, ""),
+        (ON_ONE + ON_ONE, {"state": "begun", **CHANGE}, ONE, ""),
+        ("", {"state": "done", **CHANGE}, TWO, ONE),  # it serves nothing
+        ("", {}, "", ""),
+    ],
+)
+def test_the_image_of_a_host_is_that_of_its_services(
+    units: str, record: dict[str, str], current: str, previous: str
+) -> None:
+    look = look_at_images(units, read_record(json.dumps(record)), [ONE, TWO])
+    assert (look["current"], look["previous"]) == (current, previous)
+    engines = engines_of(look, json.dumps(record))
+    if record:
+        assert engines.versions == {ONE: "0.13.0", TWO: "0.18.0"}
+    if record.get("state") == "begun":
+        assert way_back(engines, TWO) == ONE
+    if record.get("state") == "done":
+        assert targets_back({"h1": engines}) == {"h1": ONE}
+        gone = engines_of(look_at_images(units, engines.record, [TWO]), json.dumps(record))
+        with pytest.raises(AscendError, match="no version was the one before"):
+            targets_back({"h1": gone})
 
 
 @pytest.mark.parametrize("at_once", [-1])
