@@ -49,7 +49,10 @@ rm -rf /tmp/image && mkdir -p /tmp/image/opt/engine /tmp/image/usr /tmp/image/tm
 for link in bin sbin lib lib64; do ln -s usr/$link /tmp/image/$link; done
 cat > /tmp/image/opt/engine/vllm <<'EOF'
 {SERVER}EOF
-chmod 755 /tmp/image/opt/engine/vllm
+cd /tmp/image/usr && mkdir bin && cp -L /bin/sh bin
+for file in $(ldd /bin/sh | grep -o '/[^ ]*'); do mkdir -p .$(dirname $file); cp -L $file .$file; done
+printf '#!/bin/sh\\necho 0.18.0+empty\\n' > bin/python3
+chmod 755 bin/python3 /tmp/image/opt/engine/vllm
 tar -C /tmp/image -cf - . | podman import - localhost/engine:one >/dev/null 2>&1
 podman save --quiet --output /srv/engine.tar localhost/engine:one >/dev/null
 podman image inspect --format '{{{{.Id}}}}' localhost/engine:one
@@ -269,6 +272,13 @@ def test_an_archive_with_another_image_is_refused(host: Host) -> None:
     text = re.sub(r"\s+", " ", output)
     assert status != 0
     assert f"/srv/engine.tar does not hold {other}" in text
+
+
+def test_an_image_of_another_engine_is_refused(host: Host) -> None:
+    status, _changed, output = host.play([CHAT], vllm_service_engine_version="0.13.0")
+    assert status != 0
+    text = re.sub(r"\s+", " ", output)
+    assert "holds vLLM 0.18.0, and configuration is written for 0.13.0" in text
 
 
 def test_a_tag_is_warned_about_and_no_engine_is_refused(host: Host) -> None:

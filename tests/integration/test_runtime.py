@@ -272,6 +272,17 @@ def test_a_service_is_restarted_by_the_next_deploy_when_current_has_moved(host: 
     # Nothing was restarted, and what it runs from is still there.
     assert host.sh("systemctl show -P MainPID vllm@chat") == pid
     assert host.folders() == ["0.18.0", "0.18.0-2", "current"]
+    # Nor does a crash bring the other version, whose configuration is not there yet.
+    host.sh("kill -9 $(systemctl show -P MainPID vllm@chat)")
+    host.sh(
+        f"for i in $(seq 240); do [ $(systemctl show -P MainPID vllm@chat) -ne 0 ] &&"
+        f" [ $(systemctl show -P MainPID vllm@chat) -ne {int(pid)} ] && exit 0; sleep 0.5; done; exit 1"
+    )
+    host.sh(
+        "for i in $(seq 240); do curl -sf localhost:8000/health && exit 0; sleep 0.5; done; exit 1"
+    )
+    assert program() == "/opt/vllm/0.18.0/bin/vllm"
+    pid = host.sh("systemctl show -P MainPID vllm@chat")
     run = host.deploy(chat)
     assert (run.status, run.changed) == (0, 1), run.output
     assert host.sh("systemctl show -P MainPID vllm@chat") != pid
