@@ -14,6 +14,7 @@ from typing import Any
 from ansible.errors import AnsibleActionFail, AnsibleError
 from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.action import ActionBase
+from ansible_collections.inferops.ascend.plugins.module_utils._hubs import shown
 from ansible_collections.inferops.ascend.plugins.plugin_utils import _tables, _weights
 from ansible_collections.inferops.ascend.plugins.plugin_utils._errors import AscendError
 from ansible_collections.inferops.ascend.plugins.plugin_utils._plain import plain
@@ -70,7 +71,11 @@ class ActionModule(ActionBase):
                 job["size"] = self._archive_here(job)
         by_folder = {job["folder"]: job for job in jobs}
         specs = {
-            job["folder"]: [each for each in services if each.get("name") in job["services"]]
+            job["folder"]: [
+                each
+                for each in services
+                if each.get("name") in job["services"] and each.get("state") != "absent"
+            ]
             for job in jobs
         }
 
@@ -94,6 +99,11 @@ class ActionModule(ActionBase):
             return _with(outcome, warnings)
 
         todo = [by_folder[folder] for folder in [*pending, *(f for f in loose if f not in pending)]]
+        for record in records:
+            if record["why"] and record["folder"] in wanted:
+                # Something of ours is replaced: whoever changed it by hand is to see why.
+                model = by_folder[record["folder"]]["model"]
+                self._say(f"{model}: fetched again into {record['folder']}: {record['why']}")
         for job in todo:
             if job["src"] and job["folder"] in wanted:
                 self._send_archive(job)
@@ -124,9 +134,12 @@ class ActionModule(ActionBase):
             return _failure(errors, warnings, outcome["weights"], changed=bool(wanted))
         return _with(outcome, warnings)
 
+    def _say(self, line: str) -> None:
+        host = self._task_vars.get("inventory_hostname", "host")
+        self._display.display(f"{host}: {line}")
+
     def _follow(self, run: str, interval: float, show: bool) -> dict[str, str]:
         """Wait for a run's end; return the errors by folder."""
-        host = self._task_vars.get("inventory_hostname", "host")
         before: dict[str, tuple[float, int]] = {}
         said: dict[str, str] = {}
         patience = min(1.0, interval)
@@ -143,7 +156,7 @@ class ActionModule(ActionBase):
                 before[folder] = (now, state["done"])
                 line = _weights.progress_line(state, rate)
                 if show and said.get(folder) != line and state["phase"] != "waiting":
-                    self._display.display(f"{host}: {line}")
+                    self._say(line)
                 said[folder] = line
             if answer["finished"] or answer["died"]:
                 break
@@ -170,6 +183,8 @@ class ActionModule(ActionBase):
                     f"{record['loose']} may be written by everybody on the host: run"
                     f" 'chmod -R o-w {record['folder']}' there."
                 )
+            if record["note"]:
+                warnings.append(record["note"])
             for spec in specs[record["folder"]]:
                 match = catalogue.find(str(spec.get("model")))
                 facts = catalogue.facts(match.model) if match else None
@@ -180,6 +195,13 @@ class ActionModule(ActionBase):
     # -- the host ----------------------------------------------------------------------------------
 
     def _module(self, phase: str, jobs: list[dict[str, Any]], **more: Any) -> dict[str, Any]:
+        # The host logs a module's arguments: an address with a password or signature goes by one
+        # that it does not log.
+        secret = {
+            job["folder"]: job["location"]
+            for job in jobs
+            if "://" in job["location"] and shown(job["location"]) != job["location"]
+        }
         return dict(
             self._execute_module(
                 module_name="inferops.ascend.model_weights",
@@ -188,7 +210,14 @@ class ActionModule(ActionBase):
                     **more,
                     "services": [],
                     "phase": phase,
-                    "jobs": [{k: v for k, v in job.items() if k in _JOB} for job in jobs],
+                    "jobs": [
+                        {
+                            **{key: value for key, value in job.items() if key in _JOB},
+                            **({"location": ""} if job["folder"] in secret else {}),
+                        }
+                        for job in jobs
+                    ],
+                    "addresses": secret,
                 },
                 task_vars=self._task_vars,
             )
@@ -217,8 +246,7 @@ class ActionModule(ActionBase):
                 while block := handle.read(1 << 20):
                     hasher.update(block)
             job["sha256"] = hasher.hexdigest()
-        host = self._task_vars.get("inventory_hostname", "host")
-        self._display.display(f"{host}: {job['model']}: sending {_weights.size(job['size'])}")
+        self._say(f"{job['model']}: sending {_weights.size(job['size'])}")
         if not self._connection._shell.tmpdir:
             self._make_tmp_path()
         remote = self._connection._shell.join_path(self._connection._shell.tmpdir, "archive.tar")
@@ -301,7 +329,7 @@ def _diff(records: list[dict[str, Any]], jobs: Mapping[str, Any]) -> list[dict[s
         if each["state"] != "fetch":
             continue
         job = jobs[each["folder"]]
-        origin = job["id"] or job["location"] or job["src"]
+        origin = job["id"] or shown(job["location"]) or job["src"]
         state = (
             f" at {each['commit'] or job['revision']}" if each["commit"] or job["revision"] else ""
         )

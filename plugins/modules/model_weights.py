@@ -140,6 +140,11 @@ options:
     type: list
     elements: dict
     default: []
+  addresses:
+    description:
+      - Filled in by the action plugin with addresses that hold secrets.
+    type: dict
+    default: {}
   run:
     description:
       - Filled in by the action plugin.
@@ -233,6 +238,7 @@ def main() -> None:
             "progress": {"type": "bool", "default": True},
             "phase": {"type": "str", "choices": ["look", "start", "follow"], "default": "look"},
             "jobs": {"type": "list", "elements": "dict", "default": []},
+            "addresses": {"type": "dict", "default": {}, "no_log": True},
             "run": {"type": "str", "default": ""},
             "patience": {"type": "float", "default": 0},
         },
@@ -265,6 +271,9 @@ def main() -> None:
 def _job(given: dict, params: dict) -> _weights_fetch.Job:
     token = params.get("{}_token".format(given.get("source"))) or ""
     fields = {key: value for key, value in given.items() if key != "skip"}
+    address = (params.get("addresses") or {}).get(given["folder"])
+    if address:
+        fields["location"] = address
     return _weights_fetch.Job(skip=tuple(given.get("skip") or ()), token=token, **fields)
 
 
