@@ -87,10 +87,11 @@ class _Option:
         # What converts: `_optional_type` and `_parse_type` wrap it, and the first reads these two
         # as no value, which is hardly ever one of the choices.
         self.type = fact.get("of", outer)
-        self.empty = ("", "None") if outer == "_optional_type" and "choices" not in fact else ()
         # NAME=PATH, or JSON
         self.named = action in ("LoRAParserAction", "PromptAdapterParserAction")
-        # 0.9.1 also takes `name=number,...` where it reads JSON, and levels for a dataclass.
+        plain = outer == "_optional_type" and not self.named and "choices" not in fact
+        self.empty = ("", "None") if plain else ()
+        # 0.9.1 also takes `name=number,...` where it reads JSON, and compilation by its level.
         self.pairs = before_0_11 and outer != "loads"
         self.choices = [str(choice) for choice in fact.get("choices", [])]
         if self.choices:
@@ -378,7 +379,7 @@ def _one(option: _Option, value: object, label: str) -> Scalar:
             )
     else:
         _check_json(option, str(scalar), label)
-    if option.named and not re.match(r"\s*{|[^=]+=", str(scalar)):
+    if option.named and not re.match("[^={]+=", str(scalar)) and not _is_mapping(str(scalar)):
         raise AscendError(f"{label} is {value!r}; write NAME=PATH, or a mapping.")
     _check_choice(option, scalar, label)
     # argparse would take it for an option; it lets only whole negative numbers pass, and vLLM
@@ -408,8 +409,8 @@ def _check_json(option: _Option, text: str, label: str) -> None:
     if option.type not in JSON_TYPES or (option.type == "union_dict_and_str" and not braces):
         return
     if option.pairs and not braces:
-        fits = "=" in text if option.type == "loads" else text in ("0", "1", "2", "3")
-        if not fits:
+        level = option.name == "compilation-config" and text in ("0", "1", "2", "3")
+        if not (level or (option.type == "loads" and "=" in text)):
             raise AscendError(f"{label} is {text!r}; a mapping is needed.")
         return
     try:
@@ -418,6 +419,13 @@ def _check_json(option: _Option, text: str, label: str) -> None:
         raise AscendError(f"{label} is not JSON: {error}. Write a mapping or list.") from None
     if option.type == "parse_dataclass" and not isinstance(read, dict):
         raise AscendError(f"{label} is {kind_of(read)}; a mapping is needed.")
+
+
+def _is_mapping(text: str) -> bool:
+    try:
+        return isinstance(json.loads(text), dict)
+    except ValueError:
+        return False
 
 
 def _choices(option: _Option) -> str:

@@ -23,6 +23,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.request
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -59,8 +60,17 @@ PYTHON = "3.11"
 MACHINE = "x86_64"
 
 
+# What the tests take: the scenario serves three models at once, and two environments are asked.
+MEMORY_GB = 8
+DISK_GB = 6
+
+
 class EnginesError(Exception):
-    """What is missing, with the way out."""
+    """What could not be done, with the way out."""
+
+
+class MissingError(EnginesError):
+    """What this machine has not, with the way out. Nothing is wrong with the tests."""
 
 
 def matrix_versions() -> list[str]:
@@ -108,14 +118,19 @@ def locked(name: str) -> Iterator[None]:
         yield
 
 
+def folder_of(name: str, *inputs: str) -> Path:
+    """The folder `name`-HASH of the cache."""
+    key = hashlib.sha256("\0".join(inputs).encode()).hexdigest()[:12]
+    return cache() / f"{name}-{key}"
+
+
 def made(name: str, *inputs: str, make: Callable[[Path], None]) -> Path:
     """The folder `name`-HASH of the cache, made by `make` if it is not there.
 
     It is made under its own name, because an environment knows its path; a folder without its mark
     was interrupted and is made anew.
     """
-    key = hashlib.sha256("\0".join(inputs).encode()).hexdigest()[:12]
-    folder = cache() / f"{name}-{key}"
+    folder = folder_of(name, *inputs)
     mark = folder / ".complete"
     with locked(name):
         if not mark.exists():
@@ -132,7 +147,7 @@ def made(name: str, *inputs: str, make: Callable[[Path], None]) -> Path:
 def host_python() -> str:
     """The Python that the test hosts have too: Debian's own, of the release of this machine."""
     if platform.machine() != MACHINE:
-        raise EnginesError(
+        raise MissingError(
             f"this machine is {platform.machine()}; the locks in tests/real/locks are for {MACHINE}."
             " `tests/tools/real-vllm lock` writes others."
         )
@@ -142,7 +157,7 @@ def host_python() -> str:
             version = run(words, f"asking {path} for its version").strip()
             if version == PYTHON:
                 return path
-    raise EnginesError(
+    raise MissingError(
         f"no Python {PYTHON} at /usr/bin/python3. The real engine's pins are for it, for the test"
         " hosts of Debian 12 have it. On another release, set PYTHON in tests/real/_engines.py and"
         " run `tests/tools/real-vllm lock`."
@@ -168,11 +183,12 @@ def uv_environment() -> dict[str, str]:
 def wheel_folders() -> list[str]:
     """pip's `find-links`, which uv does not read: a machine may keep its PyTorch there."""
     words = [sys.executable, "-m", "pip", "config", "get"]
-    found: list[str] = []
-    for key in (":env:.find-links", "global.find-links", "user.find-links"):
+    # Of several settings pip takes one.
+    for key in (":env:.find-links", "global.find-links"):
         done = subprocess.run([*words, key], capture_output=True, text=True, check=False)
-        found += done.stdout.split() if done.returncode == 0 else []
-    return list(dict.fromkeys(found))
+        if done.returncode == 0:
+            return done.stdout.split()
+    return []
 
 
 def has_torch(folders: Sequence[str]) -> bool:
@@ -181,6 +197,45 @@ def has_torch(folders: Sequence[str]) -> bool:
         Path(folder).is_dir() and any(Path(folder).glob(f"{name}-{version}-*.whl"))
         for folder in folders
     )
+
+
+def see_to_machine() -> None:
+    """Raises MissingError where this machine cannot run the tests of the real engine.
+
+    What was downloaded before needs no network. Whatever fails after this is a fault of the tests or
+    of what they try.
+    """
+    host_python()
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    if memory < MEMORY_GB:
+        raise MissingError(f"this machine has {memory:.0f} GB of memory; {MEMORY_GB} are needed.")
+    if (folder_of("wheels", *wheels_key()) / ".complete").exists():
+        return
+    free = shutil.disk_usage(cache()).free / 2**30
+    if free < DISK_GB:
+        raise MissingError(
+            f"{cache()} has {free:.1f} GB free; {DISK_GB} are needed. Make room, or set INFEROPS_CACHE"
+            " to a folder on another disk."
+        )
+    with tempfile.TemporaryDirectory() as folder:
+        words = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--no-cache-dir"]
+        try:
+            run([*words, "--retries", "1", "--dest", folder, UV], f"downloading {UV}")
+        except EnginesError as error:
+            raise MissingError(
+                f"no package index that pip is configured for gives {UV}, so none will give vLLM."
+                f" {error}"
+            ) from None
+    if not has_torch(wheel_folders()):
+        try:
+            with urllib.request.urlopen(f"{TORCH_INDEX}/torch/", timeout=30):
+                pass
+        except (OSError, ValueError) as error:
+            raise MissingError(
+                f"{TORCH} is in no folder of pip's find-links, and {TORCH_INDEX} cannot be reached:"
+                f" {error}. Put the wheel for CPython {PYTHON} into a folder, and name it in"
+                " PIP_FIND_LINKS."
+            ) from None
 
 
 def links(folders: Sequence[str]) -> list[str]:
@@ -239,8 +294,11 @@ def wheels() -> Path:
         rest.unlink()
         shutil.rmtree(folder / ".venv")
 
-    text = lock(SERVING).read_text("utf-8")
-    return made("wheels", text, TORCH, make=make)
+    return made("wheels", *wheels_key(), make=make)
+
+
+def wheels_key() -> tuple[str, str]:
+    return lock(SERVING).read_text("utf-8"), TORCH
 
 
 def python(version: str) -> Path:
@@ -413,6 +471,8 @@ def main() -> int:
     commands.add_parser("lock", help="resolve tests/real/locks anew")
     words = parser.parse_args()
     try:
+        if words.command != "lock":
+            see_to_machine()
         if words.command == "prepare":
             prepare()
         elif words.command == "lock":

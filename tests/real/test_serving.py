@@ -37,7 +37,7 @@ HOST = {
     "vllm_runtime_device": "cpu",
     "vllm_runtime_wheels": "/srv/wheels",
     "vllm_runtime_offline": True,
-    # pip cannot leave out triton, which a package that vLLM wants asks for.
+    # pip takes minutes for what takes uv seconds; tests/integration/test_runtime.py tries both.
     "vllm_runtime_installer": "/srv/uv/uv",
     # Three servers share two cores: none is bound to a core, each computes on one thread.
     "vllm_service_env": {
@@ -263,8 +263,7 @@ def test_mistakes_in_the_file_are_named(host: Host) -> None:
     assert causes["typo"]["cause"] == "This version of vLLM does not know --no-such-flag."
     # No other start would mend it.
     assert found["typo"]["state"] == "failed" and not causes["typo"]["retry"]
-    assert causes["heads"]["id"] == "heads"
-    assert "4 attention heads" in causes["heads"]["cause"]
+    assert "4 attention heads" in causes["heads"]["cause"], causes["heads"]
 
 
 @pytest.mark.usefixtures("broken")
@@ -292,7 +291,8 @@ def test_a_killed_engine_comes_back(host: Host) -> None:
     assert (ended["SubState"], ended["ExecMainStatus"]) == ("auto-restart", "0")
     found = host.diagnose()["tiny-decoder"]
     assert found["state"] in ("restarting", "starting")
-    assert found["cause"]["id"] == "engine-dead"
+    assert found["cause"]["cause"] == "The engine's process ended and did not say why."
+    assert "If it was killed, dmesg on the host tells by whom" in found["cause"]["advice"]
     ran = host.books.run("ready")
     assert ran.status == 0, ran.output
     after = host.unit("tiny-decoder")

@@ -59,13 +59,7 @@ def json_or_text(value: str) -> Any:
     return json_value(value) if re.match(r"(?s)^\s*{.*}\s*$", value) else value
 
 
-def optional_text(value: str) -> str | None:
-    """The dump does not say which type it is that may be absent."""
-    return None if value in ("", "None") else value
-
-
 CONVERTERS: dict[str, Callable[[str], Any]] = {
-    "_optional_type": optional_text,
     "int": int,
     "float": float,
     "loads": json_value,
@@ -74,6 +68,24 @@ CONVERTERS: dict[str, Callable[[str], Any]] = {
     "human_readable_int": human_readable_int,
     "human_readable_int_or_auto": human_readable_int_or_auto,
 }
+
+
+def converter(option: dict[str, Any]) -> Callable[[str], Any]:
+    """What reads an option's value; the outer of two says how it fails, and what is no value."""
+    outer = option.get("type")
+    inner = CONVERTERS.get(option.get("of") or outer or "str", str)
+    if outer not in ("_optional_type", "_parse_type"):
+        return inner
+
+    def wrapped(value: str) -> Any:
+        if outer == "_optional_type" and value in ("", "None"):
+            return None
+        try:
+            return inner(value)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(f"Value {value} cannot be converted.") from error
+
+    return wrapped
 
 
 def add_options(parser: argparse.ArgumentParser, options: dict[str, dict[str, Any]]) -> None:
@@ -87,7 +99,7 @@ def add_options(parser: argparse.ArgumentParser, options: dict[str, dict[str, An
         if action == "_StoreTrueAction":
             parser.add_argument(*option["opts"], action="store_true")
             continue
-        convert = CONVERTERS.get(option.get("type") or "str", str)
+        convert = converter(option)
         words["type"] = convert
         if isinstance(words["default"], str) and convert is not str:
             # The dump has such a default as Python prints it: no text that can be read again.

@@ -52,6 +52,7 @@ def test_an_option_that_other_versions_have(spelling: str) -> None:
         ("dtype", {"type": "half"}, "it can be"),
         ("quantization", ["awq", "gptq"], "takes one value"),
         ("lora-modules", "adapter", "NAME=PATH"),
+        ("lora-modules", "{not json}", "NAME=PATH"),
     ],
 )
 def test_a_value_that_the_option_does_not_take(
