@@ -4,9 +4,13 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
+import yaml
 from ansible_collections.inferops.ascend.plugins.plugin_utils._engine import (
     check_args,
     load_options,
@@ -114,3 +118,15 @@ def test_a_key_that_is_no_text() -> None:
 def test_a_version_that_is_not_known() -> None:
     with pytest.raises(AscendError, match=r"vLLM '9\.9\.9' are not known here; known are 0\.9\.1"):
         check_args({"model": "m"}, "9.9.9")
+
+
+def test_the_option_lists_hold_to_their_schema(repository: Path) -> None:
+    schema = json.loads((repository / "vars/schemas/vllm_options.schema.json").read_text())
+    jsonschema.Draft202012Validator.check_schema(schema)
+    jsonschema.Draft202012Validator(schema).validate(load_options())
+
+
+def test_every_version_that_can_be_installed_has_its_list(repository: Path) -> None:
+    matrix = yaml.safe_load((repository / "vars/version_matrix.yml").read_text())
+    rows = [*matrix["versions"], *matrix["cpu_versions"]]
+    assert {row["vllm"] for row in rows} == set(VERSIONS)
