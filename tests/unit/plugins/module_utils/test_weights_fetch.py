@@ -8,8 +8,10 @@ import io
 import os
 import shutil
 import signal
+import ssl
 import subprocess
 import tarfile
+import threading
 import time
 import urllib.parse
 from collections.abc import Iterator
@@ -455,6 +457,33 @@ def test_a_server_that_is_not_there_says_what_to_look_at(hub: hubs.Hub, folder: 
     problem = look(job).problem
     assert "Connection refused" in problem
     assert "https_proxy" in problem
+
+
+@pytest.mark.skipif(not shutil.which("openssl"), reason="openssl makes the certificate")
+def test_a_certificate_of_ones_own_authority_says_where_to_name_it(
+    hub: hubs.Hub, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = "req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=localhost"
+    name = "-addext subjectAltName=IP:127.0.0.1 -keyout key.pem -out cert.pem"
+    command = ["openssl", *made.split(), *name.split()]
+    subprocess.run(command, check=True, cwd=tmp_path, capture_output=True)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(tmp_path / "cert.pem", tmp_path / "key.pem")
+    server = hubs.Server(hub, "127.0.0.1")
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    hub.address = f"https://127.0.0.1:{server.server_port}"
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+    thread.start()
+    try:
+        problem = look(job_of(hub, folder)).problem
+        assert f"the certificate of 127.0.0.1:{server.server_port} is not one" in problem
+        assert "SSL_CERT_FILE in `environment` of the play" in problem
+        monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "cert.pem"))
+        assert look(job_of(hub, folder)).state == "fetch"
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
 
 
 def test_what_is_no_hub_is_said(hub: hubs.Hub, folder: Path) -> None:
