@@ -143,7 +143,13 @@ def _version(version: object, options: Mapping[str, Any]) -> _Version:
             f"the options of vLLM {text!r} are not known here; known are {known}. Choose one of"
             " these versions."
         )
-    return _Version(release, options)
+    return _shipped(release) if options is load_options() else _Version(release, options)
+
+
+@functools.lru_cache(maxsize=None)
+def _shipped(release: str) -> _Version:
+    """Read once: the plan of a fleet asks for each of its services."""
+    return _Version(release, load_options())
 
 
 def engine_config(
