@@ -175,6 +175,7 @@ def targets_back(hosts: Mapping[str, Engines], wanted: object = "") -> dict[str,
 
     `wanted`: its name, or its version of vLLM where one environment of a host has that; else it is the
     one that is current or was the one before on every host, and that none of them was rolled back from.
+    Where no name fits all, their versions of vLLM are compared instead.
     So a rollback that was interrupted goes on to the same engine, and a second one changes nothing.
 
     Raises AscendError where hosts do not have it, where none or several fit.
@@ -190,6 +191,28 @@ def targets_back(hosts: Mapping[str, Engines], wanted: object = "") -> dict[str,
                 f" or bring it with the playbook upgrade.\n{_table(hosts)}"
             )
         return found
+    chosen = _fitting(hosts)
+    if len(chosen) == 1:
+        return dict.fromkeys(hosts, chosen[0])
+    # Hosts with other chips have other images, of one version all the same.
+    versions = _fitting({host: _by_version(each) for host, each in hosts.items()})
+    if not chosen and len(versions) == 1:
+        found = {host: _named(each, versions[0]) for host, each in hosts.items()}
+        if all(found.values()):
+            return found
+    why = (
+        f"several fit ({', '.join(chosen)})"
+        if chosen
+        else "no version was the one before on all of them"
+    )
+    raise AscendError(
+        f"to which version these hosts should go back is not clear, for {why}. Nothing was changed. Name"
+        f" it: -e vllm_rollback_version=NAME, or choose hosts with --limit.\n{_table(hosts)}"
+    )
+
+
+def _fitting(hosts: Mapping[str, Engines]) -> list[str]:
+    """The engines that all these hosts could go back to."""
     left = {each.record.left for each in hosts.values()}
     fitting = []
     for candidate in sorted({n for each in hosts.values() for n in (each.current, each.previous)}):
@@ -206,17 +229,22 @@ def targets_back(hosts: Mapping[str, Engines], wanted: object = "") -> dict[str,
     again = [
         n for n in fitting if any(each.record.after == n for each in hosts.values()) and left - {""}
     ]
-    chosen = moving or again
-    if len(chosen) == 1:
-        return dict.fromkeys(hosts, chosen[0])
-    why = (
-        f"several fit ({', '.join(chosen)})"
-        if chosen
-        else "no version was the one before on all of them"
-    )
-    raise AscendError(
-        f"to which version these hosts should go back is not clear, for {why}. Nothing was changed. Name"
-        f" it: -e vllm_rollback_version=NAME, or choose hosts with --limit.\n{_table(hosts)}"
+    return moving or again
+
+
+def _by_version(engines: Engines) -> Engines:
+    """The same with the versions of vLLM in place of names."""
+    version, record = engines.versions, engines.record
+    return Engines(
+        current=version.get(engines.current, ""),
+        previous=version.get(engines.previous, ""),
+        whole=tuple(filter(None, version.values())),
+        record=Record(
+            record.state,
+            record.action,
+            version.get(record.before, ""),
+            version.get(record.after, ""),
+        ),
     )
 
 
@@ -325,6 +353,11 @@ def refuse_outage(
         )
 
 
+def _short(text: str) -> str:
+    """A text for people, with as much of a digest as the container engines show."""
+    return re.sub(r"(sha256:[0-9a-f]{12})[0-9a-f]{52}", r"\1", text)
+
+
 def lines(
     groups: Sequence[Sequence[Member]],
     action: str,
@@ -362,7 +395,7 @@ def lines(
             said.append(
                 f"{service} has no other replica: it is down while {host} restarts it and loads."
             )
-    return said
+    return [_short(line) for line in said]
 
 
 def standing(
@@ -382,13 +415,14 @@ def standing(
                 done.setdefault(member.after, []).append(member.name)
             else:
                 rest.setdefault(member.before or "no engine", []).append(member.name)
-    return [
+    said = [
         *(f"With {engine} already: {', '.join(names)}." for engine, names in done.items()),
         *(
             f"Not touched, still with {engine}: {', '.join(names)}."
             for engine, names in rest.items()
         ),
     ]
+    return [_short(line) for line in said]
 
 
 def stopped(
@@ -422,4 +456,4 @@ def stopped(
     if ill:
         said.append(f"Did not come up either: {', '.join(ill)}.")
     came_up = [name for name, reason in whys.items() if not reason]
-    return "\n".join([*said, *standing(groups, number, came_up)])
+    return _short("\n".join([*said, *standing(groups, number, came_up)]))

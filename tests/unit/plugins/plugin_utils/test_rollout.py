@@ -179,6 +179,22 @@ def test_a_rollback_that_is_not_clear_is_refused(hosts: dict[str, Engines]) -> N
     assert all(f"{name}: current" in str(error.value) for name in hosts)
 
 
+def test_hosts_with_images_of_their_own_go_back_to_one_version() -> None:
+    def images(name: str) -> Engines:
+        old, new = f"{name}-a", f"{name}-b"
+        versions = {old: "0.13", new: "0.18"}
+        return Engines(new, old, (old, new), versions, Record("done", "upgrade", old, new))
+
+    fleet = {"h1": images("a2"), "h2": images("a3")}
+    assert targets_back(fleet) == {"h1": "a2-a", "h2": "a3-a"}
+    back = Record("done", "rollback", "a2-b", "a2-a")
+    fleet["h1"] = Engines("a2-a", "a2-b", ("a2-a", "a2-b"), fleet["h1"].versions, back)
+    assert targets_back(fleet) == {"h1": "a2-a", "h2": "a3-a"}, "one that was interrupted goes on"
+    fleet["h2"] = Engines("a3-b", "", ("a3-b",), {"a3-b": "0.18"})
+    with pytest.raises(AscendError, match="is not clear"):
+        targets_back(fleet)
+
+
 def test_a_named_version_has_to_be_on_every_host() -> None:
     hosts = {"h1": host("0.18", "0.13"), "h2": host("0.18", whole="0.18")}
     with pytest.raises(AscendError, match="0.13 is not there on h2, so nothing was changed"):
@@ -287,6 +303,12 @@ def test_the_end_of_a_stopped_run_says_where_every_host_is() -> None:
     ]
     assert "see to h2 by hand: no port" in stopped(fleet, "h2", {"h2": "no memory"}, "not: no port")
     assert "no version to go back to" in stopped(fleet, "h2", {"h2": "no memory"}, "")
+
+
+def test_of_a_digest_as_much_is_shown_as_the_container_engine_shows() -> None:
+    one, two = "x@sha256:" + "1" * 64, "x@sha256:" + "2" * 64
+    said = lines([[Member("h1", (), before=one, after=two, back=one)]], "upgrade")
+    assert said[1] == f"wave 1: h1: x@sha256:{'1' * 12} -> x@sha256:{'2' * 12}"
 
 
 def test_each_wave_begins_with_where_the_others_are() -> None:
