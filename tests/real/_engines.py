@@ -151,14 +151,14 @@ def host_python() -> str:
             f"this machine is {platform.machine()}; the locks in tests/real/locks are for {MACHINE}."
             " `tests/tools/real-vllm lock` writes others."
         )
-    for path in ("/usr/bin/python3", f"/usr/bin/python{PYTHON}"):
-        if Path(path).exists():
-            words = [path, "-c", "import sys; print('%d.%d' % sys.version_info[:2])"]
-            version = run(words, f"asking {path} for its version").strip()
-            if version == PYTHON:
-                return path
+    path, version = "/usr/bin/python3", "no Python"
+    if Path(path).exists():
+        words = [path, "-c", "import sys; print('%d.%d' % sys.version_info[:2])"]
+        version = run(words, f"asking {path} for its version").strip()
+        if version == PYTHON:
+            return path
     raise MissingError(
-        f"no Python {PYTHON} at /usr/bin/python3. The real engine's pins are for it, for the test"
+        f"{path} is {version}, not {PYTHON}. The real engine's pins are for it, for the test"
         " hosts of Debian 12 have it. On another release, set PYTHON in tests/real/_engines.py and"
         " run `tests/tools/real-vllm lock`."
     )
@@ -209,7 +209,9 @@ def see_to_machine() -> None:
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     if memory < MEMORY_GB:
         raise MissingError(f"this machine has {memory:.0f} GB of memory; {MEMORY_GB} are needed.")
-    if (folder_of("wheels", *wheels_key()) / ".complete").exists():
+    made_before = [folder_of("wheels", *wheels_key())]
+    made_before += [folder_of(*environment_key(each)) for each in (*matrix_versions(), SERVING)]
+    if all((folder / ".complete").exists() for folder in made_before):
         return
     free = shutil.disk_usage(cache()).free / 2**30
     if free < DISK_GB:
@@ -320,8 +322,12 @@ def python(version: str) -> Path:
             settings,
         )
 
-    text = lock(version).read_text("utf-8")
-    return made(f"env-{version}", text, folders[0], make=make) / "venv/bin/python"
+    return made(*environment_key(version), make=make) / "venv/bin/python"
+
+
+def environment_key(version: str) -> tuple[str, str, str]:
+    wheels_folder = str(folder_of("wheels", *wheels_key()))
+    return f"env-{version}", lock(version).read_text("utf-8"), wheels_folder
 
 
 def models() -> Path:
