@@ -214,7 +214,8 @@ def test_a_host_that_is_gone_for_a_while_is_asked_again(books: Books) -> None:
         books.sh(
             "h1",
             "systemctl stop ssh; pkill -x sshd; pkill -f '[s]shd: deploy'; sleep 4;"
-            " ascend-sim behaviour chat delay=1; systemctl restart vllm@chat; systemctl start ssh",
+            " ascend-sim behaviour chat delay=1; systemctl kill -s KILL vllm@chat;"
+            " systemctl restart vllm@chat; systemctl start ssh",
             check=False,
         )
 
