@@ -26,6 +26,12 @@ _GRACE = 2.0
 
 _DAVINCI = re.compile(r"davinci([0-9]{1,9})\Z")
 _UNIT = re.compile(r".\.(?:service|scope)\Z", re.DOTALL)
+# The control group of a container, of systemd's making or the engine's own, ends with its id.
+_CONTAINER = re.compile(r"[/-][0-9a-f]{64}(?:\.scope)?(?:/|$)", re.MULTILINE)
+# The configuration of a service, as mounted into its container, and nothing after the name.
+_MOUNTED = re.compile(
+    r"^(?:\S+ ){4}/etc/vllm/([a-zA-Z0-9][a-zA-Z0-9._-]{0,62})\.yaml ", re.MULTILINE
+)
 
 
 class HostError(Exception):
@@ -266,9 +272,21 @@ def unit_in_cgroup(text: str) -> str | None:
 
 
 def unit_of(root: Path, pid: int) -> str | None:
-    """The systemd unit that owns a process; None if there is none or the pid is not visible."""
+    """The systemd unit that owns a process; None if there is none or the pid is not visible.
+
+    Containers of docker stand beneath docker's control groups and not beneath the unit that started
+    them. Such a process belongs to the service whose configuration is mounted where it is: unlike
+    its environment, that can neither be written over by a title nor be set by the process itself.
+    """
     text = _read(root / "proc" / str(pid) / "cgroup")
-    return unit_in_cgroup(text) if text else None
+    if not text:
+        return None
+    unit = unit_in_cgroup(text)
+    if (unit is None or unit.endswith(".scope")) and _CONTAINER.search(text):
+        mounted = _MOUNTED.search(_read(root / "proc" / str(pid) / "mountinfo") or "")
+        if mounted:
+            return f"vllm@{mounted.group(1)}.service"
+    return unit
 
 
 def _is_seen_as(root: Path, pid: int, inner: int) -> bool:

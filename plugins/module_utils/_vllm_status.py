@@ -55,9 +55,6 @@ FAILED, ABSENT, UNKNOWN = "failed", "absent", "unknown"
 _WORKERS = 32
 _ANSWER_LIMIT = 4 << 20  # bytes of one answer over HTTP
 _SHOW_LIMIT = 16 << 20  # bytes of `systemctl show`
-_CONTAINER_PROGRAMS = ("podman", "docker", "conmon", "nerdctl")
-# Control groups that container engines make outside that of the unit.
-_CONTAINER_SCOPE = re.compile(r"(?:libpod|docker|nerdctl|cri-containerd)-[0-9a-f]{12,64}\.scope\Z")
 _JOURNAL_DELAY = 5.0  # seconds after which a line has surely reached the journal
 _EXITED = 1  # ExecMainCode: CLD_EXITED of waitid(2); else ExecMainStatus is a signal
 # Shorter values are replaced as whole words only, or "1" would blacken every line.
@@ -484,10 +481,6 @@ class Look:
         entry = self.ports.get(self.port or 0)
         if not entry or not entry.get("unit") or entry["unit"] == self.unit:
             return None
-        command = _host_info.command_of(self.root, self.pid) or ""
-        program = command.split(" ", maxsplit=1)[0].rpartition("/")[2]
-        if program in _CONTAINER_PROGRAMS and _CONTAINER_SCOPE.match(entry["unit"]):
-            return None  # docker's server runs beneath docker's own group
         return "{} (PID {}, unit {})".format(entry["command"] or "?", entry["pid"], entry["unit"])
 
     def http(self) -> dict[str, Any]:

@@ -215,6 +215,41 @@ def test_unit_of_a_process_in_a_container(tmp_path: Path) -> None:
     assert _ascend_host.process_unit(tmp_path, 9000, 18) is None
 
 
+CONTAINER = "e31d" * 16
+# As docker 20.10 has it; what is after the mount point differs by file system.
+MOUNTS = (
+    "148 147 0:43 / / rw,relatime - overlay overlay rw\n"
+    "171 148 0:43 /etc/vllm/chat.yaml//deleted {} ro,relatime - overlay overlay rw,lowerdir=/x\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("cgroup", "mounted", "unit"),
+    [
+        (f"0::/system.slice/docker-{CONTAINER}.scope\n", "chat", "vllm@chat.service"),
+        (
+            f"1:name=systemd:/docker/{CONTAINER}\n0::/docker/{CONTAINER}\n",
+            "a.b",
+            "vllm@a.b.service",
+        ),
+        (f"0::/docker/{CONTAINER}/nested\n", "chat", "vllm@chat.service"),
+        # Somebody else's container; a service's mount seen from no container; podman's own.
+        (f"0::/docker/{CONTAINER}\n", None, None),
+        (f"0::/system.slice/docker-{CONTAINER}.scope\n", None, f"docker-{CONTAINER}.scope"),
+        ("0::/user.slice/user-0.slice/session-3.scope\n", "chat", "session-3.scope"),
+        ("0::/\n", "chat", None),
+        (f"0::/system.slice/vllm@own.service/libpod-{CONTAINER}\n", "chat", "vllm@own.service"),
+    ],
+)
+def test_unit_of_a_process_beneath_dockers_own_groups(
+    tmp_path: Path, cgroup: str, mounted: str | None, unit: str | None
+) -> None:
+    put(tmp_path, "proc/7/cgroup", cgroup)
+    place = f"/etc/vllm/{mounted}.yaml" if mounted else "/srv/etc/vllm/chat.yaml"
+    put(tmp_path, "proc/7/mountinfo", MOUNTS.format(place))
+    assert _ascend_host.unit_of(tmp_path, 7) == unit
+
+
 # --- all together ------------------------------------------------------------------------------
 
 

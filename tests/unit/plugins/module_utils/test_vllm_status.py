@@ -300,15 +300,16 @@ def test_somebody_else_on_its_port_does_not_make_it_ready(serve: Any, tmp_path: 
     assert look("chat", tmp_path, values, {port: own}, port=port)["state"] == "ready"
 
 
-def test_a_container_listens_for_its_service_in_another_unit(serve: Any, tmp_path: Path) -> None:
+def test_a_strangers_container_on_its_port_is_not_taken_for_the_services_own(
+    serve: Any, tmp_path: Path
+) -> None:
+    """Also where the service itself runs in docker: its own container is known by its unit."""
     port = serve()
-    put(tmp_path, "proc/10/cmdline", "/usr/bin/podman\0run\0--rm\0")
-    scope = f"docker-{'12ab' * 16}.scope"
-    other = {"port": port, "pid": 4, "command": "vllm", "unit": scope}
+    put(tmp_path, "proc/10/cmdline", "/usr/bin/docker\0run\0--rm\0")
     values = {"ActiveState": "active", "MainPID": "10"}
-    assert look("chat", tmp_path, values, {port: other}, port=port)["state"] == "ready"
-    # Somebody who runs in no container is not taken for it.
-    stranger = {**other, "unit": "web.service"}
+    own = {"port": port, "pid": 4, "command": "vllm", "unit": "vllm@chat.service"}
+    assert look("chat", tmp_path, values, {port: own}, port=port)["state"] == "ready"
+    stranger = {**own, "unit": f"docker-{'12ab' * 16}.scope"}
     found = look("chat", tmp_path, values, {port: stranger}, port=port)
     assert (found["state"], found["http"]["health"]) == ("starting", None)
 
