@@ -43,6 +43,44 @@ LINES: list[tuple[str, str, dict[str, str]]] = [
         {"script": "/usr/local/Ascend/nnal/atb/set_env.sh"},
     ),
     (
+        "docker: Cannot connect to the Docker daemon at unix:///var/run/docker.sock. Is the docker daemon running?.",
+        "container-daemon",
+        {},
+    ),
+    (
+        'time="2026-11-23T23:13:07Z" level=error msg="error waiting for container: unexpected EOF"',
+        "container-daemon",
+        {},
+    ),
+    (
+        'docker: Error response from daemon: invalid mount config for type "bind": bind source path does not '
+        "exist: /usr/local/bin/npu-smi.",
+        "container-mount",
+        {"path": "/usr/local/bin/npu-smi"},
+    ),
+    (
+        "Error: statfs /usr/local/bin/npu-smi: no such file or directory",
+        "container-mount",
+        {"path": "/usr/local/bin/npu-smi"},
+    ),
+    (
+        "docker: Error response from daemon: error gathering device information while adding custom device "
+        '"/dev/davinci9": no such file or directory.',
+        "container-device",
+        {"path": "/dev/davinci9"},
+    ),
+    (
+        "Error: stat /dev/davinci9: no such file or directory",
+        "container-device",
+        {"path": "/dev/davinci9"},
+    ),
+    (
+        "docker: Error response from daemon: No such image: v:1.",
+        "container-image",
+        {"image": "v:1"},
+    ),
+    ("Error: sha256:11: image not known", "container-image", {"image": "sha256:11"}),
+    (
         "/bin/bash: line 1: /opt/vllm/current/bin/vllm: No such file or directory",
         "no-program",
         {"program": "/opt/vllm/current/bin/vllm", "reason": "No such file or directory"},
