@@ -19,8 +19,9 @@ demo: hosts ## Start two simulated Ascend hosts and deploy four services on them
 demo-down: ## Stop the hosts of the demo
 	@$(RUN) tests/demo/demo down
 
+# REAL=tests/real adds what `test-real` runs, which brings 4 GB.
 test: lint types sanity molecule browser ## Run everything; pytest's summary comes last
-	@$(RUN) pytest -q tests/unit tests/integration
+	@$(RUN) pytest -q tests/unit tests/integration $(REAL)
 
 unit: ## Run the quick tests, which need no test hosts
 	@$(RUN) pytest -q tests/unit
