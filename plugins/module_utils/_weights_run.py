@@ -16,11 +16,8 @@ import time
 from typing import Any, Callable, NamedTuple
 
 from ansible_collections.inferops.ascend.plugins.module_utils._weights import WeightsError
-from ansible_collections.inferops.ascend.plugins.module_utils._weights_fetch import (
-    Job,
-    Progress,
-    bring,
-)
+from ansible_collections.inferops.ascend.plugins.module_utils._weights_fetch import Progress, bring
+from ansible_collections.inferops.ascend.plugins.module_utils._weights_sources import Job
 
 # Not below /run/lock or /tmp, where any user could put something in its place.
 RUNS = "/run/inferops-ascend/weights"

@@ -209,6 +209,7 @@ from ansible_collections.inferops.ascend.plugins.module_utils._weights import (
     Account,
     WeightsError,
 )
+from ansible_collections.inferops.ascend.plugins.module_utils._weights_sources import Job
 
 
 def main() -> None:
@@ -268,13 +269,13 @@ def main() -> None:
     module.exit_json(changed=True, run=run)
 
 
-def _job(given: dict, params: dict) -> _weights_fetch.Job:
+def _job(given: dict, params: dict) -> Job:
     token = params.get("{}_token".format(given.get("source"))) or ""
     fields = {key: value for key, value in given.items() if key != "skip"}
     address = (params.get("addresses") or {}).get(given["folder"])
     if address:
         fields["location"] = address
-    return _weights_fetch.Job(skip=tuple(given.get("skip") or ()), token=token, **fields)
+    return Job(skip=tuple(given.get("skip") or ()), token=token, **fields)
 
 
 def _account(name: str, groups: list) -> Account:

@@ -87,7 +87,7 @@ class Wish:
 def jobs_of(specs: Iterable[Mapping[str, Any]], wish: Wish) -> list[dict[str, Any]]:
     """What each folder needs, in the order of the services; two services of one model have one job.
 
-    A job has the fields of `_weights_fetch.Job` without a token, and `services` (names) and `src`
+    A job has the fields of `_weights_sources.Job` without a token, and `services` (names) and `src`
     (an archive on the controller).
 
     Raises AscendError that names the service.

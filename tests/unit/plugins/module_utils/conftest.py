@@ -1,0 +1,24 @@
+# SPDX-FileCopyrightText: The inferops.ascend authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A hub that serves one model, and where a test brings it to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from ansible_collections.inferops.ascend.tests.hubs import hub as hubs
+from ansible_collections.inferops.ascend.tests.hubs.bringing import ID
+
+
+@pytest.fixture
+def hub() -> Iterator[hubs.Hub]:
+    it = hubs.Hub(models={ID: hubs.model()})
+    with hubs.serving(it):
+        yield it
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path / "weights" / "Qwen" / "Qwen3-14B"

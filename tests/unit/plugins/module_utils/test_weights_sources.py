@@ -1,0 +1,358 @@
+# SPDX-FileCopyrightText: The inferops.ascend authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What hubs, shares, rsync and archives give, refuse and redirect, asked for real."""
+
+from __future__ import annotations
+
+import io
+import shutil
+import ssl
+import subprocess
+import tarfile
+import threading
+from pathlib import Path
+
+import pytest
+from ansible_collections.inferops.ascend.plugins.module_utils import _hubs, _weights, _weights_fetch
+from ansible_collections.inferops.ascend.plugins.module_utils._weights import WeightsError
+from ansible_collections.inferops.ascend.plugins.module_utils._weights_sources import Job
+from ansible_collections.inferops.ascend.tests.hubs import hub as hubs
+from ansible_collections.inferops.ascend.tests.hubs.bringing import (
+    ID,
+    SHARD,
+    Clock,
+    bring,
+    fail,
+    job_of,
+    look,
+    put,
+    same,
+)
+
+# -- hubs --------------------------------------------------------------------------------------------
+
+
+def test_the_listings_pages_are_all_read(hub: hubs.Hub, folder: Path) -> None:
+    hub.page = 2
+    bring(job_of(hub, folder))
+    assert same(folder, hub.models[ID])
+
+
+def test_second_copies_and_other_frameworks_stay_away(hub: hubs.Hub, folder: Path) -> None:
+    for name in ("pytorch_model.bin", "tf_model.h5", "original/a.pth", "onnx/model.onnx", "x.gguf"):
+        hub.models[ID][name] = b"x" * 5000
+    bring(job_of(hub, folder, skip=("README.md",)))
+    names = {path.name for path in folder.iterdir()}
+    assert not names & {
+        "pytorch_model.bin",
+        "tf_model.h5",
+        "original",
+        "onnx",
+        "x.gguf",
+        "README.md",
+        ".gitattributes",
+    }
+    assert _weights.inspect(str(folder)).faults == []
+
+
+def test_torch_files_come_where_there_is_nothing_else(hub: hubs.Hub, folder: Path) -> None:
+    hub.models[ID] = {
+        "pytorch_model.bin": hubs.torch_file(9000),
+        "config.json": b"{}",
+        "vocab.txt": b"a",
+    }
+    bring(job_of(hub, folder))
+    assert same(folder, hub.models[ID])
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "../../../escaped",
+        "/tmp/escaped",
+        "a/../../b",
+        "a//b",
+        "",
+        ".",
+        "a\\..\\b",
+        "x\ny",
+        "a" * 300,
+    ],
+)
+@pytest.mark.parametrize("source", ["huggingface", "modelscope"])
+def test_names_that_lead_out_of_the_folder_are_refused(
+    hub: hubs.Hub, folder: Path, source: str, name: str
+) -> None:
+    key = {"huggingface": "path", "modelscope": "Path"}[source]
+    hub.listed = lambda entry: {**entry, key: name} if entry[key] == "README.md" else entry
+    found = look(job_of(hub, folder, source))
+    assert found.state == "refused"
+    assert "Nothing of it was written" in found.problem
+    with pytest.raises(WeightsError):
+        bring(job_of(hub, folder, source))
+    assert not (folder.parents[2] / "escaped").exists()
+    assert not folder.exists()
+
+
+# -- refusals ----------------------------------------------------------------------------------------
+
+
+def test_a_gated_model_says_where_to_accept(hub: hubs.Hub, folder: Path) -> None:
+    hub.gated.add(ID)
+    problem = look(job_of(hub, folder)).problem
+    assert "answers 403 GatedRepo (Access to model Qwen/Qwen3-14B is restricted.)" in problem
+    assert (
+        f"open {hub.address}/{ID} with the account whose token is in vllm_weights_huggingface_token"
+        in problem
+    )
+
+
+@pytest.mark.parametrize("source", ["huggingface", "modelscope"])
+def test_a_private_model_wants_its_token_and_opens_with_it(
+    hub: hubs.Hub, folder: Path, source: str
+) -> None:
+    hub.token = "hf_verysecret"
+    problem = look(job_of(hub, folder, source)).problem
+    assert f"vllm_weights_{source}_token" in problem or "weights: {id" in problem
+    bring(job_of(hub, folder, source, token="hf_verysecret"))
+    assert same(folder, hub.models[ID])
+    kept = b"".join(path.read_bytes() for path in folder.rglob("*") if path.is_file())
+    assert b"verysecret" not in kept
+
+
+def test_a_token_goes_to_the_hub_alone(hub: hubs.Hub, folder: Path) -> None:
+    hub.token = "hf_verysecret"
+    # The same machine by another name: another server, as far as a token is concerned.
+    hub.storage = hub.address.replace("127.0.0.1", "localhost")
+    bring(job_of(hub, folder, token="hf_verysecret"))
+    there = [each for each in hub.asked if each.path.startswith("/storage/")]
+    assert len(there) == 3
+    assert {each.authorization for each in there} == {None}
+    assert {each.host.partition(":")[0] for each in there} == {"localhost"}
+
+
+def test_an_id_that_is_not_there_is_said_with_its_page(hub: hubs.Hub, folder: Path) -> None:
+    job = job_of(hub, folder, "modelscope")._replace(id="Qwen/Nope")
+    assert f"{hub.address}/models/Qwen/Nope" in look(job).problem
+
+
+def test_a_revision_that_is_not_there_is_said(hub: hubs.Hub, folder: Path) -> None:
+    problem = look(job_of(hub, folder, revision="v9")).problem
+    assert "It has no revision 'v9'" in problem
+    assert "revision not found" in look(job_of(hub, folder, "modelscope", revision="v9")).problem
+
+
+@pytest.mark.parametrize("status", [429, 500, 502, 503, 504])
+def test_what_passes_is_waited_for(hub: hubs.Hub, folder: Path, status: int) -> None:
+    hub.fault = fail(SHARD, status, times=3, Retry_After="7")
+    clock = Clock()
+    bring(job_of(hub, folder), clock)
+    assert clock.waits == [7, 7, 7]
+    assert same(folder, hub.models[ID])
+
+
+def test_the_hubs_window_of_requests_is_waited_for(hub: hubs.Hub, folder: Path) -> None:
+    hub.fault = fail(f"tree:{ID}", 429, times=1, RateLimit='"api";r=0;t=46')
+    clock = Clock()
+    bring(job_of(hub, folder), clock)
+    assert clock.waits == [47]
+
+
+def test_what_does_not_pass_ends_with_what_to_do(hub: hubs.Hub, folder: Path) -> None:
+    hub.fault = fail(SHARD, 503)
+    clock = Clock()
+    with pytest.raises(WeightsError, match=r"answers 503.*run it again later, or use a mirror"):
+        bring(job_of(hub, folder), clock)
+    assert len(clock.waits) == _hubs.TRIES - 1
+
+
+def test_a_storage_that_is_walled_off_is_named(hub: hubs.Hub, folder: Path) -> None:
+    hub.storage = hub.address.replace("127.0.0.1", "localhost")
+    hub.fault = fail(SHARD, 403)
+    with pytest.raises(WeightsError) as caught:
+        bring(job_of(hub, folder))
+    assert (
+        f"{hub.storage[7:]}, the storage that {hub.address[7:]} sends us on to, answers 403"
+        in str(caught.value)
+    )
+    assert "Signature" not in str(caught.value)
+
+
+def test_a_server_that_is_not_there_says_what_to_look_at(hub: hubs.Hub, folder: Path) -> None:
+    job = job_of(hub, folder)._replace(endpoint="http://127.0.0.1:9")
+    problem = look(job).problem
+    assert "Connection refused" in problem
+    assert "https_proxy" in problem
+
+
+@pytest.mark.skipif(not shutil.which("openssl"), reason="openssl makes the certificate")
+def test_a_certificate_of_ones_own_authority_says_where_to_name_it(
+    hub: hubs.Hub, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = "req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=localhost"
+    name = "-addext subjectAltName=IP:127.0.0.1 -keyout key.pem -out cert.pem"
+    command = ["openssl", *made.split(), *name.split()]
+    subprocess.run(command, check=True, cwd=tmp_path, capture_output=True)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(tmp_path / "cert.pem", tmp_path / "key.pem")
+    server = hubs.Server(hub, "127.0.0.1")
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    hub.address = f"https://127.0.0.1:{server.server_port}"
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+    thread.start()
+    try:
+        problem = look(job_of(hub, folder)).problem
+        assert f"the certificate of 127.0.0.1:{server.server_port} is not one" in problem
+        assert "SSL_CERT_FILE in `environment` of the play" in problem
+        monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "cert.pem"))
+        assert look(job_of(hub, folder)).state == "fetch"
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+def test_what_is_no_hub_is_said(hub: hubs.Hub, folder: Path) -> None:
+    hub.archives[f"/api/models/{ID}/revision/main"] = b"<html>Sign in to the network</html>"
+    assert "other than JSON" in look(job_of(hub, folder)).problem
+
+
+# -- shares and rsync --------------------------------------------------------------------------------
+
+
+def test_a_share_is_copied_whole(hub: hubs.Hub, folder: Path, tmp_path: Path) -> None:
+    put(tmp_path / "mnt", hub.models[ID])
+    job = Job(str(folder), "Qwen3-14B", "nfs", location=str(tmp_path / "mnt"))
+    found = look(job)
+    assert found.config["num_attention_heads"] == 40
+    bring(job)
+    assert same(folder, hub.models[ID])
+    shutil.rmtree(tmp_path / "mnt")
+    assert look(job).state == "complete"
+
+
+def test_a_share_that_is_not_mounted_or_not_whole_is_said(
+    hub: hubs.Hub, folder: Path, tmp_path: Path
+) -> None:
+    job = Job(str(folder), "Qwen3-14B", "nfs", location=str(tmp_path / "mnt"))
+    assert "Is the share mounted?" in look(job).problem
+    put(tmp_path / "mnt", {k: v for k, v in hub.models[ID].items() if k != SHARD})
+    assert "is not whole: 1 of 3 shards" in look(job).problem
+
+
+@pytest.mark.skipif(not shutil.which("rsync"), reason="rsync is not installed")
+def test_rsync_copies_and_goes_on(hub: hubs.Hub, folder: Path, tmp_path: Path) -> None:
+    put(tmp_path / "store", hub.models[ID])
+    (tmp_path / "store" / "model.gguf").write_bytes(b"x")
+    job = Job(str(folder), "Qwen3-14B", "rsync", location=str(tmp_path / "store"))
+    found = look(job)
+    assert found.config["num_attention_heads"] == 40
+    part = Path(str(folder) + ".part")
+    part.mkdir(parents=True)
+    (part / _weights_fetch.LOCK).touch()
+    (part / SHARD).write_bytes(hub.models[ID][SHARD][:20_000])
+    assert look(job).missing == found.total - 20_000
+    bring(job)
+    assert same(folder, hub.models[ID])
+    assert not (folder / "model.gguf").exists()
+    assert (
+        "No such file"
+        in look(job._replace(folder=str(tmp_path / "b"), location="/no/such")).problem
+    )
+
+
+def test_without_rsync_the_package_is_named(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    if Path("/usr/bin/rsync").exists():
+        pytest.skip("rsync is installed")
+    job = Job(str(folder), "Qwen3-14B", "rsync", location="/srv")
+    assert "install the package rsync" in look(job).problem
+
+
+# -- archives ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("mode", ["w", "w:gz", "w:bz2", "w:xz"])
+def test_an_archive_on_the_host_is_unpacked_below_any_top(
+    hub: hubs.Hub, folder: Path, tmp_path: Path, mode: str
+) -> None:
+    data = hubs.tar_of(hub.models[ID], "./data/Qwen3-14B/", mode)
+    (tmp_path / "a.tar").write_bytes(data)
+    job = Job(
+        str(folder),
+        "Qwen3-14B",
+        "archive",
+        location=str(tmp_path / "a.tar"),
+        sha256=hubs.sha256(data),
+    )
+    assert look(job).total == len(data)
+    bring(job)
+    assert same(folder, hub.models[ID])
+    assert {path.name for path in folder.iterdir()} == {*hub.models[ID], _weights.MARKER}
+    assert look(job).state == "complete"
+    other = look(job._replace(sha256="0" * 64))
+    assert "it came from an archive with the SHA-256" in other.why
+
+
+def test_a_server_that_always_breaks_off_at_one_byte_ends(hub: hubs.Hub, folder: Path) -> None:
+    """Without ranges each try begins anew, so bytes come for ever and nothing gets further."""
+    data = hubs.tar_of(hub.models[ID], mode="w")
+    hub.archives["/a.tar"] = data
+    hub.fault = lambda handler, asked, first: bool(handler.answer(data, 200, cut=33_333) or True)
+    clock = Clock()
+    job = Job(str(folder), "Qwen3-14B", "archive", location=f"{hub.address}/a.tar")
+    with pytest.raises(WeightsError, match="cannot be reached"):
+        bring(job, clock)
+    assert len(clock.waits) < 10
+
+
+def test_a_password_in_an_address_is_used_and_not_shown(hub: hubs.Hub, folder: Path) -> None:
+    hub.archives["/a.tar"] = hubs.tar_of(hub.models[ID], mode="w")
+    address = hub.address.replace("http://", "http://me:p%40ss@")
+    job = Job(str(folder), "Qwen3-14B", "archive", location=f"{address}/a.tar")
+    bring(job)
+    # base64 of me:p@ss
+    assert {each.authorization for each in hub.asked} == {"Basic bWU6cEBzcw=="}
+    assert "p%40ss" not in (folder / _weights.MARKER).read_text()
+    gone = look(job._replace(folder=f"{folder}2", location=f"{address}/none.tar"))
+    assert "wants a user and password" in gone.problem
+    assert "ss@" not in gone.problem
+
+
+def test_a_damaged_archive_is_refused(hub: hubs.Hub, folder: Path, tmp_path: Path) -> None:
+    data = hubs.tar_of(hub.models[ID], mode="w")
+    (tmp_path / "a.tar").write_bytes(data)
+    job = Job(
+        str(folder), "Qwen3-14B", "archive", location=str(tmp_path / "a.tar"), sha256="0" * 64
+    )
+    with pytest.raises(WeightsError, match=r"has the SHA-256 .*damaged, or another one"):
+        bring(job)
+    (tmp_path / "a.tar").write_bytes(data[:50_000])
+    with pytest.raises(WeightsError, match="cannot be unpacked"):
+        bring(job._replace(sha256=""))
+    (tmp_path / "a.tar").write_bytes(b"PK\x03\x04 no tar at all" * 100)
+    with pytest.raises(WeightsError, match="is it a tar"):
+        bring(job._replace(sha256=""))
+    assert not folder.exists()
+
+
+@pytest.mark.parametrize("name", ["../../escaped", "/tmp/escaped-by-archive"])
+def test_an_archive_cannot_write_elsewhere(folder: Path, tmp_path: Path, name: str) -> None:
+    (tmp_path / "a.tar").write_bytes(hubs.tar_of({name: b"x"}, top="", mode="w"))
+    with pytest.raises(WeightsError, match="Nothing of it was written"):
+        bring(Job(str(folder), "Qwen3-14B", "archive", location=str(tmp_path / "a.tar")))
+    assert not (tmp_path / "weights" / "escaped").exists()
+    assert not Path("/tmp/escaped-by-archive").exists()
+
+
+def test_an_archive_of_links_says_how_to_pack_it(folder: Path, tmp_path: Path) -> None:
+    target = io.BytesIO()
+    with tarfile.open(fileobj=target, mode="w") as archive:
+        info = tarfile.TarInfo("config.json")
+        info.type, info.linkname = tarfile.SYMTYPE, "/etc/shadow"
+        archive.addfile(info)
+    (tmp_path / "a.tar").write_bytes(target.getvalue())
+    with pytest.raises(WeightsError, match="--dereference"):
+        bring(Job(str(folder), "Qwen3-14B", "archive", location=str(tmp_path / "a.tar")))
