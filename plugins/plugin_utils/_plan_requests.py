@@ -13,6 +13,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import urlsplit
 
 from ansible_collections.inferops.ascend.plugins.plugin_utils._engine import check_args
 from ansible_collections.inferops.ascend.plugins.plugin_utils._errors import AscendError
@@ -208,6 +209,13 @@ def _hidden(value: object) -> bool:
     return value.tag == "!vault" if isinstance(value, Sealed) else is_template(value)
 
 
+def _has_password(address: str) -> bool:
+    try:
+        return bool(urlsplit(address).password)
+    except ValueError:  # no address; the weights say so where they are read
+        return False
+
+
 def _check_secrets(passed: Mapping[str, Any], args: object) -> Iterable[str]:
     """What would stand in the plan for all to read."""
     named: dict[str, Any] = {"api_key": passed.get("api_key")}
@@ -216,6 +224,10 @@ def _check_secrets(passed: Mapping[str, Any], args: object) -> Iterable[str]:
         named.update((f"secret_env, {key}", value) for key, value in secret.items())
     elif secret is not None and not _hidden(secret):
         yield f"secret_env is {kind_of(secret)}; a mapping of names to texts is needed."
+    weights = passed.get("weights")
+    location = weights.get("location") if isinstance(weights, dict) else None
+    if isinstance(location, str) and _has_password(location):
+        named["the password in weights, location,"] = location
     open_ones = [name for name, value in named.items() if value is not None and not _hidden(value)]
     for name in open_ones:
         yield (

@@ -570,10 +570,22 @@ def test_secrets_and_templates_stay_as_they_were_written(site: Site) -> None:
     assert not site.planned().changed
 
 
-def test_a_secret_in_plain_text_is_refused(site: Site) -> None:
-    site.group({"model": "Qwen3-14B", "api_key": "hush-hush"})
+@pytest.mark.parametrize(
+    ("request_keys", "named"),
+    [
+        ({"api_key": "hush-hush"}, "api_key"),
+        (
+            {"weights": {"source": "archive", "location": "https://me:hush-hush@host/x.tar"}},
+            "the password in weights, location,",
+        ),
+    ],
+)
+def test_a_secret_in_plain_text_is_refused(
+    site: Site, request_keys: dict[str, object], named: str
+) -> None:
+    site.group({"model": "Qwen3-14B", **request_keys})
     said = site.refused()
-    assert "api_key stands there in plain text" in said
+    assert f"{named} stands there in plain text" in said
     assert "hush-hush" not in said
 
 
