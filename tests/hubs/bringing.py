@@ -78,6 +78,18 @@ def cut_once(path: str, after: int) -> Any:
     return fault
 
 
+def cut_always(path: str, data: bytes, after: int) -> Any:
+    """Break the connection off at one byte of an archive, in every answer."""
+
+    def fault(handler: hubs.Handler, asked: str, first: int) -> bool:
+        if asked != path:
+            return False
+        handler.answer(data, 200, cut=after)
+        return True
+
+    return fault
+
+
 def fail(path: str, status: int, times: int = 10**6, **headers: str) -> Any:
     left = [times]
 

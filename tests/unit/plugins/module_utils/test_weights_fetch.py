@@ -26,6 +26,7 @@ from ansible_collections.inferops.ascend.tests.hubs.bringing import (
     ID,
     SHARD,
     bring,
+    cut_always,
     cut_once,
     fail,
     job_of,
@@ -599,9 +600,7 @@ def test_two_archives_of_one_length_are_never_put_together(hub: hubs.Hub, folder
     new = hubs.tar_of(hub.models[ID], mode="w")
     assert len(old) == len(new)
     hub.archives = {"/a.tar": old, "/b.tar": new}
-    hub.fault = lambda handler, asked, first: (
-        asked == "/a.tar" and bool(handler.answer(old, 200, cut=33_333) or True)
-    )
+    hub.fault = cut_always("/a.tar", old, after=33_333)
     job = Job(str(folder), "Qwen3-14B", "archive", location=f"{hub.address}/a.tar")
     hub.asked.clear()
     with pytest.raises(WeightsError):

@@ -22,6 +22,7 @@ from ansible_collections.inferops.ascend.tests.hubs.bringing import (
     SHARD,
     Clock,
     bring,
+    cut_always,
     fail,
     job_of,
     look,
@@ -300,7 +301,7 @@ def test_a_server_that_always_breaks_off_at_one_byte_ends(hub: hubs.Hub, folder:
     """Without ranges each try begins anew, so bytes come for ever and nothing gets further."""
     data = hubs.tar_of(hub.models[ID], mode="w")
     hub.archives["/a.tar"] = data
-    hub.fault = lambda handler, asked, first: bool(handler.answer(data, 200, cut=33_333) or True)
+    hub.fault = cut_always("/a.tar", data, after=33_333)
     clock = Clock()
     job = Job(str(folder), "Qwen3-14B", "archive", location=f"{hub.address}/a.tar")
     with pytest.raises(WeightsError, match="cannot be reached"):
