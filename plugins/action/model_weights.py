@@ -16,8 +16,8 @@ from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.action import ActionBase
 from ansible_collections.inferops.ascend.plugins.module_utils._hubs import shown
 from ansible_collections.inferops.ascend.plugins.plugin_utils import _tables, _weights
-from ansible_collections.inferops.ascend.plugins.plugin_utils._errors import AscendError
-from ansible_collections.inferops.ascend.plugins.plugin_utils._plain import plain
+from ansible_collections.inferops.ascend.plugins.plugin_utils._base.errors import AscendError
+from ansible_collections.inferops.ascend.plugins.plugin_utils._base.values import plain
 
 _OPTIONS = {
     "weights_dir": str,

@@ -10,8 +10,8 @@ from typing import Any
 
 from ansible.errors import AnsibleFilterError
 from ansible_collections.inferops.ascend.plugins.plugin_utils import _engine
-from ansible_collections.inferops.ascend.plugins.plugin_utils._errors import AscendError
-from ansible_collections.inferops.ascend.plugins.plugin_utils._plain import kind_of
+from ansible_collections.inferops.ascend.plugins.plugin_utils._base.errors import AscendError
+from ansible_collections.inferops.ascend.plugins.plugin_utils._base.values import kind_of
 
 
 def engine_config(

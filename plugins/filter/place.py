@@ -10,7 +10,7 @@ from types import MappingProxyType
 from typing import Any
 
 from ansible.errors import AnsibleFilterError
-from ansible_collections.inferops.ascend.plugins.plugin_utils._errors import AscendError
+from ansible_collections.inferops.ascend.plugins.plugin_utils._base.errors import AscendError
 from ansible_collections.inferops.ascend.plugins.plugin_utils._placement import place
 
 

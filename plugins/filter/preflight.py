@@ -14,7 +14,7 @@ from ansible_collections.inferops.ascend.plugins.plugin_utils import (
     _preflight,
     _tables,
 )
-from ansible_collections.inferops.ascend.plugins.plugin_utils._errors import AscendError
+from ansible_collections.inferops.ascend.plugins.plugin_utils._base.errors import AscendError
 
 
 def preflight(

@@ -10,7 +10,7 @@ from typing import Any
 
 from ansible.errors import AnsibleFilterError
 from ansible_collections.inferops.ascend.plugins.plugin_utils import _removal, _tables
-from ansible_collections.inferops.ascend.plugins.plugin_utils._errors import AscendError
+from ansible_collections.inferops.ascend.plugins.plugin_utils._base.errors import AscendError
 
 
 def removal_instances(value: object) -> list[dict[str, str]]:

@@ -15,8 +15,8 @@ from ansible_collections.inferops.ascend.plugins.plugin_utils import (
     _rollout,
     _tables,
 )
-from ansible_collections.inferops.ascend.plugins.plugin_utils._errors import AscendError
-from ansible_collections.inferops.ascend.plugins.plugin_utils._plain import plain
+from ansible_collections.inferops.ascend.plugins.plugin_utils._base.errors import AscendError
+from ansible_collections.inferops.ascend.plugins.plugin_utils._base.values import plain
 
 
 def rollout_images(units: object, record: object = "", present: object = ()) -> dict[str, Any]:

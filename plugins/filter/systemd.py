@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: The inferops.ascend authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Filters for systemd's eyes: documented in the .yml files, done in plugin_utils/_systemd.py."""
+"""Filters for systemd's eyes: documented in the .yml files, done in plugin_utils/_base/systemd.py."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ansible.errors import AnsibleFilterError
-from ansible_collections.inferops.ascend.plugins.plugin_utils._errors import AscendError
-from ansible_collections.inferops.ascend.plugins.plugin_utils._plain import kind_of
-from ansible_collections.inferops.ascend.plugins.plugin_utils._systemd import (
+from ansible_collections.inferops.ascend.plugins.plugin_utils._base.errors import AscendError
+from ansible_collections.inferops.ascend.plugins.plugin_utils._base.systemd import (
     environment_file,
     service_environment,
     service_secrets,
     unit_word,
 )
+from ansible_collections.inferops.ascend.plugins.plugin_utils._base.values import kind_of
 
 
 def _of_service(function: Callable[[Mapping[str, object]], Any], service: object) -> Any:

@@ -14,7 +14,7 @@ import time
 from typing import Any, Mapping, NoReturn, Protocol
 
 from ansible_collections.inferops.ascend.plugins.module_utils import _cards
-from ansible_collections.inferops.ascend.plugins.module_utils._files import (
+from ansible_collections.inferops.ascend.plugins.module_utils._base.files import (
     ConvergeError,
     FileChange,
     FileWish,
@@ -26,7 +26,7 @@ from ansible_collections.inferops.ascend.plugins.module_utils._files import (
     remove_leftovers,
     set_aside,
 )
-from ansible_collections.inferops.ascend.plugins.module_utils._units import (
+from ansible_collections.inferops.ascend.plugins.module_utils._base.systemctl import (
     DIGEST,
     PROPERTIES,
     SECRET_DIGEST,

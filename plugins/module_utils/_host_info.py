@@ -14,11 +14,8 @@ import stat
 from pathlib import Path
 from typing import Any, Iterable, Sequence
 
-from ansible_collections.inferops.ascend.plugins.module_utils import (
-    _ascend_host,
-    _files,
-    _host_tuning,
-)
+from ansible_collections.inferops.ascend.plugins.module_utils import _ascend_host, _host_tuning
+from ansible_collections.inferops.ascend.plugins.module_utils._base import files as _files
 
 # What systemd_instances writes into a unit of ours, and the digest's process then carries.
 MARK = "INFEROPS_DIGEST"

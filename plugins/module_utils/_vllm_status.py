@@ -21,11 +21,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Callable, Mapping, NamedTuple, Sequence
 
-from ansible_collections.inferops.ascend.plugins.module_utils import (
-    _host_info,
-    _units,
-    _vllm_log,
-)
+from ansible_collections.inferops.ascend.plugins.module_utils import _host_info, _vllm_log
+from ansible_collections.inferops.ascend.plugins.module_utils._base import systemctl
 
 PROPERTIES = (
     "Id",
@@ -217,7 +214,7 @@ def as_unit(values: Mapping[str, str], now: float, wall: float) -> dict[str, Any
 
 def _environ(root: Path, pid: int) -> dict[str, str]:
     try:
-        return _units.parse_environ((root / "proc" / str(pid) / "environ").read_bytes())
+        return systemctl.parse_environ((root / "proc" / str(pid) / "environ").read_bytes())
     except OSError:
         return {}
 
@@ -229,7 +226,7 @@ def environ_of(root: Path, pid: int, group: str) -> dict[str, str]:
     environment; then another process of its control group (`group`) has inherited the same.
     """
     found = _environ(root, pid)
-    if _units.DIGEST in found or not group:
+    if systemctl.DIGEST in found or not group:
         return found
     for folder in ("sys/fs/cgroup", "sys/fs/cgroup/systemd", "sys/fs/cgroup/unified"):
         try:
@@ -238,7 +235,7 @@ def environ_of(root: Path, pid: int, group: str) -> dict[str, str]:
             continue
         for other in text.split()[:64]:
             inherited = _environ(root, int(other)) if other.isdigit() else {}
-            if _units.DIGEST in inherited:
+            if systemctl.DIGEST in inherited:
                 return inherited
     return found
 
@@ -528,7 +525,7 @@ class Look:
             "name": self.wish.name,
             "port": self.port,
             "unit": as_unit(self.values, now, wall),
-            "digest_running": self.environ.get(_units.DIGEST),
+            "digest_running": self.environ.get(systemctl.DIGEST),
             "visible_cards": cards_of(self.environ),
             "http": dict(answer, error=self.redact(answer["error"]) if answer["error"] else None),
             "state": state,

@@ -343,11 +343,11 @@ copies:
 import os
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.inferops.ascend.plugins.module_utils._converge import run
-from ansible_collections.inferops.ascend.plugins.module_utils._files import (
+from ansible_collections.inferops.ascend.plugins.module_utils._base.files import (
     ConvergeError,
     exclusive,
 )
+from ansible_collections.inferops.ascend.plugins.module_utils._converge import run
 
 
 def main() -> None:

@@ -23,8 +23,8 @@ from typing import Any, Union
 
 import yaml
 from ansible_collections.inferops.ascend.plugins.plugin_utils import _engine_names
-from ansible_collections.inferops.ascend.plugins.plugin_utils._errors import AscendError
-from ansible_collections.inferops.ascend.plugins.plugin_utils._plain import (
+from ansible_collections.inferops.ascend.plugins.plugin_utils._base.errors import AscendError
+from ansible_collections.inferops.ascend.plugins.plugin_utils._base.values import (
     bad_character,
     kind_of,
     plain,

@@ -12,7 +12,8 @@ from dataclasses import dataclass, field, replace
 from itertools import groupby
 from types import MappingProxyType
 
-from ansible_collections.inferops.ascend.plugins.plugin_utils._errors import AscendError
+from ansible_collections.inferops.ascend.plugins.plugin_utils._base.errors import AscendError
+from ansible_collections.inferops.ascend.plugins.plugin_utils._base.values import listed
 from ansible_collections.inferops.ascend.plugins.plugin_utils._fleet_reasons import Reasons
 from ansible_collections.inferops.ascend.plugins.plugin_utils._fleet_search import (
     CARDS_MAX,
@@ -26,7 +27,6 @@ from ansible_collections.inferops.ascend.plugins.plugin_utils._fleet_search impo
     mask_of,
     power_of_two,
 )
-from ansible_collections.inferops.ascend.plugins.plugin_utils._plain import listed
 
 _COPY = re.compile(r"(.+)-([1-9][0-9]{0,3})")
 _NAME_MAX = 58  # of what gets a number behind it; a name has 63 characters at most

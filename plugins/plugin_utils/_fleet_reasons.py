@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ansible_collections.inferops.ascend.plugins.plugin_utils._base.values import listed
 from ansible_collections.inferops.ascend.plugins.plugin_utils._fleet_search import (
     Span,
     cards_of,
@@ -17,7 +18,6 @@ from ansible_collections.inferops.ascend.plugins.plugin_utils._fleet_search impo
     power_of_two,
 )
 from ansible_collections.inferops.ascend.plugins.plugin_utils._placement import block_shape
-from ansible_collections.inferops.ascend.plugins.plugin_utils._plain import listed
 
 if TYPE_CHECKING:
     from ansible_collections.inferops.ascend.plugins.plugin_utils._fleet import Fleet

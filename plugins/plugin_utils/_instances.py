@@ -12,13 +12,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ansible_collections.inferops.ascend.plugins.module_utils._files import (
+from ansible_collections.inferops.ascend.plugins.module_utils._base.files import (
     effective,
     instance_of,
     mark,
 )
-from ansible_collections.inferops.ascend.plugins.plugin_utils._errors import AscendError
-from ansible_collections.inferops.ascend.plugins.plugin_utils._systemd import INSTANCE_NAME
+from ansible_collections.inferops.ascend.plugins.plugin_utils._base.errors import AscendError
+from ansible_collections.inferops.ascend.plugins.plugin_utils._base.systemd import INSTANCE_NAME
 
 _UNIT = re.compile(r"[A-Za-z0-9_-]+@\.service")
 

@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
-from ansible_collections.inferops.ascend.plugins.plugin_utils._errors import AscendError
-from ansible_collections.inferops.ascend.plugins.plugin_utils._plain import (
+from ansible_collections.inferops.ascend.plugins.plugin_utils._base.errors import AscendError
+from ansible_collections.inferops.ascend.plugins.plugin_utils._base.systemd import INSTANCE_NAME
+from ansible_collections.inferops.ascend.plugins.plugin_utils._base.values import (
     kind_of,
     listed,
     whole_number,
 )
-from ansible_collections.inferops.ascend.plugins.plugin_utils._systemd import INSTANCE_NAME
 
 STATES = ("started", "stopped", "absent")
 

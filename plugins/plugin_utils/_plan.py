@@ -15,7 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from ansible_collections.inferops.ascend.plugins.plugin_utils._errors import AscendError
+from ansible_collections.inferops.ascend.plugins.plugin_utils._base.errors import AscendError
+from ansible_collections.inferops.ascend.plugins.plugin_utils._base.values import listed
 from ansible_collections.inferops.ascend.plugins.plugin_utils._fleet import (
     FleetPlan,
     Spot,
@@ -23,7 +24,6 @@ from ansible_collections.inferops.ascend.plugins.plugin_utils._fleet import (
     plan_fleet,
     unplaced_lines,
 )
-from ansible_collections.inferops.ascend.plugins.plugin_utils._plain import listed
 from ansible_collections.inferops.ascend.plugins.plugin_utils._plan_files import (
     EXTENSIONS,
     Change,

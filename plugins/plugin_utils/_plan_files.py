@@ -24,9 +24,9 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from ansible_collections.inferops.ascend.plugins.plugin_utils._errors import AscendError
+from ansible_collections.inferops.ascend.plugins.plugin_utils._base.errors import AscendError
+from ansible_collections.inferops.ascend.plugins.plugin_utils._base.values import whole_number
 from ansible_collections.inferops.ascend.plugins.plugin_utils._fleet import Spot
-from ansible_collections.inferops.ascend.plugins.plugin_utils._plain import whole_number
 from ansible_collections.inferops.ascend.plugins.plugin_utils._plan_hosts import Sealed
 from ansible_collections.inferops.ascend.plugins.plugin_utils._plan_requests import (
     INSTANCES,

@@ -13,16 +13,16 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from ansible_collections.inferops.ascend.plugins.plugin_utils._errors import AscendError
+from ansible_collections.inferops.ascend.plugins.plugin_utils._base.errors import AscendError
+from ansible_collections.inferops.ascend.plugins.plugin_utils._base.values import (
+    kind_of,
+    plain,
+    whole_number,
+)
 from ansible_collections.inferops.ascend.plugins.plugin_utils._placement import (
     card_ids,
     host_devices,
     place,
-)
-from ansible_collections.inferops.ascend.plugins.plugin_utils._plain import (
-    kind_of,
-    plain,
-    whole_number,
 )
 from ansible_collections.inferops.ascend.plugins.plugin_utils._preflight import matching_profiles
 from ansible_collections.inferops.ascend.plugins.plugin_utils._resolve import (

@@ -15,8 +15,14 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
+from ansible_collections.inferops.ascend.plugins.plugin_utils._base.errors import AscendError
+from ansible_collections.inferops.ascend.plugins.plugin_utils._base.systemd import MANAGED
+from ansible_collections.inferops.ascend.plugins.plugin_utils._base.values import (
+    kind_of,
+    listed,
+    whole_number,
+)
 from ansible_collections.inferops.ascend.plugins.plugin_utils._engine import check_args
-from ansible_collections.inferops.ascend.plugins.plugin_utils._errors import AscendError
 from ansible_collections.inferops.ascend.plugins.plugin_utils._estimate import (
     tensor_parallel_fault,
 )
@@ -31,11 +37,6 @@ from ansible_collections.inferops.ascend.plugins.plugin_utils._placement import 
     STATES,
     card_ids,
     service_name,
-)
-from ansible_collections.inferops.ascend.plugins.plugin_utils._plain import (
-    kind_of,
-    listed,
-    whole_number,
 )
 from ansible_collections.inferops.ascend.plugins.plugin_utils._plan_hosts import (
     Hardware,
@@ -53,7 +54,6 @@ from ansible_collections.inferops.ascend.plugins.plugin_utils._resolve import (
     resolve,
     unread_key,
 )
-from ansible_collections.inferops.ascend.plugins.plugin_utils._systemd import MANAGED
 from ansible_collections.inferops.ascend.plugins.plugin_utils._tables import (
     Catalogue,
     shown,

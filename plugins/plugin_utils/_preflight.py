@@ -15,15 +15,15 @@ from functools import lru_cache
 from typing import Any
 
 from ansible_collections.inferops.ascend.plugins.plugin_utils import _tables
-from ansible_collections.inferops.ascend.plugins.plugin_utils._errors import AscendError
-from ansible_collections.inferops.ascend.plugins.plugin_utils._placement import (
-    place,
-    service_name,
-)
-from ansible_collections.inferops.ascend.plugins.plugin_utils._plain import (
+from ansible_collections.inferops.ascend.plugins.plugin_utils._base.errors import AscendError
+from ansible_collections.inferops.ascend.plugins.plugin_utils._base.values import (
     kind_of,
     listed,
     whole_number,
+)
+from ansible_collections.inferops.ascend.plugins.plugin_utils._placement import (
+    place,
+    service_name,
 )
 from ansible_collections.inferops.ascend.plugins.plugin_utils._resolve import Options, resolve
 from ansible_collections.inferops.ascend.plugins.plugin_utils._tables import Profile

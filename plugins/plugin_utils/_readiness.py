@@ -18,9 +18,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ansible_collections.inferops.ascend.plugins.plugin_utils import _failures
-from ansible_collections.inferops.ascend.plugins.plugin_utils._errors import AscendError
+from ansible_collections.inferops.ascend.plugins.plugin_utils._base.errors import AscendError
+from ansible_collections.inferops.ascend.plugins.plugin_utils._base.values import kind_of, plain
 from ansible_collections.inferops.ascend.plugins.plugin_utils._placement import service_name
-from ansible_collections.inferops.ascend.plugins.plugin_utils._plain import kind_of, plain
 
 Status = Mapping[str, Any]
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from ansible_collections.inferops.ascend.plugins.plugin_utils._errors import AscendError
+from ansible_collections.inferops.ascend.plugins.plugin_utils._base.errors import AscendError
+from ansible_collections.inferops.ascend.plugins.plugin_utils._base.systemd import INSTANCE_NAME
+from ansible_collections.inferops.ascend.plugins.plugin_utils._base.values import kind_of, wrap
 from ansible_collections.inferops.ascend.plugins.plugin_utils._placement import slug
-from ansible_collections.inferops.ascend.plugins.plugin_utils._plain import kind_of, wrap
-from ansible_collections.inferops.ascend.plugins.plugin_utils._systemd import INSTANCE_NAME
 from ansible_collections.inferops.ascend.plugins.plugin_utils._tables import Catalogue
 
 ALL = "all"

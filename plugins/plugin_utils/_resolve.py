@@ -12,13 +12,13 @@ import re
 from dataclasses import dataclass, replace
 from typing import Any, Iterable, Mapping, Sequence
 
-from ansible_collections.inferops.ascend.plugins.plugin_utils._errors import AscendError
+from ansible_collections.inferops.ascend.plugins.plugin_utils._base.errors import AscendError
+from ansible_collections.inferops.ascend.plugins.plugin_utils._base.values import kind_of
 from ansible_collections.inferops.ascend.plugins.plugin_utils._estimate import (
     Device,
     estimate,
     tensor_parallel_fault,
 )
-from ansible_collections.inferops.ascend.plugins.plugin_utils._plain import kind_of
 from ansible_collections.inferops.ascend.plugins.plugin_utils._tables import (
     Catalogue,
     Facts,

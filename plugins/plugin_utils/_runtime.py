@@ -17,8 +17,8 @@ from functools import lru_cache
 from typing import Any
 
 from ansible_collections.inferops.ascend.plugins.plugin_utils import _tables
-from ansible_collections.inferops.ascend.plugins.plugin_utils._errors import AscendError
-from ansible_collections.inferops.ascend.plugins.plugin_utils._plain import kind_of, plain
+from ansible_collections.inferops.ascend.plugins.plugin_utils._base.errors import AscendError
+from ansible_collections.inferops.ascend.plugins.plugin_utils._base.values import kind_of, plain
 
 METHODS = ("venv", "container", "external")
 DEVICES = ("npu", "cpu")

@@ -15,7 +15,11 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from ansible_collections.inferops.ascend.plugins.plugin_utils import _engine
-from ansible_collections.inferops.ascend.plugins.plugin_utils._plain import WIDTH, listed, wrap
+from ansible_collections.inferops.ascend.plugins.plugin_utils._base.values import (
+    WIDTH,
+    listed,
+    wrap,
+)
 from ansible_collections.inferops.ascend.plugins.plugin_utils._preflight import holder, label
 
 _CARDS = 12

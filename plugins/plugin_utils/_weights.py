@@ -15,11 +15,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ansible_collections.inferops.ascend.plugins.module_utils._hubs import shown
-from ansible_collections.inferops.ascend.plugins.plugin_utils._errors import AscendError
+from ansible_collections.inferops.ascend.plugins.plugin_utils._base.errors import AscendError
+from ansible_collections.inferops.ascend.plugins.plugin_utils._base.values import kind_of, plain
 from ansible_collections.inferops.ascend.plugins.plugin_utils._estimate import (
     tensor_parallel_fault,
 )
-from ansible_collections.inferops.ascend.plugins.plugin_utils._plain import kind_of, plain
 from ansible_collections.inferops.ascend.plugins.plugin_utils._preflight import model_folder
 from ansible_collections.inferops.ascend.plugins.plugin_utils._tables import Facts
 

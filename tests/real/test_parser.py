@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import vllm_config
 import yaml
+from ansible_collections.inferops.ascend.plugins.plugin_utils._base.errors import AscendError
 from ansible_collections.inferops.ascend.plugins.plugin_utils._engine import (
     MANAGED,
     check_args,
@@ -21,7 +22,6 @@ from ansible_collections.inferops.ascend.plugins.plugin_utils._engine import (
     engine_yaml,
     load_options,
 )
-from ansible_collections.inferops.ascend.plugins.plugin_utils._errors import AscendError
 from ansible_collections.inferops.ascend.plugins.plugin_utils._placement import place
 from ansible_collections.inferops.ascend.plugins.plugin_utils._resolve import (
     Options,

@@ -11,7 +11,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from ansible_collections.inferops.ascend.plugins.module_utils import _files, _host_info
+from ansible_collections.inferops.ascend.plugins.module_utils import _host_info
+from ansible_collections.inferops.ascend.plugins.module_utils._base import files
 
 ROOT = Path("/")
 DATA = Path(__file__).parents[2] / "data" / "npu-smi"
@@ -88,7 +89,7 @@ def test_where_services_stand_is_read_from_what_was_written(tmp_path: Path) -> N
         put(
             tmp_path,
             f"etc/systemd/system/vllm@{name}.service.d/placement.conf",
-            f"{_files.mark(unit)}[Service]\nEnvironment=ASCEND_RT_VISIBLE_DEVICES=4,5\n",
+            f"{files.mark(unit)}[Service]\nEnvironment=ASCEND_RT_VISIBLE_DEVICES=4,5\n",
         )
 
     write("chat", "vllm@chat.service")

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 from ansible_collections.inferops.ascend.plugins.module_utils import _vllm_log, _vllm_status
 from ansible_collections.inferops.ascend.plugins.plugin_utils import _failures
-from ansible_collections.inferops.ascend.plugins.plugin_utils._systemd import environment_file
+from ansible_collections.inferops.ascend.plugins.plugin_utils._base.systemd import environment_file
 from hypothesis import given
 from hypothesis import strategies as st
 

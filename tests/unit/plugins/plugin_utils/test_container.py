@@ -8,12 +8,12 @@ import shlex
 from typing import Any
 
 import pytest
+from ansible_collections.inferops.ascend.plugins.plugin_utils._base.errors import AscendError
 from ansible_collections.inferops.ascend.plugins.plugin_utils._container import (
     Container,
     arguments,
     exec_words,
 )
-from ansible_collections.inferops.ascend.plugins.plugin_utils._errors import AscendError
 
 IMAGE = "quay.io/ascend/vllm-ascend@sha256:" + "0" * 64
 SHARED = ["/dev/davinci_manager", "/dev/devmm_svm", "/dev/hisi_hdc"]

@@ -13,13 +13,13 @@ from typing import Any
 
 import pytest
 import yaml
+from ansible_collections.inferops.ascend.plugins.plugin_utils._base.errors import AscendError
 from ansible_collections.inferops.ascend.plugins.plugin_utils._engine import (
     check_args,
     engine_config,
     engine_yaml,
     load_options,
 )
-from ansible_collections.inferops.ascend.plugins.plugin_utils._errors import AscendError
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

@@ -11,11 +11,11 @@ from typing import Any
 import jsonschema
 import pytest
 import yaml
+from ansible_collections.inferops.ascend.plugins.plugin_utils._base.errors import AscendError
 from ansible_collections.inferops.ascend.plugins.plugin_utils._engine import (
     check_args,
     load_options,
 )
-from ansible_collections.inferops.ascend.plugins.plugin_utils._errors import AscendError
 
 VERSIONS = [version for version in load_options() if not version.startswith("_")]
 

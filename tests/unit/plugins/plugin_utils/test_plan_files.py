@@ -17,7 +17,7 @@ from ansible.inventory.host import Host
 from ansible.parsing.dataloader import DataLoader
 from ansible.plugins.vars import host_group_vars
 from ansible_collections.inferops.ascend.plugins.plugin_utils import _plan_files
-from ansible_collections.inferops.ascend.plugins.plugin_utils._errors import AscendError
+from ansible_collections.inferops.ascend.plugins.plugin_utils._base.errors import AscendError
 from ansible_collections.inferops.ascend.plugins.plugin_utils._fleet import Spot
 from ansible_collections.inferops.ascend.plugins.plugin_utils._plan_files import (
     FILE,

@@ -12,7 +12,7 @@ from typing import Any
 import jinja2
 import pytest
 import yaml
-from ansible_collections.inferops.ascend.plugins.plugin_utils._errors import AscendError
+from ansible_collections.inferops.ascend.plugins.plugin_utils._base.errors import AscendError
 from ansible_collections.inferops.ascend.plugins.plugin_utils._fleet import Spot
 from ansible_collections.inferops.ascend.plugins.plugin_utils._placement import place
 from ansible_collections.inferops.ascend.plugins.plugin_utils._plan_hosts import (

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.inferops.ascend.plugins.plugin_utils import _readiness
-from ansible_collections.inferops.ascend.plugins.plugin_utils._errors import AscendError
+from ansible_collections.inferops.ascend.plugins.plugin_utils._base.errors import AscendError
 
 
 def status(name: str = "chat", state: str = "starting", **given: Any) -> dict[str, Any]:

@@ -14,8 +14,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 
-from ansible_collections.inferops.ascend.plugins.plugin_utils._errors import AscendError
-from ansible_collections.inferops.ascend.plugins.plugin_utils._plain import (
+from ansible_collections.inferops.ascend.plugins.plugin_utils._base.errors import AscendError
+from ansible_collections.inferops.ascend.plugins.plugin_utils._base.values import (
     bad_character,
     kind_of,
     plain,

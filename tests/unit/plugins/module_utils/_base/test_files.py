@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from ansible_collections.inferops.ascend.plugins.module_utils._files import (
+from ansible_collections.inferops.ascend.plugins.module_utils._base.files import (
     ConvergeError,
     FileChange,
     FileWish,

@@ -7,11 +7,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from ansible_collections.inferops.ascend.plugins.module_utils._converge import (
-    program_of,
-    with_programs,
-)
-from ansible_collections.inferops.ascend.plugins.module_utils._units import (
+from ansible_collections.inferops.ascend.plugins.module_utils._base.systemctl import (
     Decision,
     InstanceWish,
     UnitState,
@@ -21,6 +17,10 @@ from ansible_collections.inferops.ascend.plugins.module_utils._units import (
     parse_environ,
     parse_show,
     unit_variables,
+)
+from ansible_collections.inferops.ascend.plugins.module_utils._converge import (
+    program_of,
+    with_programs,
 )
 
 RUNNING = UnitState(
