@@ -15,9 +15,10 @@ from ansible.errors import AnsibleActionFail, AnsibleError
 from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.action import ActionBase
 from ansible_collections.inferops.ascend.plugins.module_utils._hubs import shown
-from ansible_collections.inferops.ascend.plugins.plugin_utils import _tables, _weights
+from ansible_collections.inferops.ascend.plugins.plugin_utils import _weights
 from ansible_collections.inferops.ascend.plugins.plugin_utils._base.errors import AscendError
 from ansible_collections.inferops.ascend.plugins.plugin_utils._base.values import plain
+from ansible_collections.inferops.ascend.plugins.plugin_utils._model import tables
 
 _OPTIONS = {
     "weights_dir": str,
@@ -172,7 +173,7 @@ class ActionModule(ActionBase):
         self, records: list[dict[str, Any]], specs: Mapping[str, Any], wish: _weights.Wish
     ) -> tuple[list[str], list[str]]:
         """(errors, warnings) about what the host found and what the models themselves say."""
-        catalogue = _tables.load_catalogue()
+        catalogue = tables.load_catalogue()
         errors, warnings = [], []
         for record in records:
             if record["state"] == "refused":

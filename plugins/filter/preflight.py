@@ -9,12 +9,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ansible.errors import AnsibleFilterError
-from ansible_collections.inferops.ascend.plugins.plugin_utils import (
-    _card_table,
-    _preflight,
-    _tables,
-)
+from ansible_collections.inferops.ascend.plugins.plugin_utils import _card_table, _preflight
 from ansible_collections.inferops.ascend.plugins.plugin_utils._base.errors import AscendError
+from ansible_collections.inferops.ascend.plugins.plugin_utils._model import tables
 
 
 def preflight(
@@ -30,7 +27,7 @@ def preflight(
     if unknown:
         raise AnsibleFilterError(f"preflight has no option {unknown[0]}")
     try:
-        declared = _tables.profile(profile) if profile else None
+        declared = tables.profile(profile) if profile else None
         wish = _preflight.wish_of({**options, "specs": specs})
         return _preflight.as_data(
             _preflight.check(facts, declared, wish), str(host), stops=bool(stops)

@@ -9,8 +9,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ansible.errors import AnsibleFilterError
-from ansible_collections.inferops.ascend.plugins.plugin_utils import _removal, _tables
+from ansible_collections.inferops.ascend.plugins.plugin_utils import _removal
 from ansible_collections.inferops.ascend.plugins.plugin_utils._base.errors import AscendError
+from ansible_collections.inferops.ascend.plugins.plugin_utils._model import tables
 
 
 def removal_instances(value: object) -> list[dict[str, str]]:
@@ -32,7 +33,7 @@ def removal_report(
     """`_removal.report`, with Ansible's error."""
     try:
         names = _removal.names_to_remove(services)
-        listed = _removal.listed_names(requests, _tables.load_catalogue())
+        listed = _removal.listed_names(requests, tables.load_catalogue())
         return _removal.report(str(host), names, result, listed, check=bool(check))
     except AscendError as error:
         raise AnsibleFilterError(str(error)) from error

@@ -10,13 +10,10 @@ from dataclasses import asdict
 from typing import Any
 
 from ansible.errors import AnsibleFilterError
-from ansible_collections.inferops.ascend.plugins.plugin_utils import (
-    _removal,
-    _rollout,
-    _tables,
-)
+from ansible_collections.inferops.ascend.plugins.plugin_utils import _removal, _rollout
 from ansible_collections.inferops.ascend.plugins.plugin_utils._base.errors import AscendError
 from ansible_collections.inferops.ascend.plugins.plugin_utils._base.values import plain
+from ansible_collections.inferops.ascend.plugins.plugin_utils._model import tables as _tables
 
 
 def rollout_images(units: object, record: object = "", present: object = ()) -> dict[str, Any]:

@@ -233,12 +233,12 @@ from typing import Any
 from ansible.errors import AnsibleLookupError
 from ansible.plugins.lookup import LookupBase
 from ansible_collections.inferops.ascend.plugins.plugin_utils._base.errors import AscendError
-from ansible_collections.inferops.ascend.plugins.plugin_utils._resolve import (
+from ansible_collections.inferops.ascend.plugins.plugin_utils._model.resolve import (
     Options,
     resolve_terms,
     with_profile,
 )
-from ansible_collections.inferops.ascend.plugins.plugin_utils._tables import load_catalogue
+from ansible_collections.inferops.ascend.plugins.plugin_utils._model.tables import load_catalogue
 
 
 class LookupModule(LookupBase):

@@ -19,22 +19,22 @@ from ansible_collections.inferops.ascend.plugins.plugin_utils._base.values impor
     plain,
     whole_number,
 )
+from ansible_collections.inferops.ascend.plugins.plugin_utils._model.resolve import (
+    Options,
+    parse_card_memory,
+)
+from ansible_collections.inferops.ascend.plugins.plugin_utils._model.tables import (
+    Catalogue,
+    Profile,
+    profile,
+    shown,
+)
 from ansible_collections.inferops.ascend.plugins.plugin_utils._placement import (
     card_ids,
     host_devices,
     place,
 )
 from ansible_collections.inferops.ascend.plugins.plugin_utils._preflight import matching_profiles
-from ansible_collections.inferops.ascend.plugins.plugin_utils._resolve import (
-    Options,
-    parse_card_memory,
-)
-from ansible_collections.inferops.ascend.plugins.plugin_utils._tables import (
-    Catalogue,
-    Profile,
-    profile,
-    shown,
-)
 
 # The variables of a host that say what it has; their defaults are those of the role vllm_service.
 HOST_KEYS = (

@@ -23,13 +23,22 @@ from ansible_collections.inferops.ascend.plugins.plugin_utils._base.values impor
     whole_number,
 )
 from ansible_collections.inferops.ascend.plugins.plugin_utils._engine import check_args
-from ansible_collections.inferops.ascend.plugins.plugin_utils._estimate import (
-    tensor_parallel_fault,
-)
 from ansible_collections.inferops.ascend.plugins.plugin_utils._fleet import (
     FleetHost,
     FleetService,
     Spot,
+)
+from ansible_collections.inferops.ascend.plugins.plugin_utils._model.estimate import (
+    tensor_parallel_fault,
+)
+from ansible_collections.inferops.ascend.plugins.plugin_utils._model.resolve import (
+    Options,
+    resolve,
+    unread_key,
+)
+from ansible_collections.inferops.ascend.plugins.plugin_utils._model.tables import (
+    Catalogue,
+    shown,
 )
 from ansible_collections.inferops.ascend.plugins.plugin_utils._placement import (
     PORT_MAX,
@@ -48,15 +57,6 @@ from ansible_collections.inferops.ascend.plugins.plugin_utils._plan_hosts import
     is_template,
     put,
     some,
-)
-from ansible_collections.inferops.ascend.plugins.plugin_utils._resolve import (
-    Options,
-    resolve,
-    unread_key,
-)
-from ansible_collections.inferops.ascend.plugins.plugin_utils._tables import (
-    Catalogue,
-    shown,
 )
 
 SERVICES = "vllm_plan_services"

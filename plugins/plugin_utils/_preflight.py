@@ -14,19 +14,19 @@ from dataclasses import asdict, dataclass, field
 from functools import lru_cache
 from typing import Any
 
-from ansible_collections.inferops.ascend.plugins.plugin_utils import _tables
 from ansible_collections.inferops.ascend.plugins.plugin_utils._base.errors import AscendError
 from ansible_collections.inferops.ascend.plugins.plugin_utils._base.values import (
     kind_of,
     listed,
     whole_number,
 )
+from ansible_collections.inferops.ascend.plugins.plugin_utils._model import tables as _tables
+from ansible_collections.inferops.ascend.plugins.plugin_utils._model.resolve import Options, resolve
+from ansible_collections.inferops.ascend.plugins.plugin_utils._model.tables import Profile
 from ansible_collections.inferops.ascend.plugins.plugin_utils._placement import (
     place,
     service_name,
 )
-from ansible_collections.inferops.ascend.plugins.plugin_utils._resolve import Options, resolve
-from ansible_collections.inferops.ascend.plugins.plugin_utils._tables import Profile
 
 # Every check by its code, and what it looks at. The codes are what a user turns off or on.
 CHECKS = {

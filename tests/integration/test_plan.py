@@ -17,19 +17,19 @@ from typing import Any
 import pytest
 import yaml
 from ansible_collections.inferops.ascend.plugins.plugin_utils._base.errors import AscendError
-from ansible_collections.inferops.ascend.plugins.plugin_utils._placement import place
-from ansible_collections.inferops.ascend.plugins.plugin_utils._resolve import (
+from ansible_collections.inferops.ascend.plugins.plugin_utils._model.resolve import (
     Options as ResolveOptions,
 )
-from ansible_collections.inferops.ascend.plugins.plugin_utils._resolve import (
+from ansible_collections.inferops.ascend.plugins.plugin_utils._model.resolve import (
     resolve_terms,
     with_profile,
 )
-from ansible_collections.inferops.ascend.plugins.plugin_utils._tables import (
+from ansible_collections.inferops.ascend.plugins.plugin_utils._model.tables import (
     load_catalogue,
     load_profiles,
     profile,
 )
+from ansible_collections.inferops.ascend.plugins.plugin_utils._placement import place
 
 from tests.integration.conftest import environment
 

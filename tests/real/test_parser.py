@@ -22,12 +22,12 @@ from ansible_collections.inferops.ascend.plugins.plugin_utils._engine import (
     engine_yaml,
     load_options,
 )
-from ansible_collections.inferops.ascend.plugins.plugin_utils._placement import place
-from ansible_collections.inferops.ascend.plugins.plugin_utils._resolve import (
+from ansible_collections.inferops.ascend.plugins.plugin_utils._model.resolve import (
     Options,
     resolve_terms,
 )
-from ansible_collections.inferops.ascend.plugins.plugin_utils._tables import load_catalogue
+from ansible_collections.inferops.ascend.plugins.plugin_utils._model.tables import load_catalogue
+from ansible_collections.inferops.ascend.plugins.plugin_utils._placement import place
 
 from ._engines import SERVING, Parser, matrix_versions
 

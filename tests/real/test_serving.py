@@ -19,8 +19,8 @@ from typing import Any
 
 import pytest
 import yaml
-from ansible_collections.inferops.ascend.plugins.plugin_utils._resolve import Options, resolve
-from ansible_collections.inferops.ascend.plugins.plugin_utils._tables import load_catalogue
+from ansible_collections.inferops.ascend.plugins.plugin_utils._model.resolve import Options, resolve
+from ansible_collections.inferops.ascend.plugins.plugin_utils._model.tables import load_catalogue
 from integration.conftest import scenario, started
 from integration.playbooks import Books
 

@@ -8,12 +8,12 @@ import re
 from pathlib import Path
 
 import yaml
-from ansible_collections.inferops.ascend.plugins.plugin_utils._resolve import (
+from ansible_collections.inferops.ascend.plugins.plugin_utils._model.resolve import (
     Options,
     resolve,
     resolve_terms,
 )
-from ansible_collections.inferops.ascend.plugins.plugin_utils._tables import load_catalogue
+from ansible_collections.inferops.ascend.plugins.plugin_utils._model.tables import load_catalogue
 
 
 def blocks(path: Path) -> list[str]:

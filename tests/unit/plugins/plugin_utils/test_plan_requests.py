@@ -14,6 +14,11 @@ import pytest
 import yaml
 from ansible_collections.inferops.ascend.plugins.plugin_utils._base.errors import AscendError
 from ansible_collections.inferops.ascend.plugins.plugin_utils._fleet import Spot
+from ansible_collections.inferops.ascend.plugins.plugin_utils._model.resolve import Options, resolve
+from ansible_collections.inferops.ascend.plugins.plugin_utils._model.tables import (
+    Catalogue,
+    load_catalogue,
+)
 from ansible_collections.inferops.ascend.plugins.plugin_utils._placement import place
 from ansible_collections.inferops.ascend.plugins.plugin_utils._plan_hosts import (
     Hardware,
@@ -30,11 +35,6 @@ from ansible_collections.inferops.ascend.plugins.plugin_utils._plan_requests imp
     given_services,
     services_of,
     source_line,
-)
-from ansible_collections.inferops.ascend.plugins.plugin_utils._resolve import Options, resolve
-from ansible_collections.inferops.ascend.plugins.plugin_utils._tables import (
-    Catalogue,
-    load_catalogue,
 )
 
 A2 = {"ascend_host_profile": "atlas-800i-a2-64g"}

@@ -8,6 +8,15 @@ from typing import Any
 
 import pytest
 from ansible_collections.inferops.ascend.plugins.plugin_utils._base.errors import AscendError
+from ansible_collections.inferops.ascend.plugins.plugin_utils._model.resolve import (
+    Options,
+    resolve,
+    with_profile,
+)
+from ansible_collections.inferops.ascend.plugins.plugin_utils._model.tables import (
+    load_catalogue,
+    profile,
+)
 from ansible_collections.inferops.ascend.plugins.plugin_utils._placement import place
 from ansible_collections.inferops.ascend.plugins.plugin_utils._preflight import (
     Finding,
@@ -19,15 +28,6 @@ from ansible_collections.inferops.ascend.plugins.plugin_utils._preflight import 
     report,
     version_matrix,
     wish_of,
-)
-from ansible_collections.inferops.ascend.plugins.plugin_utils._resolve import (
-    Options,
-    resolve,
-    with_profile,
-)
-from ansible_collections.inferops.ascend.plugins.plugin_utils._tables import (
-    load_catalogue,
-    profile,
 )
 
 A2 = "atlas-800i-a2-64g"

@@ -6,12 +6,12 @@ from __future__ import annotations
 
 import pytest
 from ansible_collections.inferops.ascend.plugins.plugin_utils._base.errors import AscendError
+from ansible_collections.inferops.ascend.plugins.plugin_utils._model.tables import load_catalogue
 from ansible_collections.inferops.ascend.plugins.plugin_utils._removal import (
     listed_names,
     names_to_remove,
     report,
 )
-from ansible_collections.inferops.ascend.plugins.plugin_utils._tables import load_catalogue
 
 
 @pytest.mark.parametrize(

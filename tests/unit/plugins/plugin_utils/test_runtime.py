@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.inferops.ascend.plugins.plugin_utils._base.errors import AscendError
+from ansible_collections.inferops.ascend.plugins.plugin_utils._model.tables import load_profiles
 from ansible_collections.inferops.ascend.plugins.plugin_utils._runtime import (
     find_row,
     matrix,
@@ -15,7 +16,6 @@ from ansible_collections.inferops.ascend.plugins.plugin_utils._runtime import (
     read_image,
     target_of,
 )
-from ansible_collections.inferops.ascend.plugins.plugin_utils._tables import load_profiles
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 

@@ -20,7 +20,7 @@ from typing import Any, Callable, Iterator, Mapping, Sequence
 import yaml
 from ansible_collections.inferops.ascend.plugins.plugin_utils._base.errors import AscendError
 
-VARS = Path(__file__).resolve().parents[2] / "vars"
+VARS = Path(__file__).resolve().parents[3] / "vars"
 SHIPPED_TABLES = ("ascend-64gb.yml", "ascend-vllm-0.7.2.yml")
 DEFAULT_K = 1024
 

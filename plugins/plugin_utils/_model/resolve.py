@@ -14,12 +14,12 @@ from typing import Any, Iterable, Mapping, Sequence
 
 from ansible_collections.inferops.ascend.plugins.plugin_utils._base.errors import AscendError
 from ansible_collections.inferops.ascend.plugins.plugin_utils._base.values import kind_of
-from ansible_collections.inferops.ascend.plugins.plugin_utils._estimate import (
+from ansible_collections.inferops.ascend.plugins.plugin_utils._model.estimate import (
     Device,
     estimate,
     tensor_parallel_fault,
 )
-from ansible_collections.inferops.ascend.plugins.plugin_utils._tables import (
+from ansible_collections.inferops.ascend.plugins.plugin_utils._model.tables import (
     Catalogue,
     Facts,
     Match,

@@ -11,14 +11,14 @@ from typing import Any
 
 import pytest
 from ansible_collections.inferops.ascend.plugins.plugin_utils._base.errors import AscendError
-from ansible_collections.inferops.ascend.plugins.plugin_utils._resolve import (
+from ansible_collections.inferops.ascend.plugins.plugin_utils._model.resolve import (
     Options,
     parse_length,
     resolve,
     resolve_terms,
     with_profile,
 )
-from ansible_collections.inferops.ascend.plugins.plugin_utils._tables import (
+from ansible_collections.inferops.ascend.plugins.plugin_utils._model.tables import (
     Catalogue,
     load_catalogue,
     load_facts,

@@ -34,7 +34,7 @@ import math
 from dataclasses import dataclass
 
 from ansible_collections.inferops.ascend.plugins.plugin_utils._base.errors import AscendError
-from ansible_collections.inferops.ascend.plugins.plugin_utils._tables import Facts
+from ansible_collections.inferops.ascend.plugins.plugin_utils._model.tables import Facts
 
 GIB = 2**30
 OVERHEAD_ONE_RANK = 2.0 * GIB

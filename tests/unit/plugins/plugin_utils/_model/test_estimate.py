@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 from ansible_collections.inferops.ascend.plugins.plugin_utils._base.errors import AscendError
-from ansible_collections.inferops.ascend.plugins.plugin_utils._estimate import (
+from ansible_collections.inferops.ascend.plugins.plugin_utils._model.estimate import (
     GIB,
     Device,
     Estimate,
@@ -16,7 +16,7 @@ from ansible_collections.inferops.ascend.plugins.plugin_utils._estimate import (
     longest,
     tensor_parallel_fault,
 )
-from ansible_collections.inferops.ascend.plugins.plugin_utils._tables import Facts, load_facts
+from ansible_collections.inferops.ascend.plugins.plugin_utils._model.tables import Facts, load_facts
 
 A2 = Device(60.97, is_310p=False)
 A2_32 = Device(29.5, is_310p=False)

@@ -14,7 +14,7 @@ import jsonschema
 import pytest
 import yaml
 from ansible_collections.inferops.ascend.plugins.plugin_utils._base.errors import AscendError
-from ansible_collections.inferops.ascend.plugins.plugin_utils._tables import (
+from ansible_collections.inferops.ascend.plugins.plugin_utils._model.tables import (
     Catalogue,
     load_catalogue,
     load_facts,
@@ -22,7 +22,7 @@ from ansible_collections.inferops.ascend.plugins.plugin_utils._tables import (
     profile,
 )
 
-DATA = Path(__file__).resolve().parents[2] / "data"
+DATA = Path(__file__).resolve().parents[3] / "data"
 
 FORMAT = (
     "The format is that of the collection's own tables in vars/model_tables; its schema is"
