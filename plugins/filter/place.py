@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: The inferops.ascend authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The filter inferops.ascend.place: documented in place.yml, done in plugin_utils/_placement.py."""
+"""The filter inferops.ascend.place: documented in place.yml, done in plugin_utils/_place/placement.py."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 
 from ansible.errors import AnsibleFilterError
 from ansible_collections.inferops.ascend.plugins.plugin_utils._base.errors import AscendError
-from ansible_collections.inferops.ascend.plugins.plugin_utils._placement import place
+from ansible_collections.inferops.ascend.plugins.plugin_utils._place.placement import place
 
 
 def place_filter(

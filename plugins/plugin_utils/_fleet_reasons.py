@@ -17,7 +17,7 @@ from ansible_collections.inferops.ascend.plugins.plugin_utils._fleet_search impo
     longest_run,
     power_of_two,
 )
-from ansible_collections.inferops.ascend.plugins.plugin_utils._placement import block_shape
+from ansible_collections.inferops.ascend.plugins.plugin_utils._place.placement import block_shape
 
 if TYPE_CHECKING:
     from ansible_collections.inferops.ascend.plugins.plugin_utils._fleet import Fleet

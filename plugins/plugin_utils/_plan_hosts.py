@@ -29,7 +29,7 @@ from ansible_collections.inferops.ascend.plugins.plugin_utils._model.tables impo
     profile,
     shown,
 )
-from ansible_collections.inferops.ascend.plugins.plugin_utils._placement import (
+from ansible_collections.inferops.ascend.plugins.plugin_utils._place.placement import (
     card_ids,
     host_devices,
     place,

@@ -40,7 +40,7 @@ from ansible_collections.inferops.ascend.plugins.plugin_utils._model.tables impo
     Catalogue,
     shown,
 )
-from ansible_collections.inferops.ascend.plugins.plugin_utils._placement import (
+from ansible_collections.inferops.ascend.plugins.plugin_utils._place.placement import (
     PORT_MAX,
     PORT_MIN,
     STATES,

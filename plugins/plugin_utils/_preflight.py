@@ -23,7 +23,7 @@ from ansible_collections.inferops.ascend.plugins.plugin_utils._base.values impor
 from ansible_collections.inferops.ascend.plugins.plugin_utils._model import tables as _tables
 from ansible_collections.inferops.ascend.plugins.plugin_utils._model.resolve import Options, resolve
 from ansible_collections.inferops.ascend.plugins.plugin_utils._model.tables import Profile
-from ansible_collections.inferops.ascend.plugins.plugin_utils._placement import (
+from ansible_collections.inferops.ascend.plugins.plugin_utils._place.placement import (
     place,
     service_name,
 )

@@ -12,7 +12,7 @@ from ansible_collections.inferops.ascend.plugins.plugin_utils._base.errors impor
 from ansible_collections.inferops.ascend.plugins.plugin_utils._base.systemd import INSTANCE_NAME
 from ansible_collections.inferops.ascend.plugins.plugin_utils._base.values import kind_of, wrap
 from ansible_collections.inferops.ascend.plugins.plugin_utils._model.tables import Catalogue
-from ansible_collections.inferops.ascend.plugins.plugin_utils._placement import slug
+from ansible_collections.inferops.ascend.plugins.plugin_utils._place.placement import slug
 
 ALL = "all"
 

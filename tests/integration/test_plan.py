@@ -29,7 +29,7 @@ from ansible_collections.inferops.ascend.plugins.plugin_utils._model.tables impo
     load_profiles,
     profile,
 )
-from ansible_collections.inferops.ascend.plugins.plugin_utils._placement import place
+from ansible_collections.inferops.ascend.plugins.plugin_utils._place.placement import place
 
 from tests.integration.conftest import environment
 

@@ -27,7 +27,7 @@ from ansible_collections.inferops.ascend.plugins.plugin_utils._model.resolve imp
     resolve_terms,
 )
 from ansible_collections.inferops.ascend.plugins.plugin_utils._model.tables import load_catalogue
-from ansible_collections.inferops.ascend.plugins.plugin_utils._placement import place
+from ansible_collections.inferops.ascend.plugins.plugin_utils._place.placement import place
 
 from ._engines import SERVING, Parser, matrix_versions
 

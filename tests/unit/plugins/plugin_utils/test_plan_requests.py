@@ -19,7 +19,7 @@ from ansible_collections.inferops.ascend.plugins.plugin_utils._model.tables impo
     Catalogue,
     load_catalogue,
 )
-from ansible_collections.inferops.ascend.plugins.plugin_utils._placement import place
+from ansible_collections.inferops.ascend.plugins.plugin_utils._place.placement import place
 from ansible_collections.inferops.ascend.plugins.plugin_utils._plan_hosts import (
     Hardware,
     Ports,

@@ -17,7 +17,7 @@ from ansible_collections.inferops.ascend.plugins.plugin_utils._model.tables impo
     load_catalogue,
     profile,
 )
-from ansible_collections.inferops.ascend.plugins.plugin_utils._placement import place
+from ansible_collections.inferops.ascend.plugins.plugin_utils._place.placement import place
 from ansible_collections.inferops.ascend.plugins.plugin_utils._preflight import (
     Finding,
     Verdict,

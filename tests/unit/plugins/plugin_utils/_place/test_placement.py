@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.inferops.ascend.plugins.plugin_utils._base.errors import AscendError
-from ansible_collections.inferops.ascend.plugins.plugin_utils._placement import place
+from ansible_collections.inferops.ascend.plugins.plugin_utils._place.placement import place
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
