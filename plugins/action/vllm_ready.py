@@ -13,8 +13,8 @@ from ansible.errors import AnsibleActionFail, AnsibleAuthenticationFailure, Ansi
 from ansible.plugins.action import ActionBase
 from ansible.release import __version__ as core_version
 from ansible.utils.display import Display
-from ansible_collections.inferops.ascend.plugins.plugin_utils import _readiness
 from ansible_collections.inferops.ascend.plugins.plugin_utils._base.errors import AscendError
+from ansible_collections.inferops.ascend.plugins.plugin_utils._service import readiness
 
 display = Display()
 
@@ -36,15 +36,15 @@ class ActionModule(ActionBase):
         result = super().run(tmp, task_vars)
         try:
             options = _options(self._task.args)
-            services = _readiness.services_of(self._task.args.get("services"), wanted_only=True)
+            services = readiness.services_of(self._task.args.get("services"), wanted_only=True)
         except AscendError as error:
             raise AnsibleActionFail(str(error)) from error
         self._host = str(self._variables.get("inventory_hostname", "this host"))
         hosts = self._variables.get("ansible_play_hosts_all") or [self._host]
-        watch = _readiness.Watch(
+        watch = readiness.Watch(
             self._host,
             [service["name"] for service in services],
-            _readiness.step_of(len(services) * len(hosts)),
+            readiness.step_of(len(services) * len(hosts)),
         )
         self._asked = {
             "services": services,
@@ -53,7 +53,7 @@ class ActionModule(ActionBase):
             "npu": False,
             "log_lines": 5,
         }
-        self._limit = _readiness.longest_look(
+        self._limit = readiness.longest_look(
             options["question_timeout"], options["unreachable_timeout"]
         )
         self._begun = time.monotonic()
@@ -88,7 +88,7 @@ class ActionModule(ActionBase):
     def _waited(self) -> float:
         return time.monotonic() - self._begun
 
-    def _wait(self, watch: _readiness.Watch, options: dict[str, float]) -> dict[str, Any] | None:
+    def _wait(self, watch: readiness.Watch, options: dict[str, float]) -> dict[str, Any] | None:
         """Look until all are ready, one is given up, or the time is over; a failed result if the
         host cannot be asked."""
         lost: float | None = None  # since when there is no answer
@@ -104,7 +104,7 @@ class ActionModule(ActionBase):
                 over = now - lost >= options["unreachable_timeout"] or now >= options["timeout"]
                 if watch.looks == 0 or self._task.check_mode or over:
                     if watch.looks:
-                        away = _readiness.duration(now - lost)
+                        away = readiness.duration(now - lost)
                         self._say(f"{self._host}: no answer for {away}, no longer waited for")
                     # Nothing can be tidied up there, and trying would hide what is wrong.
                     self._connection._shell.tmpdir = None
@@ -117,7 +117,7 @@ class ActionModule(ActionBase):
                 if lost is not None:
                     self._say(
                         f"{self._host}: answers again after"
-                        f" {_readiness.duration(self._waited - lost)}"
+                        f" {readiness.duration(self._waited - lost)}"
                     )
                     lost = None
                 for line in watch.look(answer["services"], self._waited):
@@ -129,19 +129,19 @@ class ActionModule(ActionBase):
                 if self._waited >= options["timeout"]:
                     return None
             left = options["timeout"] - self._waited
-            time.sleep(max(0.1, min(_readiness.pause(self._waited, options["interval"]), left)))
+            time.sleep(max(0.1, min(readiness.pause(self._waited, options["interval"]), left)))
 
     def _look(self) -> tuple[dict[str, Any] | None, Any]:
         """One round trip: the module's result, or None and what went wrong."""
         try:
             # A host that hangs keeps its connections open, and ssh would wait for ever.
-            with _readiness.at_most(self._limit):
+            with readiness.at_most(self._limit):
                 answer = self._execute_module(
                     module_name="inferops.ascend.vllm_status",
-                    module_args=_readiness.module_arguments(self._asked),
+                    module_args=readiness.module_arguments(self._asked),
                     task_vars=self._variables,
                 )
-        except _readiness.LateError:
+        except readiness.LateError:
             return None, AnsibleConnectionFailure(f"no answer within {self._limit:g} s")
         except AnsibleAuthenticationFailure:
             raise
@@ -154,7 +154,7 @@ class ActionModule(ActionBase):
     def _reconnect(self) -> None:
         # After a reboot neither the connection nor the temporary folder is there any more.
         self._connection._shell.tmpdir = None
-        with contextlib.suppress(Exception, _readiness.LateError), _readiness.at_most(10):
+        with contextlib.suppress(Exception, readiness.LateError), readiness.at_most(10):
             self._connection.reset()
 
     def _say(self, line: str) -> None:

@@ -9,15 +9,15 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ansible.errors import AnsibleFilterError
-from ansible_collections.inferops.ascend.plugins.plugin_utils import _removal
 from ansible_collections.inferops.ascend.plugins.plugin_utils._base.errors import AscendError
 from ansible_collections.inferops.ascend.plugins.plugin_utils._model import tables
+from ansible_collections.inferops.ascend.plugins.plugin_utils._service import removal
 
 
 def removal_instances(value: object) -> list[dict[str, str]]:
     """What systemd_instances gets to remove; an empty list stands for all there are."""
     try:
-        names = _removal.names_to_remove(value)
+        names = removal.names_to_remove(value)
     except AscendError as error:
         raise AnsibleFilterError(str(error)) from error
     return [{"name": name, "state": "absent"} for name in names or ()]
@@ -30,11 +30,11 @@ def removal_report(
     requests: object = (),
     check: bool = False,
 ) -> list[str]:
-    """`_removal.report`, with Ansible's error."""
+    """`removal.report`, with Ansible's error."""
     try:
-        names = _removal.names_to_remove(services)
-        listed = _removal.listed_names(requests, tables.load_catalogue())
-        return _removal.report(str(host), names, result, listed, check=bool(check))
+        names = removal.names_to_remove(services)
+        listed = removal.listed_names(requests, tables.load_catalogue())
+        return removal.report(str(host), names, result, listed, check=bool(check))
     except AscendError as error:
         raise AnsibleFilterError(str(error)) from error
 

@@ -10,10 +10,11 @@ from dataclasses import asdict
 from typing import Any
 
 from ansible.errors import AnsibleFilterError
-from ansible_collections.inferops.ascend.plugins.plugin_utils import _removal, _rollout
+from ansible_collections.inferops.ascend.plugins.plugin_utils import _rollout
 from ansible_collections.inferops.ascend.plugins.plugin_utils._base.errors import AscendError
 from ansible_collections.inferops.ascend.plugins.plugin_utils._base.values import plain
 from ansible_collections.inferops.ascend.plugins.plugin_utils._model import tables as _tables
+from ansible_collections.inferops.ascend.plugins.plugin_utils._service import removal
 
 
 def rollout_images(units: object, record: object = "", present: object = ()) -> dict[str, Any]:
@@ -26,7 +27,7 @@ def rollout_names(requests: object, tables: object = None) -> list[str]:
     """Names of the services that a host's variables list, as far as they can be read."""
     try:
         catalogue = _tables.load_catalogue(tables or None)
-        return _removal.listed_names(plain(requests, "vllm_service_instances"), catalogue)
+        return removal.listed_names(plain(requests, "vllm_service_instances"), catalogue)
     except AscendError as error:
         raise AnsibleFilterError(str(error)) from error
 

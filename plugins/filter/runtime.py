@@ -9,9 +9,10 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ansible.errors import AnsibleFilterError
-from ansible_collections.inferops.ascend.plugins.plugin_utils import _container, _runtime
+from ansible_collections.inferops.ascend.plugins.plugin_utils import _runtime
 from ansible_collections.inferops.ascend.plugins.plugin_utils._base.errors import AscendError
 from ansible_collections.inferops.ascend.plugins.plugin_utils._base.values import kind_of, plain
+from ansible_collections.inferops.ascend.plugins.plugin_utils._service import container
 
 
 def runtime_plan(version: object, **options: Any) -> dict[str, Any]:
@@ -30,14 +31,14 @@ def container_command(service: object, engine: str, image: str, **options: Any) 
     """The command of a service's container for `ExecStart=`, with Ansible's error."""
     if not isinstance(service, Mapping):
         raise AnsibleFilterError(f"a placed service is needed, not {kind_of(service)}.")
-    unknown = sorted(set(options) - set(_container.Container.__dataclass_fields__))
+    unknown = sorted(set(options) - set(container.Container.__dataclass_fields__))
     if unknown:
         raise AnsibleFilterError(f"container_command has no option {unknown[0]}")
     try:
-        how = _container.Container(
+        how = container.Container(
             engine=engine, image=image, **plain(options, "the settings of containers")
         )
-        return _container.exec_words(_container.arguments(service, how))
+        return container.exec_words(container.arguments(service, how))
     except AscendError as error:
         raise AnsibleFilterError(str(error)) from error
 

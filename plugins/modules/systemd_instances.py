@@ -347,7 +347,7 @@ from ansible_collections.inferops.ascend.plugins.module_utils._base.files import
     ConvergeError,
     exclusive,
 )
-from ansible_collections.inferops.ascend.plugins.module_utils._converge import run
+from ansible_collections.inferops.ascend.plugins.module_utils._service.converge import run
 
 
 def main() -> None:

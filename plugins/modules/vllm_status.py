@@ -274,11 +274,8 @@ problems:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.inferops.ascend.plugins.module_utils import (
-    _host_info,
-    _vllm_log,
-    _vllm_status,
-)
+from ansible_collections.inferops.ascend.plugins.module_utils import _host_info
+from ansible_collections.inferops.ascend.plugins.module_utils._service import journal, status
 
 
 def main() -> None:
@@ -301,24 +298,24 @@ def main() -> None:
     )
     given = module.params
     try:
-        ways = _vllm_status.ways_of(given)
-        wishes = _vllm_status.wishes_of(given["services"])
+        ways = status.ways_of(given)
+        wishes = status.wishes_of(given["services"])
         if given["others"]:
             named = {wish.name for wish in wishes}
-            wishes += [w for w in _vllm_status.standing(given["unit"]) if w.name not in named]
-        facts = _vllm_status.collect(
+            wishes += [w for w in status.standing(given["unit"]) if w.name not in named]
+        facts = status.collect(
             wishes,
             given["unit"],
             ways,
-            _vllm_log.phases_of(given["phases"]),
-            _vllm_log.failures_of(given["failures"]),
+            journal.phases_of(given["phases"]),
+            journal.failures_of(given["failures"]),
             lambda root: (
                 _host_info.npu(given["npu_smi"], given["npu_timeout"], root)
                 if given["npu"]
                 else None
             ),
         )
-    except (_vllm_status.StatusError, _vllm_log.LogError) as error:
+    except (status.StatusError, journal.LogError) as error:
         module.fail_json(msg=str(error))
     module.exit_json(changed=False, **facts)
 

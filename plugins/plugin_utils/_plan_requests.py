@@ -22,7 +22,6 @@ from ansible_collections.inferops.ascend.plugins.plugin_utils._base.values impor
     listed,
     whole_number,
 )
-from ansible_collections.inferops.ascend.plugins.plugin_utils._engine import check_args
 from ansible_collections.inferops.ascend.plugins.plugin_utils._fleet import (
     FleetHost,
     FleetService,
@@ -58,6 +57,7 @@ from ansible_collections.inferops.ascend.plugins.plugin_utils._plan_hosts import
     put,
     some,
 )
+from ansible_collections.inferops.ascend.plugins.plugin_utils._service.engine import check_args
 
 SERVICES = "vllm_plan_services"
 INSTANCES = "vllm_service_instances"

@@ -14,13 +14,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from ansible_collections.inferops.ascend.plugins.plugin_utils import _engine
 from ansible_collections.inferops.ascend.plugins.plugin_utils._base.values import (
     WIDTH,
     listed,
     wrap,
 )
 from ansible_collections.inferops.ascend.plugins.plugin_utils._preflight import holder, label
+from ansible_collections.inferops.ascend.plugins.plugin_utils._service import engine
 
 _CARDS = 12
 
@@ -112,7 +112,7 @@ def wanted_services(
     for service in placed:
         if service.get("state") == "absent":
             continue
-        config = _engine.engine_config(service, version, weights_dir=weights_dir)
+        config = engine.engine_config(service, version, weights_dir=weights_dir)
         names = config.get("served-model-name") or config["model"]
         services.append(
             {

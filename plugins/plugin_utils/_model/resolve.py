@@ -371,7 +371,9 @@ def unread_key(key: str, model: str) -> str | None:
             f"The request for {model} has the key {shown(key)}, which nothing reads. Write {known}."
         )
     # Here, because only a request with an odd key is to pay for the option lists.
-    from ansible_collections.inferops.ascend.plugins.plugin_utils._engine import load_options
+    from ansible_collections.inferops.ascend.plugins.plugin_utils._service.engine import (
+        load_options,
+    )
 
     if any(_dashed(key) in version for version in load_options().values()):
         raise AscendError(

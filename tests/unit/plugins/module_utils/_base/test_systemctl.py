@@ -18,7 +18,7 @@ from ansible_collections.inferops.ascend.plugins.module_utils._base.systemctl im
     parse_show,
     unit_variables,
 )
-from ansible_collections.inferops.ascend.plugins.module_utils._converge import (
+from ansible_collections.inferops.ascend.plugins.module_utils._service.converge import (
     program_of,
     with_programs,
 )

@@ -10,8 +10,8 @@ import time
 from typing import Any
 
 import pytest
-from ansible_collections.inferops.ascend.plugins.plugin_utils import _readiness
 from ansible_collections.inferops.ascend.plugins.plugin_utils._base.errors import AscendError
+from ansible_collections.inferops.ascend.plugins.plugin_utils._service import readiness
 
 
 def status(name: str = "chat", state: str = "starting", **given: Any) -> dict[str, Any]:
@@ -24,8 +24,8 @@ def cause(name: str, retry: bool = True, start: str = "current", **given: Any) -
     return {"id": name, "retry": retry, "start": start, "served": False, **texts, **given}
 
 
-def watched(*looks: dict[str, Any], step: int = 10) -> _readiness.Watch:
-    watch = _readiness.Watch("npu-01", ["chat"], step)
+def watched(*looks: dict[str, Any], step: int = 10) -> readiness.Watch:
+    watch = readiness.Watch("npu-01", ["chat"], step)
     for number, each in enumerate(looks):
         watch.look([each], number * 10.0)
     return watch
@@ -44,7 +44,7 @@ def test_names_specs_and_placed_services_are_asked_about_by_their_names() -> Non
         "env": {"A": "b"},
     }
     spec = {"name": "Qwen2.5-VL-7B", "model": "Qwen2.5-VL-7B"}
-    asked = _readiness.services_of(["other", placed, spec])
+    asked = readiness.services_of(["other", placed, spec])
     assert asked == [{"name": "other"}, {"name": "chat", "port": 8000}, {"name": "qwen2.5-vl-7b"}]
 
 
@@ -55,8 +55,8 @@ def test_services_that_are_not_to_run_are_not_waited_for() -> None:
         {"name": "c", "state": "started"},
         {"name": "d"},
     ]
-    assert [each["name"] for each in _readiness.services_of(services, True)] == ["c", "d"]
-    assert len(_readiness.services_of(services)) == 4
+    assert [each["name"] for each in readiness.services_of(services, True)] == ["c", "d"]
+    assert len(readiness.services_of(services)) == 4
 
 
 @pytest.mark.parametrize(
@@ -71,7 +71,7 @@ def test_services_that_are_not_to_run_are_not_waited_for() -> None:
 )
 def test_what_cannot_be_asked_about_is_named(services: Any, words: str) -> None:
     with pytest.raises(AscendError, match=words):
-        _readiness.services_of(services)
+        readiness.services_of(services)
 
 
 # --- what is read ------------------------------------------------------------------------------
@@ -83,26 +83,26 @@ def test_what_cannot_be_asked_about_is_named(services: Any, words: str) -> None:
      (3600, "1 h"), (3900, "1 h 5 min"), (7265, "2 h 1 min")],
 )  # fmt: skip
 def test_a_duration_reads_as_people_say_it(seconds: float | None, text: str) -> None:
-    assert _readiness.duration(seconds) == text
+    assert readiness.duration(seconds) == text
 
 
 def test_a_line_has_phase_count_time_and_try() -> None:
     loading = status(phase="weights", percent=25, done=1, total=4, elapsed=90.0, restarts=1)
-    assert _readiness.line(loading) == (
+    assert readiness.line(loading) == (
         "chat: loading weights 1/4 (25 %), for 1 min 30 s, restart 1"
     )
-    assert _readiness.line(status(state="ready", elapsed=5000, restarts=2)) == (
+    assert readiness.line(status(state="ready", elapsed=5000, restarts=2)) == (
         "chat: ready, up 1 h 23 min"
     )
-    assert _readiness.line(status(state="failed", elapsed=8)) == "chat: failed, after 8 s"
+    assert readiness.line(status(state="failed", elapsed=8)) == "chat: failed, after 8 s"
     odd = status(state="ready", elapsed=3, http={"error": "/v1/models answers 401"})
-    assert _readiness.line(odd) == "chat: ready, up 3 s, but /v1/models answers 401"
+    assert readiness.line(odd) == "chat: ready, up 3 s, but /v1/models answers 401"
     ill = status(state="unhealthy", http={"error": "/health answers 503"})
-    assert _readiness.line(ill) == "chat: unhealthy, /health answers 503"
+    assert readiness.line(ill) == "chat: unhealthy, /health answers 503"
 
 
 def test_a_report_has_cause_advice_and_evidence_or_the_last_lines() -> None:
-    lines = _readiness.report(
+    lines = readiness.report(
         [
             status(state="ready"),
             status("bad", "failed", cause=cause("oom")),
@@ -140,7 +140,7 @@ def test_a_service_that_is_meant_to_be_stopped_is_not_missed() -> None:
     off = status("off", "stopped")
     meant = {**off, "name": "meant", "unit": {"unit_file_state": "disabled"}}
     services = [status(state="ready"), off, meant, status("bad", "failed"), status("slow")]
-    assert _readiness.not_serving(services) == ["off", "bad", "slow"]
+    assert readiness.not_serving(services) == ["off", "bad", "slow"]
 
 
 # --- progress ------------------------------------------------------------------------------------
@@ -151,7 +151,7 @@ def loading(percent: int) -> dict[str, Any]:
 
 
 def test_only_news_is_shown_and_every_line_has_the_host() -> None:
-    watch = _readiness.Watch("npu-01", ["chat", "embed"], 10)
+    watch = readiness.Watch("npu-01", ["chat", "embed"], 10)
     both = [loading(0), status("embed", phase="starting")]
     shown = watch.look(both, 0)
     assert len(shown) == 2 and all(line.startswith("npu-01: ") for line in shown)
@@ -165,30 +165,30 @@ def test_only_news_is_shown_and_every_line_has_the_host() -> None:
 
 
 def test_163_shards_are_no_flood() -> None:
-    watch = _readiness.Watch("npu-01", ["chat"], 10)
+    watch = readiness.Watch("npu-01", ["chat"], 10)
     lines = [line for n in range(164) for line in watch.look([loading(100 * n // 163)], n * 10.0)]
     assert 8 <= len(lines) <= 12
 
 
 def test_with_many_services_only_states_are_shown() -> None:
-    assert [_readiness.step_of(n) for n in (1, 16, 17, 128, 129, 5000)] == [10, 10, 25, 25, 0, 0]
-    watch = _readiness.Watch("npu-01", ["chat"], 0)
+    assert [readiness.step_of(n) for n in (1, 16, 17, 128, 129, 5000)] == [10, 10, 25, 25, 0, 0]
+    watch = readiness.Watch("npu-01", ["chat"], 0)
     looks = [loading(0), loading(80), status(phase="kv-cache"), status(state="ready")]
     assert [len(watch.look([each], n)) for n, each in enumerate(looks)] == [1, 0, 0, 1]
 
 
 def test_a_long_silence_is_broken_for_what_is_still_waited_for() -> None:
-    watch = _readiness.Watch("npu-01", ["chat", "embed"], 10)
+    watch = readiness.Watch("npu-01", ["chat", "embed"], 10)
     both = [loading(0), status("embed", "ready")]
     watch.look(both, 0)
-    assert watch.look(both, _readiness.SILENCE - 1) == []
-    shown = watch.look(both, _readiness.SILENCE)
+    assert watch.look(both, readiness.SILENCE - 1) == []
+    shown = watch.look(both, readiness.SILENCE)
     assert len(shown) == 1 and "chat: loading weights" in shown[0]
-    assert watch.look(both, _readiness.SILENCE + 10) == []
+    assert watch.look(both, readiness.SILENCE + 10) == []
 
 
 def test_with_many_services_a_long_silence_is_broken_by_one_line_for_each_host() -> None:
-    watch = _readiness.Watch("npu-01", ["a", "b", "c", "d"], 0)
+    watch = readiness.Watch("npu-01", ["a", "b", "c", "d"], 0)
     services = [
         status("a", phase="weights", percent=25, done=1, total=4),
         status("b", phase="weights", percent=75, done=3, total=4),
@@ -196,15 +196,15 @@ def test_with_many_services_a_long_silence_is_broken_by_one_line_for_each_host()
         status("d", "ready"),
     ]
     watch.look(services, 0)
-    assert watch.look(services, _readiness.SILENCE) == [
+    assert watch.look(services, readiness.SILENCE) == [
         "npu-01: 1 of 4 ready; 2 loading weights, 1 capturing graphs"
     ]
 
 
 def test_looks_are_short_at_first_and_then_an_interval_apart() -> None:
-    pauses = [_readiness.pause(waited, 10) for waited in (0, 4, 20, 40, 1000)]
+    pauses = [readiness.pause(waited, 10) for waited in (0, 4, 20, 40, 1000)]
     assert pauses == [1, 1, 5, 10, 10]
-    assert _readiness.pause(0, 0.2) == 0.2
+    assert readiness.pause(0, 0.2) == 0.2
 
 
 # --- the end -------------------------------------------------------------------------------------
@@ -308,7 +308,7 @@ def test_what_goes_down_while_it_is_waited_for_is_looked_at_once_more(state: str
 
 def test_what_is_masked_is_not_to_be_started_by_a_deploy() -> None:
     masked = {**status(state="stopped"), "unit": {"load_state": "masked"}}
-    assert _readiness.line(masked) == "chat: masked: somebody has switched it off on this host"
+    assert readiness.line(masked) == "chat: masked: somebody has switched it off on this host"
     assert "systemctl unmask" in watched(masked).failed["chat"]
 
 
@@ -329,7 +329,7 @@ def test_the_end_of_the_time_names_the_phase_in_which_it_stood() -> None:
 
 
 def test_a_failure_is_told_with_those_that_are_no_longer_waited_for() -> None:
-    watch = _readiness.Watch("npu-01", ["bad", "slow", "good"])
+    watch = readiness.Watch("npu-01", ["bad", "slow", "good"])
     watch.look([status("bad", "failed", log=["why"]), loading(0) | {"name": "slow"},
                 status("good", "ready")], 0)  # fmt: skip
     message = watch.message(60)
@@ -350,7 +350,7 @@ def test_the_end_says_what_could_not_be_read() -> None:
 
 def test_what_takes_too_long_is_ended_and_an_alarm_set_before_stays() -> None:
     begun = time.monotonic()
-    with pytest.raises(_readiness.LateError), _readiness.at_most(0.2):
+    with pytest.raises(readiness.LateError), readiness.at_most(0.2):
         try:
             time.sleep(30)
         except Exception:  # whoever tries again whatever happens
@@ -360,11 +360,11 @@ def test_what_takes_too_long_is_ended_and_an_alarm_set_before_stays() -> None:
     before = signal.signal(signal.SIGALRM, lambda *_arguments: rung.append(1))
     try:
         signal.setitimer(signal.ITIMER_REAL, 0.3)
-        with _readiness.at_most(60):  # the task's own limit is the shorter one
+        with readiness.at_most(60):  # the task's own limit is the shorter one
             time.sleep(0.5)
         assert rung == [1]
         signal.setitimer(signal.ITIMER_REAL, 0.5)
-        with _readiness.at_most(0.1), contextlib.suppress(_readiness.LateError):
+        with readiness.at_most(0.1), contextlib.suppress(readiness.LateError):
             time.sleep(30)
         assert rung == [1]
         time.sleep(0.7)

@@ -14,7 +14,7 @@ from typing import Any
 
 import yaml
 
-VARS = Path(__file__).resolve().parents[2] / "vars"
+VARS = Path(__file__).resolve().parents[3] / "vars"
 
 
 @lru_cache(maxsize=None)

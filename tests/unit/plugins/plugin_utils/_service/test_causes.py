@@ -13,12 +13,12 @@ from typing import Any
 import jsonschema
 import pytest
 import yaml
-from ansible_collections.inferops.ascend.plugins.module_utils import _vllm_log
-from ansible_collections.inferops.ascend.plugins.plugin_utils import _failures
+from ansible_collections.inferops.ascend.plugins.module_utils._service import journal
+from ansible_collections.inferops.ascend.plugins.plugin_utils._service import causes
 
-DATA = _failures.failures()
-FAILURES = _vllm_log.failures_of(DATA)
-PHASES = _vllm_log.phases_of(_failures.phases())
+DATA = causes.failures()
+FAILURES = journal.failures_of(DATA)
+PHASES = journal.phases_of(causes.phases())
 KNOWN = {"name": "chat", "unit": "vllm@chat.service", "port": 8000, "holder": None}
 
 # What the engine prints when another reason has brought it down; it comes after every failure.
@@ -364,7 +364,7 @@ HARMLESS = [
 
 
 def why(*lines: str, **given: Any) -> dict[str, Any] | None:
-    return _vllm_log.cause(list(lines), FAILURES, KNOWN, **given)
+    return journal.cause(list(lines), FAILURES, KNOWN, **given)
 
 
 def test_the_data_fits_its_schema(repository: Path) -> None:
@@ -450,7 +450,7 @@ def test_an_estimate_of_nothing_is_no_advice() -> None:
 def test_who_holds_the_port_is_named() -> None:
     line = "OSError: [Errno 98] Address already in use"
     known = {**KNOWN, "holder": "nginx (PID 4, unit nginx.service)"}
-    found = _vllm_log.cause([line], FAILURES, known)
+    found = journal.cause([line], FAILURES, known)
     assert found is not None
     assert found["cause"] == "Port 8000 is taken by nginx (PID 4, unit nginx.service)."
     without = why(line)
@@ -509,6 +509,6 @@ def test_a_journal_of_two_thousand_lines_is_read_in_no_time() -> None:
         f"(Worker_TP{n % 8} pid={n}) INFO 11-23 [layer.py:{n}] {'word ' * 30}" for n in range(2000)
     ]
     begun = time.process_time()
-    assert _vllm_log.progress(lines, PHASES).phase is None
+    assert journal.progress(lines, PHASES).phase is None
     assert why(*lines) is None
     assert time.process_time() - begun < 2.0

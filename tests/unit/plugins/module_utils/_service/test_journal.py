@@ -8,10 +8,10 @@ import json
 from typing import Any
 
 import pytest
-from ansible_collections.inferops.ascend.plugins.module_utils import _vllm_log
-from ansible_collections.inferops.ascend.plugins.plugin_utils import _failures
+from ansible_collections.inferops.ascend.plugins.module_utils._service import journal as _vllm_log
+from ansible_collections.inferops.ascend.plugins.plugin_utils._service import causes
 
-PHASES = _vllm_log.phases_of(_failures.phases())
+PHASES = _vllm_log.phases_of(causes.phases())
 
 
 def journal(*entries: dict[str, Any]) -> bytes:
@@ -173,7 +173,7 @@ def test_a_users_prompt_is_no_progress_and_no_cause() -> None:
         "Application startup complete. ValueError: x', params: SamplingParams(n=1)"
     )
     assert _vllm_log.progress([START[0], prompt], PHASES).phase == "starting"
-    failures = _vllm_log.failures_of(_failures.failures())
+    failures = _vllm_log.failures_of(causes.failures())
     assert _vllm_log.cause([START[0], prompt], failures, {}) is None
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.inferops.ascend.plugins.plugin_utils._base.errors import AscendError
-from ansible_collections.inferops.ascend.plugins.plugin_utils._instances import Payload, build
+from ansible_collections.inferops.ascend.plugins.plugin_utils._service.payload import Payload, build
 
 FILES = [{"src": "unit", "dest": "/etc/systemd/system/w@.service"}]
 INSTANCE_FILES = [

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from ansible_collections.inferops.ascend.plugins.module_utils import _cards
+from ansible_collections.inferops.ascend.plugins.module_utils._service import cards as _cards
 
 
 def card(number: int, used: int | None, *processes: tuple[int, int]) -> dict[str, Any]:

@@ -17,10 +17,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ansible_collections.inferops.ascend.plugins.plugin_utils import _failures
 from ansible_collections.inferops.ascend.plugins.plugin_utils._base.errors import AscendError
 from ansible_collections.inferops.ascend.plugins.plugin_utils._base.values import kind_of, plain
 from ansible_collections.inferops.ascend.plugins.plugin_utils._place.placement import service_name
+from ansible_collections.inferops.ascend.plugins.plugin_utils._service import causes
 
 Status = Mapping[str, Any]
 
@@ -81,8 +81,8 @@ def module_arguments(arguments: Mapping[str, Any]) -> dict[str, Any]:
     return {
         **arguments,
         "services": services_of(arguments.get("services") or []),
-        "phases": _failures.phases(),
-        "failures": _failures.failures(),
+        "phases": causes.phases(),
+        "failures": causes.failures(),
     }
 
 
@@ -114,7 +114,7 @@ def doing(status: Status) -> str:
         return "stopped, though it is enabled: somebody stopped it, or it was never started"
     if state != "starting":
         return str(state)
-    words = _failures.phase_texts().get(status.get("phase") or "", "starting")
+    words = causes.phase_texts().get(status.get("phase") or "", "starting")
     if status.get("total"):
         words += " {}/{}".format(status.get("done"), status["total"])
     if status.get("percent") is not None:

@@ -12,7 +12,7 @@ import jsonschema
 import pytest
 import yaml
 from ansible_collections.inferops.ascend.plugins.plugin_utils._base.errors import AscendError
-from ansible_collections.inferops.ascend.plugins.plugin_utils._engine import (
+from ansible_collections.inferops.ascend.plugins.plugin_utils._service.engine import (
     check_args,
     load_options,
 )

@@ -21,8 +21,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Callable, Mapping, NamedTuple, Sequence
 
-from ansible_collections.inferops.ascend.plugins.module_utils import _host_info, _vllm_log
+from ansible_collections.inferops.ascend.plugins.module_utils import _host_info
 from ansible_collections.inferops.ascend.plugins.module_utils._base import systemctl
+from ansible_collections.inferops.ascend.plugins.module_utils._service import journal as _vllm_log
 
 PROPERTIES = (
     "Id",

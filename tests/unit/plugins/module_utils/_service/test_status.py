@@ -16,14 +16,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.inferops.ascend.plugins.module_utils import _vllm_log, _vllm_status
-from ansible_collections.inferops.ascend.plugins.plugin_utils import _failures
+from ansible_collections.inferops.ascend.plugins.module_utils._service import journal as _vllm_log
+from ansible_collections.inferops.ascend.plugins.module_utils._service import status as _vllm_status
 from ansible_collections.inferops.ascend.plugins.plugin_utils._base.systemd import environment_file
+from ansible_collections.inferops.ascend.plugins.plugin_utils._service import causes
 from hypothesis import given
 from hypothesis import strategies as st
 
-PHASES = _vllm_log.phases_of(_failures.phases())
-FAILURES = _vllm_log.failures_of(_failures.failures())
+PHASES = _vllm_log.phases_of(causes.phases())
+FAILURES = _vllm_log.failures_of(causes.failures())
 WAYS = _vllm_status.Ways(timeout=2.0, journal_lines=0)
 MODELS = {"object": "list", "data": [{"id": "chat", "max_model_len": 32768, "root": "/w"}]}
 

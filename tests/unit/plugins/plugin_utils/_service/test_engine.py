@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import yaml
 from ansible_collections.inferops.ascend.plugins.plugin_utils._base.errors import AscendError
-from ansible_collections.inferops.ascend.plugins.plugin_utils._engine import (
+from ansible_collections.inferops.ascend.plugins.plugin_utils._service.engine import (
     check_args,
     engine_config,
     engine_yaml,

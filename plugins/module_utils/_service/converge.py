@@ -13,7 +13,6 @@ import re
 import time
 from typing import Any, Mapping, NoReturn, Protocol
 
-from ansible_collections.inferops.ascend.plugins.module_utils import _cards
 from ansible_collections.inferops.ascend.plugins.module_utils._base.files import (
     ConvergeError,
     FileChange,
@@ -41,6 +40,7 @@ from ansible_collections.inferops.ascend.plugins.module_utils._base.systemctl im
     parse_show,
     unit_variables,
 )
+from ansible_collections.inferops.ascend.plugins.module_utils._service import cards
 
 # What needs no quotes in a unit, and has no specifier.
 _PLAIN_PATH = re.compile(r"/[A-Za-z0-9/._,:@+=-]*")
@@ -314,7 +314,7 @@ class Converge:
             )
         if self.module.params["restart"] == "deferred":
             holds = {
-                name: _cards.listed(self.states[self.name_of(name)].environ.get(_cards.VISIBLE, ""))
+                name: cards.listed(self.states[self.name_of(name)].environ.get(cards.VISIBLE, ""))
                 for name in self.wishes
             }
             self.decisions = defer(self.decisions, holds, self.cards)
@@ -451,7 +451,7 @@ class Converge:
         if self.reload_needed:
             self.host.systemctl("daemon-reload")
         up = [name for name in kept if self._action(name) in ("start", "restart")]
-        freed = _cards.Freed(
+        freed = cards.Freed(
             self.module.params["npu_smi"],
             self.module.params["free_timeout"],
             sorted({card for name in up for card in self.cards.get(name, ())}),

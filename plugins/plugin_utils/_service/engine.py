@@ -22,7 +22,6 @@ from pathlib import Path
 from typing import Any, Union
 
 import yaml
-from ansible_collections.inferops.ascend.plugins.plugin_utils import _engine_names
 from ansible_collections.inferops.ascend.plugins.plugin_utils._base.errors import AscendError
 from ansible_collections.inferops.ascend.plugins.plugin_utils._base.values import (
     bad_character,
@@ -30,11 +29,12 @@ from ansible_collections.inferops.ascend.plugins.plugin_utils._base.values impor
     plain,
     whole_number,
 )
+from ansible_collections.inferops.ascend.plugins.plugin_utils._service import engine_names
 
 Scalar = Union[str, int, float, bool]
 Config = dict[str, Union[Scalar, list[Scalar]]]
 
-OPTIONS_FILE = Path(__file__).resolve().parents[2] / "vars" / "vllm_options.json"
+OPTIONS_FILE = Path(__file__).resolve().parents[3] / "vars" / "vllm_options.json"
 
 # What a request, not `args`, says: the option, and the way to set it.
 MANAGED = {
@@ -243,7 +243,7 @@ def _read_args(
     given = plain(service.get("args") or {}, f"{who}, args")
     if not isinstance(given, dict):
         raise AscendError(f"{who}: args is {kind_of(given)}; a mapping of vLLM options is needed.")
-    given = _engine_names.translate(given, engine.options, service.get("kind"), who)
+    given = engine_names.translate(given, engine.options, service.get("kind"), who)
     result: dict[str, Scalar | list[Scalar] | None] = {}
     written: dict[str, str] = {}
     for key, value in given.items():
