@@ -9,8 +9,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ansible.errors import AnsibleFilterError
-from ansible_collections.inferops.ascend.plugins.plugin_utils import _card_table, _preflight
 from ansible_collections.inferops.ascend.plugins.plugin_utils._base.errors import AscendError
+from ansible_collections.inferops.ascend.plugins.plugin_utils._host import card_table as _card_table
+from ansible_collections.inferops.ascend.plugins.plugin_utils._host import preflight as _preflight
 from ansible_collections.inferops.ascend.plugins.plugin_utils._model import tables
 
 

@@ -9,34 +9,34 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ansible.errors import AnsibleFilterError
-from ansible_collections.inferops.ascend.plugins.plugin_utils import _verify
 from ansible_collections.inferops.ascend.plugins.plugin_utils._base.errors import AscendError
+from ansible_collections.inferops.ascend.plugins.plugin_utils._host import drift
 
 
 def wanted_services(
     placed: Sequence[Mapping[str, Any]], version: object, weights_dir: str
 ) -> list[dict[str, Any]]:
-    """`_verify.wanted_services`, with Ansible's error."""
+    """`drift.wanted_services`, with Ansible's error."""
     try:
-        return _verify.wanted_services(placed, version, str(weights_dir))
+        return drift.wanted_services(placed, version, str(weights_dir))
     except AscendError as error:
         raise AnsibleFilterError(str(error)) from error
 
 
 def verdict(wanted: Sequence[Mapping[str, Any]], host: str, **options: Any) -> dict[str, Any]:
-    """`_verify.judge` as plain data."""
-    return _verify.as_data(_verify.judge(str(host), wanted, **options))
+    """`drift.judge` as plain data."""
+    return drift.as_data(drift.judge(str(host), wanted, **options))
 
 
 def verdict_data(verdicts: Mapping[str, Mapping[str, Any]], hosts: Sequence[str]) -> dict[str, Any]:
     """The verdicts of all hosts and their sums, in the order of `hosts`."""
-    found = [verdicts.get(host) or _verify.missing(host) for host in hosts]
-    return {**_verify.summary(found), "results": found}
+    found = [verdicts.get(host) or drift.missing(host) for host in hosts]
+    return {**drift.summary(found), "results": found}
 
 
 def verdict_table(data: Mapping[str, Any]) -> list[str]:
-    """`_verify.lines`."""
-    return _verify.lines(data["results"])
+    """`drift.lines`."""
+    return drift.lines(data["results"])
 
 
 class FilterModule:

@@ -152,7 +152,7 @@ tuned:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.inferops.ascend.plugins.module_utils import _host_info
+from ansible_collections.inferops.ascend.plugins.module_utils._host import info
 
 
 def main() -> None:
@@ -175,7 +175,7 @@ def main() -> None:
         module.fail_json(
             msg="timeout is {timeout}; it must be a number of seconds above 0.".format(**given)
         )
-    facts = _host_info.collect(
+    facts = info.collect(
         given["npu_smi"],
         given["timeout"],
         user=given["user"],

@@ -96,7 +96,7 @@ notes:
 import os
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.inferops.ascend.plugins.module_utils import _host_tuning
+from ansible_collections.inferops.ascend.plugins.module_utils._host import tuning as _host_tuning
 
 
 def main() -> None:

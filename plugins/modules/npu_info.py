@@ -190,7 +190,7 @@ advice:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.inferops.ascend.plugins.module_utils import _ascend_host
+from ansible_collections.inferops.ascend.plugins.module_utils._host import ascend_host
 
 
 def main() -> None:
@@ -206,10 +206,10 @@ def main() -> None:
     if not 0 < timeout < float("inf"):
         module.fail_json(msg=f"timeout is {timeout}; it must be a number of seconds above 0.")
     try:
-        npu_smi = _ascend_host.find_npu_smi(module.params["npu_smi"])
-        facts = _ascend_host.collect(npu_smi, timeout)
-    except _ascend_host.HostError as error:
-        message, result = _ascend_host.failure(error)
+        npu_smi = ascend_host.find_npu_smi(module.params["npu_smi"])
+        facts = ascend_host.collect(npu_smi, timeout)
+    except ascend_host.HostError as error:
+        message, result = ascend_host.failure(error)
         module.fail_json(msg=message, **result)
     module.exit_json(changed=False, **facts)
 

@@ -19,6 +19,9 @@ from ansible_collections.inferops.ascend.plugins.plugin_utils._base.values impor
     plain,
     whole_number,
 )
+from ansible_collections.inferops.ascend.plugins.plugin_utils._host.preflight import (
+    matching_profiles,
+)
 from ansible_collections.inferops.ascend.plugins.plugin_utils._model.resolve import (
     Options,
     parse_card_memory,
@@ -34,7 +37,6 @@ from ansible_collections.inferops.ascend.plugins.plugin_utils._place.placement i
     host_devices,
     place,
 )
-from ansible_collections.inferops.ascend.plugins.plugin_utils._preflight import matching_profiles
 
 # The variables of a host that say what it has; their defaults are those of the role vllm_service.
 HOST_KEYS = (

@@ -17,11 +17,11 @@ from typing import Any
 from ansible_collections.inferops.ascend.plugins.module_utils._hubs import shown
 from ansible_collections.inferops.ascend.plugins.plugin_utils._base.errors import AscendError
 from ansible_collections.inferops.ascend.plugins.plugin_utils._base.values import kind_of, plain
+from ansible_collections.inferops.ascend.plugins.plugin_utils._host.preflight import model_folder
 from ansible_collections.inferops.ascend.plugins.plugin_utils._model.estimate import (
     tensor_parallel_fault,
 )
 from ansible_collections.inferops.ascend.plugins.plugin_utils._model.tables import Facts
-from ansible_collections.inferops.ascend.plugins.plugin_utils._preflight import model_folder
 
 HUBS = ("huggingface", "modelscope")
 SOURCES = ("local", *HUBS, "rsync", "nfs", "archive")

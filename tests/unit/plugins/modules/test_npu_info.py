@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import yaml
-from ansible_collections.inferops.ascend.plugins.module_utils import _npu_smi
+from ansible_collections.inferops.ascend.plugins.module_utils._host import npu_smi as _npu_smi
 from ansible_collections.inferops.ascend.plugins.modules import npu_info
 
 DATA = Path(__file__).resolve().parents[2] / "data" / "npu-smi"

@@ -14,8 +14,8 @@ import stat
 from pathlib import Path
 from typing import Any, Iterable, Sequence
 
-from ansible_collections.inferops.ascend.plugins.module_utils import _ascend_host, _host_tuning
 from ansible_collections.inferops.ascend.plugins.module_utils._base import files as _files
+from ansible_collections.inferops.ascend.plugins.module_utils._host import ascend_host, tuning
 
 # What systemd_instances writes into a unit of ours, and the digest's process then carries.
 MARK = "INFEROPS_DIGEST"
@@ -114,7 +114,7 @@ def our_services(root: Path, template: str) -> list[dict[str, Any]]:
     before, after = template.split("@", 1)
     units: dict[str, list[int]] = {}
     for pid in _pids(root):
-        unit = _ascend_host.unit_of(root, pid)
+        unit = ascend_host.unit_of(root, pid)
         if unit and unit.startswith(before + "@") and unit.endswith(after):
             units.setdefault(unit, []).append(pid)
     services = []
@@ -178,7 +178,7 @@ def listening(root: Path) -> list[dict[str, Any]]:
             "port": port,
             "pid": pid,
             "command": command_of(root, pid) if pid else None,
-            "unit": _ascend_host.unit_of(root, pid) if pid else None,
+            "unit": ascend_host.unit_of(root, pid) if pid else None,
         }
         for port, pid in sorted(ports.items())
     ]
@@ -280,7 +280,7 @@ def driver(root: Path) -> dict[str, Any]:
 
     install_status: Driver_Install_Status of /etc/ascend_install.info, `complete` where all is well.
     """
-    info = _ascend_host.driver_folder(root) / "version.info"
+    info = ascend_host.driver_folder(root) / "version.info"
     text = _read(root / "etc/ascend_install.info")
     found = re.search(r"^\s*Driver_Install_Status\s*=\s*(\S+)", text or "", re.MULTILINE)
     return {
@@ -343,18 +343,18 @@ def npu(npu_smi: str | None, timeout: float, root: Path) -> dict[str, Any]:
     another namespace: then npu-smi is asked once more, and what it still lists is there.
     """
     try:
-        program = _ascend_host.find_npu_smi(npu_smi)
-        facts = _with_commands(_ascend_host.collect(program, timeout, root), root)
-    except _ascend_host.HostError as error:
-        return _ascend_host.failure(error, root)[1]
+        program = ascend_host.find_npu_smi(npu_smi)
+        facts = _with_commands(ascend_host.collect(program, timeout, root), root)
+    except ascend_host.HostError as error:
+        return ascend_host.failure(error, root)[1]
     if any(
         process["unit"] is None and process["command"] is None
         for card in facts["cards"]
         for process in card["processes"]
     ):
         try:
-            return _with_commands(_ascend_host.collect(program, timeout, root), root)
-        except _ascend_host.HostError:
+            return _with_commands(ascend_host.collect(program, timeout, root), root)
+        except ascend_host.HostError:
             return facts
     return facts
 
@@ -384,7 +384,7 @@ def collect(
     Keys: npu, driver, devices, groups, user, files, cann, ports, ephemeral_ports, disk, models,
     services, engine, system, tuned. Raises nothing: what is missing is said in the facts.
     """
-    nodes = _ascend_host.davinci_nodes(root)
+    nodes = ascend_host.davinci_nodes(root)
     known = groups(root)
     devices = paths(root, [f"/dev/davinci{number}" for number in nodes])
     names = {entry["gid"]: name for name, entry in known.items()}
@@ -397,7 +397,7 @@ def collect(
         "groups": sorted(known),
         "user": account(root, user),
         "files": paths(root, [*files, executable]),
-        "cann": {path: _ascend_host.cann_beside(root, path) for path in files},
+        "cann": {path: ascend_host.cann_beside(root, path) for path in files},
         "ports": listening(root),
         "ephemeral_ports": ephemeral_ports(root),
         "disk": disk(root, weights_dir),
@@ -406,5 +406,5 @@ def collect(
         "standing": standing(root, template),
         "engine": engine(root, executable),
         "system": system(root),
-        "tuned": (root / _host_tuning.RECORD).exists(),
+        "tuned": (root / tuning.RECORD).exists(),
     }

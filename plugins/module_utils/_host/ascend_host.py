@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 from typing import Any, Mapping, NamedTuple, Sequence
 
-from ansible_collections.inferops.ascend.plugins.module_utils import _npu_smi
+from ansible_collections.inferops.ascend.plugins.module_utils._host import npu_smi as _npu_smi
 
 # Where the driver's packages put npu-smi; it is often not on the PATH of a non-login shell.
 NPU_SMI_FOLDERS = ("/usr/local/bin", "/usr/local/sbin")

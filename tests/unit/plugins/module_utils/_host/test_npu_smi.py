@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.inferops.ascend.plugins.module_utils import _npu_smi
+from ansible_collections.inferops.ascend.plugins.module_utils._host import npu_smi as _npu_smi
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-DATA = Path(__file__).resolve().parents[2] / "data" / "npu-smi"
+DATA = Path(__file__).resolve().parents[3] / "data" / "npu-smi"
 TABLES = sorted(path.name for path in DATA.glob("*-info.txt"))
 
 

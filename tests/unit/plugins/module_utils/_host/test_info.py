@@ -11,11 +11,11 @@ import subprocess
 import sys
 from pathlib import Path
 
-from ansible_collections.inferops.ascend.plugins.module_utils import _host_info
 from ansible_collections.inferops.ascend.plugins.module_utils._base import files
+from ansible_collections.inferops.ascend.plugins.module_utils._host import info
 
 ROOT = Path("/")
-DATA = Path(__file__).parents[2] / "data" / "npu-smi"
+DATA = Path(__file__).parents[3] / "data" / "npu-smi"
 PROCESS_ROW = re.compile(r"\| [0-9]+ +[0-9]+ +\| [0-9]+ +\| [a-zA-Z ]")
 
 
@@ -52,10 +52,10 @@ def test_a_command_line_is_cut_before_it_can_hold_a_secret(tmp_path: Path) -> No
         ("x" * 200, "x" * 77 + "..."),
     ):
         process(tmp_path, 7, "a.service", command=command)
-        assert _host_info.command_of(tmp_path, 7) == shown
-    assert _host_info.command_of(tmp_path, 8) is None
+        assert info.command_of(tmp_path, 7) == shown
+    assert info.command_of(tmp_path, 8) is None
     put(tmp_path, "proc/9/cmdline", "")
-    assert _host_info.command_of(tmp_path, 9) is None, "a thread of the kernel"
+    assert info.command_of(tmp_path, 9) is None, "a thread of the kernel"
 
 
 def test_our_services_are_told_by_their_mark(tmp_path: Path) -> None:
@@ -76,7 +76,7 @@ def test_our_services_are_told_by_their_mark(tmp_path: Path) -> None:
         "etc/systemd/system/vllm@titled.service.d/placement.conf",
         "[Service]\nEnvironment=ASCEND_RT_VISIBLE_DEVICES=0\nEnvironment=INFEROPS_DIGEST=abc\n",
     )
-    found = _host_info.our_services(tmp_path, "vllm@.service")
+    found = info.our_services(tmp_path, "vllm@.service")
     assert found == [
         {"unit": "vllm@chat.service", "pids": [10, 11], "cards": [4, 5], "hccl_base_port": 61128},
         {"unit": "vllm@titled.service", "pids": [14], "cards": [0], "hccl_base_port": None},
@@ -96,7 +96,7 @@ def test_where_services_stand_is_read_from_what_was_written(tmp_path: Path) -> N
     put(tmp_path, "etc/vllm/chat.yaml", "model: /w\nport: 8003\nserved-model-name: port\n")
     write("down.1", "vllm@down.1.service")
     write("copied", "vllm@chat.service")
-    assert _host_info.standing(tmp_path, "vllm@.service") == [
+    assert info.standing(tmp_path, "vllm@.service") == [
         {"name": "chat", "cards": [4, 5], "port": 8003},
         {"name": "down.1", "cards": [4, 5], "port": None},
     ]
@@ -112,7 +112,7 @@ def test_who_listens_on_a_port_of_this_machine() -> None:
         six.bind(("::1", 0))
         six.listen()
         idle.bind(("127.0.0.1", 0))
-        ports = {entry["port"]: entry for entry in _host_info.listening(ROOT)}
+        ports = {entry["port"]: entry for entry in info.listening(ROOT)}
         for each in (server, six):
             assert ports[each.getsockname()[1]]["pid"] == os.getpid()
         assert idle.getsockname()[1] not in ports, "bound is not listening"
@@ -127,15 +127,15 @@ def test_a_port_of_a_child_is_the_childs() -> None:
     ) as child:
         assert child.stdout is not None
         port = int(child.stdout.readline())
-        entry = next(each for each in _host_info.listening(ROOT) if each["port"] == port)
+        entry = next(each for each in info.listening(ROOT) if each["port"] == port)
         assert entry["pid"] == child.pid
         child.communicate("")
 
 
 def test_the_range_that_the_kernel_gives_away(tmp_path: Path) -> None:
     put(tmp_path, "proc/sys/net/ipv4/ip_local_port_range", "32768\t60999\n")
-    assert _host_info.ephemeral_ports(tmp_path) == [32768, 60999]
-    assert _host_info.ephemeral_ports(tmp_path / "none") is None
+    assert info.ephemeral_ports(tmp_path) == [32768, 60999]
+    assert info.ephemeral_ports(tmp_path / "none") is None
 
 
 # --- files and accounts ------------------------------------------------------------------------
@@ -144,16 +144,16 @@ def test_the_range_that_the_kernel_gives_away(tmp_path: Path) -> None:
 def test_accounts_and_groups(tmp_path: Path) -> None:
     put(tmp_path, "etc/group", "root:x:0:\nHwHiAiUser:x:999:vllm,me\nvllm:x:998:\nbroken\n")
     put(tmp_path, "etc/passwd", "vllm:x:998:998::/var/lib/vllm:/usr/sbin/nologin\n")
-    assert _host_info.account(tmp_path, "vllm") == {
+    assert info.account(tmp_path, "vllm") == {
         "name": "vllm",
         "exists": True,
         "groups": ["vllm", "HwHiAiUser"],
     }
-    assert not _host_info.account(tmp_path, "nobody")["exists"]
+    assert not info.account(tmp_path, "nobody")["exists"]
 
 
 def test_the_drivers_records(tmp_path: Path) -> None:
-    blank = _host_info.driver(tmp_path)
+    blank = info.driver(tmp_path)
     assert not blank["version_info_exists"]
     assert not blank["install_info_exists"]
     put(tmp_path, "opt/A/driver/version.info", "Version=25.5.2\n")
@@ -162,7 +162,7 @@ def test_the_drivers_records(tmp_path: Path) -> None:
         "etc/ascend_install.info",
         "Driver_Install_Path_Param=/opt/A\nDriver_Install_Status=complete\n",
     )
-    assert _host_info.driver(tmp_path) == {
+    assert info.driver(tmp_path) == {
         "version_info": "/opt/A/driver/version.info",
         "version_info_exists": True,
         "install_info_exists": True,
@@ -175,21 +175,21 @@ def test_versions_of_the_engine_without_starting_it(tmp_path: Path) -> None:
     for name in ("vllm-0.18.0+empty", "vllm_ascend-0.18.0", "torch_npu-2.9.0.post1", "torch-2.9"):
         (tmp_path / site / f"{name}.dist-info").mkdir(parents=True)
     put(tmp_path, "opt/vllm/pyvenv.cfg", "home = /usr/bin\nversion = 3.11.9\n")
-    assert _host_info.engine(tmp_path, "/opt/vllm/bin/vllm") == {
+    assert info.engine(tmp_path, "/opt/vllm/bin/vllm") == {
         "vllm": "0.18.0+empty",
         "vllm_ascend": "0.18.0",
         "torch_npu": "2.9.0.post1",
         "python": "3.11.9",
     }
-    assert set(_host_info.engine(tmp_path, "/nowhere/bin/vllm").values()) == {None}
+    assert set(info.engine(tmp_path, "/nowhere/bin/vllm").values()) == {None}
 
 
 def test_weights_and_room_for_them(tmp_path: Path) -> None:
     put(tmp_path, "w/Qwen/a/config.json", "{}")
-    assert not _host_info.has_weights(tmp_path, "/w/Qwen/a"), "a download that was broken off"
+    assert not info.has_weights(tmp_path, "/w/Qwen/a"), "a download that was broken off"
     put(tmp_path, "w/Qwen/a/model-00001-of-00002.safetensors", "")
-    assert _host_info.has_weights(tmp_path, "/w/Qwen/a")
-    room = _host_info.disk(tmp_path, "/w/not/yet/there")
+    assert info.has_weights(tmp_path, "/w/Qwen/a")
+    room = info.disk(tmp_path, "/w/not/yet/there")
     assert room["at"] == "/w"
     assert room["free_bytes"] > 0
 
@@ -197,7 +197,7 @@ def test_weights_and_room_for_them(tmp_path: Path) -> None:
 def test_programs_and_scripts(tmp_path: Path) -> None:
     put(tmp_path, "opt/vllm", "", 0o755)
     put(tmp_path, "opt/set_env.sh", "")
-    found = _host_info.paths(tmp_path, ["/opt/vllm", "/opt/set_env.sh", "/opt", "/none"])
+    found = info.paths(tmp_path, ["/opt/vllm", "/opt/set_env.sh", "/opt", "/none"])
     assert [found[p]["executable"] for p in found] == [True, False, False, False]
     assert [found[p]["exists"] for p in found] == [True, True, True, False]
 
@@ -206,7 +206,7 @@ def test_programs_and_scripts(tmp_path: Path) -> None:
 
 
 def test_an_empty_host_is_read_without_an_error(tmp_path: Path) -> None:
-    facts = _host_info.collect(
+    facts = info.collect(
         str(tmp_path / "npu-smi"),
         5,
         user="vllm",
@@ -239,14 +239,14 @@ def test_a_process_that_ends_while_it_is_read_is_no_tenant(tmp_path: Path) -> No
         "[ -e asked ] && exec cat info-2\ntouch asked\nexec cat info-1\n",
         0o755,
     )
-    facts = _host_info.npu(str(tmp_path / "npu-smi"), 5, tmp_path)
+    facts = info.npu(str(tmp_path / "npu-smi"), 5, tmp_path)
     found = [each["pid"] for card in facts["cards"] for each in card["processes"]]
     assert sorted(found) == sorted(pids[1:])
     # All of them are known: nothing is asked again.
     (tmp_path / "asked").unlink()
     for pid in pids:
         process(tmp_path, pid, "train.service", command="python3 train.py")
-    facts = _host_info.npu(str(tmp_path / "npu-smi"), 5, tmp_path)
+    facts = info.npu(str(tmp_path / "npu-smi"), 5, tmp_path)
     assert sorted(each["pid"] for card in facts["cards"] for each in card["processes"]) == sorted(
         pids
     )

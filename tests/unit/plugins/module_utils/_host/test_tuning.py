@@ -8,8 +8,8 @@ import json
 from pathlib import Path
 
 import pytest
-from ansible_collections.inferops.ascend.plugins.module_utils import _host_tuning
-from ansible_collections.inferops.ascend.plugins.module_utils._host_tuning import (
+from ansible_collections.inferops.ascend.plugins.module_utils._host import tuning
+from ansible_collections.inferops.ascend.plugins.module_utils._host.tuning import (
     RECORD,
     SYSCTL_FILE,
     TMPFILES_FILE,
@@ -193,14 +193,14 @@ def entry(root: Path) -> dict[str, object]:
 @pytest.fixture
 def picky(root: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A kernel that takes no value above 200."""
-    write = _host_tuning.write_value
+    write = tuning.write_value
 
     def refuse(path: Path, value: str) -> None:
         if int(value) > 200:
             raise OSError(22, "Invalid argument")
         write(path, value)
 
-    monkeypatch.setattr(_host_tuning, "write_value", refuse)
+    monkeypatch.setattr(tuning, "write_value", refuse)
     return root
 
 

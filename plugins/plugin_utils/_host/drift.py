@@ -19,7 +19,7 @@ from ansible_collections.inferops.ascend.plugins.plugin_utils._base.values impor
     listed,
     wrap,
 )
-from ansible_collections.inferops.ascend.plugins.plugin_utils._preflight import holder, label
+from ansible_collections.inferops.ascend.plugins.plugin_utils._host.preflight import holder, label
 from ansible_collections.inferops.ascend.plugins.plugin_utils._service import engine
 
 _CARDS = 12

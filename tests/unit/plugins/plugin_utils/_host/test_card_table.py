@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ansible_collections.inferops.ascend.plugins.plugin_utils._card_table import WIDTH, lines
+from ansible_collections.inferops.ascend.plugins.plugin_utils._host.card_table import WIDTH, lines
 
 
 def facts(*cards: dict[str, Any], problems: list[dict[str, str]] | None = None) -> dict[str, Any]:

@@ -8,7 +8,7 @@ import copy
 from typing import Any
 
 import pytest
-from ansible_collections.inferops.ascend.plugins.plugin_utils import _verify
+from ansible_collections.inferops.ascend.plugins.plugin_utils._host import drift
 
 WANTED = [
     {
@@ -107,8 +107,8 @@ class Readings:
         found: dict[str, Any] = self.status["services"][0]
         return found
 
-    def judge(self, **options: Any) -> _verify.Verdict:
-        return _verify.judge(
+    def judge(self, **options: Any) -> drift.Verdict:
+        return drift.judge(
             "npu-01",
             WANTED,
             converged=self.converged,
@@ -123,7 +123,7 @@ def host() -> Readings:
     return Readings()
 
 
-def found(verdict: _verify.Verdict) -> dict[str, list[str]]:
+def found(verdict: drift.Verdict) -> dict[str, list[str]]:
     """Codes by service, those of the host itself under ''."""
     every = {service.name: [each.code for each in service.findings] for service in verdict.services}
     every[""] = [each.code for each in verdict.findings]
@@ -134,7 +134,7 @@ def test_a_host_that_is_as_wanted(host: Readings) -> None:
     verdict = host.judge()
     assert verdict.ok and verdict.state == "ok"
     assert found(verdict) == {} and verdict.notes == []
-    assert _verify.lines([_verify.as_data(verdict)]) == [
+    assert drift.lines([drift.as_data(verdict)]) == [
         "npu-01: 2 services, as wanted",
         "  VERDICT  SERVICE                  CARDS   PORT   LENGTH  STATE",
         "  ok       chat                     0-1     8000    32768  ready",
@@ -166,7 +166,7 @@ def test_what_deploy_would_change_is_a_difference(
     assert not verdict.ok and verdict.state == "differs"
     assert found(verdict) == {"chat": [code]}
     assert words in verdict.services[0].findings[0].message
-    assert verdict.services[0].findings[0].advice == _verify.DEPLOY
+    assert verdict.services[0].findings[0].advice == drift.DEPLOY
 
 
 def test_every_name_has_to_be_served_with_its_length(host: Readings) -> None:
@@ -200,7 +200,7 @@ def test_a_service_that_loads_is_neither_right_nor_wrong(host: Readings) -> None
     host.status["services"][0] = loading
     verdict = host.judge()
     assert (verdict.state, verdict.ok, found(verdict)) == ("loading", False, {})
-    assert "           loading: weights 25 % for 93 s" in _verify.lines([_verify.as_data(verdict)])
+    assert "           loading: weights 25 % for 93 s" in drift.lines([drift.as_data(verdict)])
     assert host.judge(accept_loading=True).ok
 
 
@@ -329,7 +329,7 @@ def test_what_preflight_says_counts_but_for_processes(host: Readings) -> None:
 
 
 def test_a_host_that_could_not_be_compared_shows_what_is_there(host: Readings) -> None:
-    verdict = _verify.judge(
+    verdict = drift.judge(
         "npu-01", [], status=host.status, facts=host.facts, problem="service a finds no card."
     )
     assert (verdict.state, verdict.ok) == ("failed", False)
@@ -356,7 +356,7 @@ def test_a_host_that_was_lost_on_the_way_is_unreachable(host: Readings) -> None:
     ],
 )
 def test_ansibles_wrapping_is_taken_off(text: str) -> None:
-    assert _verify.reason(text) == "card 5 is gone"
+    assert drift.reason(text) == "card 5 is gone"
 
 
 def test_the_table_fits_80_columns_whatever_is_in_it(host: Readings) -> None:
@@ -366,17 +366,17 @@ def test_the_table_fits_80_columns_whatever_is_in_it(host: Readings) -> None:
         "a" * 63, files=["/etc/vllm/x.yaml", "/etc/vllm/x.env"], boot="enable"
     )
     host.status["services"][0]["name"] = "a" * 63
-    verdict = _verify.judge("npu-01", wanted, converged=host.converged, status=host.status)
-    lines = _verify.lines([_verify.as_data(verdict), _verify.missing("npu-02")])
+    verdict = drift.judge("npu-01", wanted, converged=host.converged, status=host.status)
+    lines = drift.lines([drift.as_data(verdict), drift.missing("npu-02")])
     # Ansible puts 8 blanks and two quotes and a comma around a line.
     assert max(len(line) + 11 for line in lines if "a" * 63 not in line) <= 80
     assert lines[-1] == "Hosts: 1 differs, 1 failed; services: 1 ok, 1 differs."
 
 
 def test_the_sums_tell_whether_all_is_well(host: Readings) -> None:
-    good = _verify.as_data(host.judge())
-    assert _verify.summary([good, good])["ok"]
-    assert not _verify.summary([good, _verify.missing("npu-02")])["ok"]
+    good = drift.as_data(host.judge())
+    assert drift.summary([good, good])["ok"]
+    assert not drift.summary([good, drift.missing("npu-02")])["ok"]
 
 
 def test_what_is_wanted_leaves_secrets_behind() -> None:
@@ -393,7 +393,7 @@ def test_what_is_wanted_leaves_secrets_behind() -> None:
         "api_key": "opensesame",
         "secret_env": {"TOKEN": "opensesame"},
     }
-    services = _verify.wanted_services(
+    services = drift.wanted_services(
         [placed, {"name": "old", "state": "absent"}], "0.18.0", "/weights"
     )
     assert services == [

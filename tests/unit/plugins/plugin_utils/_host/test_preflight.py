@@ -8,17 +8,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.inferops.ascend.plugins.plugin_utils._base.errors import AscendError
-from ansible_collections.inferops.ascend.plugins.plugin_utils._model.resolve import (
-    Options,
-    resolve,
-    with_profile,
-)
-from ansible_collections.inferops.ascend.plugins.plugin_utils._model.tables import (
-    load_catalogue,
-    profile,
-)
-from ansible_collections.inferops.ascend.plugins.plugin_utils._place.placement import place
-from ansible_collections.inferops.ascend.plugins.plugin_utils._preflight import (
+from ansible_collections.inferops.ascend.plugins.plugin_utils._host.preflight import (
     Finding,
     Verdict,
     Wish,
@@ -29,6 +19,16 @@ from ansible_collections.inferops.ascend.plugins.plugin_utils._preflight import 
     version_matrix,
     wish_of,
 )
+from ansible_collections.inferops.ascend.plugins.plugin_utils._model.resolve import (
+    Options,
+    resolve,
+    with_profile,
+)
+from ansible_collections.inferops.ascend.plugins.plugin_utils._model.tables import (
+    load_catalogue,
+    profile,
+)
+from ansible_collections.inferops.ascend.plugins.plugin_utils._place.placement import place
 
 A2 = "atlas-800i-a2-64g"
 DUO = "atlas-300i-duo-96g"
