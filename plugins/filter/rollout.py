@@ -10,17 +10,17 @@ from dataclasses import asdict
 from typing import Any
 
 from ansible.errors import AnsibleFilterError
-from ansible_collections.inferops.ascend.plugins.plugin_utils import _rollout
 from ansible_collections.inferops.ascend.plugins.plugin_utils._base.errors import AscendError
 from ansible_collections.inferops.ascend.plugins.plugin_utils._base.values import plain
 from ansible_collections.inferops.ascend.plugins.plugin_utils._model import tables as _tables
+from ansible_collections.inferops.ascend.plugins.plugin_utils._runtime import rollout
 from ansible_collections.inferops.ascend.plugins.plugin_utils._service import removal
 
 
 def rollout_images(units: object, record: object = "", present: object = ()) -> dict[str, Any]:
-    """`_rollout.look_at_images`."""
+    """`rollout.look_at_images`."""
     there = plain(present, "the images that are there")
-    return _rollout.look_at_images(str(units), _rollout.read_record(record), list(there))
+    return rollout.look_at_images(str(units), rollout.read_record(record), list(there))
 
 
 def rollout_names(requests: object, tables: object = None) -> list[str]:
@@ -37,8 +37,8 @@ def rollout_engines(
 ) -> dict[str, Any]:
     """Where a host stands, and where it goes if it is to go to `target`."""
     data = plain(look, "what vllm_environment returned")
-    engines = _rollout.engines_of(data, record)
-    back = _rollout.way_back(engines, str(target))
+    engines = rollout.engines_of(data, record)
+    back = rollout.way_back(engines, str(target))
     return {
         "look": {key: data.get(key) for key in ("current", "previous", "environments")},
         "record": str(record),
@@ -48,18 +48,18 @@ def rollout_engines(
         "there": str(target) in engines.whole,
         "back": back,
         "back_version": engines.versions.get(back, ""),
-        "interrupted": engines.record.state == _rollout.BEGUN,
+        "interrupted": engines.record.state == rollout.BEGUN,
     }
 
 
 def rollout_targets(hosts: Mapping[str, Mapping[str, Any]], wanted: object = "") -> dict[str, str]:
-    """`_rollout.targets_back`, with Ansible's error."""
+    """`rollout.targets_back`, with Ansible's error."""
     found = {
-        str(name): _rollout.engines_of(each["look"], each["record"])
+        str(name): rollout.engines_of(each["look"], each["record"])
         for name, each in plain(hosts, "the hosts").items()
     }
     try:
-        return _rollout.targets_back(found, wanted)
+        return rollout.targets_back(found, wanted)
     except AscendError as error:
         raise AnsibleFilterError(str(error)) from error
 
@@ -80,9 +80,9 @@ def rollout_plan(
     except ValueError:
         number = -1
     try:
-        groups = _rollout.waves(members, number)
+        groups = rollout.waves(members, number)
         if not outage:
-            _rollout.refuse_outage(members, others)
+            rollout.refuse_outage(members, others)
     except AscendError as error:
         raise AnsibleFilterError(str(error)) from error
     count = len(groups)
@@ -91,12 +91,12 @@ def rollout_plan(
         "order": [member.name for group in groups for member in group],
         "sizes": [len(group) for group in groups],
         "waves": [[member.name for member in group] for group in groups],
-        "partners": _rollout.partners(members, others),
-        "lines": _rollout.lines(groups, action, check, others),
+        "partners": rollout.partners(members, others),
+        "lines": rollout.lines(groups, action, check, others),
         "standing": {
             member.name: [
                 f"Wave {place + 1} of {count}: {', '.join(each.name for each in group)}.",
-                *_rollout.standing(groups, place),
+                *rollout.standing(groups, place),
             ]
             for place, group in enumerate(groups)
             for member in group
@@ -104,9 +104,9 @@ def rollout_plan(
     }
 
 
-def _members(hosts: Sequence[Mapping[str, Any]]) -> list[_rollout.Member]:
+def _members(hosts: Sequence[Mapping[str, Any]]) -> list[rollout.Member]:
     return [
-        _rollout.Member(
+        rollout.Member(
             name=each["name"],
             services=tuple(each["services"]),
             down=frozenset(each["down"]),
@@ -119,11 +119,11 @@ def _members(hosts: Sequence[Mapping[str, Any]]) -> list[_rollout.Member]:
 
 
 def rollout_stopped(plan: Mapping[str, Any], host: str, whys: Mapping[str, str], back: str) -> str:
-    """`_rollout.stopped` of what the filter rollout_plan returned."""
+    """`rollout.stopped` of what the filter rollout_plan returned."""
     data = plain(plan, "the plan")
     members = {member.name: member for member in _members(data["hosts"])}
     groups = [[members[name] for name in group] for group in data["waves"]]
-    return _rollout.stopped(groups, str(host), plain(whys, "the causes"), str(back))
+    return rollout.stopped(groups, str(host), plain(whys, "the causes"), str(back))
 
 
 class FilterModule:

@@ -9,20 +9,20 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ansible.errors import AnsibleFilterError
-from ansible_collections.inferops.ascend.plugins.plugin_utils import _runtime
 from ansible_collections.inferops.ascend.plugins.plugin_utils._base.errors import AscendError
 from ansible_collections.inferops.ascend.plugins.plugin_utils._base.values import kind_of, plain
+from ansible_collections.inferops.ascend.plugins.plugin_utils._runtime import installation
 from ansible_collections.inferops.ascend.plugins.plugin_utils._service import container
 
 
 def runtime_plan(version: object, **options: Any) -> dict[str, Any]:
-    """`_runtime.plan`, with Ansible's error."""
-    known = _runtime.plan.__kwdefaults__ or {}
+    """`installation.plan`, with Ansible's error."""
+    known = installation.plan.__kwdefaults__ or {}
     unknown = sorted(set(options) - set(known))
     if unknown:
         raise AnsibleFilterError(f"runtime_plan has no option {unknown[0]}")
     try:
-        return _runtime.plan(version, **plain(options, "the wish for the engine"))
+        return installation.plan(version, **plain(options, "the wish for the engine"))
     except AscendError as error:
         raise AnsibleFilterError(str(error)) from error
 

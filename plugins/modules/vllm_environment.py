@@ -239,7 +239,7 @@ import os
 from urllib.parse import urlsplit
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.inferops.ascend.plugins.module_utils import _environment
+from ansible_collections.inferops.ascend.plugins.module_utils._runtime import environment
 
 
 def _hide_passwords(module: AnsibleModule) -> None:
@@ -265,16 +265,16 @@ def _minor(module: AnsibleModule, text: str) -> tuple[int, int]:
         raise
 
 
-def _wish(module: AnsibleModule) -> _environment.Wish:
+def _wish(module: AnsibleModule) -> environment.Wish:
     given = module.params
     if len(given["python_versions"]) != 2:
         module.fail_json(msg="python_versions needs the oldest and the newest version.")
     low, high = (_minor(module, text) for text in given["python_versions"])
-    return _environment.Wish(
+    return environment.Wish(
         root=given["root"],
         name=given["name"],
         steps=tuple(
-            _environment.Step(
+            environment.Step(
                 tuple(step["requirements"]),
                 tuple(step["overrides"]),
                 tuple(step["exclude"]),
@@ -301,7 +301,7 @@ def _wish(module: AnsibleModule) -> _environment.Wish:
 
 
 def _diff(
-    before: list[str], now: str | None, outcome: _environment.Outcome, name: str
+    before: list[str], now: str | None, outcome: environment.Outcome, name: str
 ) -> dict[str, str]:
     after = [each for each in before if each not in outcome.removes]
     after += [name] if outcome.builds and name not in after else []
@@ -350,16 +350,16 @@ def main() -> None:
     # What is installed is for the services' user to read, whatever umask root works with.
     os.umask(0o022)
     try:
-        environments = _environment.Environments(module, _wish(module))
+        environments = environment.Environments(module, _wish(module))
         if module.check_mode:
             before, now, outcome = _look(environments)
         else:
             lock = "/run/inferops-ascend/vllm_environment.lock"
-            with _environment.held(lock, module.params["lock_timeout"]) as descriptor:
+            with environment.held(lock, module.params["lock_timeout"]) as descriptor:
                 environments.lock = descriptor
                 before, now, outcome = _look(environments)
                 environments.act(outcome)
-    except (_environment.InstallError, OSError) as error:
+    except (environment.InstallError, OSError) as error:
         module.fail_json(msg=str(error))
     wish = environments.wish
     result = {
@@ -374,7 +374,7 @@ def main() -> None:
                 "name": state.name,
                 **{key: state.record.get(key) for key in ("python", "installer", "distributions")},
             }
-            for state in _environment.states(wish.root).values()
+            for state in environment.states(wish.root).values()
             if state.kind == "complete"
         ],
         "diff": _diff(before, now, outcome, wish.name),
@@ -386,12 +386,12 @@ def main() -> None:
 
 
 def _look(
-    environments: _environment.Environments,
-) -> tuple[list[str], str | None, _environment.Outcome]:
+    environments: environment.Environments,
+) -> tuple[list[str], str | None, environment.Outcome]:
     root = environments.wish.root
     return (
-        [each.name for each in _environment.states(root).values() if each.kind != "foreign"],
-        _environment.current(root),
+        [each.name for each in environment.states(root).values() if each.kind != "foreign"],
+        environment.current(root),
         environments.look(),
     )
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.inferops.ascend.plugins.plugin_utils._base.errors import AscendError
-from ansible_collections.inferops.ascend.plugins.plugin_utils._rollout import (
+from ansible_collections.inferops.ascend.plugins.plugin_utils._runtime.rollout import (
     Engines,
     Member,
     Record,

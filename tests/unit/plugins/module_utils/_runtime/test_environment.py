@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.inferops.ascend.plugins.module_utils import _environment
-from ansible_collections.inferops.ascend.plugins.module_utils._environment import (
+from ansible_collections.inferops.ascend.plugins.module_utils._runtime import environment
+from ansible_collections.inferops.ascend.plugins.module_utils._runtime.environment import (
     BUILDING,
     COMPLETE,
     USED,
@@ -54,7 +54,7 @@ def make(root: Path, name: str, *, age: float = 0, used: float | None = None) ->
     return folder
 
 
-def look(root: Path, name: str, **more: Any) -> _environment.Outcome:
+def look(root: Path, name: str, **more: Any) -> environment.Outcome:
     wish = Wish(str(root), name, **{"steps": STEPS, **more})
     return Environments(Local(), wish, proc=str(root / "no-proc")).look()
 
@@ -71,7 +71,7 @@ def root(tmp_path: Path) -> Path:
 
 
 def test_one_that_is_there_and_current_changes_nothing(root: Path) -> None:
-    assert look(root, "3", keep=2) == _environment.Outcome(False, False, (), "3", "2")
+    assert look(root, "3", keep=2) == environment.Outcome(False, False, (), "3", "2")
 
 
 def test_the_way_back_keeps_the_one_it_came_from(root: Path) -> None:
@@ -108,7 +108,7 @@ def test_current_is_never_pointed_at_one_without_its_marker(root: Path) -> None:
     (root / "4").mkdir()
     environments = Environments(Local(), Wish(str(root), "4"))
     with pytest.raises(InstallError, match="not whole"):
-        environments.act(_environment.Outcome(False, True, (), "4", None))
+        environments.act(environment.Outcome(False, True, (), "4", None))
     assert os.readlink(root / "current") == "3"
 
 
@@ -161,7 +161,7 @@ def test_a_root_that_cannot_be_written_is_named_with_the_way_out(tmp_path: Path)
     (tmp_path / "file").touch()
     wish = Wish(str(tmp_path / "file" / "vllm"), "1", STEPS)
     with pytest.raises(InstallError, match=r"cannot be written.*vllm_runtime_root"):
-        Environments(Local(), wish).act(_environment.Outcome(False, False, (), None, None))
+        Environments(Local(), wish).act(environment.Outcome(False, False, (), None, None))
 
 
 def test_fewer_than_no_environments_cannot_be_kept(root: Path) -> None:
@@ -245,19 +245,19 @@ def test_what_differs_is_said() -> None:
 
 
 def test_this_machines_python_is_found_with_its_version() -> None:
-    found = _environment.probe(Local(), sys.executable)
+    found = environment.probe(Local(), sys.executable)
     assert found is not None
     assert found.version == sys.version_info[:3]
     assert found.venv
-    assert _environment.probe(Local(), "/bin/true") is None
-    assert _environment.probe(Local(), "/bin/false") is None
+    assert environment.probe(Local(), "/bin/true") is None
+    assert environment.probe(Local(), "/bin/false") is None
 
 
 class Pythons(Local):
     """A host whose Pythons are these."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, *found: Interpreter) -> None:
-        monkeypatch.setattr(_environment, "interpreters", lambda _module: list(found))
+        monkeypatch.setattr(environment, "interpreters", lambda _module: list(found))
 
 
 OLD = Interpreter("/usr/bin/python3.9", (3, 9, 2), True)
@@ -268,7 +268,7 @@ SHUT = Interpreter("/root/bin/python3.11", (3, 11, 9), True, "/root")
 
 def choose(monkeypatch: pytest.MonkeyPatch, *found: Interpreter, uv: bool = False) -> Interpreter:
     wish = Wish("/opt/vllm", "0.18.0", python_min=(3, 10), python_max=(3, 11))
-    return _environment.choose(Pythons(monkeypatch, *found), wish, uv)
+    return environment.choose(Pythons(monkeypatch, *found), wish, uv)
 
 
 def test_the_python_that_fits_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -295,10 +295,10 @@ def test_a_python_that_only_root_reaches_is_no_use(tmp_path: Path) -> None:
     shut = tmp_path / "shut"
     shut.mkdir(mode=0o700)
     (shut / "python3").touch()
-    closed = Path(_environment._closed(str(shut / "python3")))
+    closed = Path(environment._closed(str(shut / "python3")))
     assert closed in (shut, *shut.parents)
     assert not closed.stat().st_mode & 0o001
-    assert _environment._closed("/usr/bin/env") == ""
+    assert environment._closed("/usr/bin/env") == ""
 
 
 # -- the lock --------------------------------------------------------------------------------------
@@ -306,15 +306,15 @@ def test_a_python_that_only_root_reaches_is_no_use(tmp_path: Path) -> None:
 
 def test_what_a_killed_run_started_still_holds_the_lock(tmp_path: Path) -> None:
     path = str(tmp_path / "lock")
-    with _environment.held(path, 1) as descriptor:
+    with environment.held(path, 1) as descriptor:
         child = subprocess.Popen(["sleep", "60"], pass_fds=(descriptor,))
     try:
-        with pytest.raises(InstallError, match="Another run is installing"), _environment.held(
+        with pytest.raises(InstallError, match="Another run is installing"), environment.held(
             path, 0.3
         ):
             pass
     finally:
         child.kill()
         child.wait()
-    with _environment.held(path, 1):
+    with environment.held(path, 1):
         pass
