@@ -14,11 +14,11 @@ from typing import Any
 from ansible.errors import AnsibleActionFail, AnsibleError
 from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.action import ActionBase
-from ansible_collections.inferops.ascend.plugins.module_utils._hubs import shown
-from ansible_collections.inferops.ascend.plugins.plugin_utils import _weights
+from ansible_collections.inferops.ascend.plugins.module_utils._weights.hubs import shown
 from ansible_collections.inferops.ascend.plugins.plugin_utils._base.errors import AscendError
 from ansible_collections.inferops.ascend.plugins.plugin_utils._base.values import plain
 from ansible_collections.inferops.ascend.plugins.plugin_utils._model import tables
+from ansible_collections.inferops.ascend.plugins.plugin_utils._weights import jobs as _weights
 
 _OPTIONS = {
     "weights_dir": str,

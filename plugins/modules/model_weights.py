@@ -204,12 +204,13 @@ import pwd
 import stat
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.inferops.ascend.plugins.module_utils import _weights_fetch, _weights_run
-from ansible_collections.inferops.ascend.plugins.module_utils._weights import (
+from ansible_collections.inferops.ascend.plugins.module_utils._weights import fetch
+from ansible_collections.inferops.ascend.plugins.module_utils._weights import run as _weights_run
+from ansible_collections.inferops.ascend.plugins.module_utils._weights.look import (
     Account,
     WeightsError,
 )
-from ansible_collections.inferops.ascend.plugins.module_utils._weights_sources import Job
+from ansible_collections.inferops.ascend.plugins.module_utils._weights.sources import Job
 
 
 def main() -> None:
@@ -252,12 +253,12 @@ def main() -> None:
             module.exit_json(changed=False, **state._asdict())
         jobs = [_job(each, given) for each in given["jobs"]]
         account = _account(given["user"], given["groups"])
-        records = [_weights_fetch.look(job, account) for job in jobs]
+        records = [fetch.look(job, account) for job in jobs]
         if given["phase"] == "look":
             module.exit_json(
                 changed=False,
                 records=[record._asdict() for record in records],
-                room=_weights_fetch.room(records),
+                room=fetch.room(records),
             )
         for job, record in zip(jobs, records):
             if record.loose and record.ours:

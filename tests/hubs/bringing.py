@@ -7,8 +7,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.inferops.ascend.plugins.module_utils import _hubs, _weights, _weights_fetch
-from ansible_collections.inferops.ascend.plugins.module_utils._weights_sources import (
+from ansible_collections.inferops.ascend.plugins.module_utils._weights import fetch
+from ansible_collections.inferops.ascend.plugins.module_utils._weights import hubs as _hubs
+from ansible_collections.inferops.ascend.plugins.module_utils._weights import look as _weights
+from ansible_collections.inferops.ascend.plugins.module_utils._weights.sources import (
     Job,
     secrets_of,
 )
@@ -38,13 +40,13 @@ def web_of(job: Job, clock: Clock | None = None) -> _hubs.Web:
 
 
 def bring(job: Job, clock: Clock | None = None) -> dict[str, Any]:
-    progress = _weights_fetch.Progress([job])
-    _weights_fetch.bring(job, progress, 2, web_of(job, clock))
+    progress = fetch.Progress([job])
+    fetch.bring(job, progress, 2, web_of(job, clock))
     return progress.snapshot()[job.folder]
 
 
-def look(job: Job) -> _weights_fetch.Record:
-    return _weights_fetch.look(job, ROOT, web_of(job))
+def look(job: Job) -> fetch.Record:
+    return fetch.look(job, ROOT, web_of(job))
 
 
 def put(folder: Path, files: dict[str, bytes]) -> Path:

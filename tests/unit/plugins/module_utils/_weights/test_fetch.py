@@ -14,13 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.inferops.ascend.plugins.module_utils import (
-    _weights,
-    _weights_fetch,
-    _weights_run,
-)
-from ansible_collections.inferops.ascend.plugins.module_utils._weights import WeightsError
-from ansible_collections.inferops.ascend.plugins.module_utils._weights_sources import Folder, Job
+from ansible_collections.inferops.ascend.plugins.module_utils._weights import fetch, run
+from ansible_collections.inferops.ascend.plugins.module_utils._weights import look as _weights
+from ansible_collections.inferops.ascend.plugins.module_utils._weights.look import WeightsError
+from ansible_collections.inferops.ascend.plugins.module_utils._weights.sources import Folder, Job
 from ansible_collections.inferops.ascend.tests.hubs import hub as hubs
 from ansible_collections.inferops.ascend.tests.hubs.bringing import (
     ID,
@@ -106,13 +103,13 @@ def test_a_killed_run_is_gone_on_with(hub: hubs.Hub, folder: Path, tmp_path: Pat
     hub.pace = 60_000
     job = job_of(hub, folder)
     runs = str(tmp_path / "run")
-    name = _weights_run.start([job], 1, runs)
+    name = run.start([job], 1, runs)
     deadline = time.monotonic() + 20
-    while _weights_run.follow(name, 0, runs).folders[job.folder]["done"] < 50_000:
+    while run.follow(name, 0, runs).folders[job.folder]["done"] < 50_000:
         assert time.monotonic() < deadline
         time.sleep(0.05)
     os.kill(holder_of(folder), signal.SIGKILL)
-    state = _weights_run.follow(name, 5, runs)
+    state = run.follow(name, 5, runs)
     assert (state.finished, state.died) == (False, True)
     assert not folder.exists()
 
@@ -128,7 +125,7 @@ def test_a_killed_run_is_gone_on_with(hub: hubs.Hub, folder: Path, tmp_path: Pat
 
 
 def holder_of(folder: Path) -> int:
-    text = Path(str(folder) + ".part", _weights_fetch.LOCK).read_text()
+    text = Path(str(folder) + ".part", fetch.LOCK).read_text()
     return int(text.split()[1])
 
 
@@ -137,8 +134,8 @@ def test_a_run_apart_ends_by_itself_and_says_so(
 ) -> None:
     job = job_of(hub, folder)
     bad = Job(str(tmp_path / "none"), "other", "huggingface", "no/such", endpoint=hub.address)
-    name = _weights_run.start([bad, job], 2, str(tmp_path / "run"))
-    state = _weights_run.follow(name, 30, str(tmp_path / "run"))
+    name = run.start([bad, job], 2, str(tmp_path / "run"))
+    state = run.follow(name, 30, str(tmp_path / "run"))
     assert state.finished
     assert state.folders[job.folder]["phase"] == "done"
     assert "no/such" in state.folders[bad.folder]["error"]
@@ -149,17 +146,17 @@ def test_two_runs_for_one_folder_fetch_it_once(hub: hubs.Hub, folder: Path, tmp_
     hub.pace = 60_000
     job = job_of(hub, folder)
     runs = str(tmp_path / "run")
-    first = _weights_run.start([job], 2, runs)
-    while not (Path(str(folder) + ".part") / _weights_fetch.LOCK).exists():
+    first = run.start([job], 2, runs)
+    while not (Path(str(folder) + ".part") / fetch.LOCK).exists():
         time.sleep(0.02)
     time.sleep(0.3)
     # A second process, as another host with the same disk would be.
     second = subprocess.Popen(
         ["sh", "-c", 'while [ -d "$0.part" ]; do sleep 0.1; done', str(folder)]
     )
-    progress = _weights_fetch.Progress([job])
-    _weights_fetch.bring(job, progress, 2, web_of(job))
-    assert _weights_run.follow(first, 10, runs).finished
+    progress = fetch.Progress([job])
+    fetch.bring(job, progress, 2, web_of(job))
+    assert run.follow(first, 10, runs).finished
     assert second.wait(10) == 0
     assert same(folder, hub.models[ID])
     large = [path for path in hub.files_asked() if "/resolve/" in path and SHARD in path]
@@ -204,8 +201,8 @@ def test_another_files_beginning_is_thrown_away(hub: hubs.Hub, folder: Path) -> 
     """A part that was left by another revision has the right length to resume, and wrong bytes."""
     part = Path(str(folder) + ".part")
     part.mkdir(parents=True)
-    (part / _weights_fetch.LOCK).touch()
-    (part / (SHARD + _weights_fetch.INCOMPLETE)).write_bytes(b"z" * 20_000)
+    (part / fetch.LOCK).touch()
+    (part / (SHARD + fetch.INCOMPLETE)).write_bytes(b"z" * 20_000)
     bring(job_of(hub, folder))
     assert same(folder, hub.models[ID])
 
@@ -379,21 +376,21 @@ def test_a_run_that_died_while_it_switched_is_finished_and_cleared_up(
     old = folder.parent / ".Qwen3-14B.inferops-old-4711"
     # Dead between the two renames: the old folder is away, the new one not yet there.
     shutil.copytree(folder, str(folder) + ".part")
-    Path(str(folder) + ".part", _weights_fetch.LOCK).write_text("process 4711 on here")
+    Path(str(folder) + ".part", fetch.LOCK).write_text("process 4711 on here")
     folder.rename(old)
     assert look(job).state == "fetch"
     bring(job)
     assert same(folder, hub.models[ID])
     assert sorted(os.listdir(folder.parent)) == ["Qwen3-14B"]
     # Dead after them, before the old one was removed.
-    (folder / _weights_fetch.LOCK).touch()
+    (folder / fetch.LOCK).touch()
     put(old, {SHARD: b"old"})
     by_hand = put(folder.parent / "Qwen3-14B.old-2", {SHARD: b"mine"})
     found = look(job)
     assert (found.state, found.missing) == ("verify", 0)
     bring(job)
     assert not old.exists()
-    assert _weights_fetch.LOCK not in os.listdir(folder)
+    assert fetch.LOCK not in os.listdir(folder)
     assert (by_hand / SHARD).read_bytes() == b"mine"
     assert look(job).state == "complete"
 
@@ -456,10 +453,10 @@ def test_room_is_asked_for_before_anything_is_fetched(
         {**entry, "size": huge, "lfs": {**entry["lfs"], "size": huge}} if "lfs" in entry else entry
     )
     found = look(job_of(hub, folder))
-    words = _weights_fetch.room([found])
+    words = fetch.room([found])
     assert f"3000000.0 GB are needed at {folder.parent}" in words
     assert "vllm_service_weights_dir" in words
-    assert _weights_fetch.room([found._replace(needed=1000)]) == ""
+    assert fetch.room([found._replace(needed=1000)]) == ""
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="mounts a file system")
@@ -490,17 +487,17 @@ def test_two_states_of_a_share_are_never_put_together(
     bring(job)
     folder.rename(str(folder) + ".part")
     part = Path(str(folder) + ".part")
-    (part / _weights_fetch.LOCK).touch()
+    (part / fetch.LOCK).touch()
     remote = next(f for f in Folder(job).listing().files if f.path == SHARD)
-    partial = part / _weights_fetch._partial(remote)
+    partial = part / fetch._partial(remote)
     (part / SHARD).rename(partial)
     os.truncate(partial, 20_000)
-    progress = _weights_fetch.Progress([job])
+    progress = fetch.Progress([job])
     found = look(job)
     assert found.missing == found.total - sum(
         each.stat().st_size
         for each in part.iterdir()
-        if each.name not in (_weights.MARKER, _weights_fetch.LOCK)
+        if each.name not in (_weights.MARKER, fetch.LOCK)
     )
     # Meanwhile the share was given other weights of the same size.
     newer = {
@@ -510,7 +507,7 @@ def test_two_states_of_a_share_are_never_put_together(
     }
     time.sleep(0.01)
     put(share, newer)
-    _weights_fetch.bring(job, progress, 2)
+    fetch.bring(job, progress, 2)
     assert same(folder, {**hub.models[ID], **newer})
     assert not list(folder.glob("*.inferops-incomplete"))
 
@@ -544,16 +541,16 @@ def test_rsync_that_outlives_its_run_keeps_others_away(
     monkeypatch.setenv("PATH", f"{slow.parent}:{os.environ['PATH']}")
     job = Job(str(folder), "Qwen3-14B", "rsync", location=str(tmp_path / "store"))
     runs = str(tmp_path / "run")
-    name = _weights_run.start([job], 1, runs)
+    name = run.start([job], 1, runs)
     deadline = time.monotonic() + 10
     while not (tmp_path / "pid").exists():
         assert time.monotonic() < deadline
         time.sleep(0.02)
     os.kill(holder_of(folder), signal.SIGKILL)
-    assert _weights_run.follow(name, 5, runs).died
+    assert run.follow(name, 5, runs).died
     program = int((tmp_path / "pid").read_text())
     seen: list[bool] = []
-    progress = _weights_fetch.Progress([job])
+    progress = fetch.Progress([job])
     say = progress.say
 
     def watched(given: str, **values: Any) -> None:
@@ -563,7 +560,7 @@ def test_rsync_that_outlives_its_run_keeps_others_away(
         say(given, **values)
 
     monkeypatch.setattr(progress, "say", watched)
-    _weights_fetch.bring(job, progress, 1)
+    fetch.bring(job, progress, 1)
     assert seen == [False], "rsync of the killed run still wrote when the next one began"
     assert same(folder, hub.models[ID])
 

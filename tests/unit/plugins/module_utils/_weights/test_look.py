@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from ansible_collections.inferops.ascend.plugins.module_utils import _weights
+from ansible_collections.inferops.ascend.plugins.module_utils._weights import look as _weights
 from ansible_collections.inferops.ascend.tests.hubs import hub
 
 

@@ -22,7 +22,7 @@ import urllib.parse
 import urllib.request
 from typing import Any, Callable, Iterator, NamedTuple
 
-from ansible_collections.inferops.ascend.plugins.module_utils._weights import (
+from ansible_collections.inferops.ascend.plugins.module_utils._weights.look import (
     OWN,
     WeightsError,
 )

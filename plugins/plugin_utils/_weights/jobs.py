@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ansible_collections.inferops.ascend.plugins.module_utils._hubs import shown
+from ansible_collections.inferops.ascend.plugins.module_utils._weights.hubs import shown
 from ansible_collections.inferops.ascend.plugins.plugin_utils._base.errors import AscendError
 from ansible_collections.inferops.ascend.plugins.plugin_utils._base.values import kind_of, plain
 from ansible_collections.inferops.ascend.plugins.plugin_utils._host.preflight import model_folder

@@ -19,14 +19,19 @@ from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextlib import contextmanager, suppress
 from typing import Any, Iterator, NamedTuple
 
-from ansible_collections.inferops.ascend.plugins.module_utils import _hubs, _weights
-from ansible_collections.inferops.ascend.plugins.module_utils._hubs import Listing, Remote, Web
-from ansible_collections.inferops.ascend.plugins.module_utils._weights import (
+from ansible_collections.inferops.ascend.plugins.module_utils._weights import hubs
+from ansible_collections.inferops.ascend.plugins.module_utils._weights import look as _weights
+from ansible_collections.inferops.ascend.plugins.module_utils._weights.hubs import (
+    Listing,
+    Remote,
+    Web,
+)
+from ansible_collections.inferops.ascend.plugins.module_utils._weights.look import (
     MARKER,
     WeightsError,
     gigabytes,
 )
-from ansible_collections.inferops.ascend.plugins.module_utils._weights_sources import (
+from ansible_collections.inferops.ascend.plugins.module_utils._weights.sources import (
     HUBS,
     Hub,
     Job,
@@ -213,7 +218,7 @@ def _is_mounted(folder: str) -> bool:
 def _other_place(job: Job, marker: dict[str, Any] | None) -> str:
     """Say that weights came from elsewhere than is asked for now; whether they differ is not known."""
     before = str((marker or {}).get("location") or "")
-    now = _hubs.shown(job.location)
+    now = hubs.shown(job.location)
     if (marker or {}).get("source") != job.source or job.sha256 or not before or not now:
         return ""
     if before.rstrip("/") == now.rstrip("/"):
@@ -447,7 +452,7 @@ def _fill(
     progress.say(job.folder, phase="checking")
     found = _weights.inspect(".")
     if found.faults:
-        where = job.id or _hubs.shown(job.location)
+        where = job.id or hubs.shown(job.location)
         raise WeightsError(
             f"{job.model} came from {job.source} ({where}) as it is there, but that is not a whole"
             f" model: {'; '.join(found.faults)}. Take another revision or source"
@@ -463,7 +468,7 @@ def _fill(
             "id": job.id,
             "revision": job.revision,
             "commit": commit,
-            "location": _hubs.shown(job.location),
+            "location": hubs.shown(job.location),
             "sha256": job.sha256,
             "files": entries,
         },
@@ -556,7 +561,7 @@ def _read_once(
         if os.fstat(descriptor).st_size > remote.size:
             handle.truncate(0)
         while True:
-            block = handle.read(_hubs.BLOCK)
+            block = handle.read(hubs.BLOCK)
             if not block:
                 break
             at += len(block)
@@ -620,14 +625,14 @@ def _from_archive(job: Job, progress: Progress, web: Web | None) -> dict[str, An
             try:
                 _read_file(job, Hub(job, web or Web()), remote, progress, threading.Event())
             except urllib.error.HTTPError as error:
-                raise _hubs.refused(error, "archive", job.model) from None
+                raise hubs.refused(error, "archive", job.model) from None
     progress.say(job.folder, phase="unpacking", done=0, total=os.path.getsize(path))
     digest = unpack(job, path, UNPACKED, lambda count: progress.add(job.folder, count))
     if job.sha256 and digest != job.sha256:
         if path != job.location:
             os.unlink(path)
         raise WeightsError(
-            f"the archive {_hubs.shown(job.location)} has the SHA-256"
+            f"the archive {hubs.shown(job.location)} has the SHA-256"
             f" {digest[:16]}..., where {job.sha256[:16]}... is asked for: it is damaged, or another"
             " one"
         )

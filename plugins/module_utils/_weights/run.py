@@ -15,9 +15,9 @@ import threading
 import time
 from typing import Any, Callable, NamedTuple
 
-from ansible_collections.inferops.ascend.plugins.module_utils._weights import WeightsError
-from ansible_collections.inferops.ascend.plugins.module_utils._weights_fetch import Progress, bring
-from ansible_collections.inferops.ascend.plugins.module_utils._weights_sources import Job
+from ansible_collections.inferops.ascend.plugins.module_utils._weights.fetch import Progress, bring
+from ansible_collections.inferops.ascend.plugins.module_utils._weights.look import WeightsError
+from ansible_collections.inferops.ascend.plugins.module_utils._weights.sources import Job
 
 # Not below /run/lock or /tmp, where any user could put something in its place.
 RUNS = "/run/inferops-ascend/weights"

@@ -16,7 +16,7 @@ from ansible_collections.inferops.ascend.plugins.plugin_utils._model.resolve imp
     Options,
     resolve_terms,
 )
-from ansible_collections.inferops.ascend.plugins.plugin_utils._weights import (
+from ansible_collections.inferops.ascend.plugins.plugin_utils._weights.jobs import (
     Wish,
     duration,
     jobs_of,

@@ -18,9 +18,14 @@ import tarfile
 import urllib.error
 from typing import Any, Callable, Iterator, NamedTuple
 
-from ansible_collections.inferops.ascend.plugins.module_utils import _hubs, _weights
-from ansible_collections.inferops.ascend.plugins.module_utils._hubs import Listing, Remote, Web
-from ansible_collections.inferops.ascend.plugins.module_utils._weights import WeightsError
+from ansible_collections.inferops.ascend.plugins.module_utils._weights import hubs
+from ansible_collections.inferops.ascend.plugins.module_utils._weights import look as _weights
+from ansible_collections.inferops.ascend.plugins.module_utils._weights.hubs import (
+    Listing,
+    Remote,
+    Web,
+)
+from ansible_collections.inferops.ascend.plugins.module_utils._weights.look import WeightsError
 
 HUBS = ("huggingface", "modelscope")
 _ARCHIVE = ".inferops-ascend.archive"
@@ -78,10 +83,10 @@ class Hub:
     def listing(self) -> Listing:
         """Raises WeightsError."""
         job = self.job
-        endpoint = job.endpoint or _hubs.ENDPOINTS[job.source]
-        list_files = _hubs.huggingface if job.source == "huggingface" else _hubs.modelscope
+        endpoint = job.endpoint or hubs.ENDPOINTS[job.source]
+        list_files = hubs.huggingface if job.source == "huggingface" else hubs.modelscope
         found = list_files(self.web, endpoint, job.id, job.revision)
-        files = _hubs.selected(found.files, job.skip)
+        files = hubs.selected(found.files, job.skip)
         if not files:
             raise WeightsError(f"{job.id} has no files that the engine reads")
         return Listing(files, found.commit)
@@ -91,7 +96,7 @@ class Hub:
         try:
             yield from self.web.blocks(remote.url, offset, remote.size)
         except urllib.error.HTTPError as error:
-            raise _hubs.refused(
+            raise hubs.refused(
                 error, self.job.source, self.job.id or self.job.model, self.job.revision, remote.url
             ) from None
 
@@ -142,15 +147,15 @@ class Folder:
             digest = str(entry.get("digest", "")) if _weights.is_remembered(full, entry) else ""
             status = os.stat(full)
             stamp = "" if digest else str(status.st_mtime_ns)
-            files.append(Remote(_hubs.safe_path(path), status.st_size, digest, full, stamp))
-        return Listing(_hubs.selected(files, self.job.skip), "")
+            files.append(Remote(hubs.safe_path(path), status.st_size, digest, full, stamp))
+        return Listing(hubs.selected(files, self.job.skip), "")
 
     def blocks(self, remote: Remote, offset: int) -> Iterator[tuple[int, bytes]]:
         """Raises OSError."""
         with open(remote.url, "rb", buffering=0) as handle:
             handle.seek(offset)
             while offset < remote.size:
-                block = handle.read(min(8 * _hubs.BLOCK, remote.size - offset))
+                block = handle.read(min(8 * hubs.BLOCK, remote.size - offset))
                 if not block:
                     raise WeightsError(f"{remote.url} became shorter while it was copied")
                 yield offset, block
@@ -176,8 +181,8 @@ class Rsync:
             match = re.match(r"^-\S+\s+([\d,.]+) \S+ \S+ (.+)$", line)
             if match:
                 size = int(re.sub(r"\D", "", match.group(1)))
-                files.append(Remote(_hubs.safe_path(match.group(2)), size, "", ""))
-        chosen = _hubs.selected(files, self.job.skip)
+                files.append(Remote(hubs.safe_path(match.group(2)), size, "", ""))
+        chosen = hubs.selected(files, self.job.skip)
         if not chosen:
             raise WeightsError(f"{self.job.location} has no files of a model")
         return Listing(chosen, "")
@@ -278,14 +283,14 @@ def archive_at(job: Job, web: Web | None = None) -> tuple[int, str]:
         with (web or Web()).patient(job.location) as answer:
             headers = answer.headers
     except urllib.error.HTTPError as error:
-        raise _hubs.refused(error, "archive", job.model) from None
+        raise hubs.refused(error, "archive", job.model) from None
     if headers.get("Content-Length") is None:
         raise WeightsError(
-            f"{_hubs.shown(job.location)} does not say how long it is; put the archive on a server"
+            f"{hubs.shown(job.location)} does not say how long it is; put the archive on a server"
             " that serves files, or on the host"
         )
     # Without the query: a signed address is another one each day.
-    state = (_hubs.shown(job.location), headers.get("ETag"), headers.get("Last-Modified"))
+    state = (hubs.shown(job.location), headers.get("ETag"), headers.get("Last-Modified"))
     return int(headers["Content-Length"]), f"{_ARCHIVE}.{short_hash(job.sha256 or repr(state))}"
 
 
@@ -300,11 +305,11 @@ def unpack(job: Job, path: str, folder: str, seen: Callable[[int], None]) -> str
         try:
             with tarfile.open(fileobj=counted, mode="r|*") as archive:  # type: ignore[call-overload]
                 _members(job, archive, folder)
-            while counted.read(_hubs.BLOCK):
+            while counted.read(hubs.BLOCK):
                 pass
         except (tarfile.TarError, EOFError, ValueError) as error:
             raise WeightsError(
-                f"the archive {_hubs.shown(job.location)} cannot be unpacked ({error}): is it a tar"
+                f"the archive {hubs.shown(job.location)} cannot be unpacked ({error}): is it a tar"
                 " (plain, gz, bz2 or xz), and whole?"
             ) from None
     return counted.hasher.hexdigest()
@@ -341,18 +346,18 @@ def _members(job: Job, archive: Any, folder: str) -> None:
         name = re.sub(r"^(\./)+", "", member.name).rstrip("/")
         if name in ("", "."):
             continue
-        path = os.path.join(folder, _hubs.safe_path(name))
+        path = os.path.join(folder, hubs.safe_path(name))
         if member.isdir():
             os.makedirs(path, mode=0o755, exist_ok=True)
         elif member.isreg():
             os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
             with open(path, "xb") as target:
-                shutil.copyfileobj(archive.extractfile(member), target, _hubs.BLOCK)
+                shutil.copyfileobj(archive.extractfile(member), target, hubs.BLOCK)
                 target.flush()
                 os.fsync(target.fileno())
         elif member.issym() or member.islnk():
             raise WeightsError(
-                f"the archive {_hubs.shown(job.location)} holds a link ({name}), such as a cache of"
+                f"the archive {hubs.shown(job.location)} holds a link ({name}), such as a cache of"
                 " Hugging Face is made of. Pack it with the files themselves: tar"
                 " --dereference --hard-dereference -cf ..."
             )

@@ -13,9 +13,11 @@ import threading
 from pathlib import Path
 
 import pytest
-from ansible_collections.inferops.ascend.plugins.module_utils import _hubs, _weights, _weights_fetch
-from ansible_collections.inferops.ascend.plugins.module_utils._weights import WeightsError
-from ansible_collections.inferops.ascend.plugins.module_utils._weights_sources import Job
+from ansible_collections.inferops.ascend.plugins.module_utils._weights import fetch
+from ansible_collections.inferops.ascend.plugins.module_utils._weights import hubs as _hubs
+from ansible_collections.inferops.ascend.plugins.module_utils._weights import look as _weights
+from ansible_collections.inferops.ascend.plugins.module_utils._weights.look import WeightsError
+from ansible_collections.inferops.ascend.plugins.module_utils._weights.sources import Job
 from ansible_collections.inferops.ascend.tests.hubs import hub as hubs
 from ansible_collections.inferops.ascend.tests.hubs.bringing import (
     ID,
@@ -250,7 +252,7 @@ def test_rsync_copies_and_goes_on(hub: hubs.Hub, folder: Path, tmp_path: Path) -
     assert found.config["num_attention_heads"] == 40
     part = Path(str(folder) + ".part")
     part.mkdir(parents=True)
-    (part / _weights_fetch.LOCK).touch()
+    (part / fetch.LOCK).touch()
     (part / SHARD).write_bytes(hub.models[ID][SHARD][:20_000])
     assert look(job).missing == found.total - 20_000
     bring(job)
