@@ -15,15 +15,15 @@ from ansible import constants as C
 from ansible.errors import AnsibleActionFail, AnsibleError
 from ansible.plugins.action import ActionBase
 from ansible.plugins.loader import lookup_loader
-from ansible_collections.inferops.ascend.plugins.plugin_utils import _plan
 from ansible_collections.inferops.ascend.plugins.plugin_utils._base.errors import AscendError
 from ansible_collections.inferops.ascend.plugins.plugin_utils._base.values import WIDTH, wrap
 from ansible_collections.inferops.ascend.plugins.plugin_utils._model.tables import (
     Catalogue,
     load_catalogue,
 )
-from ansible_collections.inferops.ascend.plugins.plugin_utils._plan_hosts import Sealed, is_template
-from ansible_collections.inferops.ascend.plugins.plugin_utils._plan_views import (
+from ansible_collections.inferops.ascend.plugins.plugin_utils._plan import run as _plan
+from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.hosts import Sealed, is_template
+from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.views import (
     card_map,
     html,
     markdown,

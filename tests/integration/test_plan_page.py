@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.inferops.ascend.plugins.plugin_utils._plan_views import html
+from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.views import html
 
 from .chromium import Chromium, chromium
 

@@ -12,7 +12,7 @@ from html.parser import HTMLParser
 from typing import Any
 
 import pytest
-from ansible_collections.inferops.ascend.plugins.plugin_utils._plan_views import (
+from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.views import (
     card_map,
     html,
     markdown,

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.inferops.ascend.plugins.plugin_utils._base.errors import AscendError
-from ansible_collections.inferops.ascend.plugins.plugin_utils._fleet import (
+from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.fleet import (
     FleetHost,
     FleetPlan,
     FleetService,
@@ -19,7 +19,7 @@ from ansible_collections.inferops.ascend.plugins.plugin_utils._fleet import (
     unplaced_lines,
 )
 
-SEARCH = "ansible_collections.inferops.ascend.plugins.plugin_utils._fleet_search"
+SEARCH = "ansible_collections.inferops.ascend.plugins.plugin_utils._plan.search"
 BOUNDS = ("EXCHANGE_TRIALS", "ROUNDS", "EXACT_TRIALS")
 A2, A2_32, A3 = "atlas-800i-a2-64g", "atlas-800i-a2-32g", "atlas-800i-a3"
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from ansible_collections.inferops.ascend.plugins.plugin_utils._fleet import (
+from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.fleet import (
     FleetHost,
     FleetPlan,
     FleetService,

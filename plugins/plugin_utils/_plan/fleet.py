@@ -14,8 +14,8 @@ from types import MappingProxyType
 
 from ansible_collections.inferops.ascend.plugins.plugin_utils._base.errors import AscendError
 from ansible_collections.inferops.ascend.plugins.plugin_utils._base.values import listed
-from ansible_collections.inferops.ascend.plugins.plugin_utils._fleet_reasons import Reasons
-from ansible_collections.inferops.ascend.plugins.plugin_utils._fleet_search import (
+from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.reasons import Reasons
+from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.search import (
     CARDS_MAX,
     Item,
     Need,

@@ -17,14 +17,7 @@ from typing import Any, Protocol
 
 from ansible_collections.inferops.ascend.plugins.plugin_utils._base.errors import AscendError
 from ansible_collections.inferops.ascend.plugins.plugin_utils._base.values import listed
-from ansible_collections.inferops.ascend.plugins.plugin_utils._fleet import (
-    FleetPlan,
-    Spot,
-    Unplaced,
-    plan_fleet,
-    unplaced_lines,
-)
-from ansible_collections.inferops.ascend.plugins.plugin_utils._plan_files import (
+from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.files import (
     EXTENSIONS,
     Change,
     Folder,
@@ -43,13 +36,20 @@ from ansible_collections.inferops.ascend.plugins.plugin_utils._plan_files import
     trap,
     write_page,
 )
-from ansible_collections.inferops.ascend.plugins.plugin_utils._plan_hosts import (
+from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.fleet import (
+    FleetPlan,
+    Spot,
+    Unplaced,
+    plan_fleet,
+    unplaced_lines,
+)
+from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.hosts import (
     Hardware,
     Inventory,
     Problems,
     some,
 )
-from ansible_collections.inferops.ascend.plugins.plugin_utils._plan_requests import (
+from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.requests import (
     INSTANCES,
     SERVICES,
     Entry,

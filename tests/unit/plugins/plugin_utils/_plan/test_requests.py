@@ -13,21 +13,21 @@ import jinja2
 import pytest
 import yaml
 from ansible_collections.inferops.ascend.plugins.plugin_utils._base.errors import AscendError
-from ansible_collections.inferops.ascend.plugins.plugin_utils._fleet import Spot
 from ansible_collections.inferops.ascend.plugins.plugin_utils._model.resolve import Options, resolve
 from ansible_collections.inferops.ascend.plugins.plugin_utils._model.tables import (
     Catalogue,
     load_catalogue,
 )
 from ansible_collections.inferops.ascend.plugins.plugin_utils._place.placement import place
-from ansible_collections.inferops.ascend.plugins.plugin_utils._plan_hosts import (
+from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.fleet import Spot
+from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.hosts import (
     Hardware,
     Ports,
     Problems,
     Sealed,
     some,
 )
-from ansible_collections.inferops.ascend.plugins.plugin_utils._plan_requests import (
+from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.requests import (
     Ported,
     Requests,
     Service,
@@ -126,7 +126,7 @@ def test_a_profile_says_what_a_host_has_and_variables_of_the_role_go_before() ->
 
 
 def test_ports_begin_where_those_of_the_role_begin() -> None:
-    defaults = Path(__file__).parents[4] / "roles" / "vllm_service" / "defaults" / "main.yml"
+    defaults = Path(__file__).parents[5] / "roles" / "vllm_service" / "defaults" / "main.yml"
     role = yaml.safe_load(defaults.read_text(encoding="utf-8"))
     for name in ("port_base", "hccl_port_base", "hccl_port_count"):
         assert getattr(Ports(), name) == role[f"vllm_service_{name}"]

@@ -38,7 +38,7 @@ Host = Mapping[str, Any]
 Service = Mapping[str, Any]
 Place = tuple[str, tuple[int, ...]]  # a host and cards
 
-PAGE = Path(__file__).resolve().parent / "_plan_page"
+PAGE = Path(__file__).resolve().parent / "page"
 
 # GitHub refuses a longer comment or description: "Body is too long (maximum is 65536 characters)".
 COMMENT_LIMIT = 65536

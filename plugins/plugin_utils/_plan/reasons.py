@@ -10,17 +10,17 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ansible_collections.inferops.ascend.plugins.plugin_utils._base.values import listed
-from ansible_collections.inferops.ascend.plugins.plugin_utils._fleet_search import (
+from ansible_collections.inferops.ascend.plugins.plugin_utils._place.placement import block_shape
+from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.search import (
     Span,
     cards_of,
     largest_block,
     longest_run,
     power_of_two,
 )
-from ansible_collections.inferops.ascend.plugins.plugin_utils._place.placement import block_shape
 
 if TYPE_CHECKING:
-    from ansible_collections.inferops.ascend.plugins.plugin_utils._fleet import Fleet
+    from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.fleet import Fleet
 
 
 @dataclass(frozen=True)

@@ -16,10 +16,9 @@ import yaml
 from ansible.inventory.host import Host
 from ansible.parsing.dataloader import DataLoader
 from ansible.plugins.vars import host_group_vars
-from ansible_collections.inferops.ascend.plugins.plugin_utils import _plan_files
 from ansible_collections.inferops.ascend.plugins.plugin_utils._base.errors import AscendError
-from ansible_collections.inferops.ascend.plugins.plugin_utils._fleet import Spot
-from ansible_collections.inferops.ascend.plugins.plugin_utils._plan_files import (
+from ansible_collections.inferops.ascend.plugins.plugin_utils._plan import files as _plan_files
+from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.files import (
     FILE,
     FOLDER,
     Change,
@@ -35,8 +34,9 @@ from ansible_collections.inferops.ascend.plugins.plugin_utils._plan_files import
     trap,
     write_page,
 )
-from ansible_collections.inferops.ascend.plugins.plugin_utils._plan_hosts import Sealed
-from ansible_collections.inferops.ascend.plugins.plugin_utils._plan_requests import (
+from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.fleet import Spot
+from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.hosts import Sealed
+from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.requests import (
     INSTANCES,
     Entry,
     Service,

@@ -26,9 +26,9 @@ from typing import Any
 import yaml
 from ansible_collections.inferops.ascend.plugins.plugin_utils._base.errors import AscendError
 from ansible_collections.inferops.ascend.plugins.plugin_utils._base.values import whole_number
-from ansible_collections.inferops.ascend.plugins.plugin_utils._fleet import Spot
-from ansible_collections.inferops.ascend.plugins.plugin_utils._plan_hosts import Sealed
-from ansible_collections.inferops.ascend.plugins.plugin_utils._plan_requests import (
+from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.fleet import Spot
+from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.hosts import Sealed
+from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.requests import (
     INSTANCES,
     Entry,
     source_line,

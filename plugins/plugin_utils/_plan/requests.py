@@ -22,11 +22,6 @@ from ansible_collections.inferops.ascend.plugins.plugin_utils._base.values impor
     listed,
     whole_number,
 )
-from ansible_collections.inferops.ascend.plugins.plugin_utils._fleet import (
-    FleetHost,
-    FleetService,
-    Spot,
-)
 from ansible_collections.inferops.ascend.plugins.plugin_utils._model.estimate import (
     tensor_parallel_fault,
 )
@@ -46,7 +41,12 @@ from ansible_collections.inferops.ascend.plugins.plugin_utils._place.placement i
     card_ids,
     service_name,
 )
-from ansible_collections.inferops.ascend.plugins.plugin_utils._plan_hosts import (
+from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.fleet import (
+    FleetHost,
+    FleetService,
+    Spot,
+)
+from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.hosts import (
     Hardware,
     Inventory,
     Problems,
