@@ -1,0 +1,143 @@
+# SPDX-FileCopyrightText: The inferops.ascend authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The version matrix: which versions of engine, CANN and Python were released together."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any
+
+from ansible_collections.inferops.ascend.plugins.plugin_utils._base.errors import AscendError
+from ansible_collections.inferops.ascend.plugins.plugin_utils._base.values import kind_of, plain
+from ansible_collections.inferops.ascend.plugins.plugin_utils._model import tables
+
+# The keys of a row that decide what is installed or compared, and the type of each.
+_TYPES = {
+    "vllm": str,
+    "vllm_ascend": str,
+    "distribution": str,
+    "python": list,
+    "cann": str,
+    "torch_npu": str,
+    "packages": dict,
+    "exclude": list,
+    "metadata": dict,
+}
+_FOR_READERS = frozenset(("wheels", "notes", "sources"))
+_SPECIFIER = re.compile(r"\s*(===|==|~=|!=|<=|>=|<|>)\s*[0-9]")
+_PYTHON = re.compile(r"3\.[0-9]{1,2}")
+
+
+@dataclass(frozen=True)
+class VersionRow:
+    """One row: versions that were released and tested together.
+
+    Attributes:
+        python: the oldest and the newest version that the engine runs on.
+        vllm_ascend, cann, torch_npu: None where the row does not name them.
+        distribution: the name under which this vLLM was published.
+        packages: version specifiers by distribution.
+        exclude: distributions that others ask for and that must not be installed.
+        metadata: versions of distributions to name as installed.
+    """
+
+    vllm: str
+    python: tuple[str, str]
+    vllm_ascend: str | None = None
+    distribution: str = "vllm"
+    cann: str | None = None
+    torch_npu: str | None = None
+    packages: Mapping[str, str] = field(default_factory=dict)
+    exclude: tuple[str, ...] = ()
+    metadata: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def from_dict(cls, row: Mapping[str, Any]) -> VersionRow:
+        """A row as it is written in the matrix, already checked."""
+        known = {key: value for key, value in row.items() if key in _TYPES}
+        oldest, newest = row["python"]
+        known.update(python=(oldest, newest), exclude=tuple(row.get("exclude", ())))
+        return cls(**known)
+
+    def matches(self, version: str) -> bool:
+        """Whether this is the row of that version of vLLM or vllm-ascend."""
+        return version in (self.vllm, self.vllm_ascend)
+
+
+@lru_cache(maxsize=1)
+def matrix() -> Mapping[str, Any]:
+    """vars/version_matrix.yml."""
+    data: dict[str, Any] = tables._read_yaml(tables.VARS / "version_matrix.yml")
+    return data
+
+
+@lru_cache(maxsize=2)
+def rows(device: str = "npu") -> tuple[VersionRow, ...]:
+    """The rows for a device, npu or cpu, newest first."""
+    key = "cpu_versions" if device == "cpu" else "versions"
+    return tuple(VersionRow.from_dict(row) for row in matrix()[key])
+
+
+def find(version: object, own_row: object = None, *, device: str = "npu") -> VersionRow:
+    """The row of a version of vLLM or vllm-ascend; `own_row`, if given, takes its place.
+
+    Raises AscendError for a version without a row, naming those there are, and for an own row with
+    an unknown key or a value of another type.
+    """
+    if own_row:
+        return parse(own_row)
+    wanted = str(version).removeprefix("v")
+    for row in rows(device):
+        if row.matches(wanted):
+            return row
+    known = ", ".join(row.vllm for row in rows(device))
+    raise AscendError(
+        f"the version matrix has no row of vLLM {wanted} for the device {device}; it has {known}. Set"
+        " vllm_runtime_version to one of these (with vllm_service_engine_version, which it follows),"
+        " or write the row yourself in vllm_runtime_row."
+    )
+
+
+def parse(value: object) -> VersionRow:
+    """The user's vllm_runtime_row. Raises AscendError that names what is wrong in it."""
+    row = plain(value, "vllm_runtime_row")
+    if not isinstance(row, dict):
+        raise AscendError(
+            f"vllm_runtime_row is {kind_of(value)}; a mapping like a row of the version matrix is"
+            " needed, {vllm: 0.18.0, python: ['3.10', '3.11']}."
+        )
+    kinds = {str: "a text in quotes", list: "a list", dict: "a mapping"}
+    for key, item in row.items():
+        if key in _FOR_READERS:
+            continue
+        if key not in _TYPES:
+            raise AscendError(
+                f"vllm_runtime_row has the key {key!r}; a row has {', '.join(_TYPES)}."
+            )
+        if not isinstance(item, _TYPES[key]):
+            raise AscendError(
+                f"vllm_runtime_row, {key} is {kind_of(item)}; {kinds[_TYPES[key]]} is needed."
+            )
+    for name, pin in row.get("packages", {}).items():
+        if not isinstance(pin, str) or not _SPECIFIER.match(pin):
+            raise AscendError(
+                f"vllm_runtime_row, packages, {name} is {pin!r}; versions with an operator before"
+                f' them are needed, in quotes: {name}: "=={pin}".'
+            )
+    for key in ("vllm", "python"):
+        if key not in row:
+            raise AscendError(
+                f"vllm_runtime_row has no {key}, which tells what is to be installed."
+            )
+    if len(row["python"]) != 2 or not all(
+        isinstance(each, str) and _PYTHON.fullmatch(each) for each in row["python"]
+    ):
+        raise AscendError(
+            "vllm_runtime_row, python needs the oldest and the newest version, in quotes:"
+            ' ["3.10", "3.11"].'
+        )
+    return VersionRow.from_dict(row)
