@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from .conftest import environment, shell
+from .hosts import environment, shell
 
 PROFILE = "atlas-800i-a2-64g"
 

@@ -21,7 +21,7 @@ import pytest
 import yaml
 from ansible_collections.inferops.ascend.plugins.plugin_utils._model.resolve import Options, resolve
 from ansible_collections.inferops.ascend.plugins.plugin_utils._model.tables import load_catalogue
-from integration.conftest import scenario, started
+from integration.hosts import scenario, started
 from integration.playbooks import Books
 
 from ._engines import SERVING, models, uv, wheels
@@ -37,7 +37,7 @@ HOST = {
     "vllm_runtime_device": "cpu",
     "vllm_runtime_wheels": "/srv/wheels",
     "vllm_runtime_offline": True,
-    # pip takes minutes for what takes uv seconds; tests/integration/test_runtime.py tries both.
+    # pip takes minutes for what takes uv seconds; tests/integration/runtime tries both.
     "vllm_runtime_installer": "/srv/uv/uv",
     # Three servers share two cores: none is bound to a core, each computes on one thread.
     "vllm_service_env": {

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from .conftest import scenario, started
-from .playbooks import CLEAN, Books, codes
+from ..hosts import scenario, started
+from ..playbooks import CLEAN, Books, codes
 
 pytestmark = pytest.mark.hosts
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from .conftest import scenario, shell, started
-from .playbooks import CLEAN, PROFILE, Books
+from ..hosts import scenario, shell, started
+from ..playbooks import CLEAN, PROFILE, Books
 
 pytestmark = pytest.mark.hosts
 

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from .conftest import HOSTS, environment, scenario, started
-from .playbooks import CLEAN, Books, Ran
+from ..hosts import HOSTS, environment, scenario, started
+from ..playbooks import CLEAN, Books, Ran
 
 pytestmark = pytest.mark.hosts
 

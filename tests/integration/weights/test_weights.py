@@ -20,7 +20,7 @@ import pytest
 import yaml
 from ansible_collections.inferops.ascend.tests.hubs import hub as hubs
 
-from .conftest import environment, scenario, shell, started
+from ..hosts import environment, scenario, shell, started
 
 pytestmark = pytest.mark.hosts
 

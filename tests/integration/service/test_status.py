@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 import yaml
 
-from . import conftest
-from .conftest import HOST_PYTHON, environment, scenario, shell, started
+from ..hosts import HOST_PYTHON, environment, scenario, shell, started
+from . import role
 
 pytestmark = pytest.mark.hosts
 
@@ -43,7 +43,7 @@ LOOK = """
 """
 
 
-class Host(conftest.Host):
+class Host(role.Host):
     """A host of this module's own scenario."""
 
     def sh(self, script: str, check: bool = True) -> str:

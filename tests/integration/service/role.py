@@ -1,61 +1,23 @@
 # SPDX-FileCopyrightText: The inferops.ascend authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A real systemd host with simulated cards, and the collection's role run on it by Ansible."""
+"""The role vllm_service, run on a test host by Ansible."""
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
 import subprocess
-import sys
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import pytest
 import yaml
 
-ROOT = Path(__file__).resolve().parents[2]
-HOSTS = ROOT / "tests" / "hosts" / "hosts"
+from ..hosts import environment, scenario, shell
 
+SCENARIO = scenario("service")
 
-def scenario(purpose: str) -> str:
-    """Return the name of this checkout's hosts for a purpose.
-
-    Another checkout's tests may run at the same time; this one's next run clears what it left.
-    """
-    return purpose + "-" + hashlib.sha256(str(ROOT).encode()).hexdigest()[:8]
-
-
-@contextmanager
-def started(name: str, inventory: Path, *flags: str) -> Iterator[Path]:
-    """Start the hosts of a scenario, hand over their inventory, and remove them afterwards."""
-    command = [sys.executable, str(HOSTS), "up", name, "--inventory", str(inventory), *flags]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, f"the test hosts did not start:\n{done.stdout}{done.stderr}"
-        yield inventory
-    finally:
-        subprocess.run([sys.executable, str(HOSTS), "down", name], check=False)
-
-
-def shell(name: str, host: str, script: str, check: bool = True) -> str:
-    """Run a shell script on a host of a scenario as root and return what it printed."""
-    command = [sys.executable, str(HOSTS), "exec", name, host, "--", "sh", "-c", script]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
-    if check and done.returncode != 0:
-        raise AssertionError(f"{script!r} on {host} ended with {done.returncode}: {done.stderr}")
-    return done.stdout
-
-
-SCENARIO = scenario("pytest")
-# Another interpreter of this machine for the modules on the host, for the matrix.
-HOST_PYTHON = os.environ.get("INFEROPS_HOST_PYTHON", "")
 
 PLAY = """
 - hosts: all
@@ -165,35 +127,3 @@ class Host:
                 return int(answer.status)
         except urllib.error.HTTPError as error:
             return int(error.code)
-
-
-def environment() -> dict[str, str]:
-    """Return the environment of ansible-playbook, without a user's own settings."""
-    return {**os.environ, "ANSIBLE_CONFIG": str(ROOT / "tests" / "ansible.cfg")}
-
-
-@pytest.fixture(scope="module")
-def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Start a host for this module; return its inventory."""
-    flags = ["--host", "h1:a2-64g"]
-    if HOST_PYTHON:
-        prefix = str(Path(HOST_PYTHON).parents[1])
-        flags += ["--mount", f"{prefix}:{prefix}"]
-    with started(SCENARIO, tmp_path_factory.mktemp("fleet") / "inventory.yml", *flags) as inventory:
-        yield inventory
-
-
-@pytest.fixture
-def host(fleet: Path, tmp_path: Path) -> Iterator[Host]:
-    """Give one host on which nothing is deployed, and clean it afterwards."""
-    address = yaml.safe_load(fleet.read_text())["all"]["hosts"]["h1"]["ansible_host"]
-    it = Host("h1", fleet, tmp_path, address, {"ascend_host_profile": "atlas-800i-a2-64g"})
-    if HOST_PYTHON:
-        it.variables["ansible_python_interpreter"] = HOST_PYTHON
-    yield it
-    it.sh(
-        "systemctl kill -s KILL 'vllm@*' 2>/dev/null; systemctl stop 'vllm@*' 2>/dev/null;"
-        " rm -rf /etc/systemd/system/vllm@* /etc/systemd/system/multi-user.target.wants/vllm@*"
-        " /etc/vllm /var/lib/vllm /var/lib/ascend-sim/behaviour.json; userdel vllm 2>/dev/null;"
-        " systemctl daemon-reload; systemctl reset-failed; exit 0"
-    )

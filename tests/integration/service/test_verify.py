@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from .conftest import scenario, started
-from .playbooks import CLEAN, Books, codes
+from ..hosts import scenario, started
+from ..playbooks import CLEAN, Books, codes
 
 pytestmark = pytest.mark.hosts
 

@@ -12,7 +12,7 @@ import pytest
 import yaml
 from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.hosts import ENGINE_VERSION
 
-from .conftest import environment
+from ..hosts import environment
 
 SERVICE = {"model": "Qwen3-14B", "name": "chat", "args": {"swap_space": 4}}
 REFUSED = "service chat: args have the option 'swap_space', which vLLM 0.18.0 does not have"

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import yaml
 
-from .conftest import environment, scenario, shell, started
+from ..hosts import environment, scenario, shell, started
 
 pytestmark = pytest.mark.hosts
 

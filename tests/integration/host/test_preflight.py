@@ -1,140 +1,20 @@
 # SPDX-FileCopyrightText: The inferops.ascend authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Hosts that are not what they are taken for: what is refused, in which words, and untouched."""
+"""Hosts that are not what they are taken for: what is rejected, in which words, and untouched."""
 
 from __future__ import annotations
 
 import json
 import re
-import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from .conftest import environment, scenario, shell, started
+from .site import HIDDEN, SCRAMBLE, Site, a2
 
 pytestmark = pytest.mark.hosts
-
-SCENARIO = scenario("preflight")
-PROFILES = {
-    "a2": "a2-64g",
-    "a3": "a3",
-    "duo": "duo-96g",
-    "small": "a2-32g",
-    "broken": "a2-64g",
-    "plain": "none",
-}
-
-# A2: logic ids 0-7 over NPU ids 24-31 and physical ids 4-7, 0-3; one card ill, one held.
-SCRAMBLE = """
-systemd-run -q --unit train /bin/sleep 99999
-python3 - "$(systemctl show -P MainPID train)" <<'X'
-import json, sys
-path = "/var/lib/ascend-sim/state.json"
-state = json.load(open(path))
-for card in state["cards"]:
-    card["phy_id"] = (card["logic_id"] + 4) % 8
-    card["npu_id"] = card["logic_id"] + 24
-state["cards"][2]["health"] = "Alarm"
-state["cards"][5]["processes"] = [{"pid": int(sys.argv[1]), "name": "sleep", "memory_mb": 50000}]
-json.dump(state, open(path, "w"))
-X
-"""
-# A3: memory of a die is in use, and no process shows.
-HIDDEN = "ascend-sim card 5 memory_idle=40000"
-
-
-class Site:
-    """Several hosts, and the collection's playbooks run over them."""
-
-    def __init__(self, inventory: Path, folder: Path) -> None:
-        self.inventory = inventory
-        self.folder = folder
-
-    def sh(self, host: str, script: str) -> str:
-        return shell(SCENARIO, host, script)
-
-    def snapshot(self, host: str) -> str:
-        """What the collection could have changed on a host."""
-        return self.sh(
-            host,
-            "find /etc /opt /var/lib/vllm /var/lib/inferops-ascend -printf '%p %m %u %T@ %l\\n'"
-            " 2>/dev/null | sort;"
-            " systemctl list-units --all --plain --no-legend 'vllm@*' 'train*'",
-        )
-
-    def play(self, book: str, variables: dict[str, dict[str, Any]], *flags: str) -> Play:
-        """Run a playbook over the hosts that variables are given for."""
-        folder = self.folder / "host_vars"
-        folder.mkdir(exist_ok=True)
-        for old in folder.iterdir():
-            old.unlink()
-        for host, values in variables.items():
-            (folder / f"{host}.yml").write_text(yaml.safe_dump(values), encoding="utf-8")
-        inventory = self.folder / "inventory.yml"
-        inventory.write_text(self.inventory.read_text(encoding="utf-8"), encoding="utf-8")
-        name = book if book.endswith(".yml") else f"inferops.ascend.{book}"
-        command = ["ansible-playbook", "-i", str(inventory), name]
-        command += ["--limit", ",".join(variables), *flags]
-        done = subprocess.run(
-            command, capture_output=True, text=True, timeout=300, check=False, env=environment()
-        )
-        return Play(done.returncode, done.stdout + done.stderr)
-
-
-class Play:
-    """One run: its status and what it said of each host."""
-
-    def __init__(self, status: int, output: str) -> None:
-        self.status = status
-        self.output = output
-
-    def refusal(self, host: str) -> str:
-        """The message with which a host failed."""
-        found = re.search(rf"^fatal: \[{host}\]: FAILED! => (\{{.*\}})$", self.output, re.M)
-        assert found, self.output
-        return str(json.loads(found.group(1))["msg"])
-
-    def recap(self, host: str, word: str) -> int:
-        found = re.search(rf"^{host} .*\b{word}=([0-9]+)", self.output, re.M)
-        assert found, self.output
-        return int(found.group(1))
-
-
-@pytest.fixture(scope="module")
-def hosts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    flags = [word for name, kind in PROFILES.items() for word in ("--host", f"{name}:{kind}")]
-    with started(SCENARIO, tmp_path_factory.mktemp("site") / "inventory.yml", *flags) as inventory:
-        yield inventory
-
-
-@pytest.fixture
-def site(hosts: Path, tmp_path: Path) -> Iterator[Site]:
-    """Give the hosts as they were installed, and clean them afterwards."""
-    it = Site(hosts, tmp_path)
-    yield it
-    for host, profile in PROFILES.items():
-        if profile != "none":
-            it.sh(
-                host,
-                "systemctl kill -s KILL 'vllm@*' 2>/dev/null; systemctl stop 'vllm@*' train port"
-                " 2>/dev/null; rm -rf /etc/systemd/system/vllm@*"
-                " /etc/systemd/system/multi-user.target.wants/vllm@* /etc/vllm /var/lib/vllm"
-                " /etc/sysctl.d/90-inferops* /var/lib/inferops-ascend /etc/security/limits.d/90-i*;"
-                " userdel vllm 2>/dev/null; systemctl daemon-reload; systemctl reset-failed;"
-                " sed -i s/=broken/=complete/ /etc/ascend_install.info; ascend-sim reset",
-            )
-
-
-def a2(*instances: Any, **more: Any) -> dict[str, Any]:
-    return {
-        "ascend_host_profile": "atlas-800i-a2-64g",
-        "vllm_service_instances": list(instances),
-        **more,
-    }
 
 
 def test_each_host_is_refused_in_its_own_words_and_left_as_it_was(site: Site) -> None:
@@ -343,104 +223,6 @@ def test_tuning_says_what_a_container_does_not_allow_and_leaves_no_trace(site: S
         assert run.recap("a3", "changed") == changed, run.output
     site.sh("a3", "rmdir /var/lib/inferops-ascend; rm -r /var/lib/vllm")
     assert site.sh("a3", "ls -R /etc/sysctl.d /etc/tmpfiles.d /var/lib") == before
-
-
-def test_an_entry_taken_out_leaves_the_others_where_they_are(site: Site) -> None:
-    """Also one that has crashed for good, and whatever the order of the list."""
-    one, two, three = (
-        {"model": "Qwen3-0.6B", "name": "one"},
-        {"model": "Qwen3-1.7B", "name": "two"},
-        {"model": "Qwen2.5-72B", "name": "three"},
-    )
-
-    def stands() -> str:
-        return site.sh(
-            "small",
-            "cd /etc/systemd/system; for s in two three; do systemctl show -P MainPID vllm@$s;"
-            " grep VISIBLE vllm@$s.service.d/placement.conf; grep ^port /etc/vllm/$s.yaml; done",
-        )
-
-    profile = {"ascend_host_profile": "atlas-800i-a2-32g", "vllm_service_allow_untested": True}
-    assert (
-        site.play("deploy", {"small": a2(one, two, three, **profile)}).recap("small", "failed") == 0
-    )
-    before = stands()
-    run = site.play("deploy", {"small": a2(three, two, **profile)})
-    assert run.recap("small", "changed") == 1
-    assert stands() == before
-    site.sh("small", "systemctl stop vllm@two")
-    assert (
-        site.play("deploy", {"small": a2(one, three, two, **profile)}).recap("small", "failed") == 0
-    )
-    assert stands().splitlines()[1:] == before.splitlines()[1:]
-
-
-def test_services_stay_where_they_are_while_their_cards_cannot_be_seen(site: Site) -> None:
-    """Neither a dead npu-smi nor half a table is a reason to move what serves."""
-    site.sh("a2", SCRAMBLE)
-    site.sh(
-        "duo",
-        "printf '%s\\n' '#!/bin/sh' '[ \"$*\" = info ] || exec npu-smi \"$@\"'"
-        " 'npu-smi info | head -n 16' > /opt/npu-smi-cut; chmod +x /opt/npu-smi-cut",
-    )
-    duo = {
-        "ascend_host_profile": "atlas-300i-duo-96g",
-        "vllm_service_estimate": True,
-        "vllm_service_instances": [
-            {"model": "Qwen3-0.6B", "name": "d", "max_model_len": "16K", "cards": [7]}
-        ],
-    }
-    wishes = {"a2": a2("Qwen3-14B"), "duo": duo}
-    first = site.play("deploy", wishes)
-    assert first.status == 0, first.output
-    before = {host: site.snapshot(host) for host in wishes}
-
-    site.sh("a2", "ascend-sim set error=-8005")
-    del duo["vllm_service_instances"][0]["cards"]
-    duo["ascend_host_npu_smi"] = "/opt/npu-smi-cut"
-    run = site.play("deploy", wishes)
-    text = run.refusal("duo")
-    assert "The output of npu-smi is incomplete" in text
-    assert "service d: it stands on card 7, which npu-smi does not show" in text
-    for lenient in (
-        {"ascend_host_checks": {"npu_smi": "warning"}},
-        {"ascend_host_stop_on_error": False},
-    ):
-        run = site.play("deploy", {"a2": {**wishes["a2"], **lenient}})
-        assert run.recap("a2", "failed") == 1, run.output
-        if "ascend_host_checks" in lenient:
-            assert "ERROR npu_smi, cards: npu-smi cannot talk" in run.refusal("a2")
-        else:
-            assert "Nothing was changed" not in run.output
-            assert "this host has 0" in run.output
-    assert {host: site.snapshot(host) for host in wishes} == before
-
-    site.sh("a2", "ascend-sim set error=null")
-    del duo["ascend_host_npu_smi"]
-    again = site.play("deploy", wishes)
-    assert again.status == 0, again.output
-    assert {host: again.recap(host, "changed") for host in wishes} == {"a2": 0, "duo": 0}
-
-
-def test_what_serves_beside_a_tenant_or_on_a_card_that_warns_stays(site: Site) -> None:
-    wish = a2(
-        {"model": "Qwen3-14B", "name": "free"}, {"model": "Qwen3-8B", "name": "b", "cards": [5]}
-    )
-    first = site.play("deploy", {"a2": wish})
-    assert first.status == 0, first.output
-    pid = site.sh(
-        "a2", "systemd-run -q --unit port sleep 9999; systemctl show -P MainPID port"
-    ).strip()
-    tenant = json.dumps([{"pid": int(pid), "name": "sleep", "memory_mb": 700}])
-    site.sh("a2", f"ascend-sim card 0 health=Warning; ascend-sim card 5 'processes={tenant}'")
-    before = site.snapshot("a2")
-    second = site.play("deploy", {"a2": wish})
-    assert second.status == 0, second.output
-    assert second.recap("a2", "changed") == 0, second.output
-    assert "health Warning (accepted: OK); service free runs here and stays" in second.output
-    assert f"held by PID {pid} " in second.output
-    assert "(unit port.service); service b runs here and stays, no other gets this" in second.output
-    assert site.snapshot("a2") == before
 
 
 INCLUDED = """
