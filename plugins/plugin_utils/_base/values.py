@@ -1,20 +1,16 @@
 # SPDX-FileCopyrightText: The inferops.ascend authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Values as Ansible hands them over, turned into plain Python ones, and words for messages."""
+"""Values as Ansible passes them, read as plain Python ones and shown in messages."""
 
 from __future__ import annotations
 
 import math
-import textwrap
 import unicodedata
 from collections.abc import Mapping
 from typing import Any
 
 from ansible_collections.inferops.ascend.plugins.plugin_utils._base.errors import AscendError
-
-# What is left of 80 columns inside the indentation and quotes of Ansible's output.
-WIDTH = 69
 
 
 def plain(value: object, where: str) -> Any:
@@ -24,7 +20,7 @@ def plain(value: object, where: str) -> Any:
     neither a YAML dumper nor `json` treats as what they are.
 
     `where` names the value in errors. Raises AscendError for any other type (a YAML date, bytes),
-    for a number that is not finite, and for a mapping key that is not text or a whole number.
+    for a number that is not finite, and for a mapping key that is not text or an integer.
     """
     if value is None or isinstance(value, bool):
         return value
@@ -84,8 +80,17 @@ def whole_number(value: object) -> int | None:
     return None
 
 
+def shown(value: object, limit: int = 80) -> str:
+    """`value` as a message shows it: at most `limit` characters long, for any value."""
+    try:
+        text = repr(str(value) if isinstance(value, str) else value)
+    except (ValueError, RecursionError):  # an int of too many digits, a list that contains itself
+        text = f"a very large {type(value).__name__}"
+    return text if len(text) <= limit else text[: limit - 3] + "..."
+
+
 def bad_character(text: str) -> str | None:
-    """The first character that no file of ours may carry, as `U+0007`, or None.
+    """The first character that no file of ours may contain, as `U+0007`, or None.
 
     These are control characters other than newline and tab, lone surrogates, noncharacters and
     the byte order mark: YAML, systemd (systemd.exec(5), EnvironmentFile=) or both refuse them.
@@ -100,33 +105,3 @@ def bad_character(text: str) -> str | None:
         ):
             return f"U+{point:04X}"
     return None
-
-
-def listed(values: list[int]) -> str:
-    """Card or port numbers as people write them: `0-3, 6`."""
-    runs: list[list[int]] = []
-    for value in sorted(values):
-        if runs and value == runs[-1][1] + 1:
-            runs[-1][1] = value
-        else:
-            runs.append([value, value])
-    if not runs:
-        return "none"
-    return ", ".join(str(a) if a == b else f"{a}-{b}" for a, b in runs)
-
-
-def wrap(text: str, first: str = "", then: str = "", width: int = WIDTH) -> list[str]:
-    """A text in lines of `width` columns, behind `first` and `then`.
-
-    Words stay whole, also those that are longer: paths and commands are there to be copied.
-    """
-    # Output of programs comes in lines.
-    flat = " ".join(text.split())
-    return textwrap.wrap(
-        flat,
-        width,
-        initial_indent=first,
-        subsequent_indent=then,
-        break_on_hyphens=False,
-        break_long_words=False,
-    )

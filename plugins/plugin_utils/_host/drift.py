@@ -14,11 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from ansible_collections.inferops.ascend.plugins.plugin_utils._base.values import (
-    WIDTH,
-    listed,
-    wrap,
-)
+from ansible_collections.inferops.ascend.plugins.plugin_utils._base.words import WIDTH, listed, wrap
 from ansible_collections.inferops.ascend.plugins.plugin_utils._host.preflight import holder, label
 from ansible_collections.inferops.ascend.plugins.plugin_utils._service import engine
 

@@ -14,12 +14,13 @@ from dataclasses import asdict, dataclass, field
 from functools import lru_cache
 from typing import Any
 
+from ansible_collections.inferops.ascend.plugins.plugin_utils._base.data import vars_file
 from ansible_collections.inferops.ascend.plugins.plugin_utils._base.errors import AscendError
 from ansible_collections.inferops.ascend.plugins.plugin_utils._base.values import (
     kind_of,
-    listed,
     whole_number,
 )
+from ansible_collections.inferops.ascend.plugins.plugin_utils._base.words import counted, listed
 from ansible_collections.inferops.ascend.plugins.plugin_utils._model import tables as _tables
 from ansible_collections.inferops.ascend.plugins.plugin_utils._model.resolve import Options, resolve
 from ansible_collections.inferops.ascend.plugins.plugin_utils._model.tables import Profile
@@ -198,8 +199,8 @@ def report(verdict: Verdict, host: str, *, stops: bool = True) -> str:
     """
     errors = len(verdict.errors)
     warnings = len(verdict.findings) - errors
-    parts = [_counted(errors, "error")] if errors else []
-    parts += [_counted(warnings, "warning")] if warnings else []
+    parts = [counted(errors, "error")] if errors else []
+    parts += [counted(warnings, "warning")] if warnings else []
     lines = [f"Preflight of {host}: {' and '.join(parts) or 'nothing is wrong'}."]
     if errors:
         lines[0] += (
@@ -230,14 +231,10 @@ def as_data(verdict: Verdict, host: str, *, stops: bool = True) -> dict[str, Any
     }
 
 
-def _counted(number: int, word: str) -> str:
-    return f"{number} {word}{'' if number == 1 else 's'}"
-
-
 @lru_cache(maxsize=1)
 def version_matrix() -> tuple[dict[str, Any], ...]:
     """The rows of vars/version_matrix.yml."""
-    return tuple(_tables._read_yaml(_tables.VARS / "version_matrix.yml")["versions"])
+    return tuple(vars_file("version_matrix.yml")["versions"])
 
 
 def matching_profiles(cards: Sequence[Mapping[str, Any]]) -> list[Profile]:

@@ -13,11 +13,15 @@ from dataclasses import dataclass, replace
 from typing import Any, Iterable, Mapping, Sequence
 
 from ansible_collections.inferops.ascend.plugins.plugin_utils._base.errors import AscendError
-from ansible_collections.inferops.ascend.plugins.plugin_utils._base.values import kind_of
+from ansible_collections.inferops.ascend.plugins.plugin_utils._base.values import kind_of, shown
 from ansible_collections.inferops.ascend.plugins.plugin_utils._model.estimate import (
     Device,
     estimate,
     tensor_parallel_fault,
+)
+from ansible_collections.inferops.ascend.plugins.plugin_utils._model.options import (
+    dashed,
+    is_option,
 )
 from ansible_collections.inferops.ascend.plugins.plugin_utils._model.tables import (
     Catalogue,
@@ -26,7 +30,6 @@ from ansible_collections.inferops.ascend.plugins.plugin_utils._model.tables impo
     Row,
     load_profiles,
     profile,
-    shown,
 )
 
 KINDS = ("generate", "multimodal", "embed", "rerank")
@@ -370,15 +373,11 @@ def unread_key(key: str, model: str) -> str | None:
         raise AscendError(
             f"The request for {model} has the key {shown(key)}, which nothing reads. Write {known}."
         )
-    # Here, because only a request with an odd key is to pay for the option lists.
-    from ansible_collections.inferops.ascend.plugins.plugin_utils._service.engine import (
-        load_options,
-    )
-
-    if any(_dashed(key) in version for version in load_options().values()):
+    # Only a request with an odd key reads the option lists.
+    if is_option(key):
         raise AscendError(
             f"The request for {model} has the key {shown(key)}, which is an option of vLLM. Write it"
-            f" into args: {{{_dashed(key)}: ...}}."
+            f" into args: {{{dashed(key)}: ...}}."
         )
     close = difflib.get_close_matches(key.lower(), REQUEST_KEYS, n=1, cutoff=0.75)
     return f"nothing here reads the key {shown(key)}; is {close[0]} meant?" if close else None
@@ -421,10 +420,6 @@ def _provenance(row: Row) -> dict[str, Any]:
 
 def _memories(memories: Iterable[float]) -> str:
     return ", ".join(f"{memory:g}" for memory in memories) + " GB"
-
-
-def _dashed(key: str) -> str:
-    return key.replace("_", "-").lstrip("-").lower()
 
 
 def _deep_merge(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
@@ -531,7 +526,7 @@ class _Resolution:
                 " Write for example {enable-prefix-caching: true}."
             )
         for key in args:
-            own = _KEYS_OF_OPTIONS.get(_dashed(key)) if isinstance(key, str) else None
+            own = _KEYS_OF_OPTIONS.get(dashed(key)) if isinstance(key, str) else None
             if not isinstance(key, str) or own:
                 if own:
                     raise AscendError(
@@ -815,7 +810,7 @@ class _Resolution:
         if self.options.profile is None:
             return {}
         kind = profile(self.options.profile)
-        given = {_dashed(key): value for key, value in self.args.items()}
+        given = {dashed(key): value for key, value in self.args.items()}
         result: dict[str, Any] = {}
         for arg in kind.chip_args:
             start = f"args of {self.model} sets"
@@ -869,7 +864,7 @@ class _Resolution:
         return picked[0], picked[1]
 
     def _user_has(self, option: str) -> bool:
-        return any(_dashed(key) == option for key in self.args)
+        return any(dashed(key) == option for key in self.args)
 
     def _rope(self, length: int, needed: Mapping[str, Any]) -> dict[str, Any]:
         """What a length above the native context needs; warns of it."""
@@ -882,7 +877,7 @@ class _Resolution:
         above = f"max_model_len {length} is above the native context of {self.model}, {native}"
         above += f"{doubt} tokens"
         if self._user_has("hf-overrides"):
-            given = next(v for k, v in self.args.items() if _dashed(k) == "hf-overrides")
+            given = next(v for k, v in self.args.items() if dashed(k) == "hf-overrides")
             if not _holds_rope(_parsed(given)):
                 self.warnings.append(
                     f"{above}: the hf-overrides of the request say nothing of rope scaling, and"
@@ -928,11 +923,11 @@ class _Resolution:
 
     def _merge_args(self, needed: Mapping[str, Any]) -> dict[str, Any]:
         """The needed options under the user's; the same option in either spelling is one."""
-        wished = {_dashed(key) for key in self.args}
-        merged = {key: value for key, value in needed.items() if _dashed(key) not in wished}
+        wished = {dashed(key) for key in self.args}
+        merged = {key: value for key, value in needed.items() if dashed(key) not in wished}
         for key, value in self.args.items():
-            under = next((v for k, v in needed.items() if _dashed(k) == _dashed(key)), None)
-            if _dashed(key) == "hf-overrides" and isinstance(under, Mapping):
+            under = next((v for k, v in needed.items() if dashed(k) == dashed(key)), None)
+            if dashed(key) == "hf-overrides" and isinstance(under, Mapping):
                 parsed = _parsed(value)
                 if isinstance(parsed, Mapping):
                     value = _deep_merge(under, parsed)

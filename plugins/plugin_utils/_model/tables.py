@@ -10,7 +10,6 @@ to its schema whenever it is read.
 from __future__ import annotations
 
 import datetime
-import json
 import math
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
@@ -18,9 +17,14 @@ from pathlib import Path
 from typing import Any, Callable, Iterator, Mapping, Sequence
 
 import yaml
+from ansible_collections.inferops.ascend.plugins.plugin_utils._base.data import (
+    VARS,
+    read_yaml,
+    vars_file,
+)
 from ansible_collections.inferops.ascend.plugins.plugin_utils._base.errors import AscendError
+from ansible_collections.inferops.ascend.plugins.plugin_utils._base.values import shown
 
-VARS = Path(__file__).resolve().parents[3] / "vars"
 SHIPPED_TABLES = ("ascend-64gb.yml", "ascend-vllm-0.7.2.yml")
 DEFAULT_K = 1024
 
@@ -210,22 +214,6 @@ class Catalogue:
             given.update(row.model.lower() for row in here)
 
 
-def shown(value: object, limit: int = 80) -> str:
-    """``value`` as a message shows it: never longer than ``limit`` characters, never failing."""
-    try:
-        text = str(value) if isinstance(value, str) else repr(value)
-    except (ValueError, RecursionError):  # an int of too many digits, a list that holds itself
-        text = f"a very large {type(value).__name__}"
-    text = repr(text) if isinstance(value, str) else text
-    return text if len(text) <= limit else text[: limit - 3] + "..."
-
-
-def _read_yaml(path: Path) -> Any:
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    with path.open("rb") as stream:
-        return yaml.load(stream, Loader=loader)
-
-
 # -- facts and profiles ----------------------------------------------------------------------------
 
 
@@ -233,7 +221,7 @@ def _read_yaml(path: Path) -> Any:
 def load_facts() -> Mapping[str, Facts]:
     """The shipped model facts by the model's name."""
     facts = {}
-    for entry in _read_yaml(VARS / "model_facts.yml")["models"]:
+    for entry in vars_file("model_facts.yml")["models"]:
         yarn = entry.get("yarn")
         facts[entry["model"]] = Facts(
             kind=entry["kind"],
@@ -285,7 +273,7 @@ def load_profiles() -> Mapping[str, Profile]:
             chip_args=tuple(_chip_arg(item) for item in entry.get("chip_args", ())),
             quadratic_mask=entry.get("quadratic_mask", False),
         )
-        for entry in _read_yaml(VARS / "hardware_profiles.yml")["profiles"]
+        for entry in vars_file("hardware_profiles.yml")["profiles"]
     }
 
 
@@ -371,12 +359,12 @@ def _locate(entry: str, find_file: Callable[[str], str | None] | None) -> Path:
 
 @lru_cache(maxsize=8)
 def _shipped_table(file: Path) -> Table:
-    return _build(_read_yaml(file), str(file))
+    return _build(read_yaml(file), str(file))
 
 
 def _user_table(file: Path) -> Table:
     try:
-        data = _read_yaml(file)
+        data = read_yaml(file)
     except OSError as error:
         raise AscendError(
             f"The model table {file} cannot be read: {error.strerror or error}."
@@ -410,8 +398,7 @@ def _check(data: Mapping[str, Any], file: Path) -> None:
             f"The model table {file} cannot be checked: the Python library jsonschema is missing on"
             " the controller. Install it where ansible-core is installed (pip install jsonschema)."
         ) from error
-    schema = json.loads((VARS / "schemas" / "model_table.schema.json").read_text("utf-8"))
-    validator = jsonschema.Draft202012Validator(schema)
+    validator = jsonschema.Draft202012Validator(vars_file("schemas/model_table.schema.json"))
     errors = sorted(validator.iter_errors(data), key=lambda e: [str(p) for p in e.absolute_path])
     if errors:
         raise AscendError(_complaint(data, file, errors[0]))

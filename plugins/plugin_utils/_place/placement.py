@@ -15,9 +15,9 @@ from ansible_collections.inferops.ascend.plugins.plugin_utils._base.errors impor
 from ansible_collections.inferops.ascend.plugins.plugin_utils._base.systemd import INSTANCE_NAME
 from ansible_collections.inferops.ascend.plugins.plugin_utils._base.values import (
     kind_of,
-    listed,
     whole_number,
 )
+from ansible_collections.inferops.ascend.plugins.plugin_utils._base.words import listed
 
 STATES = ("started", "stopped", "absent")
 

@@ -13,7 +13,7 @@ from itertools import groupby
 from types import MappingProxyType
 
 from ansible_collections.inferops.ascend.plugins.plugin_utils._base.errors import AscendError
-from ansible_collections.inferops.ascend.plugins.plugin_utils._base.values import listed
+from ansible_collections.inferops.ascend.plugins.plugin_utils._base.words import listed
 from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.reasons import Reasons
 from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.search import (
     CARDS_MAX,

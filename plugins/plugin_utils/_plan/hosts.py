@@ -17,6 +17,7 @@ from ansible_collections.inferops.ascend.plugins.plugin_utils._base.errors impor
 from ansible_collections.inferops.ascend.plugins.plugin_utils._base.values import (
     kind_of,
     plain,
+    shown,
     whole_number,
 )
 from ansible_collections.inferops.ascend.plugins.plugin_utils._host.preflight import (
@@ -30,7 +31,6 @@ from ansible_collections.inferops.ascend.plugins.plugin_utils._model.tables impo
     Catalogue,
     Profile,
     profile,
-    shown,
 )
 from ansible_collections.inferops.ascend.plugins.plugin_utils._place.placement import (
     card_ids,

@@ -19,9 +19,10 @@ from ansible_collections.inferops.ascend.plugins.plugin_utils._base.errors impor
 from ansible_collections.inferops.ascend.plugins.plugin_utils._base.systemd import MANAGED
 from ansible_collections.inferops.ascend.plugins.plugin_utils._base.values import (
     kind_of,
-    listed,
+    shown,
     whole_number,
 )
+from ansible_collections.inferops.ascend.plugins.plugin_utils._base.words import listed
 from ansible_collections.inferops.ascend.plugins.plugin_utils._model.estimate import (
     tensor_parallel_fault,
 )
@@ -30,10 +31,7 @@ from ansible_collections.inferops.ascend.plugins.plugin_utils._model.resolve imp
     resolve,
     unread_key,
 )
-from ansible_collections.inferops.ascend.plugins.plugin_utils._model.tables import (
-    Catalogue,
-    shown,
-)
+from ansible_collections.inferops.ascend.plugins.plugin_utils._model.tables import Catalogue
 from ansible_collections.inferops.ascend.plugins.plugin_utils._place.placement import (
     PORT_MAX,
     PORT_MIN,

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from ansible_collections.inferops.ascend.plugins.plugin_utils._base.errors import AscendError
-from ansible_collections.inferops.ascend.plugins.plugin_utils._base.values import listed
+from ansible_collections.inferops.ascend.plugins.plugin_utils._base.words import listed
 from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.files import (
     EXTENSIONS,
     Change,

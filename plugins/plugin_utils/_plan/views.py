@@ -30,7 +30,7 @@ from pathlib import Path
 from typing import Any, Callable, Iterable, Iterator, Mapping, Sequence
 
 import jinja2
-from ansible_collections.inferops.ascend.plugins.plugin_utils._base.values import listed
+from ansible_collections.inferops.ascend.plugins.plugin_utils._base.words import listed
 from markupsafe import Markup
 
 Plan = Mapping[str, Any]

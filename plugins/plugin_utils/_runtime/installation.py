@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
+from ansible_collections.inferops.ascend.plugins.plugin_utils._base.data import vars_file
 from ansible_collections.inferops.ascend.plugins.plugin_utils._base.errors import AscendError
 from ansible_collections.inferops.ascend.plugins.plugin_utils._base.values import kind_of, plain
-from ansible_collections.inferops.ascend.plugins.plugin_utils._model import tables
 
 METHODS = ("venv", "container", "external")
 DEVICES = ("npu", "cpu")
@@ -52,7 +52,7 @@ class Image:
 @lru_cache(maxsize=1)
 def matrix() -> Mapping[str, Any]:
     """vars/version_matrix.yml."""
-    data: dict[str, Any] = tables._read_yaml(tables.VARS / "version_matrix.yml")
+    data: dict[str, Any] = vars_file("version_matrix.yml")
     return data
 
 

@@ -9,18 +9,14 @@ The shipped files are held to their schemas by the tests, not at run time.
 from __future__ import annotations
 
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
-import yaml
-
-VARS = Path(__file__).resolve().parents[3] / "vars"
+from ansible_collections.inferops.ascend.plugins.plugin_utils._base.data import vars_file
 
 
 @lru_cache(maxsize=None)
 def _read(name: str, key: str, kept: tuple[str, ...]) -> tuple[dict[str, Any], ...]:
-    data = yaml.safe_load((VARS / name).read_text(encoding="utf-8"))
-    return tuple({k: entry[k] for k in kept if k in entry} for entry in data[key])
+    return tuple({k: entry[k] for k in kept if k in entry} for entry in vars_file(name)[key])
 
 
 def phases() -> list[dict[str, Any]]:

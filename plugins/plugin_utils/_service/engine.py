@@ -18,7 +18,6 @@ import json
 import math
 import re
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, Union
 
 import yaml
@@ -29,12 +28,11 @@ from ansible_collections.inferops.ascend.plugins.plugin_utils._base.values impor
     plain,
     whole_number,
 )
+from ansible_collections.inferops.ascend.plugins.plugin_utils._model.options import load_options
 from ansible_collections.inferops.ascend.plugins.plugin_utils._service import engine_names
 
 Scalar = Union[str, int, float, bool]
 Config = dict[str, Union[Scalar, list[Scalar]]]
-
-OPTIONS_FILE = Path(__file__).resolve().parents[3] / "vars" / "vllm_options.json"
 
 # What a request, not `args`, says: the option, and the way to set it.
 MANAGED = {
@@ -124,13 +122,6 @@ class _Version:
 
 def _number(version: str) -> tuple[int, ...]:
     return tuple(int(part) for part in re.findall(r"\d+", version)[:3])
-
-
-@functools.lru_cache(maxsize=1)
-def load_options() -> dict[str, Any]:
-    """vars/vllm_options.json: {version: {option: facts}}, and `_about`."""
-    data: dict[str, Any] = json.loads(OPTIONS_FILE.read_text(encoding="utf-8"))
-    return data
 
 
 def _version(version: object, options: Mapping[str, Any]) -> _Version:

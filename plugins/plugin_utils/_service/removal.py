@@ -10,7 +10,8 @@ from typing import Any
 
 from ansible_collections.inferops.ascend.plugins.plugin_utils._base.errors import AscendError
 from ansible_collections.inferops.ascend.plugins.plugin_utils._base.systemd import INSTANCE_NAME
-from ansible_collections.inferops.ascend.plugins.plugin_utils._base.values import kind_of, wrap
+from ansible_collections.inferops.ascend.plugins.plugin_utils._base.values import kind_of
+from ansible_collections.inferops.ascend.plugins.plugin_utils._base.words import wrap
 from ansible_collections.inferops.ascend.plugins.plugin_utils._model.tables import Catalogue
 from ansible_collections.inferops.ascend.plugins.plugin_utils._place.placement import slug
 

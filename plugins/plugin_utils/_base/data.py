@@ -1,0 +1,41 @@
+# SPDX-FileCopyrightText: The inferops.ascend authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Where the collection's data files are, and their content.
+
+The shipped files are checked against their schemas by the tests, not at run time.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+ROOT = Path(__file__).resolve().parents[3]
+VARS = ROOT / "vars"
+
+
+def read_yaml(path: Path) -> Any:
+    """The content of a YAML file, read again at each call."""
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    with path.open("rb") as stream:
+        return yaml.load(stream, Loader=loader)
+
+
+@lru_cache(maxsize=None)
+def vars_file(name: str) -> Any:
+    """The content of a file below `vars/`, YAML or JSON; read once, so it must not be changed."""
+    path = VARS / name
+    return json.loads(path.read_text("utf-8")) if path.suffix == ".json" else read_yaml(path)
+
+
+@lru_cache(maxsize=None)
+def role_defaults(role: str) -> Mapping[str, Any]:
+    """The default values of a role's variables as written, templates included."""
+    defaults: Mapping[str, Any] = read_yaml(ROOT / "roles" / role / "defaults" / "main.yml") or {}
+    return defaults
