@@ -38,8 +38,8 @@ REQUESTS: list[Any] = [
         "name": "chat",
         "max_model_len": "16K",
         "args": {"enable-prefix-caching": False, "hf-overrides": {"rope_scaling": {"factor": 4.0}}},
-        "env": {"OMP_NUM_THREADS": 10, "SHARED": None, "ODD": "100% \"two\"\n$HOME \\ {{ braces }}"},
-        "secret_env": {"HF_TOKEN": "to$k\"en\\"},
+        "env": {"OMP_NUM_THREADS": 10, "SHARED": None, "ODD": '100% "two"\n$HOME \\ {{ braces }}'},
+        "secret_env": {"HF_TOKEN": 'to$k"en\\'},
         "api_key": "a-key-of-the-test",
         "allow_untested": True,
     },
@@ -115,9 +115,7 @@ def sent(monkeypatch: pytest.MonkeyPatch, **variables: Any) -> dict[str, Any]:
         shared_loader_obj=plugins,
     )
     monkeypatch.setattr("ansible.plugins.action.ActionBase._execute_module", execute)
-    monkeypatch.setattr(
-        "ansible.plugins.action.ActionBase.run", lambda self, *_args, **_given: {}
-    )
+    monkeypatch.setattr("ansible.plugins.action.ActionBase.run", lambda self, *_args, **_given: {})
     action.run(task_vars=values)
     assert len(caught) == 1
     return caught[0]

@@ -7,7 +7,6 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-import yaml
 from ansible.errors import AnsibleError
 from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar
@@ -59,45 +58,19 @@ def test_place() -> None:
     assert placed[0]["env"]["OMP_NUM_THREADS"] in (10, "10")
 
 
-def test_engine_config() -> None:
-    text = template(
-        "(specs | inferops.ascend.place(8))[0]"
-        " | inferops.ascend.engine_config('0.18.0', weights_dir='/w', shutdown_timeout=90)"
-    )
-    config = yaml.safe_load(text)
-    assert config["model"] == "/w/Qwen/Qwen3-14B"
-    assert config["shutdown-timeout"] == 90
-    assert config["hf-overrides"] == '{"rope_scaling":{"factor":4.0}}'
-    assert config["chat-template"] == "{{ not ours }}"
-
-
 def test_engine_args() -> None:
     assert len(template("(specs + ['Qwen3-8B']) | inferops.ascend.engine_args('0.18.0')")) == 2
-
-
-def test_systemd() -> None:
-    lines = template("specs[0] | inferops.ascend.systemd_environment")
-    assert lines == ['Environment="OMP_NUM_THREADS=10"', 'Environment="PCT=5%%"']
-    text = template(
-        "specs[0] | inferops.ascend.systemd_secrets | inferops.ascend.systemd_environment_file"
-    )
-    assert text == 'HF_TOKEN="to\\$ken"\n'
 
 
 @pytest.mark.parametrize(
     ("expression", "words"),
     [
         ("specs | inferops.ascend.place(1)", "service chat needs 2 cards, and this host has 1"),
-        ("specs[0] | inferops.ascend.engine_config('0.1')", "vLLM '0.1' are not known"),
-        ("3 | inferops.ascend.engine_config('0.18.0')", "a placed service is needed"),
         (
             "[{'model': 'm', 'args': {'a': 1}}] | inferops.ascend.engine_args('0.18.0')",
             "option 'a'",
         ),
         ("'m' | inferops.ascend.engine_args('0.18.0')", "a list of services is needed"),
-        ("{'env': {'A': true}} | inferops.ascend.systemd_environment", "A is a boolean"),
-        ("{'A': [1]} | inferops.ascend.systemd_environment_file", "A is a list"),
-        ("'x' | inferops.ascend.systemd_secrets", "a service is needed"),
     ],
 )
 def test_errors_are_ansibles(expression: str, words: str) -> None:
