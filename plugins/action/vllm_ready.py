@@ -24,7 +24,7 @@ _NUMBERS = {
     "unreachable_timeout": 300.0,
     "question_timeout": 10.0,
 }
-_OPTIONS = {"services", "unit", *_NUMBERS}
+_OPTIONS = {"services", "seen", "unit", *_NUMBERS}
 
 
 class ActionModule(ActionBase):
@@ -58,7 +58,9 @@ class ActionModule(ActionBase):
         )
         self._begun = time.monotonic()
         self._retries = 0
-        failure = self._wait(watch, options) if services else None
+        for line in watch.all_ready(self._task.args.get("seen") or []):
+            self._say(line)
+        failure = self._wait(watch, options) if watch.waiting else None
         result.update(
             changed=False,
             services=watch.results(),

@@ -193,6 +193,12 @@ options:
       - Seconds to wait for another run on the same host to end.
     type: float
     default: 300
+  probe:
+    description:
+      - Return in RV(status) how the instances are at the end. They are taken for vLLM services.
+    type: bool
+    default: false
+    version_added: 0.3.0
   contents:
     description:
       - Set by the action plugin, not by hand. The rendered text of each file by its path.
@@ -333,6 +339,13 @@ held:
   returned: always
   type: list
   elements: str
+status:
+  description:
+    - Each instance of O(instances), and each of RV(removed), as RV(inferops.ascend.vllm_status#module:services)
+      has it, without what a journal tells.
+  returned: with O(probe=true)
+  type: list
+  elements: dict
 copies:
   description: Copies kept of files that O(adopt=true) replaced.
   returned: always
@@ -396,6 +409,7 @@ def main() -> None:
             "free_timeout": {"type": "float", "default": 0},
             "npu_smi": {"type": "path"},
             "lock_timeout": {"type": "float", "default": 300},
+            "probe": {"type": "bool", "default": False},
             "contents": {"type": "dict", "default": {}},
             "secret_contents": {"type": "dict", "default": {}, "no_log": True},
             "digests": {"type": "dict", "default": {}},

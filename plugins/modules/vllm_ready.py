@@ -30,6 +30,14 @@ options:
     type: list
     elements: raw
     required: true
+  seen:
+    description:
+      - An answer about the services of a moment ago, as the module M(inferops.ascend.systemd_instances)
+        returns it in C(status). Where all of them served, the host is not contacted again.
+    type: list
+    elements: dict
+    default: []
+    version_added: 0.3.0
   timeout:
     description: Seconds to wait in all. With 0 it looks once.
     type: float
@@ -137,7 +145,7 @@ elapsed:
   returned: always
   type: float
 looks:
-  description: How often the host answered.
+  description: How often the host answered; 0 where O(seen) was enough.
   returned: always
   type: int
 unreachable_looks:

@@ -40,7 +40,7 @@ from ansible_collections.inferops.ascend.plugins.module_utils._base.systemctl im
     parse_show,
     unit_variables,
 )
-from ansible_collections.inferops.ascend.plugins.module_utils._service import cards
+from ansible_collections.inferops.ascend.plugins.module_utils._service import cards, status
 
 # What needs no quotes in a unit, and has no specifier.
 _PLAIN_PATH = re.compile(r"/[A-Za-z0-9/._,:@+=-]*")
@@ -559,6 +559,14 @@ class Converge:
             "held": self.held,
         }
 
+    def probe(self) -> dict[str, Any]:
+        """Return how the services are now, without their journals, if that is asked for."""
+        if not self.module.params["probe"]:
+            return {}
+        asked = [status.Wish(name) for name in self.wishes]
+        answer = status.collect(asked, self.unit, status.Ways(journal_lines=0), [], [])
+        return {"status": answer["services"]}
+
     def diff(self) -> list[dict[str, str]]:
         entries = [change.diff() for change in self.shared_changes]
         for name in self.wishes:
@@ -611,7 +619,7 @@ def run(module: Module) -> dict[str, Any]:
     if module._diff:
         result["diff"] = converge.diff()
     if converge.refusals:
-        result["changed"] = False
+        result.update(converge.probe(), changed=False)
         result["refused"] = [{"name": name, "message": text} for name, text in converge.refusals]
         messages = dict.fromkeys(text for _name, text in converge.refusals)
         module.fail_json(msg="\n".join(messages), **{**converge.report(), **result})
@@ -626,5 +634,5 @@ def run(module: Module) -> dict[str, Any]:
         if failures:
             result.update(converge.report())
             module.fail_json(msg="\n".join(failures), **result)
-    result.update(converge.report())
+    result.update(converge.report(), **converge.probe())
     return result

@@ -285,6 +285,15 @@ class Watch:
         """Services that will not come up by themselves, and in a sentence why."""
         return {n: seen.verdict for n, seen in self.seen.items() if seen.verdict is not None}
 
+    def all_ready(self, services: Sequence[Status]) -> list[str]:
+        """Take in an earlier answer if all served then, and return the lines to show."""
+        ready = [status for status in services if status["state"] == "ready"]
+        if not set(self.seen) <= {status["name"] for status in ready}:
+            return []
+        lines = self.look(ready, 0.0)
+        self.looks = 0
+        return lines
+
     def look(self, services: Sequence[Status], waited: float) -> list[str]:
         """Take in one answer of the host; return the lines to show, without those that say
         nothing new. waited: seconds since the waiting began."""

@@ -164,6 +164,16 @@ def test_only_news_is_shown_and_every_line_has_the_host() -> None:
     assert ready == ["npu-01: chat: ready after 1 min 17 s"]
 
 
+def test_an_earlier_answer_counts_where_all_served_and_only_there() -> None:
+    ready = [status(state="ready", elapsed=77.0), status("embed", state="ready", elapsed=9.0)]
+    watch = readiness.Watch("npu-01", ["chat", "embed"], 10)
+    assert watch.all_ready([]) == watch.all_ready(ready[:1]) == []
+    assert watch.all_ready([ready[0], loading(0)]) == []
+    assert watch.waiting == ["chat", "embed"]
+    assert len(watch.all_ready([*ready, status("off", state="stopped")])) == 2
+    assert (watch.waiting, watch.ready, watch.looks) == ([], ["chat", "embed"], 0)
+
+
 def test_163_shards_are_no_flood() -> None:
     watch = readiness.Watch("npu-01", ["chat"], 10)
     lines = [line for n in range(164) for line in watch.look([loading(100 * n // 163)], n * 10.0)]
