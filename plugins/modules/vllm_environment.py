@@ -12,22 +12,24 @@ version_added: 0.2.0
 author:
   - The inferops.ascend authors (@inferops)
 description:
-  - Keeps virtual environments side by side in one folder, with a link C(current) to one of them.
+  - Keeps virtual environments side by side in one directory, with a link C(current) to one of them.
   - An environment is installed in the given steps, in order, and checked against O(expect). Only
     then it gets a marker, and C(current) is moved to it by the rename of a link. A run that fails
     or is killed at any moment leaves C(current) as it was; the next one clears up.
-  - It is made in its final place, for a virtual environment cannot be moved. Once whole it is not
-    changed again. Other packages under the same name are refused.
+  - It is made in its final place, for a virtual environment cannot be moved. Once complete it is not
+    changed again. Other packages under the same name are rejected.
+  - Everything is installed by uv, in O(tools). Where it is not there yet, it is installed from its
+    wheel in O(find_links), else from the package index, which needs a Python with the module C(venv).
   - Nothing is restarted.
 options:
   root:
     description:
-      - Folder of all environments.
+      - Directory of all environments.
     type: path
     default: /opt/vllm
   name:
     description:
-      - Folder of the wanted one below O(root). Without it the module only tells what is there.
+      - Directory of the wanted one below O(root). Without it the module only reports what is there.
     type: str
     default: ""
   steps:
@@ -40,14 +42,14 @@ options:
     suboptions:
       requirements:
         description:
-          - Requirements as pip writes them.
+          - Requirements as in a requirements file.
         type: list
         elements: str
         required: true
       overrides:
         description:
-          - Requirements that take the place of what the packages of this step ask for. With pip
-            only what they themselves ask for is replaced, with uv also what their dependencies do.
+          - Requirements that take the place of what the packages of this step and their
+            dependencies ask for.
         type: list
         elements: str
         default: []
@@ -70,7 +72,7 @@ options:
     default: {}
   metadata:
     description:
-      - Version by distribution that is written down as installed although no package of that name
+      - Version by distribution that is recorded as installed although no package of that name
         is, for one that was published under another name.
     type: dict
     default: {}
@@ -96,14 +98,15 @@ options:
     type: list
     elements: str
     default: ["3.8", "3.99"]
-  installer:
+  tools:
     description:
-      - V(auto) takes uv where it is on the host, else pip. V(uv), V(pip), or the path of uv.
-    type: str
-    default: auto
+      - Directory of uv, C(tools) below O(root) by default. No environment can have that name.
+    type: path
+    default: ""
+    version_added: 0.3.0
   index_url:
     description:
-      - Package index, instead of the installer's own. A password in it is not shown.
+      - Package index instead of PyPI. A password in it is not shown.
     type: str
     default: ""
   extra_index_urls:
@@ -114,7 +117,7 @@ options:
     default: []
   find_links:
     description:
-      - Folders of the host with packages.
+      - Directories of the host with packages.
     type: list
     elements: path
     default: []
@@ -130,7 +133,7 @@ options:
     default: {}
   switch:
     description:
-      - Make it current. Otherwise it is only put beside the others.
+      - Make it current. Otherwise it is only added beside the others.
     type: bool
     default: true
   keep:
@@ -145,7 +148,7 @@ options:
     default: 600
 attributes:
   check_mode:
-    description: Can run in check mode and says what it would do.
+    description: Can run in check mode and reports what it would do.
     support: full
   diff_mode:
     description: Shows which environments come and go, and where C(current) leads.
@@ -198,7 +201,7 @@ removed:
   type: list
   elements: str
 path:
-  description: Folder of the environment.
+  description: Directory of the environment.
   returned: if O(name) is given
   type: str
   sample: /opt/vllm/0.18.0
@@ -216,19 +219,19 @@ previous:
   returned: always
   type: str
 environments:
-  description: All that are whole, the last made or current first.
+  description: All that are complete, the last made or current first.
   returned: always
   type: list
   elements: dict
   contains:
     name:
-      description: Its folder.
+      description: Its directory.
       type: str
     python:
       description: Version of its Python.
       type: str
     installer:
-      description: What made it.
+      description: The program that made it.
       type: str
     distributions:
       description: Version by distribution, as it was made.
@@ -239,7 +242,20 @@ import os
 from urllib.parse import urlsplit
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.inferops.ascend.plugins.module_utils._runtime import environment
+from ansible_collections.inferops.ascend.plugins.module_utils._runtime.environments import (
+    current,
+    states,
+)
+from ansible_collections.inferops.ascend.plugins.module_utils._runtime.lock import held
+from ansible_collections.inferops.ascend.plugins.module_utils._runtime.run import (
+    Environments,
+    Outcome,
+)
+from ansible_collections.inferops.ascend.plugins.module_utils._runtime.spec import (
+    EnvironmentSpec,
+    InstallError,
+    Step,
+)
 
 
 def _hide_passwords(module: AnsibleModule) -> None:
@@ -265,16 +281,16 @@ def _minor(module: AnsibleModule, text: str) -> tuple[int, int]:
         raise
 
 
-def _wish(module: AnsibleModule) -> environment.Wish:
+def _spec(module: AnsibleModule) -> EnvironmentSpec:
     given = module.params
     if len(given["python_versions"]) != 2:
         module.fail_json(msg="python_versions needs the oldest and the newest version.")
     low, high = (_minor(module, text) for text in given["python_versions"])
-    return environment.Wish(
+    return EnvironmentSpec(
         root=given["root"],
         name=given["name"],
         steps=tuple(
-            environment.Step(
+            Step(
                 tuple(step["requirements"]),
                 tuple(step["overrides"]),
                 tuple(step["exclude"]),
@@ -288,7 +304,7 @@ def _wish(module: AnsibleModule) -> environment.Wish:
         python=given["python"],
         python_min=low,
         python_max=high,
-        installer=given["installer"],
+        tools=given["tools"],
         index_url=given["index_url"],
         extra_index_urls=tuple(given["extra_index_urls"]),
         find_links=tuple(given["find_links"]),
@@ -300,14 +316,12 @@ def _wish(module: AnsibleModule) -> environment.Wish:
     )
 
 
-def _diff(
-    before: list[str], now: str | None, outcome: environment.Outcome, name: str
-) -> dict[str, str]:
+def _diff(before: list[str], now: str | None, outcome: Outcome, name: str) -> dict[str, str]:
     after = [each for each in before if each not in outcome.removes]
     after += [name] if outcome.builds and name not in after else []
 
-    def text(names: list[str], current: str | None) -> str:
-        return "".join(f"{each}\n" for each in sorted(names)) + f"current: {current}\n"
+    def text(names: list[str], current_name: str | None) -> str:
+        return "".join(f"{each}\n" for each in sorted(names)) + f"current: {current_name}\n"
 
     return {"before": text(before, now), "after": text(after, outcome.current)}
 
@@ -334,7 +348,7 @@ def main() -> None:
             "constraints": {"type": "list", "elements": "str", "default": []},
             "python": {"type": "str", "default": ""},
             "python_versions": {"type": "list", "elements": "str", "default": ["3.8", "3.99"]},
-            "installer": {"type": "str", "default": "auto"},
+            "tools": {"type": "path", "default": ""},
             "index_url": {"type": "str", "default": ""},
             "extra_index_urls": {"type": "list", "elements": "str", "default": []},
             "find_links": {"type": "list", "elements": "path", "default": []},
@@ -349,19 +363,18 @@ def main() -> None:
     _hide_passwords(module)
     # What is installed is for the services' user to read, whatever umask root works with.
     os.umask(0o022)
+    spec = _spec(module)
     try:
-        environments = environment.Environments(module, _wish(module))
+        environments = Environments(module, spec)
         if module.check_mode:
-            before, now, outcome = _look(environments)
+            before, now, outcome = _compare(environments)
         else:
             lock = "/run/inferops-ascend/vllm_environment.lock"
-            with environment.held(lock, module.params["lock_timeout"]) as descriptor:
-                environments.lock = descriptor
-                before, now, outcome = _look(environments)
+            with held(lock, module.params["lock_timeout"]) as environments.lock:
+                before, now, outcome = _compare(environments)
                 environments.act(outcome)
-    except (environment.InstallError, OSError) as error:
+    except (InstallError, OSError) as error:
         module.fail_json(msg=str(error))
-    wish = environments.wish
     result = {
         "changed": outcome.builds or outcome.switches or bool(outcome.removes),
         "builds": outcome.builds,
@@ -374,25 +387,23 @@ def main() -> None:
                 "name": state.name,
                 **{key: state.record.get(key) for key in ("python", "installer", "distributions")},
             }
-            for state in environment.states(wish.root).values()
+            for state in states(spec.root).values()
             if state.kind == "complete"
         ],
-        "diff": _diff(before, now, outcome, wish.name),
+        "diff": _diff(before, now, outcome, spec.name),
     }
-    if wish.name:
-        result["path"] = wish.path
-        result["executable"] = os.path.join(wish.path, "bin", wish.program)
+    if spec.name:
+        result["path"] = spec.path
+        result["executable"] = os.path.join(spec.path, "bin", spec.program)
     module.exit_json(**result)
 
 
-def _look(
-    environments: environment.Environments,
-) -> tuple[list[str], str | None, environment.Outcome]:
-    root = environments.wish.root
+def _compare(environments: Environments) -> tuple[list[str], str | None, Outcome]:
+    root = environments.spec.root
     return (
-        [each.name for each in environment.states(root).values() if each.kind != "foreign"],
-        environment.current(root),
-        environments.look(),
+        [each.name for each in states(root).values() if each.kind != "foreign"],
+        current(root),
+        environments.compare(),
     )
 
 

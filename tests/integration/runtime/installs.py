@@ -45,8 +45,6 @@ SERVICES = """
       ansible.builtin.include_role:
         name: inferops.ascend.vllm_service
 """
-# uv is on the hosts and taken unless pip is asked for.
-PIP = {"vllm_runtime_installer": "pip"}
 # Everything from the wheels that are there, as in an air gap.
 OFFLINE = {"vllm_runtime_wheels": "/wheels", "vllm_runtime_offline": True}
 

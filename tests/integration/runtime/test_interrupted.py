@@ -11,7 +11,7 @@ import pytest
 
 from ..hosts import environment
 from . import wheels
-from .installs import OFFLINE, PIP, Host, address, small, ssh_options
+from .installs import OFFLINE, Host, address, small, ssh_options
 
 pytestmark = pytest.mark.hosts
 
@@ -39,7 +39,7 @@ def test_a_service_is_restarted_by_the_next_deploy_when_current_has_moved(host: 
     assert again.status == 0, again.output
     # Nothing was restarted, and what it runs from is still there.
     assert host.sh("systemctl show -P MainPID vllm@chat") == pid
-    assert host.folders() == ["0.18.0", "0.18.0-2", "current"]
+    assert host.folders() == ["0.18.0", "0.18.0-2", "current", "tools"]
     # Nor does a crash bring the other version, whose configuration is not there yet.
     host.sh("kill -9 $(systemctl show -P MainPID vllm@chat)")
     host.sh(
@@ -76,7 +76,7 @@ def slow_wheels(host: Host) -> dict[str, Any]:
     return {"vllm_runtime_wheels": "/srv/wheels"}
 
 
-@pytest.mark.parametrize("survivor", [False, True], ids=["all killed", "pip survives"])
+@pytest.mark.parametrize("survivor", [False, True], ids=["all killed", "uv survives"])
 def test_a_run_that_is_killed_leaves_current_and_the_next_one_clears_up(
     host: Host, survivor: bool
 ) -> None:
@@ -86,7 +86,7 @@ def test_a_run_that_is_killed_leaves_current_and_the_next_one_clears_up(
         **small("0.18.0")["vllm_runtime_row"],
         "packages": {"torch": "==2.9.0"},
     }
-    values = {**OFFLINE, "vllm_runtime_version": "0.18.0", **PIP, **slow}
+    values = {**OFFLINE, "vllm_runtime_version": "0.18.0", **slow}
     running = subprocess.Popen(
         host.command(**values), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment()
     )  # fmt: skip
@@ -112,7 +112,7 @@ def test_a_run_that_is_killed_leaves_current_and_the_next_one_clears_up(
     # Another version's run takes away what is not finished.
     run = host.install("0.13.0", **small("0.13.0"))
     assert (run.status, run.result["removed"]) == (0, ["0.18.0"]), run.output
-    assert host.folders() == ["0.13.0", "current"]
+    assert host.folders() == ["0.13.0", "current", "tools"]
     run = host.install("0.18.0", **slow)
     assert run.status == 0, run.output
     assert host.current() == "0.18.0"

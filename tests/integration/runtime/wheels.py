@@ -7,6 +7,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import os
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -26,14 +27,14 @@ def main():
 UV = "uv==0.13.9"
 
 
-def uv() -> Path:
-    """The program uv, fetched once."""
-    folder = Path(os.environ["INFEROPS_CACHE"]) / UV.replace("==", "-")
-    program = folder / "bin" / "uv"
-    if not program.exists():
-        pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-        subprocess.run([*pip, "--upgrade", "--target", str(folder), UV], check=True)
-    return program
+def uv(folder: Path) -> None:
+    """Add uv's own wheel, downloaded once."""
+    store = Path(os.environ["INFEROPS_CACHE"]) / "wheels"
+    name = UV.replace("==", "-")
+    if not list(store.glob(f"{name}-*.whl")):
+        pip = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check"]
+        subprocess.run([*pip, "--no-deps", "--dest", str(store), UV], check=True)
+    shutil.copy(next(store.glob(f"{name}-*.whl")), folder)
 
 
 def wheel(
@@ -93,7 +94,8 @@ def matrix_row(folder: Path, version: str, torch: str, torch_npu: str) -> None:
 
 
 def common(folder: Path) -> None:
-    """What the wheels of every row ask for."""
+    """What the wheels of every row ask for, and the installer."""
+    uv(folder)
     wheel(folder, "triton", "3.5.0")
     wheel(folder, "numpy", "1.26.4")
     wheel(folder, "transformers", "4.57.6")

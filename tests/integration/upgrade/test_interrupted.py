@@ -76,7 +76,10 @@ def test_a_controller_may_be_killed_at_any_moment(books: Books) -> None:
     serve(books, "h1", "h2")
     with Watch(books, "h1", "h2") as watch:
         killed_at(
-            books, "inferops.ascend.vllm_runtime : Install and switch", 1, vllm_runtime_version=NEW
+            books,
+            "inferops.ascend.vllm_runtime : Install the environment and switch to it",
+            1,
+            vllm_runtime_version=NEW,
         )
         killed_at(books, "Note what is under way", 1, vllm_runtime_version=NEW)
         # The configuration is tried for both versions, then it is written.

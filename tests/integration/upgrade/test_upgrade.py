@@ -41,7 +41,9 @@ def test_hosts_change_one_after_the_other_and_back(books: Books) -> None:
     assert ran.status == 0, ran.output
     assert order(ran) == steps
     # It was installed everywhere before the first service was touched.
-    assert ran.output.index("Install and switch") < ran.output.index("Change one wave")
+    assert ran.output.index("Install the environment and switch to it") < ran.output.index(
+        "Change one wave"
+    )
     assert [engine(books, host) for host in HOSTS] == [NEW] * 3
     assert [each for each in watch.down if each] == [{"h1"}, {"h2"}, {"h3"}]
     assert "no other replica" not in ran.output

@@ -1,0 +1,130 @@
+# SPDX-FileCopyrightText: The inferops.ascend authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The Pythons of a host, and which of them an environment is made with."""
+
+from __future__ import annotations
+
+import glob
+import json
+import os
+import re
+import shutil
+import stat
+from typing import NamedTuple, Sequence
+
+from ansible_collections.inferops.ascend.plugins.module_utils._runtime.spec import (
+    EnvironmentSpec,
+    InstallError,
+    Module,
+)
+
+_PROBE = (
+    "import json, sys\n"
+    "try:\n    import ensurepip, venv\n    able = True\nexcept ImportError:\n    able = False\n"
+    "print(json.dumps({'version': list(sys.version_info[:3]), 'venv': able,"
+    " 'prefix': sys.base_prefix}))\n"
+)
+
+
+class Interpreter(NamedTuple):
+    """A Python of the host. `venv`: it can make environments with pip. `closed`: a directory on the
+    way to it that only its owner can enter, or empty."""
+
+    path: str
+    version: tuple[int, int, int]
+    venv: bool
+    closed: str = ""
+
+    def __str__(self) -> str:
+        text = "{} ({}.{}.{}".format(self.path, *self.version)
+        text += f", below {self.closed} which others cannot enter" if self.closed else ""
+        return text + ")"
+
+
+def directories() -> list[str]:
+    """Where programs are searched for."""
+    found = os.environ.get("PATH", "").split(os.pathsep)
+    return list(dict.fromkeys([*filter(None, found), "/usr/local/bin", "/usr/bin"]))
+
+
+def closed_directory(path: str) -> str:
+    """The first directory above a path that only its owner or group can enter, or empty."""
+    parts = os.path.dirname(os.path.realpath(path)).split("/")
+    for count in range(2, len(parts) + 1):
+        directory = "/".join(parts[:count])
+        if not os.stat(directory).st_mode & stat.S_IXOTH:
+            return directory
+    return ""
+
+
+def probe(module: Module, path: str) -> Interpreter | None:
+    """What an interpreter is; None if it is not there, does not run or is not Python 3."""
+    if not os.access(path, os.X_OK):
+        return None
+    status, output, _errors = module.run_command([path, "-I", "-c", _PROBE], cwd="/")
+    if status != 0:
+        return None
+    try:
+        data = json.loads(output)
+    except ValueError:
+        return None
+    major, minor, micro = data["version"]
+    closed = closed_directory(path) or closed_directory(os.path.join(data["prefix"], "lib"))
+    return Interpreter(path, (major, minor, micro), data["venv"], closed)
+
+
+def interpreters(module: Module) -> list[Interpreter]:
+    """Every Python 3 on the usual paths, the newest first, each once."""
+    seen: dict[str, Interpreter] = {}
+    for directory in directories():
+        # python3.11 before python3: that name may be another Python after an upgrade of the host.
+        pattern = os.path.join(glob.escape(directory), "python3*")
+        for path in sorted(glob.glob(pattern), reverse=True):
+            if not re.fullmatch(r"python3(\.[0-9]+)?", os.path.basename(path)):
+                continue
+            real = os.path.realpath(path)
+            if real in seen or not os.access(path, os.X_OK):
+                continue
+            found = probe(module, path)
+            if found:
+                seen[real] = found
+    return sorted(seen.values(), key=lambda each: each.version, reverse=True)
+
+
+def choose(module: Module, spec: EnvironmentSpec) -> Interpreter:
+    """The interpreter to use: the named one, else the newest that fits.
+
+    Raises InstallError that names what is there and what is needed.
+    """
+    low, high = spec.python_min, spec.python_max
+    needed = "Python {}.{} to {}.{}".format(*low, *high)
+
+    def fits(each: Interpreter) -> bool:
+        return low <= each.version[:2] <= high and not each.closed
+
+    if spec.python:
+        path = spec.python if "/" in spec.python else (shutil.which(spec.python) or spec.python)
+        named = probe(module, path)
+        if named is None:
+            raise InstallError(
+                f"{spec.python} is not a Python 3 of this host. Name another one (in the role: "
+                f"vllm_runtime_python), or leave it out; {spec.name} needs {needed}. "
+                + _available(interpreters(module))
+            )
+        if not fits(named):
+            raise InstallError(f"{spec.name} needs {needed}, and {named} cannot be used for it.")
+        return named
+    found = interpreters(module)
+    for each in found:
+        if fits(each):
+            return each
+    raise InstallError(
+        f"{spec.name} needs {needed}, open to every user, and this host has none on its path. "
+        f"{_available(found)} Install one (a package such as {'python{}.{}'.format(*high)}), or "
+        "name one that lies elsewhere (in the role: vllm_runtime_python)."
+    )
+
+
+def _available(found: Sequence[Interpreter]) -> str:
+    return f"There is {', '.join(map(str, found)) or 'no Python 3'}."
