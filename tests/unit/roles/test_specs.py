@@ -30,11 +30,11 @@ def options(role: Path) -> dict[str, Any]:
 
 
 def published(role: Path) -> set[str]:
-    """What the role's tasks hand on as facts."""
+    """What the role's tasks give to others, as facts or results."""
     names: set[str] = set()
     for path in (role / "tasks").glob("*.yml"):
         for task in yaml.safe_load(path.read_text(encoding="utf-8")):
-            names |= set(task.get("ansible.builtin.set_fact", {}))
+            names |= {*task.get("ansible.builtin.set_fact", {}), task.get("register", "")}
     return names
 
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: The inferops.ascend authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a version of the engine needs on a host, and what is refused before the host is touched."""
+"""What a version of the engine needs on a host, and what is rejected before the host is touched."""
 
 from __future__ import annotations
 
@@ -8,11 +8,10 @@ from typing import Any
 
 import pytest
 from ansible_collections.inferops.ascend.plugins.plugin_utils._base.errors import AscendError
+from ansible_collections.inferops.ascend.plugins.plugin_utils._model import versions
 from ansible_collections.inferops.ascend.plugins.plugin_utils._model.tables import load_profiles
-from ansible_collections.inferops.ascend.plugins.plugin_utils._runtime.installation import (
-    find_row,
-    matrix,
-    plan,
+from ansible_collections.inferops.ascend.plugins.plugin_utils._runtime import installation
+from ansible_collections.inferops.ascend.plugins.plugin_utils._runtime.images import (
     read_image,
     target_of,
 )
@@ -23,7 +22,12 @@ DIGEST = "quay.io/ascend/vllm-ascend@sha256:" + "0" * 64
 OWN = {"vllm": "0.19.0", "python": ["3.10", "3.12"]}
 
 
-def refusal(version: str = "0.18.0", **options: Any) -> str:
+def plan(version: str, **options: Any) -> dict[str, Any]:
+    request = installation.RuntimeRequest.parse({"version": version, **options})
+    return installation.plan(request).as_dict()
+
+
+def rejection(version: str = "0.18.0", **options: Any) -> str:
     with pytest.raises(AscendError) as caught:
         plan(version, **options)
     return str(caught.value)
@@ -50,7 +54,7 @@ def test_further_packages_are_installed_after_the_row() -> None:
     ("key", "device"), [("versions", "npu"), ("cpu_versions", "cpu")], ids=["npu", "cpu"]
 )
 def test_every_row_of_the_matrix_can_be_installed(key: str, device: str) -> None:
-    for row in matrix()[key]:
+    for row in versions.matrix()[key]:
         made = plan(row["vllm"], device=device, chips=["910B1"])
         for step in made["steps"]:
             for text in [*step["requirements"], *step["overrides"]]:
@@ -73,11 +77,11 @@ def test_the_build_for_hosts_without_cards() -> None:
     assert made["metadata"] == {"vllm": "0.32.0+cpu"}
 
 
-def test_a_version_without_a_row_is_refused_with_those_that_have_one() -> None:
-    text = refusal("0.17.0")
+def test_a_version_without_a_row_is_rejected_with_those_that_have_one() -> None:
+    text = rejection("0.17.0")
     assert "no row of vLLM 0.17.0 for the device npu; it has 0.23.0, 0.18.0" in text
     assert "vllm_runtime_version" in text
-    assert "it has 0.32.0" in refusal("0.18.0", device="cpu")
+    assert "it has 0.32.0" in rejection("0.18.0", device="cpu")
 
 
 @pytest.mark.parametrize(
@@ -88,7 +92,7 @@ def test_a_version_without_a_row_is_refused_with_those_that_have_one() -> None:
     ],
 )
 def test_wheels_are_for_a2_alone(chips: list[str], image: str) -> None:
-    text = refusal(chips=chips)
+    text = rejection(chips=chips)
     assert "built for A2 (910B) only" in text
     assert image in text
     assert "vllm_runtime_method: container" in text
@@ -104,9 +108,9 @@ def test_a_host_of_which_nothing_is_known_is_warned_about() -> None:
     assert plan("0.18.0", chips=["910B4-1"])["warnings"] == []
 
 
-def test_chips_without_wheels_or_images_are_refused() -> None:
-    assert "the chip 910A is none" in refusal(chips=["910A"])
-    assert "need different builds" in refusal(chips=["910B1", "310P3"])
+def test_chips_without_wheels_or_images_are_rejected() -> None:
+    assert "no wheels or images for the chip 910A" in rejection(chips=["910A"])
+    assert "need different builds" in rejection(chips=["910B1", "310P3"])
 
 
 @pytest.mark.parametrize(
@@ -128,7 +132,7 @@ def test_only_a_digest_or_an_id_pins_an_image(reference: str, pinned: bool) -> N
 
 
 @pytest.mark.parametrize("reference", ["x@sha256:12", "x y", "x;reboot", "-x", "x@latest"])
-def test_what_is_no_image_is_refused(reference: str) -> None:
+def test_what_is_no_image_is_rejected(reference: str) -> None:
     with pytest.raises(AscendError):
         read_image(reference)
 
@@ -160,27 +164,9 @@ def test_an_image_of_another_version_is_warned_about() -> None:
     assert plan("0.18.0", method="container", image=image)["warnings"] == []
 
 
-def test_no_image_is_refused_with_the_one_that_fits() -> None:
-    text = refusal(method="container", chips=["310P3"])
+def test_no_image_is_rejected_with_the_one_that_fits() -> None:
+    text = rejection(method="container", chips=["310P3"])
     assert "quay.io/ascend/vllm-ascend:v0.18.0-310p" in text
-
-
-@pytest.mark.parametrize(
-    ("row", "words"),
-    [
-        ({"vllm": "0.19.0"}, "has no python"),
-        ({**OWN, "pkgs": {}}, "has the key 'pkgs'"),
-        ({**OWN, "python": [3.10, 3.11]}, "in quotes"),
-        ({**OWN, "vllm": 0.19}, "vllm is a number; a text in quotes"),
-        ({**OWN, "packages": {"torch": "2.9.0"}}, 'torch: "==2.9.0"'),
-        ({**OWN, "packages": {"torch": 2.9}}, "torch is 2.9"),
-        ("0.19.0", "a mapping like a row"),
-    ],
-)
-def test_a_malformed_row_of_ones_own_is_named(row: object, words: str) -> None:
-    with pytest.raises(AscendError, match="vllm_runtime_row") as caught:
-        find_row("0.18.0", own=row)
-    assert words in str(caught.value)
 
 
 def test_a_row_of_ones_own_takes_the_matrix_place() -> None:
@@ -189,14 +175,14 @@ def test_a_row_of_ones_own_takes_the_matrix_place() -> None:
     assert made["expect"] == {"vllm": "0.19.0", "vllm-ascend": "0.19.0rc1"}
 
 
-@pytest.mark.parametrize("name", ["current", "../x", "a b", ".hidden"])
-def test_a_name_that_is_no_folder_is_refused(name: str) -> None:
-    assert "vllm_runtime_name" in refusal(name=name)
+@pytest.mark.parametrize("name", ["current", "tools", "../x", "a b", ".hidden"])
+def test_a_name_that_is_not_a_directory_is_rejected(name: str) -> None:
+    assert "vllm_runtime_name" in rejection(name=name)
 
 
 def test_method_and_device_are_checked() -> None:
-    assert "venv, container, external" in refusal(method="docker")
-    assert "npu, cpu" in refusal(device="gpu")
+    assert "venv, container, external" in rejection(method="docker")
+    assert "npu, cpu" in rejection(device="gpu")
     assert plan("9.9.9", method="external")["warnings"] == []
 
 
@@ -210,12 +196,17 @@ def test_method_and_device_are_checked() -> None:
         ("container", {"image_archive": "x.tar"}, "an absolute path"),
     ],
 )
-def test_sources_that_lead_nowhere_are_refused(
+def test_sources_that_lead_nowhere_are_rejected(
     method: str, sources: dict[str, object], words: str
 ) -> None:
-    assert words in refusal(method=method, sources=sources, image=DIGEST)
+    assert words in rejection(method=method, image=DIGEST, **sources)
 
 
 def test_what_the_other_method_needs_is_not_asked_for() -> None:
-    plan("0.18.0", method="container", image=DIGEST, sources={"offline": True})
-    plan("0.18.0", sources={"offline": True, "wheels": "/srv/wheels", "wheels_source": "wheels"})
+    plan("0.18.0", method="container", image=DIGEST, offline=True)
+    plan("0.18.0", offline=True, wheels="/srv/wheels", wheels_source="wheels")
+
+
+def test_a_version_has_to_be_named() -> None:
+    assert "set vllm_runtime_version" in rejection("")
+    assert "vllm_runtime_chips is a string" in rejection(chips="910B3")
