@@ -1,17 +1,23 @@
 # SPDX-FileCopyrightText: The inferops.ascend authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The filter inferops.ascend.place: documented in place.yml, done in plugin_utils/_place/placement.py."""
+"""The filter inferops.ascend.place: documented in place.yml."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any
 
 from ansible.errors import AnsibleFilterError
 from ansible_collections.inferops.ascend.plugins.plugin_utils._base.errors import AscendError
+from ansible_collections.inferops.ascend.plugins.plugin_utils._base.values import kind_of
+from ansible_collections.inferops.ascend.plugins.plugin_utils._place.host_cards import HostCards
 from ansible_collections.inferops.ascend.plugins.plugin_utils._place.placement import place
+from ansible_collections.inferops.ascend.plugins.plugin_utils._place.ports import PortSettings
+from ansible_collections.inferops.ascend.plugins.plugin_utils._place.service import (
+    existing_placements,
+)
 
 
 def place_filter(
@@ -26,20 +32,22 @@ def place_filter(
     unavailable: object = MappingProxyType({}),
     standing: object = MappingProxyType({}),
 ) -> list[dict[str, Any]]:
-    """`_placement.place`, with Ansible's error."""
+    """`place` with plain values, and with Ansible's error."""
     try:
-        return place(
+        if not isinstance(specs, (list, tuple)):
+            raise AscendError(f"a list of services is needed, not {kind_of(specs)}.")
+        for number, spec in enumerate(specs, 1):
+            if not isinstance(spec, Mapping):
+                raise AscendError(
+                    f"service {number} of the list is {kind_of(spec)}, not a mapping."
+                )
+        placed = place(
             specs,
-            cards,
-            excluded=excluded,
-            unavailable=unavailable,
-            standing=standing,
-            port_base=port_base,
-            hccl_port_base=hccl_port_base,
-            hccl_port_count=hccl_port_count,
-            ephemeral_ports=ephemeral_ports,
-            block_unit=block_unit,
+            HostCards.parse(cards, excluded, unavailable, block_unit),
+            PortSettings.parse(port_base, hccl_port_base, hccl_port_count, ephemeral_ports),
+            existing_placements(standing),
         )
+        return [service.as_dict() for service in placed]
     except AscendError as error:
         raise AnsibleFilterError(str(error)) from error
 

@@ -14,13 +14,13 @@ from typing import Any
 import pytest
 import vllm_config
 import yaml
+from ansible_collections.inferops.ascend.plugins.filter.place import place_filter as place
 from ansible_collections.inferops.ascend.plugins.plugin_utils._base.errors import AscendError
 from ansible_collections.inferops.ascend.plugins.plugin_utils._model.resolve import (
     Options,
     resolve_terms,
 )
 from ansible_collections.inferops.ascend.plugins.plugin_utils._model.tables import load_catalogue
-from ansible_collections.inferops.ascend.plugins.plugin_utils._place.placement import place
 from ansible_collections.inferops.ascend.plugins.plugin_utils._service.engine import (
     MANAGED,
     check_args,

@@ -24,9 +24,12 @@ from ansible_collections.inferops.ascend.plugins.plugin_utils._base.words import
 from ansible_collections.inferops.ascend.plugins.plugin_utils._model import tables as _tables
 from ansible_collections.inferops.ascend.plugins.plugin_utils._model.resolve import Options, resolve
 from ansible_collections.inferops.ascend.plugins.plugin_utils._model.tables import Profile
-from ansible_collections.inferops.ascend.plugins.plugin_utils._place.placement import (
-    place,
-    service_name,
+from ansible_collections.inferops.ascend.plugins.plugin_utils._place.host_cards import HostCards
+from ansible_collections.inferops.ascend.plugins.plugin_utils._place.names import service_name
+from ansible_collections.inferops.ascend.plugins.plugin_utils._place.placement import place
+from ansible_collections.inferops.ascend.plugins.plugin_utils._place.ports import PortSettings
+from ansible_collections.inferops.ascend.plugins.plugin_utils._place.service import (
+    existing_placements,
 )
 
 # Every check by its code, and what it looks at. The codes are what a user turns off or on.
@@ -860,16 +863,20 @@ class _Judgement:
     def _placed(self) -> list[dict[str, Any]]:
         """The services in their places; what cannot be placed is a finding of its own."""
 
+        options = self.wish.placement
+        host = HostCards.parse(
+            self.cards, self.wish.excluded, self.unavailable, options.get("block_unit", 1)
+        )
+        ports = PortSettings.parse(
+            options.get("port_base", 8000),
+            options.get("hccl_port_base", 61000),
+            options.get("hccl_port_count", 32),
+            self.ephemeral,
+        )
+        existing = existing_placements(self.standing)
+
         def put(specs: list[Mapping[str, Any]]) -> list[dict[str, Any]]:
-            return place(
-                specs,
-                self.cards,
-                excluded=list(self.wish.excluded),
-                unavailable=self.unavailable,
-                standing=self.standing,
-                ephemeral_ports=self.ephemeral,
-                **self.wish.placement,
-            )
+            return [each.as_dict() for each in place(specs, host, ports, existing)]
 
         possible = []
         for spec in self.wish.specs:

@@ -32,10 +32,15 @@ from ansible_collections.inferops.ascend.plugins.plugin_utils._model.tables impo
     Profile,
     profile,
 )
-from ansible_collections.inferops.ascend.plugins.plugin_utils._place.placement import (
+from ansible_collections.inferops.ascend.plugins.plugin_utils._place.host_cards import (
+    HostCards,
     card_ids,
     host_devices,
-    place,
+)
+from ansible_collections.inferops.ascend.plugins.plugin_utils._place.placement import place
+from ansible_collections.inferops.ascend.plugins.plugin_utils._place.ports import PortSettings
+from ansible_collections.inferops.ascend.plugins.plugin_utils._place.service import (
+    ExistingPlacement,
 )
 
 # The variables of a host that say what it has; their defaults are those of the role vllm_service.
@@ -157,16 +162,6 @@ def some(names: Sequence[str], limit: int = 3) -> str:
 
 
 @dataclass(frozen=True)
-class Ports:
-    """Where ports of a host are taken from, as `place` wants it."""
-
-    port_base: int = 8000
-    hccl_port_base: int = 61000
-    hccl_port_count: int = 32
-    ephemeral_ports: tuple[int, ...] = (32768, 60999)
-
-
-@dataclass(frozen=True)
 class Hardware:
     """What a host has, shared by those that are alike.
 
@@ -180,7 +175,7 @@ class Hardware:
     cards: tuple[int, ...]
     excluded: tuple[int, ...]
     unit: int
-    ports: Ports
+    ports: PortSettings
     tables: tuple[str, ...]
     estimate: bool
     allow_untested: bool
@@ -262,24 +257,20 @@ def _gone(values: Mapping[str, Any]) -> set[int]:
     return gone.union(card_ids(list(ill), "vllm_service_unavailable_cards"))
 
 
-def _ports(values: Mapping[str, Any]) -> Ports:
-    default = Ports()
-    span = values["vllm_service_ephemeral_ports"]
-    if span is not None and not isinstance(span, list):
-        raise AscendError(
-            f"vllm_service_ephemeral_ports is {shown(span)}; write [first, last] or []."
-        )
-    numbers = {
-        name: _number(values[f"vllm_service_{name}"], f"vllm_service_{name}", number)
-        for name, number in (
-            ("port_base", default.port_base),
-            ("hccl_port_base", default.hccl_port_base),
-            ("hccl_port_count", default.hccl_port_count),
-        )
+def _ports(values: Mapping[str, Any]) -> PortSettings:
+    defaults = {
+        "port_base": 8000,
+        "hccl_port_base": 61000,
+        "hccl_port_count": 32,
+        "ephemeral_ports": [32768, 60999],
     }
-    return Ports(
-        **numbers, ephemeral_ports=default.ephemeral_ports if span is None else tuple(span)
-    )
+    given = {name: values[f"vllm_service_{name}"] for name in defaults}
+    try:
+        return PortSettings.parse(
+            *(default if given[name] is None else given[name] for name, default in defaults.items())
+        )
+    except AscendError as error:
+        raise AscendError(f"vllm_service_{error}") from error
 
 
 def hardware(values: Mapping[str, Any], seen: Sequence[Mapping[str, Any]] | None) -> Hardware:
@@ -457,17 +448,8 @@ class Reader:
 def put(
     specs: Sequence[Mapping[str, Any]],
     own: Hardware,
-    standing: Mapping[str, Mapping[str, Any]] | None = None,
+    existing: Mapping[str, ExistingPlacement] | None = None,
 ) -> list[dict[str, Any]]:
     """`place` on a host, as the role does it."""
-    return place(
-        specs,
-        list(own.cards),
-        excluded=list(own.excluded),
-        standing=standing or {},
-        port_base=own.ports.port_base,
-        hccl_port_base=own.ports.hccl_port_base,
-        hccl_port_count=own.ports.hccl_port_count,
-        ephemeral_ports=list(own.ports.ephemeral_ports),
-        block_unit=own.unit,
-    )
+    host = HostCards({card: card for card in own.cards}, own.excluded, unit=own.unit)
+    return [each.as_dict() for each in place(specs, host, own.ports, existing or {})]

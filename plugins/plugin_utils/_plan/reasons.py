@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ansible_collections.inferops.ascend.plugins.plugin_utils._base.words import listed
-from ansible_collections.inferops.ascend.plugins.plugin_utils._place.placement import block_shape
+from ansible_collections.inferops.ascend.plugins.plugin_utils._place.blocks import block_shape
 from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.search import (
     Span,
     cards_of,

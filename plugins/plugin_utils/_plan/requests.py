@@ -32,12 +32,12 @@ from ansible_collections.inferops.ascend.plugins.plugin_utils._model.resolve imp
     unread_key,
 )
 from ansible_collections.inferops.ascend.plugins.plugin_utils._model.tables import Catalogue
-from ansible_collections.inferops.ascend.plugins.plugin_utils._place.placement import (
-    PORT_MAX,
-    PORT_MIN,
+from ansible_collections.inferops.ascend.plugins.plugin_utils._place.host_cards import card_ids
+from ansible_collections.inferops.ascend.plugins.plugin_utils._place.names import service_name
+from ansible_collections.inferops.ascend.plugins.plugin_utils._place.ports import PORT_MAX, PORT_MIN
+from ansible_collections.inferops.ascend.plugins.plugin_utils._place.service import (
     STATES,
-    card_ids,
-    service_name,
+    ExistingPlacement,
 )
 from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.fleet import (
     FleetHost,
@@ -757,7 +757,7 @@ class Ported:
                 for spot, port in zip(spots, wished, strict=True)
             ]
             stands = {
-                spot.name: {"cards": list(spot.cards), "port": port}
+                spot.name: ExistingPlacement(spot.cards, port)
                 for spot, port in zip(spots, kept, strict=True)
                 if port is not None
             }

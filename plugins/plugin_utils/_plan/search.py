@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import groupby
 
-from ansible_collections.inferops.ascend.plugins.plugin_utils._place.placement import block_starts
+from ansible_collections.inferops.ascend.plugins.plugin_utils._place.blocks import block_starts
 
 CARDS_MAX = 1024  # per host; card ids are below
 LEVELS = CARDS_MAX.bit_length()  # sizes of aligned blocks: 1, 2, 4, ... CARDS_MAX

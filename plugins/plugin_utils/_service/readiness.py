@@ -19,7 +19,7 @@ from typing import Any
 
 from ansible_collections.inferops.ascend.plugins.plugin_utils._base.errors import AscendError
 from ansible_collections.inferops.ascend.plugins.plugin_utils._base.values import kind_of, plain
-from ansible_collections.inferops.ascend.plugins.plugin_utils._place.placement import service_name
+from ansible_collections.inferops.ascend.plugins.plugin_utils._place.names import service_name
 from ansible_collections.inferops.ascend.plugins.plugin_utils._service import causes
 
 Status = Mapping[str, Any]

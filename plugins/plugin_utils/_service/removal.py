@@ -13,7 +13,7 @@ from ansible_collections.inferops.ascend.plugins.plugin_utils._base.systemd impo
 from ansible_collections.inferops.ascend.plugins.plugin_utils._base.values import kind_of
 from ansible_collections.inferops.ascend.plugins.plugin_utils._base.words import wrap
 from ansible_collections.inferops.ascend.plugins.plugin_utils._model.tables import Catalogue
-from ansible_collections.inferops.ascend.plugins.plugin_utils._place.placement import slug
+from ansible_collections.inferops.ascend.plugins.plugin_utils._place.names import slug
 
 ALL = "all"
 

@@ -21,7 +21,7 @@ from ansible_collections.inferops.ascend.plugins.plugin_utils._base.values impor
     plain,
     whole_number,
 )
-from ansible_collections.inferops.ascend.plugins.plugin_utils._place.placement import slug
+from ansible_collections.inferops.ascend.plugins.plugin_utils._place.names import slug
 from ansible_collections.inferops.ascend.plugins.plugin_utils._service import container, engine
 
 # What a placed service does not carry, because it travels as a fact: the request has it.

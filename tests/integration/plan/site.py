@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from ansible_collections.inferops.ascend.plugins.filter.place import place_filter as place
 from ansible_collections.inferops.ascend.plugins.plugin_utils._model.resolve import (
     Options as ResolveOptions,
 )
@@ -24,7 +25,6 @@ from ansible_collections.inferops.ascend.plugins.plugin_utils._model.tables impo
     load_catalogue,
     profile,
 )
-from ansible_collections.inferops.ascend.plugins.plugin_utils._place.placement import place
 
 from ..hosts import environment
 

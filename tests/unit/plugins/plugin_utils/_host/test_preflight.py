@@ -7,6 +7,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from ansible_collections.inferops.ascend.plugins.filter.place import place_filter as place
 from ansible_collections.inferops.ascend.plugins.plugin_utils._base.errors import AscendError
 from ansible_collections.inferops.ascend.plugins.plugin_utils._host.preflight import (
     Finding,
@@ -28,7 +29,6 @@ from ansible_collections.inferops.ascend.plugins.plugin_utils._model.tables impo
     load_catalogue,
     profile,
 )
-from ansible_collections.inferops.ascend.plugins.plugin_utils._place.placement import place
 
 A2 = "atlas-800i-a2-64g"
 DUO = "atlas-300i-duo-96g"

@@ -12,17 +12,17 @@ from typing import Any
 import jinja2
 import pytest
 import yaml
+from ansible.errors import AnsibleFilterError
+from ansible_collections.inferops.ascend.plugins.filter.place import place_filter as place
 from ansible_collections.inferops.ascend.plugins.plugin_utils._base.errors import AscendError
 from ansible_collections.inferops.ascend.plugins.plugin_utils._model.resolve import Options, resolve
 from ansible_collections.inferops.ascend.plugins.plugin_utils._model.tables import (
     Catalogue,
     load_catalogue,
 )
-from ansible_collections.inferops.ascend.plugins.plugin_utils._place.placement import place
 from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.fleet import Spot
 from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.hosts import (
     Hardware,
-    Ports,
     Problems,
     Sealed,
     some,
@@ -122,14 +122,16 @@ def test_a_profile_says_what_a_host_has_and_variables_of_the_role_go_before() ->
         vllm_service_port_base=9000,
     )
     assert (own.cards, own.unit, own.excluded) == ((0, 1, 2, 3), 1, (2,))
-    assert own.ports.port_base == 9000
+    assert own.ports.base == 9000
 
 
 def test_ports_begin_where_those_of_the_role_begin() -> None:
     defaults = Path(__file__).parents[5] / "roles" / "vllm_service" / "defaults" / "main.yml"
     role = yaml.safe_load(defaults.read_text(encoding="utf-8"))
-    for name in ("port_base", "hccl_port_base", "hccl_port_count"):
-        assert getattr(Ports(), name) == role[f"vllm_service_{name}"]
+    ports = hardware(ascend_host_profile="atlas-800i-a3").ports
+    for name in ("base", "hccl_base", "hccl_count"):
+        key = name.replace("base", "port_base").replace("hccl_count", "hccl_port_count")
+        assert getattr(ports, name) == role[f"vllm_service_{key}"]
 
 
 def test_cards_and_memory_stand_for_a_profile() -> None:
@@ -488,7 +490,7 @@ def test_the_spec_of_a_part_is_that_of_its_host_with_the_sizes_of_all() -> None:
     assert (spec["cards"], spec["pinned_cards"]) == (8, list(range(8)))
     assert (spec["tensor_parallel_size"], spec["pipeline_parallel_size"]) == (8, 2)
     assert spec["max_model_len"] == 65536
-    with pytest.raises(AscendError, match="vllm_cluster"):
+    with pytest.raises(AnsibleFilterError, match="vllm_cluster"):
         place([spec], 8)
 
 

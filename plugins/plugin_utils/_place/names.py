@@ -1,0 +1,53 @@
+# SPDX-FileCopyrightText: The inferops.ascend authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Names of services."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from ansible_collections.inferops.ascend.plugins.plugin_utils._base.errors import AscendError
+from ansible_collections.inferops.ascend.plugins.plugin_utils._base.systemd import INSTANCE_NAME
+from ansible_collections.inferops.ascend.plugins.plugin_utils._base.values import kind_of
+
+
+def slug(text: str) -> str:
+    """A model's name as a service's name: `Qwen2-VL-7B` -> `qwen2-vl-7b`.
+
+    Lower-case; every run of characters other than a-z, 0-9, `.` and `_` becomes one `-`. Empty
+    where nothing is left.
+    """
+    return re.sub(r"[^a-z0-9._]+", "-", text.lower()).strip("-._")
+
+
+def service_name(spec: Mapping[str, Any]) -> str:
+    """The name of a spec's service, valid as a systemd instance and as a file's name.
+
+    The lookup sets the model's name where the user gave none; that is made a slug. A name that
+    the user gave is kept unchanged. Raises AscendError that proposes a valid name.
+    """
+    name, model = spec.get("name"), spec.get("model")
+    if name is None:
+        raise AscendError(
+            "a service has no name. Pass what the lookup inferops.ascend.model returns."
+        )
+    if not isinstance(name, str):
+        raise AscendError(
+            f'service name {name!r} is {kind_of(name)}: write it between quotes, name: "{name}".'
+        )
+    made = slug(name) if name == model else "".join([name])
+    if INSTANCE_NAME.fullmatch(made):
+        return made
+    advice = slug(name)[:63].strip("-._")
+    reason = (
+        f"it has {len(made)} characters, at most 63 fit"
+        if INSTANCE_NAME.fullmatch(made[:63])
+        else "it takes letters and digits of ASCII, and `.`, `_`, `-` after the first character"
+    )
+    raise AscendError(
+        f"service name {made or name!r} cannot name a systemd unit: {reason}. "
+        + (f"Write name: {advice}" if advice else "Give the service another `name`.")
+    )

@@ -1,0 +1,146 @@
+# SPDX-FileCopyrightText: The inferops.ascend authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""A service of a host: as requested, as it is on the host now, and placed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ansible_collections.inferops.ascend.plugins.plugin_utils._base.errors import AscendError
+from ansible_collections.inferops.ascend.plugins.plugin_utils._base.values import (
+    kind_of,
+    whole_number,
+)
+from ansible_collections.inferops.ascend.plugins.plugin_utils._base.words import listed
+from ansible_collections.inferops.ascend.plugins.plugin_utils._place.host_cards import card_ids
+from ansible_collections.inferops.ascend.plugins.plugin_utils._place.names import service_name
+from ansible_collections.inferops.ascend.plugins.plugin_utils._place.ports import parse_port
+
+STATES = ("started", "stopped", "absent")
+
+
+@dataclass(frozen=True)
+class ServiceRequest:
+    """What a spec asks of the placement. pinned: cards asked for by number, sorted."""
+
+    spec: Mapping[str, Any]
+    name: str
+    state: str
+    count: int = 0
+    pinned: tuple[int, ...] | None = None
+    port: int | None = None
+
+    @classmethod
+    def parse(cls, spec: Mapping[str, Any]) -> ServiceRequest:
+        """Raises AscendError, also for a service that spans hosts, unless it is absent."""
+        name = service_name(spec)
+        state = spec.get("state", "started")
+        if state not in STATES:
+            raise AscendError(
+                f"service {name}: state {state!r} is unknown, write one of {', '.join(STATES)}."
+            )
+        if state == "absent":
+            return cls(spec, name, state)
+        if spec.get("cluster") is not None:
+            raise _spans(name, spec["cluster"])
+        count, pinned = _cards(name, spec)
+        port = spec.get("port")
+        return cls(
+            spec, name, state, count, pinned, None if port is None else parse_port(port, name)
+        )
+
+
+def _cards(name: str, spec: Mapping[str, Any]) -> tuple[int, tuple[int, ...] | None]:
+    """(how many, which if they are pinned)."""
+    cards, pinned = spec.get("cards"), spec.get("pinned_cards")
+    if isinstance(cards, (list, tuple)):  # placed before, or as a request writes it
+        cards, pinned = len(cards), cards
+    if cards is None:
+        raise AscendError(
+            f"service {name} does not state how many cards it takes. Pass what the lookup"
+            " inferops.ascend.model returns."
+        )
+    count = whole_number(cards)
+    if count is None or count < 1:
+        raise AscendError(
+            f"service {name}: cards is {cards!r}; a number of cards from 1, or a list of card ids,"
+            " is needed."
+        )
+    if pinned is None:
+        return count, None
+    ids = sorted(card_ids(pinned, f"service {name}, cards"))
+    twice = sorted({card for card in ids if ids.count(card) > 1})
+    if twice:
+        raise AscendError(f"service {name} names card {listed(twice)} twice.")
+    if len(ids) != count:
+        raise AscendError(
+            f"service {name} takes {count} cards and names {len(ids)}: {listed(ids)}. Name"
+            f" {count}, or leave the list out."
+        )
+    return count, tuple(ids)
+
+
+def _spans(name: str, cluster: object) -> AscendError:
+    hosts = cluster.get("hosts") if isinstance(cluster, Mapping) else None
+    over = f" ({', '.join(map(str, hosts))})" if isinstance(hosts, (list, tuple)) and hosts else ""
+    return AscendError(
+        f"service {name} spans several hosts{over}. This version plans such a service and cannot"
+        " start it; the role vllm_cluster, in a later version, will. To deploy the others now,"
+        f" remove {name} from vllm_plan_services and plan again, or serve a smaller model, or serve"
+        " it from a host with more cards."
+    )
+
+
+@dataclass(frozen=True)
+class ExistingPlacement:
+    """Where a service is on the host now. running: its process is on these cards."""
+
+    cards: tuple[int, ...]
+    port: int | None = None
+    running: bool = False
+
+
+def existing_placements(value: object) -> dict[str, ExistingPlacement]:
+    """Read {name: {cards: [logic ids], port: N, runs: bool}}. Raises AscendError."""
+    if not isinstance(value, Mapping):
+        raise AscendError(
+            f"standing: a mapping of service names to cards and ports is needed, not"
+            f" {kind_of(value)}."
+        )
+    existing = {}
+    for name, now in value.items():
+        if not isinstance(now, Mapping):
+            raise AscendError(
+                f"standing, service {name}: a mapping with cards and port is needed, not"
+                f" {kind_of(now)}."
+            )
+        cards = sorted(card_ids(now.get("cards") or [], f"standing, service {name}"))
+        existing[str(name)] = ExistingPlacement(
+            tuple(cards), whole_number(now.get("port")), bool(now.get("runs"))
+        )
+    return existing
+
+
+@dataclass(frozen=True)
+class PlacedService:
+    """A spec with its cards (logic ids, ascending), device nodes and ports; none if it is absent."""
+
+    spec: Mapping[str, Any]
+    name: str
+    cards: tuple[int, ...] = ()
+    devices: tuple[str, ...] = ()
+    port: int | None = None
+    hccl_ports: tuple[int, int] | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """The spec with `name` (a slug), `cards`, `devices`, `port` and `hccl_ports`."""
+        placed = {key: value for key, value in self.spec.items() if key != "hccl_ports"}
+        placed.update(name=self.name, cards=list(self.cards), devices=list(self.devices))
+        if self.hccl_ports is None:
+            placed.pop("port", None)
+        else:
+            placed.update(port=self.port, hccl_ports=list(self.hccl_ports))
+        return placed
