@@ -58,7 +58,10 @@ class ActionModule(ActionBase):
         if not isinstance(services, list):
             raise AscendError("services is required: a list of services, as the lookup gives them.")
         unknown = (
-            set(arguments) - set(_OPTIONS) - set(_PASSED) - {"services", "interval", "progress"}
+            set(arguments)
+            - set(_OPTIONS)
+            - set(_PASSED)
+            - {"services", "tables", "interval", "progress"}
         )
         if unknown:
             raise AscendError(f"model_weights has no option {sorted(unknown)[0]}.")
@@ -66,6 +69,7 @@ class ActionModule(ActionBase):
         interval = _seconds(arguments.get("interval", 10))
         show = boolean(arguments.get("progress", True), strict=False)
         self._passed = {key: arguments[key] for key in _PASSED if key in arguments}
+        self._catalogue = tables.load_catalogue(arguments.get("tables"), self._find_table)
         jobs = _weights.jobs_of(services, wish)
         for job in jobs:
             if job["src"]:
@@ -173,7 +177,6 @@ class ActionModule(ActionBase):
         self, records: list[dict[str, Any]], specs: Mapping[str, Any], wish: _weights.Wish
     ) -> tuple[list[str], list[str]]:
         """(errors, warnings) about what the host found and what the models themselves say."""
-        catalogue = tables.load_catalogue()
         errors, warnings = [], []
         for record in records:
             if record["state"] == "refused":
@@ -187,8 +190,8 @@ class ActionModule(ActionBase):
             if record["note"]:
                 warnings.append(record["note"])
             for spec in specs[record["folder"]]:
-                match = catalogue.find(str(spec.get("model")))
-                facts = catalogue.facts(match.model) if match else None
+                match = self._catalogue.find(str(spec.get("model")))
+                facts = self._catalogue.facts(match.model) if match else None
                 for finding in _weights.judge(spec, record, facts, wish):
                     (errors if finding.severity == "error" else warnings).append(finding.message)
         return errors, warnings
@@ -224,7 +227,16 @@ class ActionModule(ActionBase):
             )
         )
 
-    # -- archives of the controller ----------------------------------------------------------------
+    # -- files of the controller ----------------------------------------------------------------
+
+    def _find_table(self, path: str) -> str | None:
+        # As the lookup finds it: among the playbook's files, then as a path.
+        for folder in ("files", "vars"):
+            try:
+                return str(self._find_needle(folder, path))
+            except AnsibleError:
+                continue
+        return path if os.path.exists(path) else None
 
     def _archive_here(self, job: dict[str, Any]) -> int:
         try:

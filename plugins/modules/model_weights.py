@@ -39,6 +39,14 @@ options:
     type: list
     elements: dict
     required: true
+  tables:
+    description:
+      - Model tables of one's own, as in the option C(tables) of the lookup
+        P(inferops.ascend.model#lookup), so that the facts of their models are known.
+    type: list
+    elements: str
+    default: []
+    version_added: 0.3.0
   weights_dir:
     description:
       - Folder on the host under which models lie by hub id. A service's C(path) goes before.
@@ -218,6 +226,7 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "services": {"type": "list", "elements": "dict", "required": True},
+            "tables": {"type": "list", "elements": "str", "default": []},
             "weights_dir": {"type": "path", "default": "/var/lib/vllm/weights"},
             "source": {
                 "type": "str",
