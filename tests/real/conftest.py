@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from ._engines import MissingError, see_to_machine
+from .engines import MissingError
+from .machine import see_to_machine
 
 TESTS = Path(__file__).resolve().parents[1]
 # Helpers of the test hosts, and the stand-in's parser.

@@ -29,7 +29,8 @@ from ansible_collections.inferops.ascend.plugins.plugin_utils._service.engine im
     load_options,
 )
 
-from ._engines import SERVING, Parser, matrix_versions
+from .engines import SERVING, matrix_versions
+from .parsers import Parser
 
 VERSIONS = [*matrix_versions(), SERVING]
 NATIVE = "model: m\n"

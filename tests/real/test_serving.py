@@ -24,7 +24,7 @@ from ansible_collections.inferops.ascend.plugins.plugin_utils._model.tables impo
 from integration.hosts import scenario, started
 from integration.playbooks import Books
 
-from ._engines import SERVING, models, wheels
+from .engines import SERVING, models, wheels
 
 pytestmark = pytest.mark.hosts
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 import re
 
 import pytest
-import standin_vllm
+import vllm_behaviour
 from ansible_collections.inferops.ascend.plugins.module_utils._service import journal
 from ansible_collections.inferops.ascend.plugins.plugin_utils._service import causes
 
@@ -15,16 +15,16 @@ FAILURES = journal.failures_of(causes.failures())
 GENERAL = ("unrecognised", "engine-dead", "ended", "library")
 
 
-@pytest.mark.parametrize("kind", standin_vllm.FAILURES)
+@pytest.mark.parametrize("kind", vllm_behaviour.FAILURES)
 def test_a_failure_of_the_stand_in_is_a_known_one(kind: str) -> None:
-    text = re.sub(r"\{\w+\}", "4096", standin_vllm.FAILURES[kind])
+    text = re.sub(r"\{\w+\}", "4096", vllm_behaviour.FAILURES[kind])
     found = journal.cause(text.splitlines(), FAILURES, {})
     assert found is not None
     assert found["id"] not in GENERAL
 
 
 def test_of_several_ranks_the_one_that_ran_out_of_memory_is_the_cause() -> None:
-    lines = standin_vllm.FAILURES["oom-then-timeout"].splitlines()
+    lines = vllm_behaviour.FAILURES["oom-then-timeout"].splitlines()
     found = journal.cause(lines[::-1], FAILURES, {})
     assert found is not None
     assert found["id"] == "out-of-memory"

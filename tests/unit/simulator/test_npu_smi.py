@@ -14,6 +14,7 @@ from typing import Any
 
 import ascend_sim
 import npu_smi
+import npu_tables
 import pytest
 
 PROFILES = json.loads((Path(ascend_sim.__file__).parent / "profiles.json").read_text())
@@ -149,18 +150,18 @@ def held_against(name: str, printed: str, recorded: str) -> None:
 
 @pytest.mark.parametrize("name", sorted(INFO))
 def test_info_prints_what_the_recorded_host_printed(name: str, shared: Path) -> None:
-    held_against(name, npu_smi.table(INFO[name], {}), recording(shared, name))
+    held_against(name, npu_tables.table(INFO[name], {}), recording(shared, name))
 
 
 def test_a_mapping_prints_what_the_recorded_host_printed(shared: Path) -> None:
     cards = [a2(npu, "910A", "61", 1, 1, 1, 1) for npu in range(8)]
-    printed = npu_smi.mapping(host("hbm", "23.0.5", cards))
+    printed = npu_tables.mapping(host("hbm", "23.0.5", cards))
     stripped = "".join(line.rstrip() + "\n" for line in printed.splitlines())
     assert stripped == recording(shared, "910A-23.0.5-m-1")
 
 
 def test_the_950_mapping_has_a_slot_and_no_logic_id(shared: Path) -> None:
-    printed = npu_smi.mapping(host("950", "x", [a2(0, "xxx", "91", 1, 1, 1, 1)]))
+    printed = npu_tables.mapping(host("950", "x", [a2(0, "xxx", "91", 1, 1, 1, 1)]))
     stripped = [line.rstrip() for line in printed.splitlines()]
     recorded = recording(shared, "950-doc-m-1").splitlines()
     assert stripped == [line.rstrip() for line in recorded]
@@ -208,9 +209,9 @@ def test_an_error_prints_the_drivers_words_and_fails(code: str, shared: Path, st
 
 def test_an_incomplete_driver_is_said_after_the_table(shared: Path) -> None:
     described = INFO["910B3-25.5.2-1"]
-    printed = npu_smi.table(described, {}, complete=False)
+    printed = npu_tables.table(described, {}, complete=False)
     trailer = recording(shared, "error-driver-incomplete-1")
-    assert printed == npu_smi.table(described, {}) + trailer.rstrip("\n") + "\n"
+    assert printed == npu_tables.table(described, {}) + trailer.rstrip("\n") + "\n"
 
 
 @pytest.fixture
@@ -242,7 +243,7 @@ def test_memory_of_live_processes_is_shown_and_of_dead_ones_is_not(state: Any) -
 def test_every_profile_is_a_host_with_a_mapping_of_all_its_cards() -> None:
     for name, profile in PROFILES["profiles"].items():
         state = ascend_sim.profile_state(PROFILES, name)
-        rows = [line for line in npu_smi.mapping(state).splitlines()[1:] if "Mcu" not in line]
+        rows = [line for line in npu_tables.mapping(state).splitlines()[1:] if "Mcu" not in line]
         assert len(rows) == len(profile["npu_ids"]) * len(profile["chips"])
-        widths = {len(line) for line in npu_smi.table(state, {}).splitlines()}
+        widths = {len(line) for line in npu_tables.table(state, {}).splitlines()}
         assert widths == ({106} if profile["layout"] == "ddr" else {98})

@@ -12,8 +12,10 @@ from typing import Any
 
 import ascend_sim
 import pytest
-import standin_vllm
+import vllm_behaviour
 import vllm_config
+import vllm_engine
+import vllm_service
 
 PROFILES = json.loads((Path(ascend_sim.__file__).parent / "profiles.json").read_text())
 QWEN = {"max_position_embeddings": 40960, "num_attention_heads": 40}
@@ -24,10 +26,10 @@ def describe(tmp_path: Path, repository: Path) -> Any:
     """The service that `vllm serve MODEL WORDS` describes, with a config.json of its own."""
     table = json.loads((repository / "vars" / "vllm_options.json").read_text())["0.18.0"]
 
-    def make(words: str, config: dict[str, Any] | None = None) -> standin_vllm.Service:
+    def make(words: str, config: dict[str, Any] | None = None) -> vllm_service.Service:
         (tmp_path / "config.json").write_text(json.dumps(config or QWEN))
         parser = vllm_config.parser("0.18.0", table)
-        return standin_vllm.describe(
+        return vllm_service.describe(
             "0.18.0", parser.parse_args(["serve", str(tmp_path), *words.split()])
         )
 
@@ -42,7 +44,7 @@ def test_the_length_is_the_models_own_unless_asked(describe: Any) -> None:
 
 def test_a_longer_length_is_refused_and_says_what_the_model_carries(describe: Any) -> None:
     with pytest.raises(
-        standin_vllm.StartError,
+        vllm_behaviour.StartError,
         match=r"User-specified max_model_len \(65536\) is greater than the derived max_model_len "
         r"\(max_position_embeddings=40960.0",
     ):
@@ -61,7 +63,7 @@ def test_yarn_or_the_override_carries_a_longer_length(
 
 def test_heads_that_the_ranks_do_not_divide_are_refused(describe: Any) -> None:
     message = r"Total number of attention heads \(40\) must be divisible by .* size \(3\)"
-    with pytest.raises(standin_vllm.StartError, match=message):
+    with pytest.raises(vllm_behaviour.StartError, match=message):
         describe("--tensor-parallel-size 3")
 
 
@@ -75,7 +77,7 @@ def test_visible_devices_are_logic_ids(
     if visible is not None:
         monkeypatch.setenv("ASCEND_RT_VISIBLE_DEVICES", visible)
     state = ascend_sim.profile_state(PROFILES, "a2-64g")
-    assert [card["phy_id"] for card in standin_vllm.visible_cards(state)] == physical
+    assert [card["phy_id"] for card in vllm_service.visible_cards(state)] == physical
 
 
 @pytest.mark.parametrize("visible", ["4,7", "0,0", "x", "-1"])
@@ -85,8 +87,8 @@ def test_visible_devices_out_of_range_are_refused(
     monkeypatch.setenv("ASCEND_RT_VISIBLE_DEVICES", visible)
     state = ascend_sim.profile_state(PROFILES, "a2-64g")
     state["cards"] = state["cards"][:4]
-    with pytest.raises(standin_vllm.StartError) as refused:
-        standin_vllm.visible_cards(state)
+    with pytest.raises(vllm_behaviour.StartError) as refused:
+        vllm_service.visible_cards(state)
     words = f"set ASCEND_RT_VISIBLE_DEVICES:{visible} error, input data rang[0-4)"
     assert words in str(refused.value)
 
@@ -98,9 +100,9 @@ def test_an_hccl_port_in_use_is_refused(describe: Any, monkeypatch: pytest.Monke
         other.listen()
         port = other.getsockname()[1]
         monkeypatch.setenv("HCCL_IF_BASE_PORT", str(port))
-        with pytest.raises(standin_vllm.StartError, match=rf"EJ0003(.|\n)*port\[{port}\]"):
-            standin_vllm.hold_hccl_ports(service)
-        assert standin_vllm.hold_hccl_ports(describe("")) == []
+        with pytest.raises(vllm_behaviour.StartError, match=rf"EJ0003(.|\n)*port\[{port}\]"):
+            vllm_engine.hold_hccl_ports(service)
+        assert vllm_engine.hold_hccl_ports(describe("")) == []
 
 
 def test_behaviour_of_a_service_beats_that_of_its_model_and_of_all(
@@ -109,14 +111,14 @@ def test_behaviour_of_a_service_beats_that_of_its_model_and_of_all(
     path = tmp_path / "behaviour.json"
     monkeypatch.setenv("ASCEND_SIM_BEHAVIOUR", str(path))
     path.write_text('{"*": {"delay": 9, "stop": 3}, "chat": {"delay": 7, "fail": "oom"}}')
-    assert standin_vllm.Behaviour.load(["m"]).delay == 9
-    assert standin_vllm.Behaviour.load(["m", "chat"]).fail == "oom"
+    assert vllm_behaviour.Behaviour.load(["m"]).delay == 9
+    assert vllm_behaviour.Behaviour.load(["m", "chat"]).fail == "oom"
     monkeypatch.setenv("ASCEND_SIM_DELAY", "0.5")
-    found = standin_vllm.Behaviour.load(["chat"])
+    found = vllm_behaviour.Behaviour.load(["chat"])
     assert (found.delay, found.stop) == (0.5, 3)
     path.write_text('{"*": {"dealy": 9}}')
-    with pytest.raises(standin_vllm.StartError, match="unknown settings: dealy"):
-        standin_vllm.Behaviour.load([])
+    with pytest.raises(vllm_behaviour.StartError, match="unknown settings: dealy"):
+        vllm_behaviour.Behaviour.load([])
 
 
 def test_the_failures_are_those_that_users_reported(shared: Path) -> None:
@@ -137,5 +139,5 @@ def test_the_failures_are_those_that_users_reported(shared: Path) -> None:
         "hccl": "host nic listen start failed, port[60000]",
         "hccl-listen": "and specific port[16666] fail",
     }.items():
-        assert words in standin_vllm.FAILURES[kind]
+        assert words in vllm_behaviour.FAILURES[kind]
         assert re.sub(r"\s+", " ", words) in re.sub(r"\s+", " ", reported)

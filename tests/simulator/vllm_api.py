@@ -1,0 +1,186 @@
+# SPDX-FileCopyrightText: The inferops.ascend authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The HTTP server of the stand-in vLLM."""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import vllm_config
+from vllm_behaviour import Behaviour, say
+from vllm_service import Service
+
+
+class Api(ThreadingHTTPServer):
+    """The HTTP server, on the socket that was bound at the start."""
+
+    daemon_threads = True
+
+    def __init__(self, listener: socket.socket, service: Service, behaviour: Behaviour) -> None:
+        super().__init__(("", 0), Handler, bind_and_activate=False)
+        self.socket.close()
+        self.socket = listener
+        self.server_address = listener.getsockname()[:2]
+        self.service = service
+        self.behaviour = behaviour
+        self.created = int(time.time())
+        self.running = 0
+        self.served = 0
+        self.guard = threading.Lock()
+
+
+class Handler(BaseHTTPRequestHandler):
+    """The few endpoints that a deployment asks."""
+
+    server: Api
+    protocol_version = "HTTP/1.1"
+    server_version = "uvicorn"
+
+    def log_message(self, format: str, *args: Any) -> None:
+        say(format % args)
+
+    def log_request(self, code: Any = "-", size: Any = "-") -> None:
+        if self.path not in ("/health", "/metrics"):
+            address = f"{self.client_address[0]}:{self.client_address[1]}"
+            print(f'INFO:     {address} - "{self.requestline}" {int(code)}', flush=True)
+
+    def answer(self, status: int, body: Any, kind: str = "application/json") -> None:
+        data = (body if isinstance(body, str) else json.dumps(body)).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", kind)
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+    def refuse(self, status: int, message: str) -> None:
+        kinds = {400: "BadRequestError", 404: "NotFoundError"}
+        detail = {"message": message, "type": kinds.get(status, "Error"), "code": status}
+        self.answer(status, {"error": detail})
+
+    def allowed(self) -> bool:
+        keys = self.server.service.api_keys
+        if not keys or not self.path.startswith("/v1"):
+            return True
+        given = self.headers.get("Authorization", "")
+        if given.startswith("Bearer ") and given[7:] in keys:
+            return True
+        self.answer(401, {"error": "Unauthorized"})
+        return False
+
+    def do_GET(self) -> None:
+        service = self.server.service
+        if not self.allowed():
+            return
+        path = self.path.partition("?")[0]
+        if self.server.behaviour.mute:
+            time.sleep(3600)
+        if path == "/health":
+            self.answer(self.server.behaviour.health, "")
+        elif path == "/version":
+            self.answer(200, {"version": service.version, "stand_in": vllm_config.STAND_IN})
+        elif path == "/v1/models":
+            self.answer(200, {"object": "list", "data": [self.card(n) for n in service.names]})
+        elif path == "/metrics":
+            self.answer(200, self.metrics(), "text/plain; version=0.0.4; charset=utf-8")
+        else:
+            self.answer(404, {"detail": "Not Found"})
+
+    def card(self, name: str) -> dict[str, Any]:
+        service = self.server.service
+        return {
+            "id": name,
+            "object": "model",
+            "created": self.server.created,
+            "owned_by": "vllm",
+            "root": service.model,
+            "parent": None,
+            "max_model_len": service.max_model_len,
+        }
+
+    def metrics(self) -> str:
+        label = f'engine="0",model_name="{self.server.service.names[0]}"'
+        gauges = {
+            "num_requests_running": ("gauge", self.server.running),
+            "num_requests_waiting": ("gauge", 0),
+            "kv_cache_usage_perc": ("gauge", 0.0),
+            "request_success_total": ("counter", self.server.served),
+        }
+        return "".join(
+            f"# HELP vllm:{name} {vllm_config.STAND_IN}\n# TYPE vllm:{name} {kind}\n"
+            f"vllm:{name}{{{label}}} {float(value)}\n"
+            for name, (kind, value) in gauges.items()
+        )
+
+    def do_POST(self) -> None:
+        size = int(self.headers.get("Content-Length") or 0)
+        raw = self.rfile.read(size)
+        if not self.allowed():
+            return
+        service = self.server.service
+        path = self.path.partition("?")[0].removeprefix("/v1").removeprefix("/v2")
+        pooling = ("/embeddings", "/rerank", "/score", "/pooling", "/classify")
+        generating = ("/completions", "/chat/completions")
+        if path not in (pooling if service.pooling else generating):
+            self.answer(404, {"detail": "Not Found"})
+            return
+        try:
+            request = json.loads(raw or b"{}")
+        except ValueError:
+            self.refuse(400, "the request is no JSON")
+            return
+        name = request.get("model") or service.names[0]
+        if name not in service.names:
+            self.refuse(404, f"The model `{name}` does not exist.")
+            return
+        with self.server.guard:
+            self.server.running += 1
+        try:
+            time.sleep(self.server.behaviour.request_seconds)
+            self.respond(path, name, request)
+        finally:
+            with self.server.guard:
+                self.server.running -= 1
+                self.server.served += 1
+
+    def respond(self, path: str, name: str, request: dict[str, Any]) -> None:
+        texts = request.get("input") or request.get("prompt") or request.get("documents") or ""
+        texts = [texts] if isinstance(texts, str) else list(texts)
+        if path == "/chat/completions":
+            texts = [str(m.get("content", "")) for m in request.get("messages", [])]
+        tokens = [len(str(text).split()) for text in texts]
+        limit = self.server.service.max_model_len
+        asked = max(tokens or [0]) + int(request.get("max_tokens") or 0)
+        if asked > limit:
+            self.refuse(
+                400,
+                f"This model's maximum context length is {limit} tokens. However, you requested "
+                f"{asked} tokens.",
+            )
+            return
+        usage = {"prompt_tokens": sum(tokens), "total_tokens": sum(tokens)}
+        base = {"id": "standin-0", "created": int(time.time()), "model": name, "usage": usage}
+        text = f"({vllm_config.STAND_IN})"
+        if path == "/completions":
+            choice = {"index": 0, "text": text, "logprobs": None, "finish_reason": "stop"}
+            self.answer(200, {**base, "object": "text_completion", "choices": [choice]})
+        elif path == "/chat/completions":
+            message = {"role": "assistant", "content": text}
+            choice = {"index": 0, "message": message, "finish_reason": "stop"}
+            self.answer(200, {**base, "object": "chat.completion", "choices": [choice]})
+        elif path == "/rerank":
+            results = [
+                {"index": i, "document": {"text": t}, "relevance_score": 1 / (i + 1)}
+                for i, t in enumerate(texts)
+            ]
+            self.answer(200, {**base, "results": results})
+        else:
+            data = [
+                {"object": "embedding", "index": i, "embedding": [0.0, 0.6, 0.8]}
+                for i in range(len(texts))
+            ]
+            self.answer(200, {**base, "object": "list", "data": data})
