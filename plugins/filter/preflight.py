@@ -10,9 +10,15 @@ from typing import Any
 
 from ansible.errors import AnsibleFilterError
 from ansible_collections.inferops.ascend.plugins.plugin_utils._base.errors import AscendError
-from ansible_collections.inferops.ascend.plugins.plugin_utils._host import card_table as _card_table
-from ansible_collections.inferops.ascend.plugins.plugin_utils._host import preflight as _preflight
+from ansible_collections.inferops.ascend.plugins.plugin_utils._host import card_table as table
+from ansible_collections.inferops.ascend.plugins.plugin_utils._host import preflight as checks
+from ansible_collections.inferops.ascend.plugins.plugin_utils._host.options import PreflightOptions
 from ansible_collections.inferops.ascend.plugins.plugin_utils._model import tables
+from ansible_collections.inferops.ascend.plugins.plugin_utils._service.paths import (
+    weights_directory,
+)
+
+_RESOLVING = ("requests", "placement", "tables", "estimate", "allow_untested")
 
 
 def preflight(
@@ -23,16 +29,16 @@ def preflight(
     stops: bool = True,
     **options: Any,
 ) -> dict[str, Any]:
-    """`_preflight.check` as plain data, with Ansible's error."""
-    unknown = sorted(set(options) - set(_preflight.Wish.__dataclass_fields__))
+    """`preflight.check` as plain data, with Ansible's error."""
+    unknown = sorted(set(options) - set(PreflightOptions.__dataclass_fields__) - set(_RESOLVING))
     if unknown:
         raise AnsibleFilterError(f"preflight has no option {unknown[0]}")
     try:
         declared = tables.profile(profile) if profile else None
-        wish = _preflight.wish_of({**options, "specs": specs})
-        return _preflight.as_data(
-            _preflight.check(facts, declared, wish), str(host), stops=bool(stops)
-        )
+        resolving = {key: options[key] for key in _RESOLVING if options.get(key) is not None}
+        chosen = PreflightOptions.from_dict({**options, "specs": specs})
+        report = checks.check(facts, declared, chosen, **resolving)
+        return report.as_dict(str(host), stops=bool(stops))
     except AscendError as error:
         raise AnsibleFilterError(str(error)) from error
 
@@ -40,16 +46,14 @@ def preflight(
 def weight_folders(specs: Sequence[Mapping[str, Any]], weights_dir: str) -> list[str]:
     """Folders of the weights of present services, each once."""
     folders = [
-        _preflight.model_folder(spec, weights_dir)
-        for spec in specs
-        if spec.get("state") != "absent"
+        weights_directory(spec, weights_dir) for spec in specs if spec.get("state") != "absent"
     ]
     return list(dict.fromkeys(folder for folder in folders if folder))
 
 
 def card_table(facts: Mapping[str, Any]) -> list[str]:
-    """`_card_table.lines`."""
-    return _card_table.lines(facts)
+    """`table.lines`."""
+    return table.lines(facts)
 
 
 class FilterModule:

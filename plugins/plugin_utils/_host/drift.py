@@ -15,7 +15,10 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from ansible_collections.inferops.ascend.plugins.plugin_utils._base.words import WIDTH, listed, wrap
-from ansible_collections.inferops.ascend.plugins.plugin_utils._host.preflight import holder, label
+from ansible_collections.inferops.ascend.plugins.plugin_utils._host.report import (
+    format_card,
+    format_process,
+)
 from ansible_collections.inferops.ascend.plugins.plugin_utils._service import engine
 
 _CARDS = 12
@@ -408,7 +411,7 @@ class _Judgement:
         stop = f"systemctl stop {unit}" if unit else f"kill {process['pid']}"
         self.verdict.add(
             "tenant",
-            f"{label(card)}, {whose}, is held by {holder(process)}.",
+            f"{format_card(card)}, {whose}, is held by {format_process(process)}.",
             f"Stop it ({stop}), or put the card into ascend_host_excluded_cards.",
         )
 

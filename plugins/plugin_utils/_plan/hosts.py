@@ -20,7 +20,7 @@ from ansible_collections.inferops.ascend.plugins.plugin_utils._base.values impor
     shown,
     whole_number,
 )
-from ansible_collections.inferops.ascend.plugins.plugin_utils._host.preflight import (
+from ansible_collections.inferops.ascend.plugins.plugin_utils._model.hardware import (
     matching_profiles,
 )
 from ansible_collections.inferops.ascend.plugins.plugin_utils._model.resolve import (

@@ -17,11 +17,13 @@ from typing import Any
 from ansible_collections.inferops.ascend.plugins.module_utils._weights.hubs import shown
 from ansible_collections.inferops.ascend.plugins.plugin_utils._base.errors import AscendError
 from ansible_collections.inferops.ascend.plugins.plugin_utils._base.values import kind_of, plain
-from ansible_collections.inferops.ascend.plugins.plugin_utils._host.preflight import model_folder
 from ansible_collections.inferops.ascend.plugins.plugin_utils._model.estimate import (
     tensor_parallel_fault,
 )
 from ansible_collections.inferops.ascend.plugins.plugin_utils._model.tables import Facts
+from ansible_collections.inferops.ascend.plugins.plugin_utils._service.paths import (
+    weights_directory,
+)
 
 HUBS = ("huggingface", "modelscope")
 SOURCES = ("local", *HUBS, "rsync", "nfs", "archive")
@@ -127,7 +129,7 @@ def _told(value: Any) -> str:
 def _job(spec: Mapping[str, Any], wish: Wish) -> dict[str, Any]:
     name = str(spec.get("name"))
     who = f"service {name}"
-    folder = model_folder(spec, wish.weights_dir)
+    folder = weights_directory(spec, wish.weights_dir)
     if folder is None:
         raise AscendError(
             f"{who}: no hub id is known for {spec.get('model')}, so its weights have no folder. Say"

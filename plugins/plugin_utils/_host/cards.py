@@ -1,0 +1,226 @@
+# SPDX-FileCopyrightText: The inferops.ascend authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Checks of the cards: profile, ids, health, processes, memory in use."""
+
+from __future__ import annotations
+
+from ansible_collections.inferops.ascend.plugins.plugin_utils._base.words import listed
+from ansible_collections.inferops.ascend.plugins.plugin_utils._host.checks import HostChecks
+from ansible_collections.inferops.ascend.plugins.plugin_utils._host.report import (
+    format_card,
+    format_process,
+)
+from ansible_collections.inferops.ascend.plugins.plugin_utils._model.hardware import (
+    has_memory,
+    matching_profiles,
+)
+from ansible_collections.inferops.ascend.plugins.plugin_utils._model.tables import load_profiles
+
+_ID_PROBLEMS = frozenset(
+    (
+        "mapping_failed",
+        "mapping_missing",
+        "mapping_conflict",
+        "mapping_truncated",
+        "logic_id_not_printed",
+        "phy_id_unknown",
+        "phy_id_assumed",
+        "device_missing",
+        "card_not_shown",
+    )
+)
+# The output broke off: a card may be there that is not shown, and a process on one that is.
+_INCOMPLETE = frozenset(
+    (
+        "truncated",
+        "elided",
+        "unread_row",
+        "processes_not_shown",
+        "process_unknown_card",
+        "mapping_truncated",
+        "card_not_shown",
+    )
+)
+
+
+def check_npu_smi(checks: HostChecks) -> None:
+    for problem in checks.facts["npu"]["problems"]:
+        if problem["code"] in _ID_PROBLEMS and checks.shown:
+            continue
+        checks.add(
+            "error" if not checks.shown or problem["code"] in _INCOMPLETE else "warning",
+            "npu_smi",
+            "cards",
+            problem["message"],
+            problem["advice"],
+            # Services cannot be placed on cards of which nothing is known.
+            firm=not checks.shown and bool(checks.present),
+        )
+
+
+def check_profile(checks: HostChecks) -> None:
+    fitting = matching_profiles(checks.shown)
+    names = " or ".join(each.name for each in fitting)
+    fits = f"the cards fit {names}" if fitting else "the cards fit no profile"
+    seen = ", ".join(sorted({f"{c['name']} of {c['memory_total_mb']} MB" for c in checks.shown}))
+    seen = f"{len(checks.shown)} x {seen}"
+    declared = checks.profile
+    if declared is None:
+        checks.add(
+            "warning",
+            "profile",
+            "ascend_host_profile",
+            f"no profile is declared, so nothing says what this host should have; it has {seen}.",
+            f"Set ascend_host_profile; {fits}.",
+        )
+        return
+    advice = f"Set ascend_host_profile to what the host is; {fits}."
+    hidden = checks.excluded - {card["logic_id"] for card in checks.shown}
+    if declared.cards is not None and len(checks.shown) != declared.cards:
+        missing = declared.cards - len(checks.shown)
+        if not 0 < missing <= len(hidden):
+            checks.add(
+                "error",
+                "count",
+                declared.name,
+                f"npu-smi shows {len(checks.shown)} cards, the profile has {declared.cards}.",
+                "A missing card fell off the bus or its driver gave it up: `npu-smi info -l`,"
+                " `lspci -d 19e5:`, `dmesg -T | grep -i ascend`. To go on without it, put its"
+                " logic id into ascend_host_excluded_cards. " + advice
+                if missing > 0
+                else advice,
+            )
+    wrong = [card for card in checks.shown if not has_memory(card, declared)]
+    if wrong:
+        which = listed([c["logic_id"] for c in wrong if c["logic_id"] is not None])
+        checks.add(
+            "error",
+            "card_memory",
+            declared.name,
+            f"the profile has cards of {declared.card_memory_gb:g} GB, but"
+            f" {'every card' if len(wrong) == len(checks.shown) else 'card ' + which} has"
+            f" {wrong[0]['memory_total_mb']} MB. What was tested on"
+            f" {declared.card_memory_gb:g} GB does not hold here.",
+            advice,
+        )
+        checks.real_profile = fitting[0] if fitting else None
+    for name in sorted({card["name"] for card in checks.shown} - set(declared.chips)):
+        known = any(name in each.chips for each in load_profiles().values())
+        checks.add(
+            "error" if known else "warning",
+            "chip",
+            declared.name,
+            f"the chip is {name}, the profile has {', '.join(declared.chips)}.",
+            advice,
+        )
+
+
+def check_ids(checks: HostChecks) -> None:
+    problems = [p for p in checks.facts["npu"]["problems"] if p["code"] in _ID_PROBLEMS]
+    # The mapping lists a dead card still; who has excluded it knows.
+    gone = checks.excluded - {card["logic_id"] for card in checks.shown}
+    lost = sum(problem["code"] == "card_not_shown" for problem in problems)
+    for problem in problems:
+        incomplete = problem["code"] in _INCOMPLETE
+        if problem["code"] == "card_not_shown" and lost <= len(gone):
+            incomplete = False
+        checks.add(
+            "error" if incomplete or not checks.cards else "warning",
+            "ids",
+            "cards",
+            problem["message"],
+            problem["advice"],
+            firm=not checks.cards and bool(checks.present),
+        )
+    for card in checks.shown:
+        if card["logic_id"] is not None and card["phy_id"] is None:
+            checks.leave_out(card, "its physical id is not known")
+        elif card["logic_id"] is not None and card["device"] is None:
+            checks.leave_out(card, f"it has no /dev/davinci{card['phy_id']}")
+
+
+def check_health(checks: HostChecks) -> None:
+    accepted = set(checks.options.accepted_health)
+    for card in checks.shown:
+        if card["health"] in accepted:
+            continue
+        checks.leave_out(card, f"health {card['health']}")
+        if card["logic_id"] in checks.excluded:
+            continue
+        chip = "" if card["chip_id"] is None else f" -c {card['chip_id']}"
+        checks.add(
+            "warning",
+            "health",
+            format_card(card),
+            f"health {card['health']} (accepted: {', '.join(sorted(accepted))});"
+            f" {checks.consequence(card)}.",
+            f"Look at `npu-smi info -t health -i {card['npu_id']}{chip}`. To use it all the"
+            " same, put the word into ascend_host_accepted_health.",
+        )
+
+
+def check_excluded(checks: HostChecks) -> None:
+    known = {card["logic_id"] for card in checks.shown if card["logic_id"] is not None}
+    for card in sorted(checks.excluded - known):
+        same = [c["logic_id"] for c in checks.shown if c["npu_id"] == card]
+        same = [logic for logic in same if logic is not None]
+        hint = f" NPU {card} has the logic id {listed(same)}." if same else ""
+        checks.add(
+            "warning",
+            "excluded",
+            f"card {card}",
+            f"it is excluded, but this host has the logic ids {listed(sorted(known))}.{hint}",
+            "ascend_host_excluded_cards takes logic ids; leave this as it is if the card is"
+            " dead and gone.",
+        )
+
+
+def check_processes(checks: HostChecks) -> None:
+    for card in checks.shown:
+        foreign = [each for each in card["processes"] if not checks.is_ours(each)]
+        if not foreign:
+            continue
+        held = ", ".join(format_process(each) for each in foreign)
+        checks.leave_out(card, f"held by {held}")
+        if card["logic_id"] not in checks.excluded:
+            checks.add(
+                "warning",
+                "processes",
+                format_card(card),
+                f"held by {held}; {checks.consequence(card)}.",
+                "Stop it to free the card"
+                + (
+                    f" (systemctl stop {foreign[0]['unit']})."
+                    if str(foreign[0]["unit"]).endswith(".service")
+                    else "."
+                ),
+            )
+
+
+def check_memory(checks: HostChecks) -> None:
+    """Leave out cards that stand out: memory is in use and no process of a card shows.
+
+    By the least that a service takes; whether it does for the others is judged where they are.
+    """
+    utilization = min((float(s["gpu_memory_utilization"]) for s in checks.started), default=0.0)
+    candidates = [
+        card
+        for card in checks.cards
+        if card["logic_id"] not in checks.unavailable and card["logic_id"] not in checks.excluded
+    ]
+    short = [card for card in candidates if checks.lacks_memory(card, utilization)]
+    if not short or len(short) == len(candidates):
+        return
+    for card in short:
+        need, whose = checks.memory_need(card, utilization), checks.consequence(card)
+        checks.leave_out(card, f"{need}, and no process shows that holds the rest")
+        checks.add(
+            "warning",
+            "memory",
+            format_card(card),
+            f"{need}; npu-smi shows no process that holds the rest. {whose[0].upper()}{whose[1:]}.",
+            "A container, another namespace or a dead process may hold it: `fuser -v"
+            f" {card['device'] or '/dev/davinci*'}`, `docker ps`. A reset of the card frees"
+            " what is left of a dead process.",
+        )

@@ -1,0 +1,179 @@
+# SPDX-FileCopyrightText: The inferops.ascend authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Checks of services: what exists, memory, mask, ports, weights and disk."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ansible_collections.inferops.ascend.plugins.plugin_utils._base.values import whole_number
+from ansible_collections.inferops.ascend.plugins.plugin_utils._base.words import listed
+from ansible_collections.inferops.ascend.plugins.plugin_utils._host.checks import (
+    HostChecks,
+    name_of,
+)
+from ansible_collections.inferops.ascend.plugins.plugin_utils._host.report import (
+    format_card,
+    format_process,
+)
+from ansible_collections.inferops.ascend.plugins.plugin_utils._model.hardware import visible_memory
+from ansible_collections.inferops.ascend.plugins.plugin_utils._model.tables import load_facts
+from ansible_collections.inferops.ascend.plugins.plugin_utils._place.service import PlacedService
+from ansible_collections.inferops.ascend.plugins.plugin_utils._service.paths import (
+    weights_directory,
+)
+
+_MIB = 1 << 20
+
+
+def check_existing(checks: HostChecks) -> None:
+    """What is known of services before they are placed."""
+    if not checks.options.asked:
+        checks.add(
+            "warning",
+            "placement",
+            "services",
+            "vllm_service_instances is not defined where this host is checked, so no service"
+            " was checked: neither cards, memory nor ports.",
+            "Define it for the host or the play, not for the role vllm_service alone.",
+        )
+    if checks.cards:
+        _check_lost(checks)
+        return
+    # There is nothing to place on, which is reported; ports are known all the same.
+    for spec in checks.started:
+        name = name_of(spec)
+        existing = checks.existing.get(name)
+        port = whole_number(spec.get("port") or (existing.port if existing else None))
+        if port is not None:
+            check_ports(checks, name, port)
+
+
+def _check_lost(checks: HostChecks) -> None:
+    """A service of ours on a card that is not shown would move, though it may well serve."""
+    known = {int(card["logic_id"]) for card in checks.cards} | checks.excluded
+    for spec in checks.present:
+        name = name_of(spec)
+        existing = checks.existing.get(name)
+        lost = sorted(set(existing.cards) - known) if existing else []
+        if lost and not spec.get("pinned_cards"):
+            checks.add(
+                "error",
+                "placement",
+                f"service {name}",
+                f"it stands on card {listed(lost)}, which npu-smi does not show"
+                " with its ids now; it would be moved and restarted.",
+                "Run again, and compare with `npu-smi info` and `npu-smi info -m` by hand. If"
+                " the card is gone for good, put its logic id into ascend_host_excluded_cards.",
+            )
+
+
+def check_memory(
+    checks: HostChecks, service: PlacedService, cards: Sequence[Mapping[str, Any]]
+) -> None:
+    utilization = float(service.spec["gpu_memory_utilization"])
+    for card in cards:
+        if not checks.lacks_memory(card, utilization):
+            continue
+        share = (checks.free(card) or 0.0) / (checks.visible(card) or 1.0)
+        runs = checks.service_on(card) == service.name
+        published = visible_memory(card, checks.profile)
+        checks.add(
+            "warning" if runs or not published else "error",
+            "memory",
+            f"service {service.name}, {format_card(card)}",
+            f"{checks.memory_need(card, utilization)}; the engine would not start"
+            + (" again." if runs else ".")
+            + ("" if published else " How much of it the engine sees is not known."),
+            f"Free the card's memory, or set gpu_memory_utilization to"
+            f" {int(share * 100) / 100:g} or less.",
+        )
+
+
+def check_mask(
+    checks: HostChecks, service: PlacedService, cards: Sequence[Mapping[str, Any]]
+) -> None:
+    if checks.profile is None or not checks.profile.quadratic_mask:
+        return
+    utilization = float(service.spec["gpu_memory_utilization"])
+    visible = min((checks.visible(card) or 0.0 for card in cards), default=0.0)
+    left = visible * (1 - utilization)
+    length = int(service.spec["max_model_len"])
+    mask = length * length * 2 / _MIB
+    if visible and mask > left:
+        checks.add(
+            "warning",
+            "mask",
+            f"service {service.name}",
+            f"this chip needs a mask of {length} x {length} x 2 bytes = {mask:.0f} MB on every"
+            f" card; beside gpu_memory_utilization {utilization:g} of {visible:.0f} MB only"
+            f" {left:.0f} MB are left for it.",
+            "Set a shorter max_model_len (16384 takes 512 MB) or a lower gpu_memory_utilization.",
+        )
+
+
+def check_ports(
+    checks: HostChecks,
+    name: str,
+    api_port: int | None,
+    hccl_ports: tuple[int, int] | None = None,
+    cards: int = 0,
+) -> None:
+    first, last = hccl_ports or (0, 0)
+    for entry in checks.facts["ports"]:
+        port, unit = entry["port"], entry["unit"]
+        if unit in checks.ours:
+            continue
+        who = format_process(entry) if entry["pid"] else "a process that is not visible"
+        if port == api_port:
+            checks.add(
+                "error",
+                "ports",
+                f"service {name}",
+                f"port {port} is taken: {who} listens there.",
+                "Stop it, give the service another `port`, or move vllm_service_port_base.",
+            )
+        elif first <= port <= last and cards > 1:
+            checks.add(
+                "error",
+                "ports",
+                f"service {name}",
+                f"port {port} of its HCCL ports {first}-{last} is taken: {who} listens there.",
+                "Stop it, or move vllm_service_hccl_port_base.",
+            )
+
+
+def check_weights(checks: HostChecks) -> None:
+    options, facts = checks.options, checks.facts
+    needed, unknown = 0, 0
+    missing: list[str] = []
+    for spec in checks.present:
+        directory = weights_directory(spec, options.weights_dir)
+        if directory is None or directory in missing or facts["models"].get(directory, False):
+            continue
+        missing.append(directory)
+        checks.add(
+            "warning",
+            "weights",
+            directory,
+            f"the weights of service {spec['name']} are not there.",
+            "Fetch them, or give the service the `path` where they are.",
+        )
+        if spec.get("path"):
+            continue
+        known = load_facts().get(str(spec["model"]))
+        size = known.runtime_weight_bytes if known else None
+        needed, unknown = needed + (size or 0), unknown + (size is None)
+    free = facts["disk"]["free_bytes"]
+    if needed and free is not None and free < needed:
+        checks.add(
+            "warning",
+            "disk",
+            options.weights_dir,
+            f"weights that are not there yet take {needed / 1e9:.1f} GB"
+            + (f" and {unknown} of unknown size" if unknown else "")
+            + f"; {free / 1e9:.1f} GB are free at {facts['disk']['at']}.",
+            "Make room, or set vllm_service_weights_dir to a larger disk.",
+        )
