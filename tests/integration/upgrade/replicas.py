@@ -146,3 +146,4 @@ def killed_at(books: Books, task: str, nth: int, **extra: Any) -> None:
 
 
 CONVERGE = "inferops.ascend.vllm_service : Converge the vLLM services"
+SWITCH = "inferops.ascend.vllm_runtime : Switch to the environment"

@@ -18,6 +18,7 @@ from .replicas import (
     HOSTS,
     NEW,
     OLD,
+    SWITCH,
     Watch,
     begin,
     blank,
@@ -81,11 +82,11 @@ def test_a_controller_may_be_killed_at_any_moment(books: Books) -> None:
             1,
             vllm_runtime_version=NEW,
         )
-        killed_at(books, "Note what is under way", 1, vllm_runtime_version=NEW)
+        killed_at(books, "Record that the change begins", 1, vllm_runtime_version=NEW)
         # The configuration is tried for both versions, then it is written.
         killed_at(books, CONVERGE, 3, vllm_runtime_version=NEW)
-        killed_at(books, "Note that it is done", 1, vllm_runtime_version=NEW)
-        killed_at(books, "Switch to the version", 2, vllm_runtime_version=NEW)
+        killed_at(books, "Record that the change is done", 1, vllm_runtime_version=NEW)
+        killed_at(books, SWITCH, 2, vllm_runtime_version=NEW)
         # The link has moved or not: what crashes now comes up with what it was deployed with.
         pid = books.sh("h2", "systemctl show -P MainPID vllm@chat").strip()
         books.sh("h2", "ln -sfn 0.18.0 /opt/vllm/current")
@@ -107,7 +108,7 @@ def test_a_controller_killed_on_the_way_back(books: Books) -> None:
     serve(books, "h1")
     books.sh("h1", "touch /etc/no-room")
     one = {"vllm_runtime_version": BAD}
-    killed_at(books, "Switch back", 1, **one)
+    killed_at(books, SWITCH, 2, **one)
     killed_at(books, CONVERGE, 4, **one)
     ran = books.run("upgrade", "--limit", "h1", **one)
     assert ran.status == 2
@@ -123,7 +124,7 @@ def test_no_second_replica_goes_down_with_one_that_went_down_meanwhile(books: Bo
     output = ""
     for line in running.stdout:
         output += line
-        if output.count("TASK [Switch to the version]") == 1 and "TASK [Switch" in line:
+        if output.count(f"TASK [{SWITCH}]") == 1 and SWITCH in line:
             books.sh("h3", "systemctl stop vllm@chat")
     assert running.wait() == 2, output
     text = " ".join(output.split())

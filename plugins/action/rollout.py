@@ -1,0 +1,147 @@
+# SPDX-FileCopyrightText: The inferops.ascend authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Decides the steps of a rollout on the controller, from what tasks before it have registered."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict
+from typing import Any
+
+from ansible.errors import AnsibleActionFail
+from ansible.plugins.action import ActionBase
+from ansible_collections.inferops.ascend.plugins.plugin_utils._base.errors import AscendError
+from ansible_collections.inferops.ascend.plugins.plugin_utils._base.values import (
+    plain,
+    whole_number,
+)
+from ansible_collections.inferops.ascend.plugins.plugin_utils._model.tables import load_catalogue
+from ansible_collections.inferops.ascend.plugins.plugin_utils._runtime import progress
+from ansible_collections.inferops.ascend.plugins.plugin_utils._runtime.engines import (
+    Change,
+    Engines,
+)
+from ansible_collections.inferops.ascend.plugins.plugin_utils._runtime.targets import targets_back
+from ansible_collections.inferops.ascend.plugins.plugin_utils._runtime.waves import (
+    Member,
+    check_outage,
+    partners,
+    waves,
+)
+from ansible_collections.inferops.ascend.plugins.plugin_utils._service.removal import listed_names
+
+ARGUMENTS = {
+    "step": {
+        "type": "str",
+        "required": True,
+        "choices": ["targets", "change", "order", "result"],
+    },
+    "action": {"type": "str", "default": "upgrade", "choices": ["upgrade", "rollback"]},
+    "target": {"type": "str", "default": ""},
+    "version": {"type": "str", "default": ""},
+    "at_once": {"type": "raw", "default": 1},
+    "outage": {"type": "bool", "default": True},
+    "elsewhere": {"type": "list", "elements": "str", "default": []},
+    "tables": {"type": "raw"},
+}
+
+
+class ActionModule(ActionBase):
+    TRANSFERS_FILES = False
+    _requires_connection = False
+
+    def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        self._supports_check_mode = True
+        result: dict[str, Any] = super().run(tmp, task_vars)
+        given = self.validate_argument_spec(argument_spec=ARGUMENTS)[1]
+        steps = {
+            "targets": self._targets,
+            "change": self._change,
+            "order": self._order,
+            "result": self._result,
+        }
+        try:
+            result.update(steps[given["step"]](given, task_vars or {}))
+        except AscendError as error:
+            raise AnsibleActionFail(str(error)) from error
+        return {"changed": False, **result}
+
+    def _targets(self, given: Mapping[str, Any], variables: dict[str, Any]) -> dict[str, Any]:
+        hosts = _registered(variables, "ansible_play_hosts", "vllm_rollout_engines")
+        engines = {host: Engines.of(found) for host, found in hosts.items()}
+        return {"targets": targets_back(engines, given["version"])}
+
+    def _change(self, given: Mapping[str, Any], variables: dict[str, Any]) -> dict[str, Any]:
+        hosts = _registered(variables, [variables["inventory_hostname"]], "vllm_rollout_engines")
+        engines = Engines.of(hosts[variables["inventory_hostname"]])
+        change = Change.of(engines, given["action"], given["target"], given["version"])
+        return {"change": change.as_dict()}
+
+    def _order(self, given: Mapping[str, Any], variables: dict[str, Any]) -> dict[str, Any]:
+        changes = _registered(variables, "ansible_play_hosts", "vllm_rollout_change")
+        status = _registered(variables, "ansible_play_hosts", "vllm_rollout_status")
+        members = [
+            Member(
+                host,
+                tuple(each["name"] for each in status[host]["services"]),
+                frozenset(n["name"] for n in status[host]["services"] if n["state"] != "ready"),
+                *(result["change"][key] for key in ("before", "after", "back")),
+            )
+            for host, result in changes.items()
+        ]
+        others = self._elsewhere(given, variables)
+        number = whole_number(given["at_once"])
+        groups = waves(members, -1 if number is None else number)
+        if not given["outage"]:
+            check_outage(members, others)
+        return {
+            "hosts": [{**asdict(each), "down": sorted(each.down)} for each in members],
+            "waves": [[each.name for each in group] for group in groups],
+            "order": [each.name for group in groups for each in group],
+            "sizes": [len(group) for group in groups],
+            "partners": partners(members, others),
+            "lines": progress.order_lines(groups, given["action"], self._task.check_mode, others),
+            "progress": progress.by_host(groups),
+        }
+
+    def _elsewhere(
+        self, given: Mapping[str, Any], variables: dict[str, Any]
+    ) -> dict[str, list[str]]:
+        """Names of services by host that this run leaves out; their variables may have secrets."""
+        if not given["elsewhere"]:
+            return {}
+        catalogue = load_catalogue(given["tables"] or None)
+        lists = _registered(variables, given["elsewhere"], "vllm_service_instances")
+        return {host: listed_names(requests, catalogue) for host, requests in lists.items()}
+
+    def _result(self, given: Mapping[str, Any], variables: dict[str, Any]) -> dict[str, Any]:
+        plan = plain(variables["hostvars"]["localhost"]["vllm_rollout_plan"], "the rollout")
+        members = {
+            each["name"]: Member(**{**each, "down": frozenset(each["down"])})
+            for each in plan["hosts"]
+        }
+        text = progress.stopped(
+            [[members[name] for name in wave] for wave in plan["waves"]],
+            variables["inventory_hostname"],
+            {
+                host: cause or ""
+                for host, cause in _registered(
+                    variables, "ansible_play_batch", "vllm_rollout_cause"
+                ).items()
+            },
+            str(variables.get("vllm_rollout_returned", "")),
+            str(variables.get("vllm_rollout_stuck", "")),
+        )
+        return {"failed": bool(text), "msg": text or "All services of this host serve."}
+
+
+def _registered(
+    variables: Mapping[str, Any], hosts: str | Iterable[str], name: str
+) -> dict[str, Any]:
+    """The values of a variable by host; hosts by name or as the variable that lists them."""
+    listed = variables[hosts] if isinstance(hosts, str) else hosts
+    return {
+        str(host): plain(variables["hostvars"][host].get(name), f"{name} of {host}")
+        for host in listed
+    }

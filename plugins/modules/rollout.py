@@ -1,0 +1,151 @@
+#!/usr/bin/python
+# SPDX-FileCopyrightText: The inferops.ascend authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Documentation of the action inferops.ascend.rollout, which runs on the controller."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: rollout
+short_description: Decide the steps of a change of engines over several hosts
+version_added: 0.3.0
+author:
+  - The inferops.ascend authors (@inferops)
+description:
+  - For the playbooks C(upgrade) and C(rollback). Contacts no host; it reads what tasks before it have
+    registered as C(vllm_rollout_engines) (M(inferops.ascend.rollout_host)), C(vllm_rollout_change) (the
+    step V(change)) and C(vllm_rollout_status) (M(inferops.ascend.vllm_status)).
+options:
+  step:
+    description:
+      - V(targets) chooses the engine that each host of the play goes back to, the one that is current,
+        or was the one before, on every host, and that none was rolled back from. It is rejected where
+        there is none or more than one.
+      - V(change) determines the change of one host, with the engine it returns to if the new one does
+        not come up.
+      - V(order) puts the hosts of the play into waves, so that two which carry a replica of the same
+        service are never in one. Hosts on which a service does not serve come first, else the given
+        order stays. The first wave is one host.
+      - V(result) fails on each host of a wave that did not come up, or of which another was lost, with
+        the cause and the state of all hosts.
+    type: str
+    choices: [targets, change, order, result]
+    required: true
+  action:
+    description:
+      - What is done, for the record and the texts.
+    type: str
+    choices: [upgrade, rollback]
+    default: upgrade
+  target:
+    description:
+      - The engine to change to, for V(change).
+    type: str
+    default: ""
+  version:
+    description:
+      - For V(targets) the engine or its version of vLLM, if it is named. For V(change) the version of
+        vLLM in O(target), where that is not installed yet.
+    type: str
+    default: ""
+  at_once:
+    description:
+      - Hosts in a wave at most, or 0 for as many as can go together.
+    type: raw
+    default: 1
+  outage:
+    description:
+      - Whether a service with one replica may go down. Rejected with V(false).
+    type: bool
+    default: true
+  elsewhere:
+    description:
+      - Hosts that the run leaves out and that may have replicas of the same services.
+    type: list
+    elements: str
+    default: []
+  tables:
+    description:
+      - Model tables of the user, for the names of services O(elsewhere).
+    type: raw
+attributes:
+  action:
+    description: Runs on the controller.
+    support: full
+  async:
+    description: Can be run with C(async).
+    support: none
+  check_mode:
+    description: Changes nothing in any mode.
+    support: full
+  diff_mode:
+    description: Has no difference to show.
+    support: none
+  platform:
+    description: Any.
+    platforms: all
+    support: full
+seealso:
+  - module: inferops.ascend.rollout_host
+"""
+
+EXAMPLES = r"""
+- name: Determine the change of this host
+  inferops.ascend.rollout:
+    step: change
+    target: 0.18.0
+  register: vllm_rollout_change
+
+- name: Show what it would go back to
+  ansible.builtin.debug:
+    msg: "{{ vllm_rollout_change.change.back or 'nothing' }}"
+"""
+
+RETURN = r"""
+targets:
+  description: Name of the engine by host.
+  returned: with O(step=targets)
+  type: dict
+change:
+  description:
+    - C(before), C(after) and C(back), names of engines and empty for none; C(version) and
+      C(back_version) of vLLM in the last two; C(switches), whether they differ; C(installed), whether
+      C(after) is on the host; C(interrupted), whether a rollout began there and did not end; and
+      C(begin), C(finish) and C(give_up), the records of the host, empty where nothing is recorded.
+  returned: with O(step=change)
+  type: dict
+waves:
+  description: Names of hosts by wave.
+  returned: with O(step=order)
+  type: list
+  elements: list
+order:
+  description: Names of hosts in one list.
+  returned: with O(step=order)
+  type: list
+  elements: str
+sizes:
+  description: Numbers of hosts, as C(serial) of a play takes them.
+  returned: with O(step=order)
+  type: list
+  elements: int
+hosts:
+  description: The hosts with their services and engines.
+  returned: with O(step=order)
+  type: list
+  elements: dict
+partners:
+  description: By host the others with replicas of what it serves now.
+  returned: with O(step=order)
+  type: dict
+lines:
+  description: The order, for people.
+  returned: with O(step=order)
+  type: list
+  elements: str
+progress:
+  description: By host which engine the others have when its wave begins, for people.
+  returned: with O(step=order)
+  type: dict
+"""
