@@ -91,8 +91,8 @@ images:
 """
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.inferops.ascend.plugins.module_utils._base.files import ConvergeError
 from ansible_collections.inferops.ascend.plugins.module_utils._runtime import rollout
-from ansible_collections.inferops.ascend.plugins.module_utils._runtime.spec import InstallError
 
 
 def main() -> None:
@@ -118,7 +118,7 @@ def main() -> None:
             if engine
             else rollout.read_environments(module, given["root"])
         )
-    except (InstallError, OSError) as error:
+    except (ConvergeError, OSError) as error:
         module.fail_json(msg=str(error))
     module.exit_json(changed=False, record=record, container_engine=engine, **found)
 

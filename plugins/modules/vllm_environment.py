@@ -242,18 +242,20 @@ import os
 from urllib.parse import urlsplit
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.inferops.ascend.plugins.module_utils._base.files import (
+    ConvergeError,
+    exclusive,
+)
 from ansible_collections.inferops.ascend.plugins.module_utils._runtime.environments import (
     current,
     states,
 )
-from ansible_collections.inferops.ascend.plugins.module_utils._runtime.lock import held
 from ansible_collections.inferops.ascend.plugins.module_utils._runtime.run import (
     Environments,
     Outcome,
 )
 from ansible_collections.inferops.ascend.plugins.module_utils._runtime.spec import (
     EnvironmentSpec,
-    InstallError,
     Step,
 )
 
@@ -370,10 +372,11 @@ def main() -> None:
             before, now, outcome = _compare(environments)
         else:
             lock = "/run/inferops-ascend/vllm_environment.lock"
-            with held(lock, module.params["lock_timeout"]) as environments.lock:
+            timeout = module.params["lock_timeout"]
+            with exclusive(lock, timeout, "installing engines") as environments.lock:
                 before, now, outcome = _compare(environments)
                 environments.act(outcome)
-    except (InstallError, OSError) as error:
+    except (ConvergeError, OSError) as error:
         module.fail_json(msg=str(error))
     result = {
         "changed": outcome.builds or outcome.switches or bool(outcome.removes),

@@ -240,11 +240,12 @@ def instance_of(unit: str, name: str) -> str:
 
 
 @contextmanager
-def exclusive(path: str, timeout: float) -> Iterator[None]:
-    """Hold the lock file `path`; wait up to `timeout` seconds for another run to end.
+def exclusive(path: str, timeout: float, doing: str = "changing these services") -> Iterator[int]:
+    """Lock the file `path` and give its descriptor; wait up to `timeout` seconds for another run.
 
-    Raises ConvergeError that names the process which holds it. The kernel frees the lock when its
-    holder dies, so a killed run leaves none behind.
+    Raises ConvergeError that names the process which has locked it. The kernel frees the lock when
+    nothing has the descriptor open any more, so a killed run leaves none behind; a program that
+    inherits the descriptor and outlives the run keeps the next one waiting.
     """
     os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
@@ -258,13 +259,13 @@ def exclusive(path: str, timeout: float) -> Iterator[None]:
                 if time.monotonic() >= deadline:
                     holder = os.pread(descriptor, 32, 0).decode("ascii", "replace").strip()
                     raise ConvergeError(
-                        "Another run is changing these services (process {0} on this host holds "
-                        "{1}) and did not end within {2:g} s. Wait for it, or look what it does: "
-                        "ps -fp {0}".format(holder or "?", path, timeout)
+                        f"Another run is {doing} (process {holder or '?'} on this host, or what it started, has "
+                        f"locked {path}) and did not end within {timeout:g} s. Wait for it, or see what "
+                        f"it does: fuser -v {path}"
                     ) from None
                 time.sleep(0.2)
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, str(os.getpid()).encode("ascii"), 0)
-        yield
+        yield descriptor
     finally:
         os.close(descriptor)

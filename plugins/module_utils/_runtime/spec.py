@@ -10,13 +10,6 @@ import re
 from typing import Any, Mapping, NamedTuple, Protocol
 
 
-class InstallError(Exception):
-    """An environment cannot be made, switched to or removed.
-
-    The message names what failed, why, and the way out.
-    """
-
-
 class Module(Protocol):
     """What is used of AnsibleModule."""
 

@@ -214,12 +214,28 @@ def test_two_runs_do_not_interleave(tmp_path: Path) -> None:
         text=True,
     )
     assert holder.stdout is not None and holder.stdout.readline() == "held\n"
-    refused = pytest.raises(ConvergeError, match=rf"process {holder.pid} on this host holds")
+    refused = pytest.raises(
+        ConvergeError, match=rf"process {holder.pid} on this host, or what it started"
+    )
     with refused, exclusive(lock, 0.3):
         pytest.fail("two runs hold the lock at once")
     holder.kill()
     holder.wait()
     with exclusive(lock, 0.3):
+        pass
+
+
+def test_what_a_killed_run_started_still_holds_the_lock(tmp_path: Path) -> None:
+    path = str(tmp_path / "lock")
+    with exclusive(path, 1) as descriptor:
+        child = subprocess.Popen(["sleep", "60"], pass_fds=(descriptor,))
+    try:
+        with pytest.raises(ConvergeError, match="Another run is changing"), exclusive(path, 0.3):
+            pass
+    finally:
+        child.kill()
+        child.wait()
+    with exclusive(path, 1):
         pass
 
 
