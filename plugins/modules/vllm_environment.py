@@ -157,8 +157,6 @@ attributes:
     description: Hosts with Linux.
     platforms: linux
     support: full
-notes:
-  - Needs root where O(root) does.
 """
 
 EXAMPLES = r"""
@@ -178,11 +176,6 @@ EXAMPLES = r"""
 - name: Go back to one that is still there
   inferops.ascend.vllm_environment:
     name: 0.13.0
-  become: true
-
-- name: See what is there
-  inferops.ascend.vllm_environment: {}
-  register: result
   become: true
 """
 
@@ -204,12 +197,10 @@ path:
   description: Directory of the environment.
   returned: if O(name) is given
   type: str
-  sample: /opt/vllm/0.18.0
 executable:
   description: O(program) in it.
   returned: if O(name) is given
   type: str
-  sample: /opt/vllm/0.18.0/bin/vllm
 current:
   description: Name that C(current) leads to afterwards, null for none.
   returned: always
@@ -239,6 +230,7 @@ environments:
 """
 
 import os
+from typing import Any
 from urllib.parse import urlsplit
 
 from ansible.module_utils.basic import AnsibleModule
@@ -274,23 +266,27 @@ def _hide_passwords(module: AnsibleModule) -> None:
             module.no_log_values.add(password)
 
 
-def _minor(module: AnsibleModule, text: str) -> tuple[int, int]:
-    try:
-        major, minor = text.split(".")
-        return int(major), int(minor)
-    except ValueError:
-        module.fail_json(msg=f"python_versions has {text!r}; write it like '3.11'.")
-        raise
-
-
 def _spec(module: AnsibleModule) -> EnvironmentSpec:
     given = module.params
-    if len(given["python_versions"]) != 2:
-        module.fail_json(msg="python_versions needs the oldest and the newest version.")
-    low, high = (_minor(module, text) for text in given["python_versions"])
+
+    def minor(text: str) -> tuple[int, int]:
+        major, number = text.split(".")
+        return int(major), int(number)
+
+    try:
+        low, high = map(minor, given["python_versions"])
+    except ValueError:
+        module.fail_json(
+            msg="python_versions needs the oldest and the newest, like ['3.10', '3.11']."
+        )
+        raise
+    texts: dict[str, Any] = {
+        name: {key: str(value) for key, value in given[name].items()}
+        for name in ("expect", "metadata", "environment")
+    }
+    lists = {name: tuple(given[name]) for name in ("constraints", "extra_index_urls", "find_links")}
+    same = ("root", "name", "python", "tools", "index_url", "offline", "program", "switch", "keep")
     return EnvironmentSpec(
-        root=given["root"],
-        name=given["name"],
         steps=tuple(
             Step(
                 tuple(step["requirements"]),
@@ -300,21 +296,11 @@ def _spec(module: AnsibleModule) -> EnvironmentSpec:
             )
             for step in given["steps"]
         ),
-        expect={key: str(value) for key, value in given["expect"].items()},
-        metadata={key: str(value) for key, value in given["metadata"].items()},
-        constraints=tuple(given["constraints"]),
-        python=given["python"],
         python_min=low,
         python_max=high,
-        tools=given["tools"],
-        index_url=given["index_url"],
-        extra_index_urls=tuple(given["extra_index_urls"]),
-        find_links=tuple(given["find_links"]),
-        offline=given["offline"],
-        environment={key: str(value) for key, value in given["environment"].items()},
-        program=given["program"],
-        switch=given["switch"],
-        keep=given["keep"],
+        **texts,
+        **lists,
+        **{name: given[name] for name in same},
     )
 
 
