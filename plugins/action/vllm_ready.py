@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: The inferops.ascend authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Looks at the services of a host again and again until they serve, and says how far they are."""
+"""Checks the services of a host again and again until they serve, and shows their progress."""
 
 from __future__ import annotations
 
@@ -15,6 +15,11 @@ from ansible.release import __version__ as core_version
 from ansible.utils.display import Display
 from ansible_collections.inferops.ascend.plugins.plugin_utils._base.errors import AscendError
 from ansible_collections.inferops.ascend.plugins.plugin_utils._service import readiness
+from ansible_collections.inferops.ascend.plugins.plugin_utils._service.status import (
+    duration,
+    module_arguments,
+    services_of,
+)
 
 display = Display()
 
@@ -36,7 +41,7 @@ class ActionModule(ActionBase):
         result = super().run(tmp, task_vars)
         try:
             options = _options(self._task.args)
-            services = readiness.services_of(self._task.args.get("services"), wanted_only=True)
+            services = services_of(self._task.args.get("services"), wanted_only=True)
         except AscendError as error:
             raise AnsibleActionFail(str(error)) from error
         self._host = str(self._variables.get("inventory_hostname", "this host"))
@@ -46,20 +51,20 @@ class ActionModule(ActionBase):
             [service["name"] for service in services],
             readiness.step_of(len(services) * len(hosts)),
         )
-        self._asked = {
+        self._request = {
             "services": services,
             "unit": self._task.args.get("unit") or "vllm@.service",
             "timeout": options["question_timeout"],
             "npu": False,
             "log_lines": 5,
         }
-        self._limit = readiness.longest_look(
+        self._limit = readiness.longest_check(
             options["question_timeout"], options["unreachable_timeout"]
         )
         self._begun = time.monotonic()
         self._retries = 0
         for line in watch.all_ready(self._task.args.get("seen") or []):
-            self._say(line)
+            self._show(line)
         failure = self._wait(watch, options) if watch.waiting else None
         result.update(
             changed=False,
@@ -72,7 +77,7 @@ class ActionModule(ActionBase):
             unreachable_looks=self._retries,
         )
         if failure:
-            # The module itself failed: what it says is more than what was seen before.
+            # The module itself failed: its result tells more than what was seen before.
             result.update(failure)
         elif self._task.check_mode:
             not_ready = [*watch.waiting, *watch.failed]
@@ -83,7 +88,7 @@ class ActionModule(ActionBase):
             result.update(failed=True, msg=watch.message(options["timeout"]))
             if tuple(map(int, core_version.split(".")[:2])) < (2, 19):
                 # Before, a callback shows the message of a failure as one line of JSON alone.
-                self._say(result["msg"])
+                self._show(result["msg"])
         return result
 
     @property
@@ -91,24 +96,24 @@ class ActionModule(ActionBase):
         return time.monotonic() - self._begun
 
     def _wait(self, watch: readiness.Watch, options: dict[str, float]) -> dict[str, Any] | None:
-        """Look until all are ready, one is given up, or the time is over; a failed result if the
-        host cannot be asked."""
+        """Check until all are ready, one has failed for good, or the time is over; a failed result if
+        the host cannot be contacted."""
         lost: float | None = None  # since when there is no answer
         while True:
             asked = self._waited
-            answer, trouble = self._look()
+            answer, trouble = self._check()
             if answer is None:
                 now = self._waited
                 if lost is None:
                     lost = asked
-                    self._say(f"{self._host}: no answer, trying again: {_first_line(trouble)}")
-                # A host that never answered is not waited for: nothing says that it will.
+                    self._show(f"{self._host}: no answer, trying again: {_first_line(trouble)}")
+                # A host that never answered is not waited for: nothing shows that it will.
                 over = now - lost >= options["unreachable_timeout"] or now >= options["timeout"]
                 if watch.looks == 0 or self._task.check_mode or over:
                     if watch.looks:
-                        away = readiness.duration(now - lost)
-                        self._say(f"{self._host}: no answer for {away}, no longer waited for")
-                    # Nothing can be tidied up there, and trying would hide what is wrong.
+                        away = duration(now - lost)
+                        self._show(f"{self._host}: no answer for {away}, no longer waited for")
+                    # Nothing can be removed there, and trying would hide what is wrong.
                     self._connection._shell.tmpdir = None
                     if isinstance(trouble, Exception):
                         raise trouble
@@ -117,13 +122,10 @@ class ActionModule(ActionBase):
                 self._reconnect()
             else:
                 if lost is not None:
-                    self._say(
-                        f"{self._host}: answers again after"
-                        f" {readiness.duration(self._waited - lost)}"
-                    )
+                    self._show(f"{self._host}: answers again after {duration(self._waited - lost)}")
                     lost = None
-                for line in watch.look(answer["services"], self._waited):
-                    self._say(line)
+                for line in watch.update(answer["services"], self._waited):
+                    self._show(line)
                 for problem in answer.get("problems") or []:
                     display.vv(f"{self._host}: {problem}")
                 if watch.failed or not watch.waiting or self._task.check_mode:
@@ -133,14 +135,14 @@ class ActionModule(ActionBase):
             left = options["timeout"] - self._waited
             time.sleep(max(0.1, min(readiness.pause(self._waited, options["interval"]), left)))
 
-    def _look(self) -> tuple[dict[str, Any] | None, Any]:
+    def _check(self) -> tuple[dict[str, Any] | None, Any]:
         """One round trip: the module's result, or None and what went wrong."""
         try:
-            # A host that hangs keeps its connections open, and ssh would wait for ever.
+            # A host that hangs keeps its connections open, and ssh would wait forever.
             with readiness.at_most(self._limit):
                 answer = self._execute_module(
                     module_name="inferops.ascend.vllm_status",
-                    module_args=readiness.module_arguments(self._asked),
+                    module_args=module_arguments(self._request),
                     task_vars=self._variables,
                 )
         except readiness.LateError:
@@ -154,12 +156,12 @@ class ActionModule(ActionBase):
         return answer, None
 
     def _reconnect(self) -> None:
-        # After a reboot neither the connection nor the temporary folder is there any more.
+        # After a reboot neither the connection nor the temporary directory exists any more.
         self._connection._shell.tmpdir = None
         with contextlib.suppress(Exception, readiness.LateError), readiness.at_most(10):
             self._connection.reset()
 
-    def _say(self, line: str) -> None:
+    def _show(self, line: str) -> None:
         # Beside the results on standard output, which may be JSON.
         display.display(line, stderr=True)
 

@@ -10,7 +10,7 @@ from typing import Any
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 from ansible_collections.inferops.ascend.plugins.plugin_utils._base.errors import AscendError
-from ansible_collections.inferops.ascend.plugins.plugin_utils._service import readiness
+from ansible_collections.inferops.ascend.plugins.plugin_utils._service import status
 
 
 class ActionModule(ActionBase):
@@ -20,7 +20,7 @@ class ActionModule(ActionBase):
         self._supports_check_mode = True
         result = super().run(tmp, task_vars)
         try:
-            arguments = readiness.module_arguments(self._task.args)
+            arguments = status.module_arguments(self._task.args)
         except AscendError as error:
             raise AnsibleActionFail(str(error)) from error
         result.update(
@@ -31,6 +31,6 @@ class ActionModule(ActionBase):
             )
         )
         if "services" in result:
-            result["not_serving"] = readiness.not_serving(result["services"])
-            result["report"] = readiness.report(result["services"], result["problems"])
+            result["not_serving"] = status.not_serving(result["services"])
+            result["report"] = status.report(result["services"], result["problems"])
         return result

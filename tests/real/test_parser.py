@@ -16,17 +16,17 @@ import vllm_config
 import yaml
 from ansible_collections.inferops.ascend.plugins.filter.place import place_filter as place
 from ansible_collections.inferops.ascend.plugins.plugin_utils._base.errors import AscendError
+from ansible_collections.inferops.ascend.plugins.plugin_utils._model.options import load_options
 from ansible_collections.inferops.ascend.plugins.plugin_utils._model.resolve import (
     Options,
     resolve_terms,
 )
 from ansible_collections.inferops.ascend.plugins.plugin_utils._model.tables import load_catalogue
+from ansible_collections.inferops.ascend.plugins.plugin_utils._service.arguments import MANAGED
 from ansible_collections.inferops.ascend.plugins.plugin_utils._service.engine import (
-    MANAGED,
     check_args,
     engine_config,
     engine_yaml,
-    load_options,
 )
 
 from .engines import SERVING, matrix_versions

@@ -4,7 +4,7 @@
 """A placed service as one command of podman or docker, for `ExecStart=` of its unit.
 
 The client stays in the foreground and is the unit's main process: systemd's signals reach the server
-through it, its output is the journal's, its exit status the server's, and its environment carries
+through it, its output is the journal's, its exit status the server's, and its environment has
 the digest and the host's numbers of the cards.
 """
 
@@ -41,7 +41,7 @@ class Container:
             with `:rw` to be written.
         weights_dir: likewise read-only, for a service whose weights are not elsewhere.
         options: further options of `run`.
-        environment: variables of every service; one's own `env` goes before.
+        environment: variables of every service; the `env` of a service overrides them.
         managed: variables that the role gives every service, by name.
     """
 
@@ -76,7 +76,7 @@ def visible_inside(cards: Sequence[object]) -> str:
     """`ASCEND_RT_VISIBLE_DEVICES` in a container that has these cards and no others.
 
     The runtime numbers what it is given from 0, in the order of the host: with cards 0, 3, 4 and 7
-    passed in, `4,7` is refused as out of the range 0 to 4 and `2,3` are the two (vllm-ascend issue
+    passed in, `4,7` is rejected as out of the range 0 to 4 and `2,3` are the two (vllm-ascend issue
     2557).
     """
     return ",".join(str(number) for number in range(len(cards)))
@@ -85,7 +85,7 @@ def visible_inside(cards: Sequence[object]) -> str:
 def arguments(service: Mapping[str, object], how: Container) -> list[str]:
     """The words of the command that runs a placed service in the foreground.
 
-    Raises AscendError, naming the service, for an image or path that cannot stand in a unit and for
+    Raises AscendError, naming the service, for an image or path that a unit cannot contain and for
     an environment that the role cannot pass on. A secret is passed by its name alone, from the
     client's environment, so that neither the unit nor the list of processes shows it.
     """
@@ -102,13 +102,13 @@ def arguments(service: Mapping[str, object], how: Container) -> list[str]:
     name, cards, devices = service.get("name"), service.get("cards"), service.get("devices")
     if not isinstance(cards, Sequence) or not isinstance(devices, Sequence):
         raise AscendError(f"service {name}: it has {kind_of(cards)} for cards; place it first.")
-    # Podman tells its own doings to the journal of the unit unless told not to.
+    # Podman logs its events to the journal of the unit unless told not to.
     words = [how.engine, *(["--events-backend=none"] if how.engine == "podman" else [])]
     words += ["run", "--rm", f"--name=vllm-{name}", "--pull=never", "--network=host"]
     words += ["--security-opt=no-new-privileges", "--pids-limit=-1"]
     if not any("label=" in str(option) for option in how.options):
         # Under SELinux a container may open neither the cards nor the host's files, unless these
-        # get labels of their own, which the host's programs could not live with.
+        # get container labels, which would lock out the host's programs.
         words += ["--security-opt=label=disable"]
     # What the server prints goes to the journal as it is; a second copy would fill the disk.
     words += ["--log-driver=none"]
@@ -119,9 +119,9 @@ def arguments(service: Mapping[str, object], how: Container) -> list[str]:
     for device in [*devices, *how.devices]:
         words += [f"--device={unit_word(device)}"]
     config = f"/etc/vllm/{name}.yaml"
-    volumes = [(HOME, "/var/lib/vllm", "rw"), (config, config, "ro"), *_folders(service, how)]
+    volumes = [(HOME, "/var/lib/vllm", "rw"), (config, config, "ro"), *_mounts(service, how)]
     for source, target, mode in dict.fromkeys(volumes):
-        # Not --volume, for which docker makes an empty folder of what is missing on the host.
+        # Not --volume, for which docker makes an empty directory of what is missing on the host.
         text = f"--mount=type=bind,source={source},target={target}"
         words.append(text + (",readonly" if mode == "ro" else ""))
     words += _environment(service, cards, how)
@@ -130,8 +130,8 @@ def arguments(service: Mapping[str, object], how: Container) -> list[str]:
     return words
 
 
-def _folders(service: Mapping[str, object], how: Container) -> list[tuple[str, str, str]]:
-    """(place on the host, place inside, ro or rw); what lies below the weights comes with them."""
+def _mounts(service: Mapping[str, object], how: Container) -> list[tuple[str, str, str]]:
+    """(path on the host, path inside, ro or rw); what is below the weights is mounted with them."""
     path = service.get("path")
     weights = unit_word(how.weights_dir)
     if isinstance(path, str) and not f"{path}/".startswith(f"{weights}/"):
@@ -153,10 +153,10 @@ def _folders(service: Mapping[str, object], how: Container) -> list[tuple[str, s
 def _environment(
     service: Mapping[str, object], cards: Sequence[object], how: Container
 ) -> list[str]:
-    own = service.get("env") or {}
-    if not isinstance(own, Mapping):
-        raise AscendError(f"service {service.get('name')}, env is {kind_of(own)}.")
-    given = {**how.environment, **own}
+    env = service.get("env") or {}
+    if not isinstance(env, Mapping):
+        raise AscendError(f"service {service.get('name')}, env is {kind_of(env)}.")
+    given = {**how.environment, **env}
     together = {**service, "env": given}
     service_environment(together)  # checks names and values, and what the role sets itself
     ports = service.get("hccl_ports")

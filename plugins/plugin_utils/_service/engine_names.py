@@ -3,7 +3,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """What vLLM renamed, written the way a version reads it.
 
-So that a request need not change with the engine, on the way forth and on the way back.
+A request need not change with the engine, neither at an upgrade nor at a rollback.
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ def translate(
     """A service's `args` with the names that a version has.
 
     `known`: the options of the version, by long name. `kind`: the service's, by which `runner:
-    pooling` becomes a task; of None, where it is not known yet, some task comes. What needs no other name stays as it is, also what the version does not
-    know at all. Raises AscendError, beginning with `who`, for what cannot be said in the version's
-    names and for what is said twice.
+    pooling` becomes a task; any task where it is None, not known yet. What needs no other name stays
+    as it is, also what the version does not know at all. Raises AscendError, beginning with `who`,
+    for what cannot be written in the version's names and for what is set twice.
     """
     spelled = {key.replace("_", "-"): key for key in args}
     result = dict(args)
@@ -82,7 +82,7 @@ def _task(given: Mapping[str, Any], kind: object, who: str) -> str | None:
     if runner == "pooling" and plain and task:
         return task
     raise AscendError(
-        f"{who}: args say {', '.join(f'{name}: {value}' for name, value in given.items())}, and this"
+        f"{who}: args set {', '.join(f'{name}: {value}' for name, value in given.items())}, and this"
         " version of vLLM reads a task instead. Write task: embed, classify, reward, score or"
         " generate."
     )
@@ -91,7 +91,7 @@ def _task(given: Mapping[str, Any], kind: object, who: str) -> str | None:
 def _move_rope(
     result: dict[str, Any], spelled: Mapping[str, str], known: Container[str], who: str
 ) -> None:
-    """Put `rope-scaling` into `hf-overrides`, under both names: see vars/model_facts.yml."""
+    """Move `rope-scaling` into `hf-overrides`, under both names: see vars/model_facts.yml."""
     scaling = _read(result.pop(spelled["rope-scaling"]))
     theta = None
     if "rope-theta" in spelled and "rope-theta" not in known:
@@ -115,7 +115,7 @@ def _move_rope(
     under = _read(result.get(key)) or {}
     if not isinstance(under, Mapping) or {"rope_scaling", "rope_parameters"} & set(under):
         raise AscendError(
-            f"{who}: args have rope-scaling, and hf-overrides that cannot take it in. Write the"
+            f"{who}: args have rope-scaling, and hf-overrides that conflict with it. Write the"
             " scaling into hf-overrides as rope_parameters, and leave rope-scaling out."
         )
     result[key] = {**under, "rope_scaling": parameters, "rope_parameters": dict(parameters)}

@@ -45,20 +45,20 @@ def build(
     """Render every file and compute the digests.
 
     `render(src, variables)` renders one template. An instance's digest is the SHA-256 of all that
-    its process depends on: the shared files and its own, comments of units aside, so that a
-    changed comment restarts nothing. Secrets have a digest of their own, which only secret files
-    carry.
+    its process depends on: the shared files and those of the instance, without the comments of
+    units, so that a changed comment restarts nothing. Secrets have a separate digest, which only
+    secret files contain.
 
     Raises AscendError for a name that systemd could misread, and for two files at one path.
     """
     if not _UNIT.fullmatch(unit):
-        raise AscendError(f"unit {unit!r} is no template unit: write it like vllm@.service")
+        raise AscendError(f"unit {unit!r} is not a template unit: write it like vllm@.service")
     payload = Payload()
-    # Rendered in place of a digest, which can only be known when all is rendered. No value that a
-    # user wrote can be taken for it.
+    # Rendered in place of a digest, which is only known when all is rendered. No value that a
+    # user wrote can be mistaken for it.
     placeholder = secrets.token_hex(16)
     for each in files:
-        _put(payload.contents, each["dest"], mark(unit) + render(each["src"], {}))
+        _add(payload.contents, each["dest"], mark(unit) + render(each["src"], {}))
     shared = list(payload.contents.items())
     for instance in instances:
         name = instance.get("name")
@@ -74,10 +74,10 @@ def build(
         secret_digest = _digest(list(secret.items()), placeholder) if secret else ""
         header = mark(instance_of(unit, name))
         for path, text in public.items():
-            _put(payload.contents, path, header + text.replace(placeholder, digest))
+            _add(payload.contents, path, header + text.replace(placeholder, digest))
         for path, text in secret.items():
             text = text.replace(placeholder, secret_digest)
-            _put(payload.secret_contents, path, header + text)
+            _add(payload.secret_contents, path, header + text)
         payload.digests[name] = digest
         payload.secret_digests[name] = secret_digest
     return payload
@@ -95,8 +95,8 @@ def _render_instance(
     for each in instance_files:
         if each["dest"].count("%i") != 1:
             raise AscendError(
-                f"instance_files: {each['dest']} has to hold %i, which stands for the name of the "
-                "instance, once: without it the file is the same for every instance"
+                f"instance_files: {each['dest']} has to contain %i, the name of the instance, "
+                "once: without it the file is the same for every instance"
             )
         variables: dict[str, Any] = {"instance": instance}
         is_secret = bool(each.get("secret"))
@@ -106,11 +106,11 @@ def _render_instance(
             variables["instance_digest"] = placeholder
         text = render(each["src"], variables)
         if text.strip():
-            _put(secret if is_secret else public, each["dest"].replace("%i", name), text)
+            _add(secret if is_secret else public, each["dest"].replace("%i", name), text)
     return public, secret
 
 
-def _put(texts: dict[str, str], path: str, text: str) -> None:
+def _add(texts: dict[str, str], path: str, text: str) -> None:
     if path in texts:
         raise AscendError(
             f"two files go to {path}: give each instance its own name and each file its own path"

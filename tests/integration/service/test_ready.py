@@ -130,7 +130,7 @@ def test_a_failure_that_no_start_mends_ends_it_early_and_red_with_the_advice(
     assert time.monotonic() - begun < 90
     assert ran.status == 2
     for words in (
-        "bad failed in a way that another start does not mend.",
+        "bad failed in a way that another start does not fix.",
         "max_model_len 32768 needs a KV cache of 40.0 GiB, and 20.0 GiB are left.",
         "Set max_model_len: 16384 or less on service bad",
         "no longer waited for",

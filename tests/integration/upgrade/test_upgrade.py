@@ -73,7 +73,7 @@ def test_a_version_that_does_not_come_up_goes_back_and_the_run_stops(books: Book
     assert ran.status == 2, ran.output
     text = ran.output.replace("\\n", "\n")
     for words in (
-        f"h2 did not come up with {BAD}: chat failed in a way that another start does not mend.",
+        f"h2 did not come up with {BAD}: chat failed in a way that another start does not fix.",
         "max_model_len 32768 needs a KV cache of 40.0 GiB, and 20.0 GiB are left.",
         f"h2 is back on {OLD} and serves.",
         f"With {BAD} already: h1.",

@@ -14,11 +14,11 @@ from typing import Any
 import pytest
 import yaml
 from ansible_collections.inferops.ascend.plugins.plugin_utils._base.errors import AscendError
+from ansible_collections.inferops.ascend.plugins.plugin_utils._model.options import load_options
 from ansible_collections.inferops.ascend.plugins.plugin_utils._service.engine import (
     check_args,
     engine_config,
     engine_yaml,
-    load_options,
 )
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -274,7 +274,7 @@ def test_numbers_may_come_as_text_from_a_template() -> None:
         ("0.18.0", {"enable-prefix-caching": "true"}, ["a switch", "without quotes", "| bool"]),
         ("0.18.0", {"dtype": "bf16"}, ["dtype is 'bf16'", "bfloat16"]),
         ("0.18.0", {"dtype": True}, ["a boolean", "takes a value"]),
-        ("0.18.0", {"max-num-seqs": 1.5}, ["whole number"]),
+        ("0.18.0", {"max-num-seqs": 1.5}, ["an integer"]),
         ("0.18.0", {"cpu-offload-gb": "lots"}, ["a number is needed"]),
         ("0.18.0", {"cpu-offload-gb": "nan"}, ["a number is needed"]),
         ("0.18.0", {"cpu-offload-gb": "-inf"}, ["a number is needed"]),
@@ -283,7 +283,7 @@ def test_numbers_may_come_as_text_from_a_template() -> None:
         ("0.18.0", {"lora-modules": []}, ["empty list", "null"]),
         ("0.18.0", {"allowed-origins": "*"}, ["not JSON"]),
         ("0.18.0", {"chat-template": "--x"}, ["begins with a dash"]),
-        ("0.18.0", {"seed": "-1.5"}, ["whole number"]),
+        ("0.18.0", {"seed": "-1.5"}, ["an integer"]),
         ("0.18.0", {"chat-template": "a\rb"}, ["U+000D"]),
         ("0.18.0", {"chat-template": "a\ud800"}, ["U+D800"]),
         ("0.18.0", {"max_num_seqs": 1, "max-num-seqs": 2}, ["twice"]),

@@ -12,9 +12,9 @@ import jsonschema
 import pytest
 import yaml
 from ansible_collections.inferops.ascend.plugins.plugin_utils._base.errors import AscendError
+from ansible_collections.inferops.ascend.plugins.plugin_utils._model.options import load_options
 from ansible_collections.inferops.ascend.plugins.plugin_utils._service.engine import (
     check_args,
-    load_options,
 )
 
 VERSIONS = [version for version in load_options() if not version.startswith("_")]
@@ -45,8 +45,8 @@ def test_an_option_that_other_versions_have(spelling: str) -> None:
     ("name", "value", "words"),
     [
         # The engine reads these as `None or a number`, `None or JSON`.
-        ("num-gpu-blocks-override", "many", "a whole number is needed"),
-        ("num-gpu-blocks-override", 1.5, "a whole number is needed"),
+        ("num-gpu-blocks-override", "many", "an integer is needed"),
+        ("num-gpu-blocks-override", 1.5, "an integer is needed"),
         ("num-gpu-blocks-override", {"a": 1}, "a number is needed"),
         ("kv-transfer-config", "{not json}", "is not JSON"),
         ("limit-mm-per-prompt", "{not json}", "is not JSON"),

@@ -65,7 +65,7 @@ def test_no_value_can_pass_for_the_digest() -> None:
 
 def test_a_path_holds_the_name_once() -> None:
     for dest in ("/etc/w/x.conf", "/etc/w/%i/%i.conf"):
-        with pytest.raises(AscendError, match="has to hold %i"):
+        with pytest.raises(AscendError, match="has to contain %i"):
             build("w@.service", [{"name": "a"}], [], [{"src": "s", "dest": dest}], lambda *_: "x")
 
 

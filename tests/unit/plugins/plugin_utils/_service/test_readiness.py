@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: The inferops.ascend authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What is asked about services, what the operator reads, and when the waiting ends."""
+"""What the operator reads while services start, and when the waiting ends."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ import time
 from typing import Any
 
 import pytest
-from ansible_collections.inferops.ascend.plugins.plugin_utils._base.errors import AscendError
 from ansible_collections.inferops.ascend.plugins.plugin_utils._service import readiness
 
 
@@ -27,120 +26,8 @@ def cause(name: str, retry: bool = True, start: str = "current", **given: Any) -
 def watched(*looks: dict[str, Any], step: int = 10) -> readiness.Watch:
     watch = readiness.Watch("npu-01", ["chat"], step)
     for number, each in enumerate(looks):
-        watch.look([each], number * 10.0)
+        watch.update([each], number * 10.0)
     return watch
-
-
-# --- what is asked -----------------------------------------------------------------------------
-
-
-def test_names_specs_and_placed_services_are_asked_about_by_their_names() -> None:
-    placed = {
-        "name": "chat",
-        "model": "Qwen3-14B",
-        "port": 8000,
-        "api_key": "s3cret",
-        "cards": [0],
-        "env": {"A": "b"},
-    }
-    spec = {"name": "Qwen2.5-VL-7B", "model": "Qwen2.5-VL-7B"}
-    asked = readiness.services_of(["other", placed, spec])
-    assert asked == [{"name": "other"}, {"name": "chat", "port": 8000}, {"name": "qwen2.5-vl-7b"}]
-
-
-def test_services_that_are_not_to_run_are_not_waited_for() -> None:
-    services = [
-        {"name": "a", "state": "stopped"},
-        {"name": "b", "state": "absent"},
-        {"name": "c", "state": "started"},
-        {"name": "d"},
-    ]
-    assert [each["name"] for each in readiness.services_of(services, True)] == ["c", "d"]
-    assert len(readiness.services_of(services)) == 4
-
-
-@pytest.mark.parametrize(
-    ("services", "words"),
-    [
-        (None, "services is null; write a list"),
-        ("chat", "services is a string; write a list"),
-        ([3], "services, item 1 is a number without a name"),
-        (["a", {"port": 1}], "services, item 2 is a mapping without a name"),
-        (["a", {"name": "a"}], "service a is listed twice"),
-    ],
-)
-def test_what_cannot_be_asked_about_is_named(services: Any, words: str) -> None:
-    with pytest.raises(AscendError, match=words):
-        readiness.services_of(services)
-
-
-# --- what is read ------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [(None, "?"), (0.4, "0 s"), (59.9, "59 s"), (60, "1 min"), (200, "3 min 20 s"),
-     (3600, "1 h"), (3900, "1 h 5 min"), (7265, "2 h 1 min")],
-)  # fmt: skip
-def test_a_duration_reads_as_people_say_it(seconds: float | None, text: str) -> None:
-    assert readiness.duration(seconds) == text
-
-
-def test_a_line_has_phase_count_time_and_try() -> None:
-    loading = status(phase="weights", percent=25, done=1, total=4, elapsed=90.0, restarts=1)
-    assert readiness.line(loading) == (
-        "chat: loading weights 1/4 (25 %), for 1 min 30 s, restart 1"
-    )
-    assert readiness.line(status(state="ready", elapsed=5000, restarts=2)) == (
-        "chat: ready, up 1 h 23 min"
-    )
-    assert readiness.line(status(state="failed", elapsed=8)) == "chat: failed, after 8 s"
-    odd = status(state="ready", elapsed=3, http={"error": "/v1/models answers 401"})
-    assert readiness.line(odd) == "chat: ready, up 3 s, but /v1/models answers 401"
-    ill = status(state="unhealthy", http={"error": "/health answers 503"})
-    assert readiness.line(ill) == "chat: unhealthy, /health answers 503"
-
-
-def test_a_report_has_cause_advice_and_evidence_or_the_last_lines() -> None:
-    lines = readiness.report(
-        [
-            status(state="ready"),
-            status("bad", "failed", cause=cause("oom")),
-            status("odd", "restarting", log=[f"line {n}" for n in range(9)]),
-            status("slow", cause=cause("hccl")),
-            status("again", cause=cause("port", start="previous")),
-            status("off", "stopped", problems=["the journal was not read: x"]),
-        ],
-        ["systemd does not tell of the units: y"],
-    )
-    assert lines == [
-        "chat: ready",
-        "bad: failed",
-        "    It is oom.",
-        "    What to do: Mend oom.",
-        "    | line of oom",
-        "odd: restarting",
-        *[f"    | line {n}" for n in range(4, 9)],
-        "slow: starting",
-        "    It is still starting; its journal says:",
-        "    It is hccl.",
-        "    What to do: Mend hccl.",
-        "    | line of hccl",
-        "again: starting",
-        "    The start before: It is port.",
-        "    What to do: Mend port.",
-        "    | line of port",
-        "off: stopped, though it is enabled: somebody stopped it, or it was never started",
-        "    Note: the journal was not read: x",
-        "Note: systemd does not tell of the units: y",
-    ]
-
-
-def test_a_service_that_is_meant_to_be_stopped_is_not_missed() -> None:
-    off = status("off", "stopped")
-    meant = {**off, "name": "meant", "unit": {"unit_file_state": "disabled"}}
-    services = [status(state="ready"), off, meant, status("bad", "failed"), status("slow")]
-    assert readiness.not_serving(services) == ["off", "bad", "slow"]
 
 
 # --- progress ------------------------------------------------------------------------------------
@@ -153,14 +40,14 @@ def loading(percent: int) -> dict[str, Any]:
 def test_only_news_is_shown_and_every_line_has_the_host() -> None:
     watch = readiness.Watch("npu-01", ["chat", "embed"], 10)
     both = [loading(0), status("embed", phase="starting")]
-    shown = watch.look(both, 0)
+    shown = watch.update(both, 0)
     assert len(shown) == 2 and all(line.startswith("npu-01: ") for line in shown)
-    assert watch.look(both, 10) == []
-    assert watch.look([loading(9), both[1]], 20) == []
-    assert len(watch.look([loading(10), both[1]], 30)) == 1
-    assert len(watch.look([loading(100), both[1]], 40)) == 1
-    assert len(watch.look([status(phase="kv-cache"), both[1]], 50)) == 1
-    ready = watch.look([status(state="ready", elapsed=77.0), both[1]], 60)
+    assert watch.update(both, 10) == []
+    assert watch.update([loading(9), both[1]], 20) == []
+    assert len(watch.update([loading(10), both[1]], 30)) == 1
+    assert len(watch.update([loading(100), both[1]], 40)) == 1
+    assert len(watch.update([status(phase="kv-cache"), both[1]], 50)) == 1
+    ready = watch.update([status(state="ready", elapsed=77.0), both[1]], 60)
     assert ready == ["npu-01: chat: ready after 1 min 17 s"]
 
 
@@ -176,7 +63,7 @@ def test_an_earlier_answer_counts_where_all_served_and_only_there() -> None:
 
 def test_163_shards_are_no_flood() -> None:
     watch = readiness.Watch("npu-01", ["chat"], 10)
-    lines = [line for n in range(164) for line in watch.look([loading(100 * n // 163)], n * 10.0)]
+    lines = [line for n in range(164) for line in watch.update([loading(100 * n // 163)], n * 10.0)]
     assert 8 <= len(lines) <= 12
 
 
@@ -184,17 +71,17 @@ def test_with_many_services_only_states_are_shown() -> None:
     assert [readiness.step_of(n) for n in (1, 16, 17, 128, 129, 5000)] == [10, 10, 25, 25, 0, 0]
     watch = readiness.Watch("npu-01", ["chat"], 0)
     looks = [loading(0), loading(80), status(phase="kv-cache"), status(state="ready")]
-    assert [len(watch.look([each], n)) for n, each in enumerate(looks)] == [1, 0, 0, 1]
+    assert [len(watch.update([each], n)) for n, each in enumerate(looks)] == [1, 0, 0, 1]
 
 
 def test_a_long_silence_is_broken_for_what_is_still_waited_for() -> None:
     watch = readiness.Watch("npu-01", ["chat", "embed"], 10)
     both = [loading(0), status("embed", "ready")]
-    watch.look(both, 0)
-    assert watch.look(both, readiness.SILENCE - 1) == []
-    shown = watch.look(both, readiness.SILENCE)
+    watch.update(both, 0)
+    assert watch.update(both, readiness.SILENCE - 1) == []
+    shown = watch.update(both, readiness.SILENCE)
     assert len(shown) == 1 and "chat: loading weights" in shown[0]
-    assert watch.look(both, readiness.SILENCE + 10) == []
+    assert watch.update(both, readiness.SILENCE + 10) == []
 
 
 def test_with_many_services_a_long_silence_is_broken_by_one_line_for_each_host() -> None:
@@ -205,8 +92,8 @@ def test_with_many_services_a_long_silence_is_broken_by_one_line_for_each_host()
         status("c", phase="graphs"),
         status("d", "ready"),
     ]
-    watch.look(services, 0)
-    assert watch.look(services, readiness.SILENCE) == [
+    watch.update(services, 0)
+    assert watch.update(services, readiness.SILENCE) == [
         "npu-01: 1 of 4 ready; 2 loading weights, 1 capturing graphs"
     ]
 
@@ -229,14 +116,14 @@ def test_a_service_that_answers_is_ready() -> None:
 def test_a_first_failure_that_may_mend_is_given_another_start() -> None:
     watch = watched(loading(0), status(state="restarting", cause=cause("hccl")))
     assert watch.waiting == ["chat"] and not watch.failed
-    watch.look([status(restarts=1)], 20)
-    watch.look([status(state="ready", restarts=1)], 30)
+    watch.update([status(restarts=1)], 20)
+    watch.update([status(state="ready", restarts=1)], 30)
     assert watch.ready == ["chat"]
 
 
 def test_a_failure_that_another_start_does_not_mend_ends_it_at_once() -> None:
     watch = watched(loading(0), status(state="restarting", cause=cause("heads", retry=False)))
-    assert watch.failed == {"chat": "failed in a way that another start does not mend."}
+    assert watch.failed == {"chat": "failed in a way that another start does not fix."}
 
 
 def test_the_same_failure_twice_is_a_loop() -> None:
@@ -309,16 +196,15 @@ def test_what_goes_down_while_it_is_waited_for_is_looked_at_once_more(state: str
     """A host that reboots stops its services before it is gone."""
     watch = watched(loading(0), status(state=state))
     assert watch.waiting == ["chat"]
-    watch.look([status(state="starting")], 30)
+    watch.update([status(state="starting")], 30)
     assert watch.waiting == ["chat"]
-    watch.look([status(state=state)], 40)
-    watch.look([status(state=state)], 50)
+    watch.update([status(state=state)], 40)
+    watch.update([status(state=state)], 50)
     assert "inferops.ascend.deploy" in watch.failed["chat"]
 
 
 def test_what_is_masked_is_not_to_be_started_by_a_deploy() -> None:
     masked = {**status(state="stopped"), "unit": {"load_state": "masked"}}
-    assert readiness.line(masked) == "chat: masked: somebody has switched it off on this host"
     assert "systemctl unmask" in watched(masked).failed["chat"]
 
 
@@ -340,7 +226,7 @@ def test_the_end_of_the_time_names_the_phase_in_which_it_stood() -> None:
 
 def test_a_failure_is_told_with_those_that_are_no_longer_waited_for() -> None:
     watch = readiness.Watch("npu-01", ["bad", "slow", "good"])
-    watch.look([status("bad", "failed", log=["why"]), loading(0) | {"name": "slow"},
+    watch.update([status("bad", "failed", log=["why"]), loading(0) | {"name": "slow"},
                 status("good", "ready")], 0)  # fmt: skip
     message = watch.message(60)
     assert message == (

@@ -1,0 +1,170 @@
+# SPDX-FileCopyrightText: The inferops.ascend authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The module vllm_status: its arguments, and its answers in words.
+
+A `status` is an entry of `services` of its result.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ansible_collections.inferops.ascend.plugins.plugin_utils._base.errors import AscendError
+from ansible_collections.inferops.ascend.plugins.plugin_utils._base.values import kind_of, plain
+from ansible_collections.inferops.ascend.plugins.plugin_utils._place.names import service_name
+from ansible_collections.inferops.ascend.plugins.plugin_utils._service import causes
+
+Status = Mapping[str, Any]
+
+# What the module is told of a service. A placed service contains much more, secrets among it.
+_SERVICE_KEYS = ("port", "host", "api_key_file")
+
+
+def services_of(value: object, wanted_only: bool = False) -> list[dict[str, Any]]:
+    """What is asked about each service: {name, port?, host?, api_key_file?}.
+
+    value: names, or mappings such as specs and placed services, of which other keys are left out.
+    wanted_only: leave out those whose `state` is stopped or absent.
+    Raises AscendError for anything else, and for a name twice.
+    """
+    if not isinstance(value, (list, tuple)):
+        raise AscendError(
+            f"services is {kind_of(value)}; write a list of services, [{{name: chat, port: 8000}}]."
+        )
+    services: list[dict[str, Any]] = []
+    for number, each in enumerate(value, 1):
+        where = f"services, item {number}"
+        if isinstance(each, str):
+            services.append({"name": plain(each, where)})
+            continue
+        if not isinstance(each, Mapping) or not isinstance(each.get("name"), str):
+            raise AscendError(
+                f"{where} is {kind_of(each)} without a name; write the service's name, or"
+                " {name: chat, port: 8000}."
+            )
+        if wanted_only and each.get("state", "started") != "started":
+            continue
+        service = {"name": service_name(each)}
+        for key in _SERVICE_KEYS:
+            if each.get(key) is not None:
+                service[key] = plain(each[key], f"{where}, {key}")
+        services.append(service)
+    names = [service["name"] for service in services]
+    for name in names:
+        if names.count(name) > 1:
+            raise AscendError(f"service {name} is listed twice: list each service once.")
+    return services
+
+
+def module_arguments(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of the module vllm_status: a task's own, and the patterns of the log.
+
+    Raises AscendError as `services_of` does.
+    """
+    return {
+        **arguments,
+        "services": services_of(arguments.get("services") or []),
+        "phases": causes.phases(),
+        "failures": causes.failures(),
+    }
+
+
+def duration(seconds: float | None) -> str:
+    """Seconds as people read them: `40 s`, `3 min 20 s`, `1 h 5 min`."""
+    if seconds is None:
+        return "?"
+    whole = int(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min" + (f" {whole % 60} s" if whole % 60 else "")
+    return f"{whole // 3600} h" + (f" {whole % 3600 // 60} min" if whole % 3600 >= 60 else "")
+
+
+def describe_state(status: Status) -> str:
+    """The state of a service in a few words: `loading weights 1/4 (25 %)`, `ready`, `failed`."""
+    state = status.get("state") or "unknown"
+    if state == "unhealthy":
+        error = (status.get("http") or {}).get("error")
+        return "unhealthy" + (f", {error}" if error else "")
+    if state == "stopped" and is_masked(status):
+        return "masked: somebody has switched it off on this host"
+    if state == "stopped" and _enabled(status):
+        return "stopped, though it is enabled: somebody stopped it, or it was never started"
+    if state != "starting":
+        return str(state)
+    words = causes.phase_texts().get(status.get("phase") or "", "starting")
+    if status.get("total"):
+        words += " {}/{}".format(status.get("done"), status["total"])
+    if status.get("percent") is not None:
+        words += " ({} %)".format(status["percent"])
+    return words
+
+
+def status_line(status: Status, with_cause: bool = False) -> str:
+    """A service in one line: its state, for how long, which restart it is.
+
+    with_cause: add the cause of a start that has failed.
+    """
+    text = "{}: {}".format(status["name"], describe_state(status))
+    state = status.get("state")
+    if status.get("elapsed") is not None:
+        words = {"starting": ", for ", "ready": ", up ", "unhealthy": ", up "}
+        words.update(failed=", after ", restarting=", after ")
+        text += words.get(str(state), ", ") + duration(status["elapsed"])
+    restarts = (status.get("unit") or {}).get("n_restarts") or 0
+    if restarts and state != "ready":
+        text += f", restart {restarts}"
+    error = (status.get("http") or {}).get("error")
+    if state == "ready" and error:
+        return f"{text}, but {error}"
+    cause = status.get("cause")
+    if with_cause and cause and state in ("failed", "restarting"):
+        return f"{text}: {cause['cause']}"
+    return text
+
+
+def not_serving(services: Sequence[Status]) -> list[str]:
+    """Names of services that do not serve though they should: all but those that are ready, and
+    those that are stopped and not enabled, as `state: stopped` leaves them."""
+    return [
+        status["name"]
+        for status in services
+        if status["state"] != "ready"
+        and not (status["state"] == "stopped" and not _enabled(status))
+    ]
+
+
+def _enabled(status: Status) -> bool:
+    return (status.get("unit") or {}).get("unit_file_state") == "enabled"
+
+
+def is_masked(status: Status) -> bool:
+    """Whether somebody has switched its unit off."""
+    return (status.get("unit") or {}).get("load_state") == "masked"
+
+
+def format_cause(cause: Mapping[str, Any] | None) -> list[str]:
+    """A cause in lines: what is wrong, what to do, and the lines of the journal that show it."""
+    if not cause:
+        return []
+    before = "The start before: " if cause.get("start") == "previous" else ""
+    lines = [before + str(cause["cause"]), "What to do: " + str(cause["advice"])]
+    return lines + ["| " + str(each) for each in cause.get("lines") or []]
+
+
+def report(services: Sequence[Status], problems: Sequence[str] = ()) -> list[str]:
+    """Services in lines for people: each with its state, and why it does not serve."""
+    lines: list[str] = []
+    for status in services:
+        lines.append(status_line(status))
+        cause = status.get("cause")
+        if cause and status.get("state") == "starting" and cause.get("start") == "current":
+            lines.append("    It is still starting; its journal has:")
+        lines += ["    " + each for each in format_cause(cause)]
+        if not cause and status.get("state") in ("failed", "restarting", "unhealthy"):
+            lines += ["    | " + str(each) for each in (status.get("log") or [])[-5:]]
+        lines += ["    Note: " + str(each) for each in status.get("problems") or []]
+    return lines + ["Note: " + str(each) for each in problems]
