@@ -190,7 +190,12 @@ advice:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.inferops.ascend.plugins.module_utils._host import ascend_host
+from ansible_collections.inferops.ascend.plugins.module_utils._host.npu import (
+    failure,
+    find_npu_smi,
+    read_npu,
+)
+from ansible_collections.inferops.ascend.plugins.module_utils._host.problems import HostError
 
 
 def main() -> None:
@@ -206,10 +211,10 @@ def main() -> None:
     if not 0 < timeout < float("inf"):
         module.fail_json(msg=f"timeout is {timeout}; it must be a number of seconds above 0.")
     try:
-        npu_smi = ascend_host.find_npu_smi(module.params["npu_smi"])
-        facts = ascend_host.collect(npu_smi, timeout)
-    except ascend_host.HostError as error:
-        message, result = ascend_host.failure(error)
+        npu_smi = find_npu_smi(module.params["npu_smi"])
+        facts = read_npu(npu_smi, timeout)
+    except HostError as error:
+        message, result = failure(error)
         module.fail_json(msg=message, **result)
     module.exit_json(changed=False, **facts)
 

@@ -274,7 +274,7 @@ problems:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.inferops.ascend.plugins.module_utils._host import info
+from ansible_collections.inferops.ascend.plugins.module_utils._host.npu import npu_facts
 from ansible_collections.inferops.ascend.plugins.module_utils._service import journal, status
 
 
@@ -310,7 +310,7 @@ def main() -> None:
             journal.phases_of(given["phases"]),
             journal.failures_of(given["failures"]),
             lambda root: (
-                info.npu(given["npu_smi"], given["npu_timeout"], root) if given["npu"] else None
+                npu_facts(given["npu_smi"], given["npu_timeout"], root) if given["npu"] else None
             ),
         )
     except (status.StatusError, journal.LogError) as error:

@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 from typing import Any, Callable, Mapping, NamedTuple, Sequence
 
-from ansible_collections.inferops.ascend.plugins.module_utils._host import info
+from ansible_collections.inferops.ascend.plugins.module_utils._host.npu import npu_facts
 
 VISIBLE = "ASCEND_RT_VISIBLE_DEVICES"
 # Between two looks; npu-smi itself takes a second or two where there are eight cards.
@@ -94,7 +94,7 @@ class Freed:
         self.cards = cards if timeout > 0 else []
         self.earlier: dict[int, Use] = {}
         # Where npu-smi is missing or ill no card is listed, and there is nothing to wait for.
-        self.read = read or (lambda: info.npu(npu_smi, LOOK, Path("/"))["cards"])
+        self.read = read or (lambda: npu_facts(npu_smi, LOOK, Path("/"))["cards"])
 
     def before(self) -> None:
         """Note what is on the cards before services are stopped."""

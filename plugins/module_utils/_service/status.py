@@ -22,7 +22,10 @@ from pathlib import Path
 from typing import Any, Callable, Mapping, NamedTuple, Sequence
 
 from ansible_collections.inferops.ascend.plugins.module_utils._base import systemctl
-from ansible_collections.inferops.ascend.plugins.module_utils._host import info
+from ansible_collections.inferops.ascend.plugins.module_utils._host.ports import listening
+from ansible_collections.inferops.ascend.plugins.module_utils._host.services import (
+    existing_services,
+)
 from ansible_collections.inferops.ascend.plugins.module_utils._service import journal as _vllm_log
 
 PROPERTIES = (
@@ -626,7 +629,7 @@ def blank(
 
 def standing(template: str, root: Path = Path("/")) -> list[Wish]:
     """Every service that this collection wrote on this host, running or not."""
-    return [Wish(each["name"], each["port"]) for each in info.standing(root, template)]
+    return [Wish(each["name"], each["port"]) for each in existing_services(root, template)]
 
 
 def collect(
@@ -660,7 +663,7 @@ def collect(
         now, wall = time.clock_gettime(time.CLOCK_MONOTONIC), time.time()
         ports: dict[int, dict[str, Any]] = {}
         with contextlib.suppress(OSError):
-            ports = {entry["port"]: entry for entry in info.listening(root)}
+            ports = {entry["port"]: entry for entry in listening(root)}
 
         def look(wish: Wish, values: dict[str, str]) -> dict[str, Any]:
             try:

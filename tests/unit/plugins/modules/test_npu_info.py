@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import yaml
-from ansible_collections.inferops.ascend.plugins.module_utils._host import npu_smi as _npu_smi
+from ansible_collections.inferops.ascend.plugins.module_utils._host import problems
 from ansible_collections.inferops.ascend.plugins.modules import npu_info
 
 DATA = Path(__file__).resolve().parents[2] / "data" / "npu-smi"
@@ -78,4 +78,4 @@ def test_codes_in_the_documentation_exist() -> None:
     text = yaml.safe_load(npu_info.RETURN)["problems"]["contains"]["code"]["description"]
     named = {part.split(")")[0] for part in text.split("V(")[1:]}
     assert named
-    assert named <= set(_npu_smi.PROBLEMS)
+    assert named <= set(problems.PROBLEMS)

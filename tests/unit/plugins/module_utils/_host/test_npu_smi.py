@@ -8,27 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.inferops.ascend.plugins.module_utils._host import npu_smi as _npu_smi
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from ansible_collections.inferops.ascend.plugins.module_utils._host import npu_smi, problems
 
-DATA = Path(__file__).resolve().parents[3] / "data" / "npu-smi"
-TABLES = sorted(path.name for path in DATA.glob("*-info.txt"))
-
-
-def text_of(name: str) -> str:
-    return (DATA / name).read_text(encoding="utf-8")
-
-
-def codes(problems: list[dict[str, str]]) -> list[str]:
-    return [problem["code"] for problem in problems]
-
-
-def facts(card: dict[str, Any], *keys: str) -> tuple[Any, ...]:
-    return tuple(card[key] for key in keys)
-
-
-# --- recordings of real hosts ------------------------------------------------------------------
+from .tables_of_hosts import TABLE, TABLES, codes, facts, text_of
 
 # file -> (npu-smi, driver, [(NPU, chip, phy, health, used MB, total MB, processes)], problems)
 RECORDINGS: dict[str, tuple[Any, Any, list[Any], list[str]]] = {
@@ -103,17 +85,17 @@ RECORDINGS: dict[str, tuple[Any, Any, list[Any], list[str]]] = {
 @pytest.mark.parametrize("name", RECORDINGS)
 def test_recording(shared: Path, name: str) -> None:
     text = (shared / "samples/npu-smi" / name).read_text(encoding="utf-8")
-    npu_smi, driver, cards, problems = RECORDINGS[name]
-    info = _npu_smi.parse_info(text)
-    assert (info.npu_smi_version, info.driver_version) == (npu_smi, driver)
+    version, driver, cards, expected = RECORDINGS[name]
+    info = npu_smi.parse_info(text)
+    assert (info.npu_smi_version, info.driver_version) == (version, driver)
     keys = ("npu_id", "chip_id", "phy_id", "health", "memory_used_mb", "memory_total_mb")
     assert [facts(card, *keys) + (len(card["processes"]),) for card in info.cards] == cards
-    assert codes(info.problems) == problems
+    assert codes(info.problems) == expected
 
 
 def test_full_host_with_a_process_on_every_card(shared: Path) -> None:
     name = "910A-redacted-23.0.rc3-procs-1.txt"
-    info = _npu_smi.parse_info((shared / "samples/npu-smi" / name).read_text(encoding="utf-8"))
+    info = npu_smi.parse_info((shared / "samples/npu-smi" / name).read_text(encoding="utf-8"))
     assert (info.npu_smi_version, info.driver_version) == ("23.0.rc3", "23.0.rc2.3")
     assert info.problems == []
     assert [card["npu_id"] for card in info.cards] == list(range(8))
@@ -131,17 +113,17 @@ def test_every_prefix_of_every_recording(shared: Path) -> None:
 
 def check_prefixes(text: str) -> None:
     try:
-        whole = _npu_smi.parse_info(text)
-    except _npu_smi.NpuSmiError:
+        whole = npu_smi.parse_info(text)
+    except problems.HostError:
         for end in range(len(text)):
-            with pytest.raises(_npu_smi.NpuSmiError):
-                _npu_smi.parse_info(text[:end])
+            with pytest.raises(problems.HostError):
+                npu_smi.parse_info(text[:end])
         return
     processes = {(card["npu_id"], card["chip_id"]): card.pop("processes") for card in whole.cards}
     for end in range(len(text)):
         try:
-            info = _npu_smi.parse_info(text[:end])
-        except _npu_smi.NpuSmiError:
+            info = npu_smi.parse_info(text[:end])
+        except problems.HostError:
             assert end < text.index("Bus-Id")
             continue
         found = {(card["npu_id"], card["chip_id"]): card.pop("processes") for card in info.cards}
@@ -152,12 +134,9 @@ def check_prefixes(text: str) -> None:
             assert info.problems
 
 
-# --- files in the same formats -----------------------------------------------------------------
-
-
 @pytest.mark.parametrize("name", TABLES)
 def test_whole_outputs_have_no_problem(name: str) -> None:
-    assert _npu_smi.parse_info(text_of(name)).problems == []
+    assert npu_smi.parse_info(text_of(name)).problems == []
 
 
 @pytest.mark.parametrize("name", TABLES)
@@ -166,7 +145,7 @@ def test_every_prefix(name: str) -> None:
 
 
 def test_two_chips_of_a_board_and_a_process_on_both() -> None:
-    info = _npu_smi.parse_info(text_of("310p3-duo-info.txt"))
+    info = npu_smi.parse_info(text_of("310p3-duo-info.txt"))
     keys = ("npu_id", "chip_id", "health", "memory_total_mb", "power_w", "temperature_c")
     assert [facts(card, *keys) for card in info.cards] == [
         (2, 0, "OK", 44280, None, 52),
@@ -180,7 +159,7 @@ def test_two_chips_of_a_board_and_a_process_on_both() -> None:
 
 
 def test_process_table_with_pids_in_containers() -> None:
-    info = _npu_smi.parse_info(text_of("a2-26.1.0-info.txt"))
+    info = npu_smi.parse_info(text_of("a2-26.1.0-info.txt"))
     assert info.cards[0]["processes"] == [
         {"pid": 485946, "name": "VLLMWorker_TP", "memory_mb": 56805, "unit": None}
         | {"container_pid": 212},
@@ -191,7 +170,7 @@ def test_process_table_with_pids_in_containers() -> None:
 
 
 def test_950_without_a_bus_id() -> None:
-    info = _npu_smi.parse_info(text_of("950dt-25.6.rc1-info.txt"))
+    info = npu_smi.parse_info(text_of("950dt-25.6.rc1-info.txt"))
     keys = ("npu_id", "chip_id", "bus_id", "aicore_percent", "power_w", "memory_total_mb")
     assert [facts(card, *keys) for card in info.cards] == [
         (0, None, None, 5, 380.7, 86016),
@@ -201,31 +180,12 @@ def test_950_without_a_bus_id() -> None:
 
 
 def test_310p4() -> None:
-    (card,) = _npu_smi.parse_info(text_of("310p4-info.txt")).cards
+    (card,) = npu_smi.parse_info(text_of("310p4-info.txt")).cards
     assert facts(card, "npu_id", "name", "memory_total_mb") == (24, "310P4", 21527)
 
 
-# --- what drivers may print otherwise ----------------------------------------------------------
-
-TABLE = """\
-+---+
-| npu-smi 30.1   Version: 30.2 |
-+---+
-| NPU   Name      | Health  | Power(W)  Temp(C)  Hugepages-Usage(page)|
-| Chip            | Bus-Id  | AICore(%)  Memory-Usage(MB)  HBM-Usage(MB) |
-+===+
-| 5     910B3     | OK      | 91.3  36   0 / 0 |
-| 0               | 0000:C1:00.0 | 7  0 / 0  60156/ 65536 |
-+===+
-| NPU     Chip    | Process id    | Process name | Process memory(MB) |
-+===+
-| No running processes found in NPU 5 |
-+===+
-"""
-
-
 def one_card(text: str) -> dict[str, Any]:
-    info = _npu_smi.parse_info(text)
+    info = npu_smi.parse_info(text)
     (card,) = info.cards
     return card
 
@@ -296,7 +256,7 @@ def test_name_with_a_blank_and_unknown_health() -> None:
 
 
 def test_values_that_fit_no_column_are_null_with_a_problem() -> None:
-    info = _npu_smi.parse_info(TABLE.replace("60156/ 65536", "60156/ 65536 12 13"))
+    info = npu_smi.parse_info(TABLE.replace("60156/ 65536", "60156/ 65536 12 13"))
     assert info.cards[0]["memory_total_mb"] is None
     assert codes(info.problems) == ["unread_value"]
 
@@ -313,7 +273,7 @@ def test_values_that_fit_no_column_are_null_with_a_problem() -> None:
 )
 def test_half_a_card_is_no_card(old: str, new: str, code: str) -> None:
     assert old in TABLE
-    info = _npu_smi.parse_info(TABLE.replace(old, new))
+    info = npu_smi.parse_info(TABLE.replace(old, new))
     assert info.cards == []
     assert code in codes(info.problems)
     assert "no_cards" in codes(info.problems)
@@ -321,7 +281,7 @@ def test_half_a_card_is_no_card(old: str, new: str, code: str) -> None:
 
 def test_halves_of_two_cards_are_no_card() -> None:
     chip = TABLE[TABLE.index("| 0    ") : TABLE.index("+===+\n| NPU     Chip")]
-    info = _npu_smi.parse_info(TABLE.replace(chip, "+===+\n" + chip))
+    info = npu_smi.parse_info(TABLE.replace(chip, "+===+\n" + chip))
     assert info.cards == []
     assert codes(info.problems) == ["truncated", "truncated", "no_cards"]
 
@@ -335,19 +295,19 @@ def test_memory_is_hbm_where_there_is_hbm() -> None:
 
 @pytest.mark.parametrize("digits", ["\u0665", "\u00b2", "1_0", "9" * 5000])
 def test_only_plain_numbers_are_ids(digits: str) -> None:
-    info = _npu_smi.parse_info(TABLE.replace("| 5     910B3", f"| {digits}     910B3"))
+    info = npu_smi.parse_info(TABLE.replace("| 5     910B3", f"| {digits}     910B3"))
     assert info.cards == []
     assert "unread_row" in codes(info.problems)
 
 
 def test_the_same_card_twice_is_one_card() -> None:
-    info = _npu_smi.parse_info(TABLE + TABLE)
+    info = npu_smi.parse_info(TABLE + TABLE)
     assert len(info.cards) == 1
     assert codes(info.problems) == ["duplicate_card"]
 
 
 def test_process_of_a_card_that_is_not_shown() -> None:
-    info = _npu_smi.parse_info(
+    info = npu_smi.parse_info(
         TABLE.replace("| No running", "| 6   0 | 77 | python | 12 |\n+===+\n| No running")
     )
     assert codes(info.problems) == ["process_unknown_card"]
@@ -356,12 +316,9 @@ def test_process_of_a_card_that_is_not_shown() -> None:
 
 def test_open_list_of_processes_is_incomplete() -> None:
     start = TABLE[: TABLE.index("| No running")]
-    info = _npu_smi.parse_info(start + "| 5   0 | 77 | python | 12 |\n")
+    info = npu_smi.parse_info(start + "| 5   0 | 77 | python | 12 |\n")
     assert len(info.cards[0]["processes"]) == 1
     assert codes(info.problems) == ["truncated"]
-
-
-# --- errors ------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -392,8 +349,8 @@ def test_open_list_of_processes_is_incomplete() -> None:
 )
 def test_an_error_instead_of_a_table(text: str, code: str, words: str) -> None:
     for arguments in ((text,), ("", text)):
-        with pytest.raises(_npu_smi.NpuSmiError) as caught:
-            _npu_smi.parse_info(*arguments)
+        with pytest.raises(problems.HostError) as caught:
+            npu_smi.parse_info(*arguments)
         assert caught.value.problems[0]["code"] == code
         assert words in str(caught.value)
 
@@ -401,293 +358,36 @@ def test_an_error_instead_of_a_table(text: str, code: str, words: str) -> None:
 @pytest.mark.parametrize("number", ["8005", "8020"])
 def test_recorded_errors(shared: Path, number: str) -> None:
     text = (shared / f"samples/npu-smi/error-{number}-1.txt").read_text(encoding="utf-8")
-    with pytest.raises(_npu_smi.NpuSmiError) as caught:
-        _npu_smi.parse_info(text, status=187)
+    with pytest.raises(problems.HostError) as caught:
+        npu_smi.parse_info(text, status=187)
     assert codes(caught.value.problems) == ["dcmi_" + number]
 
 
 def test_incomplete_driver_behind_a_whole_table(shared: Path) -> None:
     warning = (shared / "samples/npu-smi/error-driver-incomplete-1.txt").read_text("utf-8")
-    info = _npu_smi.parse_info(TABLE + warning)
+    info = npu_smi.parse_info(TABLE + warning)
     assert len(info.cards) == 1
     assert codes(info.problems) == ["driver_incomplete"]
 
 
 def test_exit_status_is_told_with_the_table() -> None:
-    info = _npu_smi.parse_info(TABLE, "card 3 lost", 1)
+    info = npu_smi.parse_info(TABLE, "card 3 lost", 1)
     assert codes(info.problems) == ["npu_smi_exit"]
     assert "card 3 lost" in info.problems[0]["message"]
 
 
 def test_every_problem_has_a_message_and_advice() -> None:
-    for code, (message, advice) in _npu_smi.PROBLEMS.items():
+    for code, (message, advice) in problems.PROBLEMS.items():
         assert message.endswith((".", "}")), code
         assert advice.endswith("."), code
 
 
-# --- ids ---------------------------------------------------------------------------------------
-
-
-def host(info: str, mapping: str) -> tuple[list[dict[str, Any]], list[str]]:
-    cards = _npu_smi.parse_info(text_of(info)).cards
-    parsed = _npu_smi.parse_mapping(mapping)
-    return cards, codes(parsed.problems + _npu_smi.apply_mapping(cards, parsed))
-
-
-def test_mapping_of_a_recorded_host(shared: Path) -> None:
-    text = (shared / "samples/npu-smi/910A-23.0.5-m-1.txt").read_text(encoding="utf-8")
-    mapping = _npu_smi.parse_mapping(text)
-    assert mapping.problems == []
-    assert [(chip.npu_id, chip.logic_id) for chip in mapping.chips] == [(n, n) for n in range(8)]
-
-
-def test_mapping_of_two_chips_a_board() -> None:
-    cards, problems = host("310p3-duo-info.txt", text_of("310p3-duo-m.txt"))
-    assert [card["logic_id"] for card in cards] == [0, 1, 2, 3]
-    assert problems == []
-
-
-def test_mapping_with_physical_ids() -> None:
-    cards, problems = host("a3-16-dies-info.txt", text_of("a3-16-dies-m.txt"))
-    assert [card["logic_id"] for card in cards] == list(range(16))
-    assert [card["phy_id"] for card in cards] == list(range(16))
-    assert problems == []
-
-
-def test_950_prints_no_logic_id(shared: Path) -> None:
-    samples = shared / "samples/npu-smi"
-    cards = _npu_smi.parse_info((samples / "950-doc-basic-1.txt").read_text("utf-8")).cards
-    mapping = _npu_smi.parse_mapping((samples / "950-doc-m-1.txt").read_text("utf-8"))
-    problems = mapping.problems + _npu_smi.apply_mapping(cards, mapping)
-    assert facts(cards[0], "npu_id", "chip_id", "logic_id", "phy_id") == (0, 0, None, 0)
-    assert codes(problems) == ["logic_id_not_printed"]
-
-
-HEAD = "NPU ID  Chip ID  Chip Logic ID  Chip Name\n"
-HEAD5 = "NPU ID  Chip ID  Chip Logic ID  Chip Phy-ID  Chip Name\n"
-
-
-def test_ids_do_not_come_from_the_order_of_rows() -> None:
-    rows = "5 0 0 Ascend 910B3\n0 1 - Mcu\n0 0 2 Ascend 910B3\n3 0 1 Ascend 910B3\n"
-    cards, problems = host("a2-26.1.0-info.txt", HEAD + rows)
-    assert [(card["npu_id"], card["logic_id"]) for card in cards] == [(0, 2), (3, 1), (5, 0)]
-    assert problems == []
-
-
-@pytest.mark.parametrize(
-    ("rows", "logic_ids", "problems"),
-    [
-        ("0 0 0 A\n3 0 1 A\n", [0, 1, None], ["mapping_missing"]),
-        ("0 0 0 A\n3 0 - A\n5 0 1 A\n", [0, None, 1], ["mapping_missing"]),
-        ("0 0 0 A\n3 0 1 A\n5 0 1 A\n", [0, None, None], ["mapping_conflict"] * 2),
-        ("0 0 0 A\n0 0 4 A\n3 0 1 A\n5 0 2 A\n", [None, 1, 2], ["mapping_conflict"]),
-        ("0 0 0 A\n3 0 1 A\n5 0 2 A\n7 0 3 A\n", [0, 1, 2], ["card_not_shown"]),
-        ("0 0 0 A\n3 0 1 A\n5 0 2\n", [0, 1, None], ["mapping_truncated", "mapping_missing"]),
-        ("0 0 0 A\n...\n5 0 2 A\n", [0, None, 2], ["mapping_truncated", "mapping_missing"]),
-    ],
-)
-def test_uncertain_mapping_is_null(
-    rows: str, logic_ids: list[int | None], problems: list[str]
-) -> None:
-    cards, found = host("a2-26.1.0-info.txt", HEAD + rows)
-    assert [card["logic_id"] for card in cards] == logic_ids
-    assert found == problems
-
-
-def test_table_and_mapping_that_contradict_each_other() -> None:
-    swapped = text_of("310p3-duo-m.txt").replace("32896 ", "X ").replace("2 ", "32896 ")
-    cards, problems = host("310p3-duo-info.txt", swapped.replace("X ", "2 "))
-    assert [card["logic_id"] for card in cards] == [None] * 4
-    assert set(problems) == {"mapping_conflict"}
-    cards, problems = host(
-        "a3-16-dies-info.txt",
-        HEAD5 + "".join(f"{n // 2} {n % 2} {n} {15 - n} Ascend910\n" for n in range(16)),
-    )
-    assert [card["phy_id"] for card in cards] == [None] * 16
-
-
-@pytest.mark.parametrize("text", ["", "ret is -8005", TABLE, "NPU ID Chip ID"])
-def test_no_mapping(text: str) -> None:
-    with pytest.raises(_npu_smi.NpuSmiError) as caught:
-        _npu_smi.parse_mapping(text)
-    assert caught.value.problems[0]["code"] == "mapping_failed"
-
-
-REMAP = "\tChip Physical ID{0}:6\n\tChip Logic ID{0}:1\n\tNPU ID{0}:3\n\tChip ID{0}:0\n"
-
-
-def test_phyid_remap() -> None:
-    assert _npu_smi.parse_phyid_remap(REMAP.format("              ")) == (6, 1, 3, 0)
-    new = "Chip Phy-ID          :6\nNPU ID               :3\nSlot ID :4\nChip ID  :0\n"
-    assert _npu_smi.parse_phyid_remap(new) == (6, None, 3, 0)
-    for text in ("", TABLE, REMAP.format("")[:40], REMAP.format("") * 2, "Chip Phy-ID :x"):
-        assert _npu_smi.parse_phyid_remap(text) is None
-
-
-def three_cards(*logic_ids: int | None) -> list[dict[str, Any]]:
-    """The cards with NPU ids 0, 3, 5."""
-    cards = _npu_smi.parse_info(text_of("a2-26.1.0-info.txt")).cards
-    for card, logic_id in zip(cards, logic_ids):
-        card["logic_id"] = logic_id
-    return cards
-
-
-def test_physical_ids_as_npu_smi_maps_them() -> None:
-    cards = three_cards(0, 1, 2)
-    remaps = [_npu_smi.Remap(4, 0, 0, 0), _npu_smi.Remap(6, 1, 3, 0), _npu_smi.Remap(7, 2, 5, 0)]
-    assert _npu_smi.apply_physical_ids(cards, remaps, [4, 6, 7]) == []
-    assert [card["phy_id"] for card in cards] == [4, 6, 7]
-    assert [card["device"] for card in cards] == [f"/dev/davinci{n}" for n in (4, 6, 7)]
-
-
-def test_physical_ids_that_are_not_certain_are_null() -> None:
-    cards = three_cards(0, 1, 2)
-    remaps = [_npu_smi.Remap(4, 2, 0, 0), _npu_smi.Remap(6, 1, 3, 0)]
-    problems = _npu_smi.apply_physical_ids(cards, remaps, [4, 6])
-    assert [card["phy_id"] for card in cards] == [None, 6, None]
-    assert codes(problems) == ["mapping_conflict", "phy_id_unknown", "phy_id_unknown"]
-    cards = three_cards(0, 1, 2)
-    same = [_npu_smi.Remap(6, 0, 0, 0), _npu_smi.Remap(6, 1, 3, 0)]
-    _npu_smi.apply_physical_ids(cards, same, [6])
-    assert [card["phy_id"] for card in cards] == [None] * 3
-
-
-@pytest.mark.parametrize(
-    ("logic_ids", "nodes", "phy_ids", "problem"),
-    [
-        ((0, 3, 5), [], [0, 3, 5], None),
-        ((0, 3, 5), [0, 3, 5], [0, 3, 5], None),
-        ((0, 3, 5), [0, 3], [0, 3, 5], "device_missing"),
-        ((0, 3, 5), [8, 9, 10], [None] * 3, "phy_id_unknown"),
-        ((0, 1, 2), [0, 3, 5], [0, 3, 5], "phy_id_assumed"),
-        ((0, 1, 2), [0, 1, 2], [0, 1, 2], "phy_id_assumed"),
-        ((0, 1, 2), [0, 1, 2, 3, 4, 5], [None] * 3, "phy_id_unknown"),
-        ((0, 1, 2), [], [None] * 3, "phy_id_unknown"),
-        ((5, 3, 0), [0, 3, 5], [None] * 3, "phy_id_unknown"),
-        ((None, None, None), [0, 3, 5], [None] * 3, "phy_id_unknown"),
-    ],
-)
-def test_physical_ids_that_npu_smi_does_not_tell(
-    logic_ids: tuple[int | None, ...],
-    nodes: list[int],
-    phy_ids: list[int | None],
-    problem: str | None,
-) -> None:
-    cards = three_cards(*logic_ids)
-    problems = _npu_smi.apply_physical_ids(cards, [], nodes)
-    assert [card["phy_id"] for card in cards] == phy_ids
-    assert set(codes(problems)) == ({problem} if problem else set())
-    for card in cards:
-        there = card["phy_id"] is not None and card["phy_id"] in nodes
-        assert card["device"] == (f"/dev/davinci{card['phy_id']}" if there else None)
-
-
-def test_950_with_a_device_of_another_number() -> None:
-    cards = _npu_smi.parse_info(text_of("950dt-25.6.rc1-info.txt")).cards
-    mapping = "NPU ID  Slot ID  Chip ID  Chip Phy-ID  Chip Name\n0 0 0 0 A\n6 6 0 1 A\n"
-    _npu_smi.apply_mapping(cards, _npu_smi.parse_mapping(mapping))
-    _npu_smi.apply_physical_ids(cards, [], [0, 1])
-    assert [card["device"] for card in cards] == ["/dev/davinci0", None]
-
-
 def test_tool_version() -> None:
-    assert _npu_smi.parse_tool_version("npu-smi version: 23.0.rc2\n") == "23.0.rc2"
-    assert _npu_smi.parse_tool_version("Command or option is not found.") is None
+    assert npu_smi.parse_tool_version("npu-smi version: 23.0.rc2\n") == "23.0.rc2"
+    assert npu_smi.parse_tool_version("Command or option is not found.") is None
 
 
 def test_public_card_has_the_documented_keys_only() -> None:
-    (card,) = [_npu_smi.public_card(card) for card in _npu_smi.parse_info(TABLE).cards]
+    (card,) = [npu_smi.public_card(card) for card in npu_smi.parse_info(TABLE).cards]
     assert "device_logic_id" not in card
     assert "phy_id_printed" not in card
-
-
-# --- anything ----------------------------------------------------------------------------------
-
-
-@st.composite
-def mutated(draw: st.DrawFn) -> str:
-    """A table with pieces cut out, doubled, swapped or replaced."""
-    text = text_of(draw(st.sampled_from(TABLES)))
-    for _change in range(draw(st.integers(1, 4))):
-        kind = draw(st.sampled_from(["cut", "line", "double", "swap", "insert", "join"]))
-        first = draw(st.integers(0, len(text)))
-        second = draw(st.integers(first, min(len(text), first + 200)))
-        lines = text.split("\n")
-        at = draw(st.integers(0, len(lines) - 1))
-        if kind == "cut":
-            text = text[:first] + text[second:]
-        elif kind == "line":
-            del lines[at]
-            text = "\n".join(lines)
-        elif kind == "double":
-            text = text[:second] + text[first:]
-        elif kind == "swap":
-            other = draw(st.integers(0, len(lines) - 1))
-            lines[at], lines[other] = lines[other], lines[at]
-            text = "\n".join(lines)
-        elif kind == "insert":
-            text = text[:first] + draw(st.text(max_size=12)) + text[first:]
-        else:
-            text = text.replace(draw(st.sampled_from(" |+/\n0")), "", draw(st.integers(0, 9)))
-    return text
-
-
-def has(text: str, card: dict[str, Any]) -> bool:
-    """Whether some line has the card's NPU id and name, and a line below it its chip and memory."""
-    lines = text.replace("\r", "\n").split("\n")
-    for number, line in enumerate(lines):
-        if not {str(card["npu_id"]), *card["name"].split()} <= set(line.replace("|", " ").split()):
-            continue
-        for below in lines[number + 1 :]:
-            tokens = set(below.replace("|", " ").replace("/", " ").split())
-            wanted = {card["chip_id"], card["memory_total_mb"], card["memory_used_mb"]} - {None}
-            if {str(value) for value in wanted} <= tokens:
-                return True
-    return False
-
-
-@settings(max_examples=400, deadline=None)
-@given(mutated())
-def test_no_mutation_makes_up_a_card(text: str) -> None:
-    try:
-        info = _npu_smi.parse_info(text)
-    except _npu_smi.NpuSmiError as error:
-        assert error.problems
-        return
-    for card in info.cards:
-        if not any(mark in text for mark in ("\x1b", "\ufeff")):
-            assert has(text, card), card
-        assert card["health"]
-        _npu_smi.public_card(card)
-
-
-@settings(max_examples=300, deadline=None)
-@given(st.one_of(st.text(), st.text(alphabet="|+-=/ \n0123456789NPUChipIDs.")), st.text(max_size=9))
-def test_any_text_is_read_or_refused(text: str, errors: str) -> None:
-    for parse in (_npu_smi.parse_info, _npu_smi.parse_mapping):
-        with pytest.raises(_npu_smi.NpuSmiError):
-            parse(text, errors)
-    for lenient in (_npu_smi.parse_phyid_remap, _npu_smi.parse_tool_version):
-        lenient(text)
-
-
-@settings(max_examples=200, deadline=None)
-@given(mutated(), st.lists(st.integers(0, 20), max_size=5))
-def test_ids_of_any_mapping_are_unique_or_null(noise: str, nodes: list[int]) -> None:
-    """No two cards share an id, whatever the mapping says, and a device is one that exists."""
-    mapping = _npu_smi.Mapping(
-        [
-            _npu_smi.Chip(n % 4, n % 3, len(line) % 7, len(line) % 5 or None, "A")
-            for n, line in enumerate(noise.split("\n"))
-        ],
-        True,
-        [],
-    )
-    cards = _npu_smi.parse_info(text_of("a3-16-dies-info.txt")).cards
-    _npu_smi.apply_mapping(cards, mapping)
-    _npu_smi.apply_physical_ids(cards, [], nodes)
-    for key in ("logic_id", "phy_id"):
-        ids = [card[key] for card in cards if card[key] is not None]
-        assert len(ids) == len(set(ids))
-    for card in cards:
-        assert card["device"] in [None, *(f"/dev/davinci{node}" for node in nodes)]

@@ -1,0 +1,19 @@
+# SPDX-FileCopyrightText: The inferops.ascend authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Reading files of a host. Paths are below `root`, `/` but for tests."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+def read(path: Path) -> str | None:
+    try:
+        return path.read_text(encoding="utf-8", errors="replace")
+    except (OSError, ValueError):
+        return None
+
+
+def below(root: Path, path: str) -> Path:
+    return root / path.lstrip("/")

@@ -1,0 +1,274 @@
+# SPDX-FileCopyrightText: The inferops.ascend authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The cards of a host: runs npu-smi and joins what it prints with device nodes and units."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import time
+from pathlib import Path
+from typing import Any, Mapping, NamedTuple, Sequence
+
+from ansible_collections.inferops.ascend.plugins.module_utils._host.ids import (
+    Remap,
+    apply_mapping,
+    apply_physical_ids,
+    ids_agree,
+    parse_mapping,
+    parse_phyid_remap,
+)
+from ansible_collections.inferops.ascend.plugins.module_utils._host.npu_smi import (
+    Card,
+    parse_info,
+    parse_tool_version,
+    public_card,
+)
+from ansible_collections.inferops.ascend.plugins.module_utils._host.problems import (
+    HostError,
+    Problem,
+    problem,
+)
+from ansible_collections.inferops.ascend.plugins.module_utils._host.processes import (
+    command_of,
+    process_unit,
+)
+from ansible_collections.inferops.ascend.plugins.module_utils._host.versions import (
+    driver_folder,
+    versions,
+)
+
+# Where the driver's packages put npu-smi; it is often not on the PATH of a non-login shell.
+NPU_SMI_FOLDERS = ("/usr/local/bin", "/usr/local/sbin")
+# Seconds to wait for a killed process: one in uninterruptible sleep does not die of SIGKILL.
+_GRACE = 2.0
+_DAVINCI = re.compile(r"davinci([0-9]{1,9})\Z")
+
+
+class Output(NamedTuple):
+    """What a program printed, and its exit status."""
+
+    stdout: str
+    stderr: str
+    status: int
+
+
+def find_npu_smi(path: str | None = None, search: str | None = None) -> str:
+    """The path of npu-smi: `path` if given, else from NPU_SMI_FOLDERS and then the search path.
+
+    search: colon-separated folders, default the PATH of this process.
+    Raises HostError that names every place looked at.
+    """
+    if path:
+        candidates = [path]
+    else:
+        folders = list(NPU_SMI_FOLDERS)
+        for folder in (os.environ.get("PATH", "") if search is None else search).split(os.pathsep):
+            if folder and folder not in folders:
+                folders.append(folder)
+        candidates = [folder + "/npu-smi" for folder in folders]
+    for candidate in candidates:
+        if Path(candidate).is_file() and os.access(candidate, os.X_OK):
+            return candidate
+    looked = path if path else ", ".join(candidates)
+    raise HostError([problem("npu_smi_missing", looked=looked)])
+
+
+def environment(driver: Path, base: Mapping[str, str] | None = None) -> dict[str, str]:
+    """The environment for npu-smi: plain English output, and the driver's libraries to be found.
+
+    driver: the folder of the driver, /usr/local/Ascend/driver. A shell that is no login shell has
+    no LD_LIBRARY_PATH for it, and npu-smi then does not start.
+    """
+    env = dict(os.environ if base is None else base)
+    env["LC_ALL"] = "C"
+    library = driver / "lib64"
+    folders = [str(library / name) for name in ("", "common", "driver")]
+    have = [entry for entry in env.get("LD_LIBRARY_PATH", "").split(":") if entry]
+    have += [entry for entry in folders if entry not in have and Path(entry).is_dir()]
+    if have:
+        env["LD_LIBRARY_PATH"] = ":".join(have)
+    return env
+
+
+def run(command: Sequence[str], timeout: float, env: Mapping[str, str] | None = None) -> Output:
+    """Run a program to its end and return what it printed.
+
+    timeout: seconds; then the program and its children, which share its session, are killed.
+    Raises HostError if it cannot be started or does not end in time. Bytes that are no UTF-8
+    are replaced.
+    """
+    shown = " ".join(command)
+    try:
+        process = subprocess.Popen(
+            list(command),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=None if env is None else dict(env),
+            start_new_session=True,
+        )
+    except OSError as error:
+        raise HostError(
+            [problem("npu_smi_failed", command=shown, status="none", output=str(error))]
+        ) from error
+    try:
+        out, err = process.communicate(timeout=timeout)
+    except subprocess.TimeoutExpired as error:
+        _kill_session(process)
+        limit = f"{timeout:g}"
+        raise HostError([problem("npu_smi_timeout", command=shown, timeout=limit)]) from error
+    return Output(
+        out.decode("utf-8", "replace"), err.decode("utf-8", "replace"), process.returncode
+    )
+
+
+def _kill_session(process: subprocess.Popen[bytes]) -> None:
+    try:
+        os.killpg(process.pid, signal.SIGKILL)
+    except ProcessLookupError:
+        pass
+    except PermissionError:
+        process.kill()
+    try:
+        process.communicate(timeout=_GRACE)
+    except subprocess.TimeoutExpired:
+        for pipe in (process.stdout, process.stderr):
+            if pipe is not None:
+                pipe.close()
+
+
+def davinci_nodes(root: Path) -> list[int]:
+    """The N of every /dev/davinciN there is, ascending."""
+    try:
+        names = [path.name for path in (root / "dev").iterdir()]
+    except OSError:
+        return []
+    found = (_DAVINCI.match(name) for name in names)
+    return sorted(int(match.group(1)) for match in found if match)
+
+
+def blank(root: Path) -> dict[str, Any]:
+    """What is known of a host of which npu-smi tells nothing: versions, and no card."""
+    facts: dict[str, Any] = {"cards": [], "npu_smi_version": None, "problems": []}
+    facts.update(versions(root))
+    return facts
+
+
+def read_npu(npu_smi: str, timeout: float, root: Path = Path("/")) -> dict[str, Any]:
+    """The facts of this host, as the module npu_info returns them.
+
+    timeout: seconds that one call of npu-smi may take; the calls for physical ids, one a device,
+    share it. Raises HostError if npu-smi cannot be run, hangs, or prints no table of cards.
+    """
+    facts = blank(root)
+    env = environment(driver_folder(root))
+    said = run([npu_smi, "info"], timeout, env)
+    info = parse_info(said.stdout, said.stderr, said.status, command=npu_smi + " info")
+    problems = list(info.problems)
+    problems += _read_mapping(npu_smi, timeout, env, info.cards)
+    nodes = davinci_nodes(root)
+    remaps: list[Remap] = []
+    printed = all(card["phy_id_printed"] for card in info.cards)
+    if not printed and not ids_agree(info.cards, nodes):
+        remaps = _read_remaps(npu_smi, timeout, env, nodes)
+    problems += apply_physical_ids(info.cards, remaps, nodes)
+    for card in info.cards:
+        for process in card["processes"]:
+            process["unit"] = process_unit(root, process["pid"], process["container_pid"])
+    facts["cards"] = [public_card(card) for card in info.cards]
+    facts["npu_smi_version"] = info.npu_smi_version or _tool_version(npu_smi, timeout, env)
+    # The table's title names the driver that runs; the file may be out of a container's sight.
+    facts["driver_version"] = facts["driver_version"] or info.driver_version
+    facts["problems"] = problems
+    return facts
+
+
+def _read_mapping(
+    npu_smi: str, timeout: float, env: Mapping[str, str], cards: Sequence[Card]
+) -> list[Problem]:
+    try:
+        printed = run([npu_smi, "info", "-m"], timeout, env)
+    except HostError as error:
+        reason = error.problems[0]["message"]
+        return [problem("mapping_failed", output=reason), *error.problems]
+    try:
+        mapping = parse_mapping(printed.stdout, printed.stderr)
+    except HostError as error:
+        return error.problems
+    return mapping.problems + apply_mapping(cards, mapping)
+
+
+def _read_remaps(
+    npu_smi: str, timeout: float, env: Mapping[str, str], nodes: Sequence[int]
+) -> list[Remap]:
+    """What `phyid-remap` says of each node; nothing if this npu-smi does not know the call.
+
+    Half an answer is none: it would leave the rest to assumptions that the half contradicts.
+    """
+    remaps: list[Remap] = []
+    end = time.monotonic() + timeout
+    for number in nodes:
+        left = end - time.monotonic()
+        command = [npu_smi, "info", "-t", "phyid-remap", "-p", str(number)]
+        try:
+            remap = parse_phyid_remap(run(command, max(left, 0.01), env).stdout)
+        except HostError:
+            return remaps
+        if remap is not None and remap.phy_id == number:
+            remaps.append(remap)
+        elif not remaps:
+            return []
+    return remaps
+
+
+def _tool_version(npu_smi: str, timeout: float, env: Mapping[str, str]) -> str | None:
+    try:
+        return parse_tool_version(run([npu_smi, "-v"], timeout, env).stdout)
+    except HostError:
+        return None
+
+
+def failure(error: HostError, root: Path = Path("/")) -> tuple[str, dict[str, Any]]:
+    """The message and the result of a module that could not ask npu-smi.
+
+    The message is the first problem with its advice; the result has all of them, no cards, and
+    the versions that files tell.
+    """
+    result = blank(root)
+    result["problems"] = error.problems
+    result["advice"] = error.problems[0]["advice"]
+    return str(error), result
+
+
+def npu_facts(npu_smi: str | None, timeout: float, root: Path) -> dict[str, Any]:
+    """npu_info's facts, also where npu-smi fails: then `cards` is empty and `problems` say why.
+
+    Each process has `command` besides. One of which /proc knows nothing has ended since, or is in
+    another namespace: then npu-smi is asked once more, and what it still lists is there.
+    """
+    try:
+        program = find_npu_smi(npu_smi)
+        facts = _with_commands(read_npu(program, timeout, root), root)
+    except HostError as error:
+        return failure(error, root)[1]
+    if any(
+        process["unit"] is None and process["command"] is None
+        for card in facts["cards"]
+        for process in card["processes"]
+    ):
+        try:
+            return _with_commands(read_npu(program, timeout, root), root)
+        except HostError:
+            return facts
+    return facts
+
+
+def _with_commands(facts: dict[str, Any], root: Path) -> dict[str, Any]:
+    for card in facts["cards"]:
+        for process in card["processes"]:
+            process["command"] = command_of(root, process["pid"])
+    return facts

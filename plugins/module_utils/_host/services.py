@@ -1,0 +1,97 @@
+# SPDX-FileCopyrightText: The inferops.ascend authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Services of this collection on a host, running or written. Paths are below `root`."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+from ansible_collections.inferops.ascend.plugins.module_utils._base.files import is_marked
+from ansible_collections.inferops.ascend.plugins.module_utils._host.files import read
+from ansible_collections.inferops.ascend.plugins.module_utils._host.processes import pids, unit_of
+
+# What systemd_instances writes into a unit of ours, and the digest's process then carries.
+MARK = "INFEROPS_DIGEST"
+_KEPT = (MARK, "ASCEND_RT_VISIBLE_DEVICES", "HCCL_IF_BASE_PORT")
+
+
+def _marks(root: Path, pid: int) -> dict[str, str]:
+    """The few variables of a process's environment that tell whose it is."""
+    try:
+        raw = (root / "proc" / str(pid) / "environ").read_bytes()
+    except OSError:
+        return {}
+    found: dict[str, str] = {}
+    for entry in raw.split(b"\0"):
+        name, equals, value = entry.partition(b"=")
+        if equals and name.decode("ascii", "replace") in _KEPT:
+            found[name.decode("ascii")] = value.decode("ascii", "replace")
+    return found
+
+
+def _written_marks(root: Path, unit: str) -> dict[str, str]:
+    """The same from the unit's drop-in: a process may have written over its environment."""
+    text = read(root / "etc/systemd/system" / (unit + ".d") / "placement.conf") or ""
+    found: dict[str, str] = {}
+    for line in text.splitlines():
+        name, value = (line.split("=", 1) + [""])[:2]
+        key, equals, content = value.strip().strip('"').partition("=")
+        if name.strip() == "Environment" and equals and key in _KEPT:
+            found[key] = content
+    return found
+
+
+def numbers(text: str | None) -> list[int]:
+    return [int(part) for part in (text or "").split(",") if part.strip().isdigit()]
+
+
+def running_services(root: Path, template: str) -> list[dict[str, Any]]:
+    """Running units of a template that this collection made.
+
+    template: such as `vllm@.service`. A unit is ours if a process of it, or its drop-in, has the
+    mark. Returns {unit, pids, cards (logic ids), hccl_base_port} of each, by name of the unit.
+    """
+    before, after = template.split("@", 1)
+    units: dict[str, list[int]] = {}
+    for pid in pids(root):
+        unit = unit_of(root, pid)
+        if unit and unit.startswith(before + "@") and unit.endswith(after):
+            units.setdefault(unit, []).append(pid)
+    services = []
+    for unit in sorted(units):
+        marks = next((m for m in (_marks(root, pid) for pid in units[unit]) if MARK in m), {})
+        marks = marks or _written_marks(root, unit)
+        if MARK not in marks:
+            continue
+        base = numbers(marks.get("HCCL_IF_BASE_PORT"))
+        services.append(
+            {
+                "unit": unit,
+                "pids": units[unit],
+                "cards": numbers(marks.get("ASCEND_RT_VISIBLE_DEVICES")),
+                "hccl_base_port": base[0] if base else None,
+            }
+        )
+    return services
+
+
+def existing_services(root: Path, template: str) -> list[dict[str, Any]]:
+    """Where the services stand that this collection wrote, running or not, by name.
+
+    Returns {name, cards (logic ids), port}; `port` is None where the configuration is not there.
+    """
+    before, after = template.split("@", 1)
+    found = []
+    for folder in sorted((root / "etc/systemd/system").glob(f"{before}@*{after}.d")):
+        unit = folder.name[: -len(".d")]
+        name = unit[len(before) + 1 : len(unit) - len(after)]
+        if not is_marked(read(folder / "placement.conf") or "", unit):
+            continue
+        config = read(root / "etc" / before / f"{name}.yaml") or ""
+        port = re.search(r"^port: ([0-9]+)$", config, re.MULTILINE)
+        cards = numbers(_written_marks(root, unit).get("ASCEND_RT_VISIBLE_DEVICES"))
+        found.append({"name": name, "cards": cards, "port": int(port.group(1)) if port else None})
+    return found

@@ -1,0 +1,134 @@
+# SPDX-FileCopyrightText: The inferops.ascend authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Versions of driver, firmware, CANN and the engine, from files of a host below `root`."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import Any, Mapping
+
+from ansible_collections.inferops.ascend.plugins.module_utils._host.files import below, read
+
+
+def _field(text: str | None, key: str) -> str | None:
+    """The value of a line `key=value`, the key without regard to case; None if there is none."""
+    for line in (text or "").splitlines():
+        name, equals, value = line.partition("=")
+        if equals and name.strip().lower() == key.lower() and value.strip():
+            return value.strip().strip("\"'")
+    return None
+
+
+def install_path(root: Path, package: str) -> str:
+    """Where the package Driver or Firmware is installed, from /etc/ascend_install.info.
+
+    Without the file or the field it is /usr/local/Ascend, the packages' default.
+    """
+    text = read(root / "etc/ascend_install.info")
+    return _field(text, package + "_Install_Path_Param") or "/usr/local/Ascend"
+
+
+def driver_folder(root: Path) -> Path:
+    """The folder of the driver, /usr/local/Ascend/driver unless it is installed elsewhere."""
+    return below(root, install_path(root, "Driver")) / "driver"
+
+
+def driver_version(root: Path) -> str | None:
+    """`Version=` of the driver's version.info, such as `24.1.rc3`."""
+    return _field(read(driver_folder(root) / "version.info"), "Version")
+
+
+def firmware_version(root: Path) -> str | None:
+    """`Version=` of the firmware's version.info, such as `7.5.0.1.129`."""
+    folder = below(root, install_path(root, "Firmware")) / "firmware"
+    return _field(read(folder / "version.info"), "Version")
+
+
+def cann_version(root: Path, environ: Mapping[str, str] | None = None) -> str | None:
+    """The version of the CANN toolkit, such as `8.5.0` or `8.3.RC2`.
+
+    environ: where ASCEND_HOME_PATH or ASCEND_TOOLKIT_HOME name the toolkit, default this process'.
+    Read is the first of these that is there, below the variables' folder, then
+    /usr/local/Ascend/cann (8.5 and later), /usr/local/Ascend/ascend-toolkit/latest (before):
+    ARCH-linux/ascend_toolkit_install.info (`version=`), version.cfg
+    (`toolkit_running_version=[INTERNAL:VERSION]`). Last comes the runtime-only package nnae.
+
+    Source: CANN installation guides 8.0 and 8.5, "File Paths"
+    (hiascend.com/document/detail/en/canncommercial/800/softwareinst/instg/instg_0044.html and
+    .../850/...).
+    """
+    env = os.environ if environ is None else environ
+    homes = [env.get(name, "") for name in ("ASCEND_HOME_PATH", "ASCEND_TOOLKIT_HOME")]
+    homes += ["/usr/local/Ascend/cann", "/usr/local/Ascend/ascend-toolkit/latest"]
+    for home in homes:
+        version = _toolkit_version(root, home) if home else None
+        if version:
+            return version
+    nnae = below(root, "/usr/local/Ascend/nnae/latest/ascend_nnae_install.info")
+    return _field(read(nnae), "version")
+
+
+def _toolkit_version(root: Path, home: str) -> str | None:
+    folder = below(root, home)
+    for info in sorted(folder.glob("*-linux/ascend_toolkit_install.info")):
+        version = _field(read(info), "version")
+        if version:
+            return version
+    running = _field(read(folder / "version.cfg"), "toolkit_running_version")
+    found = re.match(r"\[[^:\]]*:([^:\]]+)\]", running or "")
+    return found.group(1) if found else None
+
+
+def cann_beside(root: Path, script: str) -> str | None:
+    """The version of the CANN toolkit that a set_env.sh belongs to; None where that is not told.
+
+    The script lies in the toolkit (/usr/local/Ascend/cann, 8.5 and later) or beside its folder
+    `latest` (/usr/local/Ascend/ascend-toolkit). That of NNAL has no toolkit beside it.
+    """
+    folder = script.rpartition("/")[0]
+    return _toolkit_version(root, folder + "/latest") or _toolkit_version(root, folder)
+
+
+def versions(root: Path) -> dict[str, str | None]:
+    """driver_version, firmware_version and cann_version; what has no file is None."""
+    return {
+        "driver_version": driver_version(root),
+        "firmware_version": firmware_version(root),
+        "cann_version": cann_version(root),
+    }
+
+
+def driver(root: Path) -> dict[str, Any]:
+    """The driver's own records: {version_info, version_info_exists, install_status}.
+
+    install_status: Driver_Install_Status of /etc/ascend_install.info, `complete` where all is well.
+    """
+    info = driver_folder(root) / "version.info"
+    text = read(root / "etc/ascend_install.info")
+    found = re.search(r"^\s*Driver_Install_Status\s*=\s*(\S+)", text or "", re.MULTILINE)
+    return {
+        "version_info": "/" + str(info.relative_to(root)),
+        "version_info_exists": info.is_file(),
+        "install_info_exists": text is not None,
+        "install_status": found.group(1) if found else None,
+    }
+
+
+def engine(root: Path, executable: str) -> dict[str, str | None]:
+    """Versions in the virtual environment of `executable`: {vllm, vllm_ascend, torch_npu, python}.
+
+    From the names of its *.dist-info folders and its pyvenv.cfg; nothing is imported.
+    """
+    found: dict[str, str | None] = dict.fromkeys(("vllm", "vllm_ascend", "torch_npu", "python"))
+    top = below(root, executable).parent.parent
+    for folder in sorted(top.glob("lib*/python3*/site-packages/*.dist-info")):
+        name, version = (folder.name[: -len(".dist-info")].split("-", 1) + [""])[:2]
+        key = name.lower().replace("-", "_")
+        if key in found:
+            found[key] = version
+    match = re.search(r"^version(?:_info)?\s*=\s*(\S+)", read(top / "pyvenv.cfg") or "", re.M)
+    found["python"] = match.group(1) if match else None
+    return found
