@@ -33,16 +33,8 @@ options:
     choices: [targets, change, order, result]
     required: true
   action:
-    description:
-      - What is done, for the record and the texts.
-    type: str
-    choices: [upgrade, rollback]
-    default: upgrade
-  target:
-    description:
-      - The engine to change to, for V(change).
-    type: str
-    default: ""
+    {type: str, choices: [upgrade, rollback], default: upgrade, description: What is done, for the record.}
+  target: {type: str, default: "", description: The engine to change to, for V(change).}
   version:
     description:
       - For V(targets) the engine or its version of vLLM, if it is named. For V(change) the version of
@@ -50,42 +42,25 @@ options:
     type: str
     default: ""
   at_once:
-    description:
-      - Hosts in a wave at most, or 0 for as many as can go together.
+    description: Hosts in a wave at most, or 0 for as many as can go together.
     type: raw
     default: 1
   outage:
-    description:
-      - Whether a service with one replica may go down. Rejected with V(false).
+    description: Whether a service with one replica may go down. Rejected with V(false).
     type: bool
     default: true
   elsewhere:
-    description:
-      - Hosts that the run leaves out and that may have replicas of the same services.
+    description: Hosts that the run leaves out and that may have replicas of the same services.
     type: list
     elements: str
     default: []
-  tables:
-    description:
-      - Model tables of the user, for the names of services O(elsewhere).
-    type: raw
+  tables: {type: raw, description: Model tables of the user, for the names of services O(elsewhere).}
 attributes:
-  action:
-    description: Runs on the controller.
-    support: full
-  async:
-    description: Can be run with C(async).
-    support: none
-  check_mode:
-    description: Changes nothing in any mode.
-    support: full
-  diff_mode:
-    description: Has no difference to show.
-    support: none
-  platform:
-    description: Any.
-    platforms: all
-    support: full
+  action: {support: full, description: Runs on the controller.}
+  async: {support: none, description: Can be run with C(async).}
+  check_mode: {support: full, description: Changes nothing in any mode.}
+  diff_mode: {support: none, description: Has no difference to show.}
+  platform: {support: full, platforms: all, description: Any.}
 seealso:
   - module: inferops.ascend.rollout_host
 """
@@ -103,10 +78,7 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
-targets:
-  description: Name of the engine by host.
-  returned: with O(step=targets)
-  type: dict
+targets: {type: dict, returned: with O(step=targets), description: Name of the engine by host.}
 change:
   description:
     - C(before), C(after) and C(back), names of engines and empty for none; C(version) and
@@ -116,36 +88,12 @@ change:
   returned: with O(step=change)
   type: dict
 waves:
-  description: Names of hosts by wave.
+  description:
+    - Names of hosts by wave. Also returned are C(order), the names in one list, and C(sizes) of the
+      waves, as C(hosts) and C(serial) of a play take them; C(hosts) with their services and engines;
+      C(partners), by host the others with replicas of what it serves now; and for people C(lines),
+      and C(progress), by host which engine the others have when its wave begins.
   returned: with O(step=order)
   type: list
   elements: list
-order:
-  description: Names of hosts in one list.
-  returned: with O(step=order)
-  type: list
-  elements: str
-sizes:
-  description: Numbers of hosts, as C(serial) of a play takes them.
-  returned: with O(step=order)
-  type: list
-  elements: int
-hosts:
-  description: The hosts with their services and engines.
-  returned: with O(step=order)
-  type: list
-  elements: dict
-partners:
-  description: By host the others with replicas of what it serves now.
-  returned: with O(step=order)
-  type: dict
-lines:
-  description: The order, for people.
-  returned: with O(step=order)
-  type: list
-  elements: str
-progress:
-  description: By host which engine the others have when its wave begins, for people.
-  returned: with O(step=order)
-  type: dict
 """

@@ -17,92 +17,33 @@ description:
     install it, or the image that contains it. The host is not contacted.
   - A request that cannot be met is rejected, such as wheels on an A3 or a 310P, for which there are
     none; the message names the image to use instead.
+  - The options are those of the role P(inferops.ascend.vllm_runtime#role), without its prefix.
 options:
-  version:
-    description:
-      - Version of vLLM or vllm-ascend.
-    type: str
-    required: true
+  version: {type: str, required: true, description: Version of vLLM or vllm-ascend.}
   method:
-    description:
-      - How the engine comes to the host.
-    type: str
-    choices: [venv, container, external]
-    default: venv
-  device:
-    description:
-      - What it computes on.
-    type: str
-    choices: [npu, cpu]
-    default: npu
+    {type: str, choices: [venv, container, external], default: venv, description: How it comes to the host.}
+  device: {type: str, choices: [npu, cpu], default: npu, description: What it computes on.}
   chips:
-    description:
-      - The host's chips as npu-smi prints them, such as V(910B3). Empty if not known.
+    description: The host's chips as npu-smi prints them, such as V(910B3). Empty if not known.
     type: list
     elements: str
     default: []
-  row:
-    description:
-      - Your row instead of the matrix's.
-    type: dict
-  name:
-    description:
-      - Directory of the environment. By default the version.
-    type: str
-    default: ""
+  row: {type: dict, description: Your row instead of the matrix's.}
+  name: {type: str, default: "", description: Directory of the environment. By default the version.}
   packages:
-    description:
-      - Further requirements, installed last.
-    type: list
-    elements: str
-    default: []
-  image:
-    description:
-      - Image for the method V(container), by its digest.
-    type: str
-    default: ""
-  wheels:
-    description:
-      - Directory of wheels on the host.
-    type: str
-    default: ""
-  wheels_source:
-    description:
-      - Directory of wheels on the controller.
-    type: str
-    default: ""
-  offline:
-    description:
-      - Whether everything comes from O(wheels).
-    type: bool
-    default: false
-  image_archive:
-    description:
-      - Archive of the image on the host.
-    type: str
-    default: ""
-  image_archive_source:
-    description:
-      - Archive of the image on the controller.
-    type: str
-    default: ""
+    {type: list, elements: str, default: [], description: Further requirements, installed last.}
+  image: {type: str, default: "", description: Image for the method V(container), by its digest.}
+  wheels: {type: str, default: "", description: Directory of wheels on the host.}
+  wheels_source: {type: str, default: "", description: Directory of wheels on the controller.}
+  offline: {type: bool, default: false, description: Whether everything comes from O(wheels).}
+  image_archive: {type: str, default: "", description: Archive of the image on the host.}
+  image_archive_source: {type: str, default: "", description: Archive of the image on the controller.}
 attributes:
-  action:
-    description: Runs on the controller.
-    support: full
-  async:
-    description: Can be run with C(async).
-    support: none
-  check_mode:
-    description: Changes nothing in any mode.
-    support: full
-  diff_mode:
-    description: Has no difference to show.
-    support: none
-  platform:
-    description: Any.
-    platforms: all
-    support: full
+  action: {support: full, description: Runs on the controller.}
+  async: {support: none, description: Can be run with C(async).}
+  check_mode: {support: full, description: Changes nothing in any mode.}
+  diff_mode: {support: none, description: Has no difference to show.}
+  platform: {support: full, platforms: all, description: Any.}
 seealso:
   - module: inferops.ascend.vllm_environment
 """
@@ -125,31 +66,15 @@ installation:
   returned: success
   type: dict
   contains:
-    method:
-      description: As given.
-      type: str
-    version:
-      description: Version of vLLM.
-      type: str
-    name:
-      description: Name of the environment, or the image.
-      type: str
-    python:
-      description: The oldest and the newest version of Python that fit.
-      type: list
-      elements: str
+    method: {type: str, description: As given.}
+    version: {type: str, description: Version of vLLM.}
+    name: {type: str, description: Name of the environment, or the image.}
+    python: {type: list, elements: str, description: Oldest and newest version of Python that fit.}
     steps:
       description: As M(inferops.ascend.vllm_environment) takes them, as are the next two.
       type: list
       elements: dict
-    expect:
-      description: Version by distribution that has to be installed at the end.
-      type: dict
-    metadata:
-      description: Version by distribution that is only named.
-      type: dict
-    warnings:
-      description: What is worth to know before.
-      type: list
-      elements: str
+    expect: {type: dict, description: Version by distribution that has to be installed at the end.}
+    metadata: {type: dict, description: Version by distribution that is only named.}
+    warnings: {type: list, elements: str, description: What is worth knowing before.}
 """

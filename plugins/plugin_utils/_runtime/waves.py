@@ -3,7 +3,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """In which order hosts change their engine.
 
-A host changes as a whole. Two hosts that carry a replica of the same service are never in one wave, so
+All of a host changes at once. Two hosts that carry a replica of the same service are never in one wave, so
 of each service at most one replica is down at a time.
 """
 
@@ -106,7 +106,7 @@ def partners(
 def check_outage(
     members: Sequence[Member], elsewhere: Mapping[str, Sequence[str]] | None = None
 ) -> None:
-    """Raise AscendError where a service that serves would be down as a whole."""
+    """Raise AscendError where a service that serves would be down completely."""
     moved = {member.name: member for member in members if member.switches}
     lost = [
         f"{service} on {host}"
