@@ -91,7 +91,7 @@ images:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.inferops.ascend.plugins.module_utils._base.files import ConvergeError
+from ansible_collections.inferops.ascend.plugins.module_utils._base.errors import HostError
 from ansible_collections.inferops.ascend.plugins.module_utils._runtime import rollout
 
 
@@ -118,7 +118,7 @@ def main() -> None:
             if engine
             else rollout.read_environments(module, given["root"])
         )
-    except (ConvergeError, OSError) as error:
+    except (HostError, OSError) as error:
         module.fail_json(msg=str(error))
     module.exit_json(changed=False, record=record, container_engine=engine, **found)
 

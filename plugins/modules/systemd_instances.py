@@ -356,10 +356,8 @@ copies:
 import os
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.inferops.ascend.plugins.module_utils._base.files import (
-    ConvergeError,
-    exclusive,
-)
+from ansible_collections.inferops.ascend.plugins.module_utils._base.errors import HostError
+from ansible_collections.inferops.ascend.plugins.module_utils._base.lock import exclusive
 from ansible_collections.inferops.ascend.plugins.module_utils._service.converge import run
 
 
@@ -428,9 +426,9 @@ def main() -> None:
         else:
             # Not below /run/lock, where any user could hold it or put a link in its place.
             lock = "/run/inferops-ascend/{}.lock".format(module.params["unit"])
-            with exclusive(lock, module.params["lock_timeout"]):
+            with exclusive(lock, module.params["lock_timeout"], "changing these services"):
                 result = run(module)
-    except (ConvergeError, OSError) as error:
+    except (HostError, OSError) as error:
         module.fail_json(msg=str(error))
     module.exit_json(**result)
 

@@ -234,10 +234,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.inferops.ascend.plugins.module_utils._base.files import (
-    ConvergeError,
-    exclusive,
-)
+from ansible_collections.inferops.ascend.plugins.module_utils._base.errors import HostError
+from ansible_collections.inferops.ascend.plugins.module_utils._base.lock import exclusive
 from ansible_collections.inferops.ascend.plugins.module_utils._runtime.environments import (
     current,
     states,
@@ -362,7 +360,7 @@ def main() -> None:
             with exclusive(lock, timeout, "installing engines") as environments.lock:
                 before, now, outcome = _compare(environments)
                 environments.act(outcome)
-    except (ConvergeError, OSError) as error:
+    except (HostError, OSError) as error:
         module.fail_json(msg=str(error))
     result = {
         "changed": outcome.builds or outcome.switches or bool(outcome.removes),

@@ -5,24 +5,17 @@
 
 from __future__ import annotations
 
-import fcntl
 import glob
 import os
 import stat
 import tempfile
 import time
-from contextlib import contextmanager
-from typing import Callable, Iterable, Iterator, NamedTuple
+from typing import Callable, Iterable, NamedTuple
+
+from ansible_collections.inferops.ascend.plugins.module_utils._base.errors import HostError
 
 MARK = "# Managed by Ansible: inferops.ascend.systemd_instances"
 TEMPORARY = ".inferops-ascend-"
-
-
-class ConvergeError(Exception):
-    """The host cannot be brought to the wanted state.
-
-    The message names the file or unit, what is wrong with it, and the way out.
-    """
 
 
 def mark(unit: str) -> str:
@@ -122,7 +115,7 @@ def read_text(path: str) -> str | None:
 def compare(wish: FileWish, adopt: bool) -> FileChange | None:
     """Return what must change for one file, or None.
 
-    Raises ConvergeError where somebody else's file stands in the way and `adopt` is off.
+    Raises HostError where somebody else's file stands in the way and `adopt` is off.
     """
     try:
         status = os.lstat(wish.path)
@@ -132,7 +125,7 @@ def compare(wish: FileWish, adopt: bool) -> FileChange | None:
         _check_directory(wish)
         return FileChange(wish, None, None)
     if not stat.S_ISREG(status.st_mode) and not stat.S_ISLNK(status.st_mode):
-        raise ConvergeError(
+        raise HostError(
             f"{wish.path} is in the way: it is neither a file nor a link. Move it away."
         )
     before = read_text(wish.path)
@@ -140,7 +133,7 @@ def compare(wish: FileWish, adopt: bool) -> FileChange | None:
     if foreign and wish.content is None:
         return None
     if foreign and not adopt:
-        raise ConvergeError(
+        raise HostError(
             f"{wish.path} was not written by this collection (its first line is not '{MARK} {wish.unit}.'), so it is "
             "not overwritten. Move it away, or let it be replaced with adopt: true (in the role: "
             "vllm_service_adopt), which keeps a copy beside it."
@@ -167,16 +160,16 @@ def set_aside(unit: str, path: str) -> FileChange:
 
 
 def _check_directory(wish: FileWish) -> None:
-    """Raise ConvergeError where the file's directory is none, or the service could not enter it."""
+    """Raise HostError where the file's directory is none, or the service could not enter it."""
     directory = os.path.dirname(wish.path)
     while not os.path.lexists(directory):
         directory = os.path.dirname(directory)
     if not os.path.isdir(directory):
-        raise ConvergeError(
+        raise HostError(
             f"{directory} is no directory, and {wish.path} is to go below it. Move it away."
         )
     if wish.mode & 0o004 and not os.stat(directory).st_mode & 0o001:
-        raise ConvergeError(
+        raise HostError(
             f"{directory} can be entered by its owner alone, so the service could not read "
             f"{wish.path}. Run 'chmod o+x {directory}' on the host."
         )
@@ -196,19 +189,33 @@ def apply(change: FileChange, label: Callable[[str, str], None]) -> str | None:
         os.unlink(path)
         return copy
     os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
+    write_atomically(path, change.wish.content, change.wish.mode, label)
+    return copy
+
+
+def write_atomically(
+    path: str,
+    content: str,
+    mode: int = 0o644,
+    label: Callable[[str, str], None] | None = None,
+) -> None:
+    """Replace a file so that readers see all of the old or all of the new content.
+
+    `label(temporary, final)` gives the temporary file the security context of the final one.
+    """
     descriptor, temporary = tempfile.mkstemp(dir=os.path.dirname(path), prefix=TEMPORARY)
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as handle:
-            handle.write(change.wish.content)
+            handle.write(content)
             handle.flush()
-            os.fchmod(handle.fileno(), change.wish.mode)
+            os.fchmod(handle.fileno(), mode)
             os.fsync(handle.fileno())
-        label(temporary, path)
+        if label:
+            label(temporary, path)
         os.rename(temporary, path)
     except BaseException:
         os.unlink(temporary)
         raise
-    return copy
 
 
 def remove_leftovers(directories: Iterable[str]) -> None:
@@ -237,35 +244,3 @@ def marked_names(pattern: str, unit: str) -> list[str]:
 def instance_of(unit: str, name: str) -> str:
     """Return the unit name of one instance of a template such as `vllm@.service`."""
     return unit.replace("@", f"@{name}", 1)
-
-
-@contextmanager
-def exclusive(path: str, timeout: float, doing: str = "changing these services") -> Iterator[int]:
-    """Lock the file `path` and give its descriptor; wait up to `timeout` seconds for another run.
-
-    Raises ConvergeError that names the process which has locked it. The kernel frees the lock when
-    nothing has the descriptor open any more, so a killed run leaves none behind; a program that
-    inherits the descriptor and outlives the run keeps the next one waiting.
-    """
-    os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-    try:
-        deadline = time.monotonic() + timeout
-        while True:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except OSError:
-                if time.monotonic() >= deadline:
-                    holder = os.pread(descriptor, 32, 0).decode("ascii", "replace").strip()
-                    raise ConvergeError(
-                        f"Another run is {doing} (process {holder or '?'} on this host, or what it started, has "
-                        f"locked {path}) and did not end within {timeout:g} s. Wait for it, or see what "
-                        f"it does: fuser -v {path}"
-                    ) from None
-                time.sleep(0.2)
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, str(os.getpid()).encode("ascii"), 0)
-        yield descriptor
-    finally:
-        os.close(descriptor)

@@ -96,11 +96,18 @@ class Decision(NamedTuple):
     enable: bool | None = None
 
 
-def parse_show(text: str) -> list[UnitState]:
-    """Parse `systemctl show --property=... UNIT...`: one state for each unit, in their order."""
+def parse_show(text: str) -> list[dict[str, str]]:
+    """Parse `systemctl show --property=... UNIT...`: the properties of each unit, in their order."""
+    blocks = [block for block in text.split("\n\n") if block.strip()]
+    return [
+        dict(line.split("=", 1) for line in block.splitlines() if "=" in line) for block in blocks
+    ]
+
+
+def unit_states(text: str) -> list[UnitState]:
+    """Parse the same with PROPERTIES into the state of each unit."""
     states = []
-    for block in text.strip().split("\n\n"):
-        values = dict(line.split("=", 1) for line in block.splitlines() if "=" in line)
+    for values in parse_show(text):
         if "Id" not in values:
             continue
         state = UnitState(

@@ -7,12 +7,11 @@ from __future__ import annotations
 
 import os
 import re
-import signal
-import subprocess
 import time
 from pathlib import Path
-from typing import Any, Mapping, NamedTuple, Sequence
+from typing import Any, Mapping, Sequence
 
+from ansible_collections.inferops.ascend.plugins.module_utils._base import errors, process
 from ansible_collections.inferops.ascend.plugins.module_utils._host.ids import (
     Remap,
     apply_mapping,
@@ -43,17 +42,7 @@ from ansible_collections.inferops.ascend.plugins.module_utils._host.versions imp
 
 # Where the driver's packages put npu-smi; it is often not on the PATH of a non-login shell.
 NPU_SMI_FOLDERS = ("/usr/local/bin", "/usr/local/sbin")
-# Seconds to wait for a killed process: one in uninterruptible sleep does not die of SIGKILL.
-_GRACE = 2.0
 _DAVINCI = re.compile(r"davinci([0-9]{1,9})\Z")
-
-
-class Output(NamedTuple):
-    """What a program printed, and its exit status."""
-
-    stdout: str
-    stderr: str
-    status: int
 
 
 def find_npu_smi(path: str | None = None, search: str | None = None) -> str:
@@ -94,51 +83,24 @@ def environment(driver: Path, base: Mapping[str, str] | None = None) -> dict[str
     return env
 
 
-def run(command: Sequence[str], timeout: float, env: Mapping[str, str] | None = None) -> Output:
-    """Run a program to its end and return what it printed.
+def run(
+    command: Sequence[str], timeout: float, env: Mapping[str, str] | None = None
+) -> process.Output:
+    """Run npu-smi to its end and return what it printed.
 
-    timeout: seconds; then the program and its children, which share its session, are killed.
-    Raises HostError if it cannot be started or does not end in time. Bytes that are no UTF-8
-    are replaced.
+    timeout: seconds; then it is killed with its children.
+    Raises HostError if it cannot be started or does not end in time.
     """
     shown = " ".join(command)
     try:
-        process = subprocess.Popen(
-            list(command),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            env=None if env is None else dict(env),
-            start_new_session=True,
-        )
-    except OSError as error:
+        return process.run(command, timeout, env)
+    except process.ProcessTimeout as error:
+        limit = f"{timeout:g}"
+        raise HostError([problem("npu_smi_timeout", command=shown, timeout=limit)]) from error
+    except errors.HostError as error:
         raise HostError(
             [problem("npu_smi_failed", command=shown, status="none", output=str(error))]
         ) from error
-    try:
-        out, err = process.communicate(timeout=timeout)
-    except subprocess.TimeoutExpired as error:
-        _kill_session(process)
-        limit = f"{timeout:g}"
-        raise HostError([problem("npu_smi_timeout", command=shown, timeout=limit)]) from error
-    return Output(
-        out.decode("utf-8", "replace"), err.decode("utf-8", "replace"), process.returncode
-    )
-
-
-def _kill_session(process: subprocess.Popen[bytes]) -> None:
-    try:
-        os.killpg(process.pid, signal.SIGKILL)
-    except ProcessLookupError:
-        pass
-    except PermissionError:
-        process.kill()
-    try:
-        process.communicate(timeout=_GRACE)
-    except subprocess.TimeoutExpired:
-        for pipe in (process.stdout, process.stderr):
-            if pipe is not None:
-                pipe.close()
 
 
 def davinci_nodes(root: Path) -> list[int]:
@@ -167,7 +129,7 @@ def read_npu(npu_smi: str, timeout: float, root: Path = Path("/")) -> dict[str, 
     facts = blank(root)
     env = environment(driver_folder(root))
     said = run([npu_smi, "info"], timeout, env)
-    info = parse_info(said.stdout, said.stderr, said.status, command=npu_smi + " info")
+    info = parse_info(said.text, said.errors, said.status, command=npu_smi + " info")
     problems = list(info.problems)
     problems += _read_mapping(npu_smi, timeout, env, info.cards)
     nodes = davinci_nodes(root)
@@ -177,8 +139,8 @@ def read_npu(npu_smi: str, timeout: float, root: Path = Path("/")) -> dict[str, 
         remaps = _read_remaps(npu_smi, timeout, env, nodes)
     problems += apply_physical_ids(info.cards, remaps, nodes)
     for card in info.cards:
-        for process in card["processes"]:
-            process["unit"] = process_unit(root, process["pid"], process["container_pid"])
+        for each in card["processes"]:
+            each["unit"] = process_unit(root, each["pid"], each["container_pid"])
     facts["cards"] = [public_card(card) for card in info.cards]
     facts["npu_smi_version"] = info.npu_smi_version or _tool_version(npu_smi, timeout, env)
     # The table's title names the driver that runs; the file may be out of a container's sight.
@@ -196,7 +158,7 @@ def _read_mapping(
         reason = error.problems[0]["message"]
         return [problem("mapping_failed", output=reason), *error.problems]
     try:
-        mapping = parse_mapping(printed.stdout, printed.stderr)
+        mapping = parse_mapping(printed.text, printed.errors)
     except HostError as error:
         return error.problems
     return mapping.problems + apply_mapping(cards, mapping)
@@ -215,7 +177,7 @@ def _read_remaps(
         left = end - time.monotonic()
         command = [npu_smi, "info", "-t", "phyid-remap", "-p", str(number)]
         try:
-            remap = parse_phyid_remap(run(command, max(left, 0.01), env).stdout)
+            remap = parse_phyid_remap(run(command, max(left, 0.01), env).text)
         except HostError:
             return remaps
         if remap is not None and remap.phy_id == number:
@@ -227,7 +189,7 @@ def _read_remaps(
 
 def _tool_version(npu_smi: str, timeout: float, env: Mapping[str, str]) -> str | None:
     try:
-        return parse_tool_version(run([npu_smi, "-v"], timeout, env).stdout)
+        return parse_tool_version(run([npu_smi, "-v"], timeout, env).text)
     except HostError:
         return None
 
@@ -269,6 +231,6 @@ def npu_facts(npu_smi: str | None, timeout: float, root: Path) -> dict[str, Any]
 
 def _with_commands(facts: dict[str, Any], root: Path) -> dict[str, Any]:
     for card in facts["cards"]:
-        for process in card["processes"]:
-            process["command"] = command_of(root, process["pid"])
+        for each in card["processes"]:
+            each["command"] = command_of(root, each["pid"])
     return facts

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from typing import Dict, Sequence
 
+from ansible_collections.inferops.ascend.plugins.module_utils._base import errors
 from ansible_collections.inferops.ascend.plugins.module_utils._host.tables import lines_of, shorten
 
 Problem = Dict[str, str]
@@ -174,7 +175,7 @@ def problem(code: str, **values: object) -> Problem:
     }
 
 
-class HostError(Exception):
+class HostError(errors.HostError):
     """The host could not be asked at all. `problems` says why, the reason first."""
 
     def __init__(self, problems: Sequence[Problem]) -> None:

@@ -10,7 +10,7 @@ import os
 import re
 from typing import Any
 
-from ansible_collections.inferops.ascend.plugins.module_utils._base.files import ConvergeError
+from ansible_collections.inferops.ascend.plugins.module_utils._base.errors import HostError
 from ansible_collections.inferops.ascend.plugins.module_utils._runtime.environments import (
     BUILDING,
     COMPLETE,
@@ -39,7 +39,7 @@ _INSPECT = (
 
 
 def build(uv: Uv, spec: EnvironmentSpec, python: Interpreter) -> None:
-    """Make the environment in its place; its marker is written last. Raises ConvergeError."""
+    """Make the environment in its place; its marker is written last. Raises HostError."""
     os.mkdir(spec.path, 0o755)
     write(os.path.join(spec.path, BUILDING), json.dumps({"recipe": spec.recipe}) + "\n")
     uv.make(spec.path, python.path)
@@ -104,7 +104,7 @@ def _verify(uv: Uv, spec: EnvironmentSpec) -> dict[str, str]:
     if spec.program and not os.access(program, os.X_OK):
         problems.append(f"bin/{spec.program} is missing")
     if problems:
-        raise ConvergeError(
+        raise HostError(
             f"{spec.path} was installed, but {'; '.join(problems)}. It is removed again, and "
             "`current` is as it was. One row of the version matrix is one unit: check the "
             "constraints and further packages that were given (in the role: "

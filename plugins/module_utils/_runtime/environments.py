@@ -18,7 +18,7 @@ import os
 import re
 from typing import Any, NamedTuple, Sequence
 
-from ansible_collections.inferops.ascend.plugins.module_utils._base.files import ConvergeError
+from ansible_collections.inferops.ascend.plugins.module_utils._base.errors import HostError
 
 # Written first and last. An environment with neither is somebody else's.
 BUILDING = ".building"
@@ -83,7 +83,7 @@ def current(root: str) -> str | None:
 
     Of a link that leads out of the root it is the complete path.
 
-    Raises ConvergeError where something other than a link is in its place.
+    Raises HostError where something other than a link is in its place.
     """
     path = os.path.join(root, CURRENT)
     try:
@@ -91,7 +91,7 @@ def current(root: str) -> str | None:
     except FileNotFoundError:
         return None
     except OSError:
-        raise ConvergeError(
+        raise HostError(
             f"{path} is not a link, and this role switches versions by one. Move it away, for "
             f"example to {root}/handmade."
         ) from None

@@ -13,7 +13,7 @@ import shutil
 import stat
 from typing import NamedTuple, Sequence
 
-from ansible_collections.inferops.ascend.plugins.module_utils._base.files import ConvergeError
+from ansible_collections.inferops.ascend.plugins.module_utils._base.errors import HostError
 from ansible_collections.inferops.ascend.plugins.module_utils._runtime.spec import (
     EnvironmentSpec,
     Module,
@@ -95,7 +95,7 @@ def interpreters(module: Module) -> list[Interpreter]:
 def choose(module: Module, spec: EnvironmentSpec) -> Interpreter:
     """The interpreter to use: the named one, else the newest that fits.
 
-    Raises ConvergeError that names what is there and what is needed.
+    Raises HostError that names what is there and what is needed.
     """
     low, high = spec.python_min, spec.python_max
     needed = "Python {}.{} to {}.{}".format(*low, *high)
@@ -107,19 +107,19 @@ def choose(module: Module, spec: EnvironmentSpec) -> Interpreter:
         path = spec.python if "/" in spec.python else (shutil.which(spec.python) or spec.python)
         named = probe(module, path)
         if named is None:
-            raise ConvergeError(
+            raise HostError(
                 f"{spec.python} is not a Python 3 of this host. Name another one (in the role: "
                 f"vllm_runtime_python), or leave it out; {spec.name} needs {needed}. "
                 + _available(interpreters(module))
             )
         if not fits(named):
-            raise ConvergeError(f"{spec.name} needs {needed}, and {named} cannot be used for it.")
+            raise HostError(f"{spec.name} needs {needed}, and {named} cannot be used for it.")
         return named
     found = interpreters(module)
     for each in found:
         if fits(each):
             return each
-    raise ConvergeError(
+    raise HostError(
         f"{spec.name} needs {needed}, open to every user, and this host has none on its path. "
         f"{_available(found)} Install one (a package such as {'python{}.{}'.format(*high)}), or "
         "name one that lies elsewhere (in the role: vllm_runtime_python)."

@@ -12,7 +12,7 @@ import re
 import shutil
 from typing import Iterable, NamedTuple
 
-from ansible_collections.inferops.ascend.plugins.module_utils._base.files import ConvergeError
+from ansible_collections.inferops.ascend.plugins.module_utils._base.errors import HostError
 from ansible_collections.inferops.ascend.plugins.module_utils._runtime.build import build
 from ansible_collections.inferops.ascend.plugins.module_utils._runtime.environments import (
     COMPLETE,
@@ -50,7 +50,7 @@ class Outcome(NamedTuple):
 
 
 class Environments:
-    """The environments of one host: compare, then act. Both raise ConvergeError."""
+    """The environments of one host: compare, then act. Both raise HostError."""
 
     def __init__(self, module: Module, spec: EnvironmentSpec, proc: str = "/proc") -> None:
         self.module = module
@@ -58,12 +58,12 @@ class Environments:
         self.proc = proc
         self.lock: int | None = None
         if spec.name and (not _NAME.fullmatch(spec.name) or spec.name in (CURRENT, TOOLS)):
-            raise ConvergeError(
+            raise HostError(
                 f"{spec.name!r} cannot be the name of an environment: write letters, digits and "
                 f". _ + -, beginning with a letter or digit, and not {CURRENT!r} or {TOOLS!r}."
             )
         if spec.keep is not None and spec.keep < 0:
-            raise ConvergeError(
+            raise HostError(
                 f"keep is {spec.keep}; a number of environments from 0 is needed (in the role: "
                 "vllm_runtime_keep)."
             )
@@ -96,20 +96,20 @@ class Environments:
         if state is None or state.kind == "building":
             if not spec.steps:
                 complete = [s.name for s in states(spec.root).values() if s.kind == "complete"]
-                raise ConvergeError(
+                raise HostError(
                     f"{spec.path} is not there or was not finished, and nothing says what to "
                     f"install. Install that version first; there is {', '.join(complete) or 'none'}."
                 )
             return True
         if state.kind == "foreign":
-            raise ConvergeError(
+            raise HostError(
                 f"{spec.path} was not made by this role (it has no {COMPLETE}), so it is neither "
                 "used nor changed. Move it away; or give the new environment another name (in "
                 "the role: vllm_runtime_name); or, to go on with an engine that somebody else "
                 "installs, set vllm_runtime_method: external."
             )
         if spec.steps and state.record.get("recipe") != spec.recipe:
-            raise ConvergeError(
+            raise HostError(
                 f"{spec.path} is there, made from other packages: "
                 f"{difference(state.record.get('recipe'), spec.recipe)}. A complete environment is "
                 "not changed, because services run from it. Give the new one another name "
@@ -127,7 +127,7 @@ class Environments:
             os.makedirs(spec.root, mode=0o755, exist_ok=True)
         # Of root this asks whether the file system can be written.
         if not os.access(spec.root, os.W_OK | os.X_OK):
-            raise ConvergeError(
+            raise HostError(
                 f"{spec.root} cannot be written. See how it is mounted (findmnt --target "
                 f"{spec.root}), or name a directory elsewhere (in the role: vllm_runtime_root, with "
                 "vllm_service_executable: ROOT/current/bin/vllm)."
@@ -139,7 +139,7 @@ class Environments:
             try:
                 uv.install()
                 build(uv, spec, self.python)
-            except ConvergeError:
+            except HostError:
                 self._remove([spec.name])
                 raise
         if outcome.switches and outcome.current:
@@ -165,7 +165,7 @@ class Environments:
         """Point `current` at an environment, in one step."""
         root = self.spec.root
         if not os.path.exists(os.path.join(root, name, COMPLETE)):
-            raise ConvergeError(f"{os.path.join(root, name)} is not complete; `current` stays.")
+            raise HostError(f"{os.path.join(root, name)} is not complete; `current` stays.")
         before = current(root)
         if before and os.path.exists(os.path.join(root, before, COMPLETE)):
             write(os.path.join(root, before, USED), "")

@@ -17,7 +17,7 @@ import tempfile
 import zipfile
 from typing import Iterable, Sequence
 
-from ansible_collections.inferops.ascend.plugins.module_utils._base.files import ConvergeError
+from ansible_collections.inferops.ascend.plugins.module_utils._base.errors import HostError
 from ansible_collections.inferops.ascend.plugins.module_utils._runtime.interpreters import (
     interpreters,
 )
@@ -58,7 +58,7 @@ def unpack(wheel: str, program: str) -> None:
                 os.fchmod(target.fileno(), 0o755)
                 os.fsync(target.fileno())
     except (zipfile.BadZipFile, StopIteration) as error:
-        raise ConvergeError(
+        raise HostError(
             f"{wheel} is not a valid wheel of uv ({error or 'it has no program'}). Copy it again."
         ) from error
     os.rename(temporary, program)
@@ -75,7 +75,7 @@ class Uv:
         self.program = os.path.join(self.tools, "uv", "bin", "uv")
 
     def install(self) -> None:
-        """Install uv where it is not on the host yet. Raises ConvergeError."""
+        """Install uv where it is not on the host yet. Raises HostError."""
         if os.access(self.program, os.X_OK):
             return
         machine = os.uname().machine
@@ -85,7 +85,7 @@ class Uv:
             return
         advice = f"python3 -m pip download --only-binary=:all: --no-deps '{REQUIREMENT}'"
         if self.spec.offline:
-            raise ConvergeError(
+            raise HostError(
                 f"The installer uv is not on this host, and {self._directories()} has no wheel of it "
                 f"for {machine}. Download it on such a machine and copy it to the other wheels: "
                 f"{advice}"
@@ -100,7 +100,7 @@ class Uv:
         """Download uv's wheel from the index; return its path."""
         usable = [each for each in interpreters(self.module) if each.venv]
         if not usable:
-            raise ConvergeError(
+            raise HostError(
                 "The installer uv is not on this host, and no Python here has the module venv, which "
                 "is needed to download it. Install it (a package such as python3-venv), or copy "
                 f"uv's wheel to the host (in the role: vllm_runtime_wheels): {advice}"
@@ -111,7 +111,7 @@ class Uv:
         self.run([*command, REQUIREMENT], "downloading the installer uv")
         wheel = find_wheel([directory], machine)
         if not wheel:
-            raise ConvergeError(f"The index has no wheel of uv for {machine}. {advice}")
+            raise HostError(f"The index has no wheel of uv for {machine}. {advice}")
         return wheel
 
     def make(self, path: str, python: str) -> None:
@@ -146,7 +146,7 @@ class Uv:
         """Run a command with the settings of the index; return its output.
 
         Addresses go in the environment: they may contain a password, and every user sees the words
-        of a process. Raises ConvergeError with the end of its output.
+        of a process. Raises HostError with the end of its output.
         """
         spec = self.spec
         variables = {
@@ -173,7 +173,7 @@ class Uv:
         )
         if status != 0:
             lines = [line for line in (output + "\n" + errors).splitlines() if line.strip()]
-            raise ConvergeError(
+            raise HostError(
                 f"{what} failed with status {status}. What was made is removed again, and "
                 f"`current` is as it was. {self._advice()} The end of its output:\n"
                 + "\n".join("    " + line for line in lines[-_TAIL:])

@@ -13,8 +13,8 @@ import re
 import time
 from typing import Any, Mapping, NoReturn, Protocol
 
+from ansible_collections.inferops.ascend.plugins.module_utils._base.errors import HostError
 from ansible_collections.inferops.ascend.plugins.module_utils._base.files import (
-    ConvergeError,
     FileChange,
     FileWish,
     apply,
@@ -37,7 +37,7 @@ from ansible_collections.inferops.ascend.plugins.module_utils._base.systemctl im
     describe,
     overrides,
     parse_environ,
-    parse_show,
+    unit_states,
     unit_variables,
 )
 from ansible_collections.inferops.ascend.plugins.module_utils._service import cards, status
@@ -81,7 +81,7 @@ class Host:
     def run(self, *command: str) -> str:
         code, out, err = self.module.run_command(list(command))
         if code != 0:
-            raise ConvergeError(
+            raise HostError(
                 "{} failed with status {}: {}".format(" ".join(command), code, (err or out).strip())
             )
         return out
@@ -99,12 +99,12 @@ class Host:
             return {}
         try:
             text = self.systemctl("show", "--property=" + ",".join(PROPERTIES), "--", *asked)
-        except ConvergeError as error:
-            raise ConvergeError(
+        except HostError as error:
+            raise HostError(
                 f"systemd does not answer on this host, so no service can be looked after: {error}"
             ) from None
         states: dict[str, UnitState] = {}
-        for number, state in enumerate(parse_show(text)):
+        for number, state in enumerate(unit_states(text)):
             unit = units[number] if number < len(units) else state.name
             if unit in states:
                 continue
@@ -243,7 +243,7 @@ class Converge:
         for instance in parameters["instances"]:
             name = instance["name"]
             if name in self.wishes:
-                raise ConvergeError(f"instance {name} is listed twice: give each its own name")
+                raise HostError(f"instance {name} is listed twice: give each its own name")
             self.files[name] = self._files_of(name, texts)
             written = "".join(
                 each.content or "" for each in self.files[name] if "/systemd/" in each.path
@@ -396,7 +396,7 @@ class Converge:
         for wish in wishes:
             try:
                 change = compare(wish, self.adopt)
-            except ConvergeError as error:
+            except HostError as error:
                 self._refuse(name, str(error))
                 continue
             changes += [change] if change else []
@@ -480,7 +480,7 @@ class Converge:
             return
         try:
             self.host.systemctl("stop", "--", *map(self.name_of, names))
-        except ConvergeError as error:
+        except HostError as error:
             self.problems.append(str(error))
             states = self.host.states([self.name_of(name) for name in names])
             self.still_up |= {name for name in names if states[self.name_of(name)].running}
@@ -495,7 +495,7 @@ class Converge:
         if names:
             try:
                 self.host.systemctl(verb, "--no-reload", "--quiet", "--", *map(self.name_of, names))
-            except ConvergeError as error:
+            except HostError as error:
                 self.problems.append(str(error))
 
     def _remove_empty_directories(self, name: str) -> None:
@@ -593,7 +593,7 @@ def mode_of(entry: dict[str, Any]) -> int:
     try:
         return int(entry["mode"], 8)
     except ValueError:
-        raise ConvergeError(
+        raise HostError(
             f"mode {entry['mode']!r} of {entry['dest']} is no octal number: write it like '0644'."
         ) from None
 
@@ -626,7 +626,7 @@ def run(module: Module) -> dict[str, Any]:
     if not module.check_mode:
         try:
             result["copies"] = converge.act()
-        except (ConvergeError, OSError) as error:
+        except (HostError, OSError) as error:
             module.fail_json(
                 msg=f"{error} What was done before holds; run again when this is mended.", **result
             )

@@ -14,14 +14,14 @@ import json
 import re
 import socket
 import ssl
-import subprocess
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Callable, Mapping, NamedTuple, Sequence
 
-from ansible_collections.inferops.ascend.plugins.module_utils._base import systemctl
+from ansible_collections.inferops.ascend.plugins.module_utils._base import process, systemctl
+from ansible_collections.inferops.ascend.plugins.module_utils._base.errors import HostError
 from ansible_collections.inferops.ascend.plugins.module_utils._host.ports import listening
 from ansible_collections.inferops.ascend.plugins.module_utils._host.services import (
     existing_services,
@@ -62,7 +62,7 @@ _EXITED = 1  # ExecMainCode: CLD_EXITED of waitid(2); else ExecMainStatus is a s
 _SECRET_LENGTH = 6
 
 
-class StatusError(Exception):
+class StatusError(HostError):
     """A part of the answer that could not be had; the message says which and why."""
 
 
@@ -122,46 +122,16 @@ def ways_of(given: Mapping[str, Any]) -> Ways:
 def run(command: Sequence[str], timeout: float, limit: int) -> bytes:
     """What a program prints, at most `limit` bytes of it; the rest is not waited for.
 
-    Raises StatusError if it cannot be run, does not end in `timeout` seconds, or prints nothing
+    Raises HostError if it cannot be run, does not end in `timeout` seconds, or prints nothing
     and fails.
     """
-    shown = " ".join(command[:2])
-    try:
-        process = subprocess.Popen(
-            list(command),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            env={"LC_ALL": "C", "PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "SYSTEMD_COLORS": "0"},
+    env = {"LC_ALL": "C", "PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "SYSTEMD_COLORS": "0"}
+    done = process.run(command, timeout, env, limit)
+    if done.status > 0 and not done.stdout:
+        raise StatusError(
+            f"{' '.join(command[:2])} failed with status {done.status}: {done.errors.strip()}"
         )
-    except OSError as error:
-        raise StatusError(f"{command[0]} cannot be run: {error}") from error
-    out, err = process.stdout, process.stderr
-    if out is None or err is None:
-        raise StatusError(f"{shown} has no output to read")
-    late = threading.Event()
-
-    def end() -> None:
-        late.set()
-        process.kill()
-
-    timer = threading.Timer(timeout, end)
-    timer.start()
-    try:
-        data = out.read(limit)
-        if len(data) >= limit:
-            process.kill()
-        said = err.read(2000).decode("utf-8", "replace").strip()
-        process.wait()
-    finally:
-        timer.cancel()
-        out.close()
-        err.close()
-    if late.is_set():
-        raise StatusError(f"{shown} did not end within {timeout:g} s")
-    if process.returncode > 0 and not data:
-        raise StatusError(f"{shown} failed with status {process.returncode}: {said}")
-    return data
+    return done.stdout
 
 
 # ---------------------------------------------------------------------------------------------
@@ -172,14 +142,6 @@ def unit_name(template: str, name: str) -> str:
     """The instance of a template unit: `vllm@.service`, `chat` -> `vllm@chat.service`."""
     before, after = template.split("@", 1)
     return f"{before}@{name}{after}"
-
-
-def parse_show(text: str) -> list[dict[str, str]]:
-    """Properties of each unit of `systemctl show`, in the order they were asked for."""
-    blocks = [block for block in text.split("\n\n") if block.strip()]
-    return [
-        dict(line.split("=", 1) for line in block.splitlines() if "=" in line) for block in blocks
-    ]
 
 
 def _int(text: str | None) -> int:
@@ -502,7 +464,7 @@ class Look:
         command += ["--lines", str(self.ways.journal_lines), "--no-pager", "--quiet"]
         try:
             return _vllm_log.parse_journal(run(command, self.ways.timeout, self.ways.journal_bytes))
-        except StatusError as error:
+        except HostError as error:
             self.problems.append(f"the journal was not read: {error}")
             return []
 
@@ -654,10 +616,12 @@ def collect(
         if units:
             command = ["systemctl", "show", "--property=" + ",".join(PROPERTIES), "--", *units]
             try:
-                shown = parse_show(run(command, ways.timeout, _SHOW_LIMIT).decode("utf-8"))
+                shown = systemctl.parse_show(
+                    run(command, ways.timeout, _SHOW_LIMIT).decode("utf-8")
+                )
                 if len(shown) != len(units):
                     raise StatusError(f"systemctl shows {len(shown)} of {len(units)} units")
-            except (StatusError, ValueError) as error:
+            except (HostError, ValueError) as error:
                 problems.append(f"systemd does not tell of the units: {error}")
                 shown = [{} for _unit in units]
         now, wall = time.clock_gettime(time.CLOCK_MONOTONIC), time.time()

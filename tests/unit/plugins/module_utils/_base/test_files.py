@@ -6,18 +6,15 @@ from __future__ import annotations
 
 import os
 import stat
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from ansible_collections.inferops.ascend.plugins.module_utils._base.errors import HostError
 from ansible_collections.inferops.ascend.plugins.module_utils._base.files import (
-    ConvergeError,
     FileChange,
     FileWish,
     apply,
     compare,
-    exclusive,
     mark,
     marked_names,
     remove_leftovers,
@@ -66,7 +63,7 @@ def test_a_changed_mode_alone_is_a_difference(tmp_path: Path) -> None:
 def test_a_hand_made_file_is_refused_and_stays(tmp_path: Path) -> None:
     path = tmp_path / "chat.yaml"
     path.write_text("mine: true\n")
-    with pytest.raises(ConvergeError, match=r"chat\.yaml was not written by this collection"):
+    with pytest.raises(HostError, match=r"chat\.yaml was not written by this collection"):
         compare(FileWish(UNIT, str(path), OURS), adopt=False)
     assert path.read_text() == "mine: true\n"
 
@@ -83,12 +80,12 @@ def test_a_link_is_somebody_elses(tmp_path: Path) -> None:
     target = tmp_path / "target"
     target.write_text(OURS)
     (tmp_path / "chat.yaml").symlink_to(target)
-    with pytest.raises(ConvergeError, match="was not written by this collection"):
+    with pytest.raises(HostError, match="was not written by this collection"):
         compare(FileWish(UNIT, str(tmp_path / "chat.yaml"), OURS + "x: 1\n"), adopt=False)
 
 
 def test_a_directory_in_the_way_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ConvergeError, match="neither a file nor a link"):
+    with pytest.raises(HostError, match="neither a file nor a link"):
         compare(FileWish(UNIT, str(tmp_path), OURS), adopt=True)
 
 
@@ -159,14 +156,14 @@ def test_only_our_files_name_instances(tmp_path: Path) -> None:
 def test_a_directory_that_the_service_cannot_enter_is_named(tmp_path: Path) -> None:
     folder = tmp_path / "etc"
     folder.mkdir(mode=0o700)
-    with pytest.raises(ConvergeError, match=rf"chmod o\+x {folder}"):
+    with pytest.raises(HostError, match=rf"chmod o\+x {folder}"):
         compare(FileWish(UNIT, str(folder / "chat.yaml"), OURS), adopt=False)
     assert compare(FileWish(UNIT, str(folder / "chat.env"), OURS, 0o600, secret=True), adopt=False)
 
 
 def test_a_file_where_a_directory_should_be_is_named(tmp_path: Path) -> None:
     (tmp_path / "vllm").write_text("")
-    with pytest.raises(ConvergeError, match="is no directory"):
+    with pytest.raises(HostError, match="is no directory"):
         compare(FileWish(UNIT, str(tmp_path / "vllm" / "chat.yaml"), OURS), adopt=True)
 
 
@@ -188,55 +185,6 @@ def test_what_a_killed_run_left_is_removed(tmp_path: Path) -> None:
     (tmp_path / "chat.yaml").write_text(OURS)
     remove_leftovers([str(tmp_path), str(tmp_path / "absent")])
     assert os.listdir(tmp_path) == ["chat.yaml"]
-
-
-def test_a_link_in_place_of_the_lock_is_not_followed(tmp_path: Path) -> None:
-    precious = tmp_path / "precious"
-    precious.write_text("keep")
-    (tmp_path / "lock").symlink_to(precious)
-    with pytest.raises(OSError), exclusive(str(tmp_path / "lock"), 0.1):
-        pass
-    assert precious.read_text() == "keep"
-
-
-def test_two_runs_do_not_interleave(tmp_path: Path) -> None:
-    lock = str(tmp_path / "lock")
-    holder = subprocess.Popen(
-        [
-            sys.executable,
-            "-c",
-            "import fcntl, os, sys, time\n"
-            f"f = os.open({lock!r}, os.O_RDWR | os.O_CREAT)\n"
-            "fcntl.flock(f, fcntl.LOCK_EX); os.write(f, str(os.getpid()).encode())\n"
-            "print('held', flush=True); time.sleep(60)",
-        ],
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert holder.stdout is not None and holder.stdout.readline() == "held\n"
-    refused = pytest.raises(
-        ConvergeError, match=rf"process {holder.pid} on this host, or what it started"
-    )
-    with refused, exclusive(lock, 0.3):
-        pytest.fail("two runs hold the lock at once")
-    holder.kill()
-    holder.wait()
-    with exclusive(lock, 0.3):
-        pass
-
-
-def test_what_a_killed_run_started_still_holds_the_lock(tmp_path: Path) -> None:
-    path = str(tmp_path / "lock")
-    with exclusive(path, 1) as descriptor:
-        child = subprocess.Popen(["sleep", "60"], pass_fds=(descriptor,))
-    try:
-        with pytest.raises(ConvergeError, match="Another run is changing"), exclusive(path, 0.3):
-            pass
-    finally:
-        child.kill()
-        child.wait()
-    with exclusive(path, 1):
-        pass
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from ansible_collections.inferops.ascend.plugins.module_utils._base.systemctl im
     defer,
     overrides,
     parse_environ,
-    parse_show,
+    unit_states,
     unit_variables,
 )
 from ansible_collections.inferops.ascend.plugins.module_utils._service.converge import (
@@ -42,7 +42,7 @@ STARTED = InstanceWish("chat", "started", "d1", "")
 
 
 def test_show_is_read_for_several_units() -> None:
-    first, second = parse_show(
+    first, second = unit_states(
         "Id=vllm@a.service\nLoadState=loaded\nActiveState=active\nSubState=running\n"
         "UnitFileState=enabled\nMainPID=7\nNRestarts=2\nNeedDaemonReload=yes\nResult=success\n"
         "ExecMainStatus=0\n\nId=vllm@b.service\nLoadState=masked\nActiveState=inactive\n"
@@ -56,13 +56,13 @@ def test_show_is_read_for_several_units() -> None:
 
 def test_a_unit_that_systemd_does_not_know_is_down() -> None:
     """systemd before 241 leaves properties out of units that were never loaded."""
-    (state,) = parse_show("Id=vllm@new.service\nActiveState=inactive\n")
+    (state,) = unit_states("Id=vllm@new.service\nActiveState=inactive\n")
     assert decide(STARTED, state, files_changed=True).action == "start"
     assert decide(STARTED, state, files_changed=True).enable is True
 
 
 def test_enabled_until_the_next_boot_is_not_enabled() -> None:
-    (state,) = parse_show("Id=vllm@a.service\nUnitFileState=enabled-runtime\n")
+    (state,) = unit_states("Id=vllm@a.service\nUnitFileState=enabled-runtime\n")
     assert decide(STARTED, state, files_changed=False).enable is True
 
 
@@ -181,7 +181,7 @@ def test_how_a_drop_in_takes_a_variable_away(
 
 
 def test_drop_ins_and_start_are_read() -> None:
-    (state,) = parse_show(
+    (state,) = unit_states(
         'Id=vllm@a.service\nDropInPaths="/run/a b.conf" /etc/c.conf\n'
         "ExecMainStartTimestampMonotonic=11548584537\n"
     )

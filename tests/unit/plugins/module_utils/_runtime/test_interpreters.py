@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from ansible_collections.inferops.ascend.plugins.module_utils._base.files import ConvergeError
+from ansible_collections.inferops.ascend.plugins.module_utils._base.errors import HostError
 from ansible_collections.inferops.ascend.plugins.module_utils._runtime import interpreters
 from ansible_collections.inferops.ascend.plugins.module_utils._runtime.interpreters import (
     Interpreter,
@@ -57,7 +57,7 @@ def test_the_python_that_fits_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_none_that_fits_is_refused_with_what_is_there_and_what_is_needed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    with pytest.raises(ConvergeError) as caught:
+    with pytest.raises(HostError) as caught:
         choose(monkeypatch, NEW, SHUT, OLD)
     text = str(caught.value)
     assert "0.18.0 needs Python 3.10 to 3.11" in text

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.inferops.ascend.plugins.module_utils._base.files import ConvergeError
+from ansible_collections.inferops.ascend.plugins.module_utils._base.errors import HostError
 from ansible_collections.inferops.ascend.plugins.module_utils._runtime.environments import (
     BUILDING,
     COMPLETE,
@@ -100,7 +100,7 @@ def test_a_half_made_one_is_made_again_and_others_of_its_kind_are_removed(root: 
 def test_current_is_never_pointed_at_one_without_its_marker(root: Path) -> None:
     (root / "4").mkdir()
     environments = Environments(Local(), EnvironmentSpec(str(root), "4"))
-    with pytest.raises(ConvergeError, match="is not complete"):
+    with pytest.raises(HostError, match="is not complete"):
         environments.act(Outcome(False, True, (), "4", None))
     assert os.readlink(root / "current") == "3"
 
@@ -134,37 +134,35 @@ def test_one_that_was_never_current_is_no_way_back(root: Path) -> None:
 
 def test_without_steps_it_has_to_be_there(root: Path) -> None:
     assert compare(root, "1", steps=()).switches
-    with pytest.raises(ConvergeError, match="there is 3, 2, 1"):
+    with pytest.raises(HostError, match="there is 3, 2, 1"):
         compare(root, "7", steps=())
 
 
 def test_other_packages_and_other_peoples_directorys_are_refused(root: Path) -> None:
-    with pytest.raises(
-        ConvergeError, match=r"without vllm==3, with vllm==2.*vllm_runtime_name: 3-2"
-    ):
+    with pytest.raises(HostError, match=r"without vllm==3, with vllm==2.*vllm_runtime_name: 3-2"):
         compare(root, "3", steps=(Step(("vllm==3",)),))
     (root / "mine").mkdir()
-    with pytest.raises(ConvergeError, match="was not made by this role"):
+    with pytest.raises(HostError, match="was not made by this role"):
         compare(root, "mine")
     (root / "current").unlink()
     (root / "current").mkdir()
-    with pytest.raises(ConvergeError, match="is not a link"):
+    with pytest.raises(HostError, match="is not a link"):
         compare(root, "3")
 
 
 def test_a_root_that_cannot_be_written_is_named_with_the_way_out(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     spec = EnvironmentSpec(str(tmp_path / "file" / "vllm"), "1", STEPS)
-    with pytest.raises(ConvergeError, match=r"cannot be written.*vllm_runtime_root"):
+    with pytest.raises(HostError, match=r"cannot be written.*vllm_runtime_root"):
         Environments(Local(), spec).act(Outcome(False, False, (), None, None))
 
 
 def test_fewer_than_no_environments_cannot_be_kept(root: Path) -> None:
-    with pytest.raises(ConvergeError, match=r"keep is -1.*vllm_runtime_keep"):
+    with pytest.raises(HostError, match=r"keep is -1.*vllm_runtime_keep"):
         compare(root, "3", keep=-1)
 
 
 @pytest.mark.parametrize("name", ["current", "tools", "../x", "a/b", ".x"])
 def test_names_that_are_not_a_directory_of_the_root(tmp_path: Path, name: str) -> None:
-    with pytest.raises(ConvergeError, match="cannot be the name"):
+    with pytest.raises(HostError, match="cannot be the name"):
         compare(tmp_path, name)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.inferops.ascend.plugins.module_utils._base.files import ConvergeError
+from ansible_collections.inferops.ascend.plugins.module_utils._base.errors import HostError
 from ansible_collections.inferops.ascend.plugins.module_utils._runtime import uv
 from ansible_collections.inferops.ascend.plugins.module_utils._runtime.interpreters import (
     Interpreter,
@@ -83,7 +83,7 @@ def test_it_is_installed_from_the_wheels_once(tmp_path: Path) -> None:
 
 
 def test_without_a_network_its_wheel_has_to_be_there(tmp_path: Path) -> None:
-    with pytest.raises(ConvergeError) as caught:
+    with pytest.raises(HostError) as caught:
         uv.Uv(Recorder(), spec(tmp_path, offline=True)).install()
     text = str(caught.value)
     assert f"{tmp_path} has no wheel of it for {MACHINE}" in text
@@ -94,7 +94,7 @@ def test_without_a_network_its_wheel_has_to_be_there(tmp_path: Path) -> None:
 def test_a_damaged_wheel_is_named(tmp_path: Path, content: bytes) -> None:
     wheel(tmp_path, "0.13.9").write_bytes(content)
     it = uv.Uv(Recorder(), spec(tmp_path, offline=True))
-    with pytest.raises(ConvergeError, match=r"manylinux_2_17_\w+.whl is not a valid wheel of uv"):
+    with pytest.raises(HostError, match=r"manylinux_2_17_\w+.whl is not a valid wheel of uv"):
         it.install()
     assert not os.path.exists(it.program)
 
@@ -122,7 +122,7 @@ def test_it_is_downloaded_from_the_index_of_the_engine(
 
     monkeypatch.setattr(uv, "interpreters", lambda _module: [bare])
     os.unlink(it.program)
-    with pytest.raises(ConvergeError, match=r"no Python here has the module venv.*python3-venv"):
+    with pytest.raises(HostError, match=r"no Python here has the module venv.*python3-venv"):
         it.install()
 
 
@@ -138,5 +138,5 @@ def test_what_is_left_out_and_replaced_is_told_to_uv(tmp_path: Path) -> None:
     assert {"--offline", "--no-index", "vllm==2"} <= set(command)
     assert options["environ_update"]["VLLM_TARGET_DEVICE"] == "empty"
     assert "UV_INDEX_URL" not in options["environ_update"]
-    with pytest.raises(ConvergeError, match=r"(?s)step 1 of 1 \(vllm==2\) failed.*the end"):
+    with pytest.raises(HostError, match=r"(?s)step 1 of 1 \(vllm==2\) failed.*the end"):
         uv.Uv(Recorder(status=1), wanted).add(str(tmp_path), step, 1)

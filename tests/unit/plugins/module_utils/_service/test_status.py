@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.inferops.ascend.plugins.module_utils._base.errors import HostError
 from ansible_collections.inferops.ascend.plugins.module_utils._service import journal as _vllm_log
 from ansible_collections.inferops.ascend.plugins.module_utils._service import status as _vllm_status
 from ansible_collections.inferops.ascend.plugins.plugin_utils._base.systemd import environment_file
@@ -96,7 +97,7 @@ def test_a_program_that_hangs_or_fails_or_is_missing_is_named() -> None:
         (["false"], 5, "false failed with status 1"),
         (["/nowhere/systemctl", "show"], 5, "/nowhere/systemctl cannot be run"),
     ):
-        with pytest.raises(_vllm_status.StatusError, match=words):
+        with pytest.raises(HostError, match=words):
             _vllm_status.run(command, timeout, 100)
 
 

@@ -1,0 +1,117 @@
+# SPDX-FileCopyrightText: The inferops.ascend authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Runs programs: with a time limit, and without leaving children behind."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import selectors
+import signal
+import subprocess
+import time
+from typing import Mapping, NamedTuple, Sequence
+
+from ansible_collections.inferops.ascend.plugins.module_utils._base.errors import HostError
+
+# Seconds to wait for a killed process: one in uninterruptible sleep does not die of SIGKILL.
+_GRACE = 2.0
+_BLOCK = 65536
+
+
+class ProcessTimeout(HostError):
+    """A program did not end in time; it was killed."""
+
+
+class Output(NamedTuple):
+    """What a program printed, and its exit status (negative: the signal that ended it)."""
+
+    stdout: bytes
+    stderr: bytes
+    status: int
+
+    @property
+    def text(self) -> str:
+        """The standard output, with bytes that are not UTF-8 replaced."""
+        return self.stdout.decode("utf-8", "replace")
+
+    @property
+    def errors(self) -> str:
+        """The standard error, likewise."""
+        return self.stderr.decode("utf-8", "replace")
+
+
+def run(
+    command: Sequence[str],
+    timeout: float,
+    env: Mapping[str, str] | None = None,
+    limit: int | None = None,
+) -> Output:
+    """Run a program to its end and return what it printed.
+
+    timeout: seconds; then the program and its children, which share its session, are killed.
+    limit: bytes of standard output after which it is killed too, and no more is read.
+    Raises HostError if it cannot be started, ProcessTimeout if it does not end in time.
+    """
+    try:
+        process = subprocess.Popen(
+            list(command),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=None if env is None else dict(env),
+            start_new_session=True,
+        )
+    except OSError as error:
+        raise HostError(f"{command[0]} cannot be run: {error}") from error
+    try:
+        out, err = _read(process, time.monotonic() + timeout, limit)
+    except subprocess.TimeoutExpired:
+        raise ProcessTimeout(f"{' '.join(command)} did not end within {timeout:g} s") from None
+    finally:
+        _end(process)
+    return Output(out, err, process.returncode)
+
+
+def _read(process: subprocess.Popen[bytes], end: float, limit: int | None) -> tuple[bytes, bytes]:
+    """Everything that a process prints, or TimeoutExpired at the time `end`."""
+    out, err = bytearray(), bytearray()
+    with selectors.DefaultSelector() as selector:
+        for pipe, data in ((process.stdout, out), (process.stderr, err)):
+            if pipe is not None:
+                selector.register(pipe, selectors.EVENT_READ, data)
+        while selector.get_map():
+            left = end - time.monotonic()
+            if left <= 0:
+                raise subprocess.TimeoutExpired(process.args, 0)
+            for key, _events in selector.select(left):
+                block = os.read(key.fd, _BLOCK)
+                key.data.extend(block)
+                if not block:
+                    selector.unregister(key.fileobj)
+            if limit is not None and len(out) >= limit:
+                _kill(process)
+                return bytes(out[:limit]), bytes(err)
+    process.wait(max(0.0, end - time.monotonic()))
+    return bytes(out), bytes(err)
+
+
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    try:
+        os.killpg(process.pid, signal.SIGKILL)
+    except ProcessLookupError:
+        pass
+    except PermissionError:
+        process.kill()
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """Leave no pipe open and, unless the kernel keeps it, no process behind."""
+    if process.poll() is None:
+        _kill(process)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(_GRACE)
+    for pipe in (process.stdout, process.stderr):
+        if pipe is not None:
+            pipe.close()
