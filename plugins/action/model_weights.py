@@ -17,7 +17,7 @@ from ansible.plugins.action import ActionBase
 from ansible_collections.inferops.ascend.plugins.module_utils._weights.hubs import shown
 from ansible_collections.inferops.ascend.plugins.plugin_utils._base.errors import AscendError
 from ansible_collections.inferops.ascend.plugins.plugin_utils._base.values import plain
-from ansible_collections.inferops.ascend.plugins.plugin_utils._model import tables
+from ansible_collections.inferops.ascend.plugins.plugin_utils._model.catalogue import load_catalogue
 from ansible_collections.inferops.ascend.plugins.plugin_utils._weights import jobs as _weights
 
 _OPTIONS = {
@@ -69,7 +69,7 @@ class ActionModule(ActionBase):
         interval = _seconds(arguments.get("interval", 10))
         show = boolean(arguments.get("progress", True), strict=False)
         self._passed = {key: arguments[key] for key in _PASSED if key in arguments}
-        self._catalogue = tables.load_catalogue(arguments.get("tables"), self._find_table)
+        self._catalogue = load_catalogue(arguments.get("tables"), self._find_table)
         jobs = _weights.jobs_of(services, wish)
         for job in jobs:
             if job["src"]:

@@ -17,7 +17,7 @@ from ansible.plugins.action import ActionBase
 from ansible.plugins.loader import lookup_loader
 from ansible_collections.inferops.ascend.plugins.plugin_utils._base.errors import AscendError
 from ansible_collections.inferops.ascend.plugins.plugin_utils._base.words import WIDTH, wrap
-from ansible_collections.inferops.ascend.plugins.plugin_utils._model.tables import (
+from ansible_collections.inferops.ascend.plugins.plugin_utils._model.catalogue import (
     Catalogue,
     load_catalogue,
 )

@@ -16,7 +16,7 @@ from ansible_collections.inferops.ascend.plugins.plugin_utils._base.values impor
     plain,
     whole_number,
 )
-from ansible_collections.inferops.ascend.plugins.plugin_utils._model.tables import load_catalogue
+from ansible_collections.inferops.ascend.plugins.plugin_utils._model.catalogue import load_catalogue
 from ansible_collections.inferops.ascend.plugins.plugin_utils._runtime import progress
 from ansible_collections.inferops.ascend.plugins.plugin_utils._runtime.engines import (
     Change,

@@ -13,7 +13,7 @@ from ansible_collections.inferops.ascend.plugins.plugin_utils._base.errors impor
 from ansible_collections.inferops.ascend.plugins.plugin_utils._host import card_table as table
 from ansible_collections.inferops.ascend.plugins.plugin_utils._host import preflight as checks
 from ansible_collections.inferops.ascend.plugins.plugin_utils._host.options import PreflightOptions
-from ansible_collections.inferops.ascend.plugins.plugin_utils._model import tables
+from ansible_collections.inferops.ascend.plugins.plugin_utils._model import profiles
 from ansible_collections.inferops.ascend.plugins.plugin_utils._service.paths import (
     weights_directory,
 )
@@ -34,7 +34,7 @@ def preflight(
     if unknown:
         raise AnsibleFilterError(f"preflight has no option {unknown[0]}")
     try:
-        declared = tables.profile(profile) if profile else None
+        declared = profiles.profile(profile) if profile else None
         resolving = {key: options[key] for key in _RESOLVING if options.get(key) is not None}
         chosen = PreflightOptions.from_dict({**options, "specs": specs})
         report = checks.check(facts, declared, chosen, **resolving)

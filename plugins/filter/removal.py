@@ -10,7 +10,7 @@ from typing import Any
 
 from ansible.errors import AnsibleFilterError
 from ansible_collections.inferops.ascend.plugins.plugin_utils._base.errors import AscendError
-from ansible_collections.inferops.ascend.plugins.plugin_utils._model import tables
+from ansible_collections.inferops.ascend.plugins.plugin_utils._model.catalogue import load_catalogue
 from ansible_collections.inferops.ascend.plugins.plugin_utils._service import removal
 
 
@@ -33,7 +33,7 @@ def removal_report(
     """`removal.report`, with Ansible's error."""
     try:
         names = removal.names_to_remove(services)
-        listed = removal.listed_names(requests, tables.load_catalogue())
+        listed = removal.listed_names(requests, load_catalogue())
         return removal.report(str(host), names, result, listed, check=bool(check))
     except AscendError as error:
         raise AnsibleFilterError(str(error)) from error

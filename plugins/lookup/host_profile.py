@@ -45,7 +45,7 @@ from typing import Any
 from ansible.errors import AnsibleLookupError
 from ansible.plugins.lookup import LookupBase
 from ansible_collections.inferops.ascend.plugins.plugin_utils._base.errors import AscendError
-from ansible_collections.inferops.ascend.plugins.plugin_utils._model.tables import profile
+from ansible_collections.inferops.ascend.plugins.plugin_utils._model.profiles import profile
 
 
 class LookupModule(LookupBase):

@@ -55,7 +55,7 @@ options:
     description:
       - Share of a card's memory that the engine may take, above 0 and at most 1. A request's own
         value goes before it; without both, the row's counts.
-      - A table's figures hold from the utilisation of its test on, so a lower one is refused.
+      - A table's figures hold from the utilization of its test on, so a lower one is refused.
     type: float
   tables:
     description:
@@ -78,7 +78,7 @@ options:
   allow_untested:
     description:
       - Turn the limits of the tables into warnings in the specification, namely too few cards, too
-        long a context, too low a utilisation and a memory that no table speaks of (the row of the
+        long a context, too low a utilization and a memory that no table lists (the row of the
         nearest smaller memory is used, or else of the nearest larger).
       - A model that a table calls unsupported is let through if the request gives both C(cards)
         and C(max_model_len).
@@ -118,7 +118,7 @@ EXAMPLES = r"""
   ansible.builtin.debug:
     msg: "{{ lookup('inferops.ascend.model', 'QwQ-32B', card_memory_gb=32).cards }}"
 
-- name: Prefer the earlier table, which was measured at utilisation 0.9
+- name: Prefer the earlier table, which was measured at utilization 0.9
   ansible.builtin.debug:
     msg: "{{ lookup('inferops.ascend.model', 'QwQ-32B', gpu_memory_utilization=0.9) }}"
   vars:
@@ -233,12 +233,15 @@ from typing import Any
 from ansible.errors import AnsibleLookupError
 from ansible.plugins.lookup import LookupBase
 from ansible_collections.inferops.ascend.plugins.plugin_utils._base.errors import AscendError
+from ansible_collections.inferops.ascend.plugins.plugin_utils._model.catalogue import load_catalogue
+from ansible_collections.inferops.ascend.plugins.plugin_utils._model.request import (
+    parse_utilization,
+)
 from ansible_collections.inferops.ascend.plugins.plugin_utils._model.resolve import (
     Options,
     resolve_terms,
     with_profile,
 )
-from ansible_collections.inferops.ascend.plugins.plugin_utils._model.tables import load_catalogue
 
 
 class LookupModule(LookupBase):
@@ -253,10 +256,11 @@ class LookupModule(LookupBase):
         if "tables" not in kwargs and self._templar is not None:
             # A variable reaches a plugin's option as it was written, templates and all.
             tables = self._templar.template(tables)
+        share = self.get_option("gpu_memory_utilization")
         try:
             options = with_profile(
                 Options(
-                    gpu_memory_utilization=self.get_option("gpu_memory_utilization"),
+                    gpu_memory_utilization=None if share is None else parse_utilization(share),
                     estimate=self.get_option("estimate"),
                     allow_untested=self.get_option("allow_untested"),
                 ),
@@ -264,7 +268,7 @@ class LookupModule(LookupBase):
                 self.get_option("profile"),
             )
             catalogue = load_catalogue(tables, lambda path: self._find_table(variables or {}, path))
-            return resolve_terms(terms, catalogue, options)
+            return [spec.as_dict() for spec in resolve_terms(terms, catalogue, options)]
         except AscendError as error:
             # Not from the error: ansible-core would add what caused it, which is in the text.
             raise AnsibleLookupError(str(error)) from None

@@ -16,12 +16,12 @@ import vllm_config
 import yaml
 from ansible_collections.inferops.ascend.plugins.filter.place import place_filter as place
 from ansible_collections.inferops.ascend.plugins.plugin_utils._base.errors import AscendError
+from ansible_collections.inferops.ascend.plugins.plugin_utils._model.catalogue import load_catalogue
 from ansible_collections.inferops.ascend.plugins.plugin_utils._model.options import load_options
 from ansible_collections.inferops.ascend.plugins.plugin_utils._model.resolve import (
     Options,
     resolve_terms,
 )
-from ansible_collections.inferops.ascend.plugins.plugin_utils._model.tables import load_catalogue
 from ansible_collections.inferops.ascend.plugins.plugin_utils._service.arguments import MANAGED
 from ansible_collections.inferops.ascend.plugins.plugin_utils._service.engine import (
     check_args,
@@ -97,7 +97,7 @@ def reader(parser: Parser, tmp_path: Path) -> Reader:
 def placed(request: Any, memory: float = 64) -> list[dict[str, Any]]:
     """Services of the shipped tables, each alone on a host of as many cards as it needs."""
     specs = resolve_terms([request], load_catalogue(), Options(card_memory_gb=memory))
-    return [place([spec], spec["cards"])[0] for spec in specs]
+    return [place([spec.as_dict()], spec.cards)[0] for spec in specs]
 
 
 def service(**args: Any) -> dict[str, Any]:

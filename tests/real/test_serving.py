@@ -19,8 +19,8 @@ from typing import Any
 
 import pytest
 import yaml
+from ansible_collections.inferops.ascend.plugins.plugin_utils._model.catalogue import load_catalogue
 from ansible_collections.inferops.ascend.plugins.plugin_utils._model.resolve import Options, resolve
-from ansible_collections.inferops.ascend.plugins.plugin_utils._model.tables import load_catalogue
 from integration.hosts import scenario, started
 from integration.playbooks import Books
 
@@ -145,7 +145,7 @@ def site(host: Host) -> str:
 
 
 def spec(model: str) -> dict[str, Any]:
-    return resolve(model, load_catalogue([str(TABLE)]), Options())
+    return resolve(model, load_catalogue([str(TABLE)]), Options()).as_dict()
 
 
 def test_site_installs_the_engine_and_waits_until_all_serve(site: str, host: Host) -> None:

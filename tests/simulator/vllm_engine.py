@@ -63,7 +63,7 @@ def open_cards(service: Service, shared: bool) -> list[int]:
 
 
 def check_memory(service: Service) -> None:
-    """From 0.18 a start is refused when less is free than total x utilisation."""
+    """From 0.18 a start is refused when less is free than total x utilization."""
     claims = sim.live_claims()
     for card in service.visible[: service.local_world]:
         total = card["visible_mb"]

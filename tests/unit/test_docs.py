@@ -8,12 +8,12 @@ import re
 from pathlib import Path
 
 import yaml
+from ansible_collections.inferops.ascend.plugins.plugin_utils._model.catalogue import load_catalogue
 from ansible_collections.inferops.ascend.plugins.plugin_utils._model.resolve import (
     Options,
     resolve,
     resolve_terms,
 )
-from ansible_collections.inferops.ascend.plugins.plugin_utils._model.tables import load_catalogue
 
 
 def blocks(path: Path) -> list[str]:
@@ -25,12 +25,12 @@ def test_the_table_of_your_own_is_read(repository: Path, tmp_path: Path) -> None
     file = tmp_path / "our-models.yml"
     file.write_text(text, encoding="utf-8")
     catalogue = load_catalogue([str(file)])
-    assert resolve("our-finetune", catalogue, Options())["max_model_len"] == 49152
-    assert resolve("Qwen3-14B", catalogue, Options())["provenance"]["table"] == "our-models"
+    assert resolve("our-finetune", catalogue, Options()).max_model_len == 49152
+    assert resolve("Qwen3-14B", catalogue, Options()).provenance["table"] == "our-models"
 
 
 def test_the_inventory_of_the_readme_resolves(repository: Path) -> None:
     inventory = yaml.safe_load(blocks(repository / "README.md")[0])
     host = inventory["all"]["hosts"]["npu-01"]
     specs = resolve_terms(host["vllm_service_instances"], load_catalogue(), Options())
-    assert [spec["model"] for spec in specs] == ["Qwen3-14B", "Qwen2.5-72B", "bge-large-zh-v1.5"]
+    assert [spec.model for spec in specs] == ["Qwen3-14B", "Qwen2.5-72B", "bge-large-zh-v1.5"]

@@ -15,7 +15,7 @@ from ansible_collections.inferops.ascend.plugins.plugin_utils._model.hardware im
     has_memory,
     matching_profiles,
 )
-from ansible_collections.inferops.ascend.plugins.plugin_utils._model.tables import load_profiles
+from ansible_collections.inferops.ascend.plugins.plugin_utils._model.profiles import load_profiles
 
 _ID_PROBLEMS = frozenset(
     (

@@ -22,7 +22,7 @@ from ansible_collections.inferops.ascend.plugins.plugin_utils._host.report impor
     Finding,
 )
 from ansible_collections.inferops.ascend.plugins.plugin_utils._model.hardware import visible_memory
-from ansible_collections.inferops.ascend.plugins.plugin_utils._model.tables import Profile
+from ansible_collections.inferops.ascend.plugins.plugin_utils._model.profiles import Profile
 from ansible_collections.inferops.ascend.plugins.plugin_utils._place.names import service_name
 from ansible_collections.inferops.ascend.plugins.plugin_utils._place.service import (
     ExistingPlacement,

@@ -24,11 +24,9 @@ from ansible_collections.inferops.ascend.plugins.plugin_utils._host.checks impor
 )
 from ansible_collections.inferops.ascend.plugins.plugin_utils._host.options import PreflightOptions
 from ansible_collections.inferops.ascend.plugins.plugin_utils._host.report import CheckReport
+from ansible_collections.inferops.ascend.plugins.plugin_utils._model.catalogue import load_catalogue
+from ansible_collections.inferops.ascend.plugins.plugin_utils._model.profiles import Profile
 from ansible_collections.inferops.ascend.plugins.plugin_utils._model.resolve import Options, resolve
-from ansible_collections.inferops.ascend.plugins.plugin_utils._model.tables import (
-    Profile,
-    load_catalogue,
-)
 from ansible_collections.inferops.ascend.plugins.plugin_utils._place.host_cards import HostCards
 from ansible_collections.inferops.ascend.plugins.plugin_utils._place.placement import place
 from ansible_collections.inferops.ascend.plugins.plugin_utils._place.ports import PortSettings

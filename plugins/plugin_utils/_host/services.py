@@ -18,8 +18,8 @@ from ansible_collections.inferops.ascend.plugins.plugin_utils._host.report impor
     format_card,
     format_process,
 )
+from ansible_collections.inferops.ascend.plugins.plugin_utils._model.facts import load_facts
 from ansible_collections.inferops.ascend.plugins.plugin_utils._model.hardware import visible_memory
-from ansible_collections.inferops.ascend.plugins.plugin_utils._model.tables import load_facts
 from ansible_collections.inferops.ascend.plugins.plugin_utils._place.service import PlacedService
 from ansible_collections.inferops.ascend.plugins.plugin_utils._service.paths import (
     weights_directory,

@@ -5,7 +5,7 @@
 
 Per rank, in bytes:
 
-    kv memory   = visible memory x utilisation - weights / ranks - overhead
+    kv memory   = visible memory x utilization - weights / ranks - overhead
     kv per token = 2 (key and value) x layers x kv heads x head_dim x 2 (bfloat16), of the rank
     length      = kv memory / kv per token
 
@@ -14,7 +14,7 @@ outnumber them, and ceil(layers / pipeline-parallel size) layers.
 Layers with a sliding window count as full ones, which errs on the short side.
 
 The overhead stands for activations, non-torch memory and graphs. It is the largest that was
-seen, rounded up, when visible x utilisation - weights - kv memory was taken from the memory
+seen, rounded up, when visible x utilization - weights - kv memory was taken from the memory
 splits that vLLM-Ascend printed on real devices:
 
     one rank on A2 or A3        0.05 to 1.15 GiB (public GitHub files 56006381441, 58033495124,
@@ -34,7 +34,8 @@ import math
 from dataclasses import dataclass
 
 from ansible_collections.inferops.ascend.plugins.plugin_utils._base.errors import AscendError
-from ansible_collections.inferops.ascend.plugins.plugin_utils._model.tables import Facts
+from ansible_collections.inferops.ascend.plugins.plugin_utils._model.facts import Facts
+from ansible_collections.inferops.ascend.plugins.plugin_utils._model.profiles import load_profiles
 
 GIB = 2**30
 OVERHEAD_ONE_RANK = 2.0 * GIB
@@ -60,6 +61,16 @@ class Estimate:
 
     cards: int
     max_model_len: int
+
+
+def device_of(card_memory_gb: float, profile: str | None) -> Device | None:
+    """The device of a profile, or the smallest with that nominal memory; None: not known."""
+    profiles = [p for p in load_profiles().values() if p.card_memory_gb == card_memory_gb]
+    profiles = [p for p in profiles if p.name == profile] or profiles
+    visible = [gib for p in profiles for gib in p.visible_memory_gib]
+    if not visible:
+        return None
+    return Device(min(visible), any(c.startswith("310P") for p in profiles for c in p.chips))
 
 
 def tensor_parallel_fault(facts: Facts, size: int) -> str | None:

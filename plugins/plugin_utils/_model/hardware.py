@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ansible_collections.inferops.ascend.plugins.plugin_utils._model.tables import (
+from ansible_collections.inferops.ascend.plugins.plugin_utils._model.profiles import (
     Profile,
     load_profiles,
 )

@@ -20,18 +20,18 @@ from ansible_collections.inferops.ascend.plugins.plugin_utils._base.values impor
     shown,
     whole_number,
 )
+from ansible_collections.inferops.ascend.plugins.plugin_utils._model.catalogue import Catalogue
 from ansible_collections.inferops.ascend.plugins.plugin_utils._model.hardware import (
     matching_profiles,
 )
-from ansible_collections.inferops.ascend.plugins.plugin_utils._model.resolve import (
-    Options,
-    parse_card_memory,
-)
-from ansible_collections.inferops.ascend.plugins.plugin_utils._model.tables import (
-    Catalogue,
+from ansible_collections.inferops.ascend.plugins.plugin_utils._model.profiles import (
     Profile,
     profile,
 )
+from ansible_collections.inferops.ascend.plugins.plugin_utils._model.request import (
+    parse_card_memory,
+)
+from ansible_collections.inferops.ascend.plugins.plugin_utils._model.resolve import Options
 from ansible_collections.inferops.ascend.plugins.plugin_utils._place.host_cards import (
     HostCards,
     card_ids,

@@ -23,15 +23,12 @@ from ansible_collections.inferops.ascend.plugins.plugin_utils._base.values impor
     whole_number,
 )
 from ansible_collections.inferops.ascend.plugins.plugin_utils._base.words import listed
+from ansible_collections.inferops.ascend.plugins.plugin_utils._model.catalogue import Catalogue
 from ansible_collections.inferops.ascend.plugins.plugin_utils._model.estimate import (
     tensor_parallel_fault,
 )
-from ansible_collections.inferops.ascend.plugins.plugin_utils._model.resolve import (
-    Options,
-    resolve,
-    unread_key,
-)
-from ansible_collections.inferops.ascend.plugins.plugin_utils._model.tables import Catalogue
+from ansible_collections.inferops.ascend.plugins.plugin_utils._model.request import unread_key
+from ansible_collections.inferops.ascend.plugins.plugin_utils._model.resolve import Options, resolve
 from ansible_collections.inferops.ascend.plugins.plugin_utils._place.host_cards import card_ids
 from ansible_collections.inferops.ascend.plugins.plugin_utils._place.names import service_name
 from ansible_collections.inferops.ascend.plugins.plugin_utils._place.ports import PORT_MAX, PORT_MIN
@@ -440,7 +437,7 @@ class Requests(Reader):
         if state != "absent" and "model" not in bare:
             resolve(bare, catalogue, Options())  # raises
         # Resolves nothing, but judges the names and finds the model.
-        absent = resolve({**bare, "state": "absent"}, catalogue, Options())
+        absent = resolve({**bare, "state": "absent"}, catalogue, Options()).as_dict()
         if state != "absent" and catalogue.find(str(absent.get("model"))) is None:
             resolve(bare, catalogue, Options())  # raises, with the closest names
         return service_name(absent)
@@ -588,13 +585,13 @@ def _resolved(wish: Wish, hardware: Hardware, catalogue: Catalogue) -> tuple[dic
     sizes = ("tensor_parallel_size", "pipeline_parallel_size")
     settled = any(wish.request.get(key) is not None for key in sizes)
     try:
-        spec = resolve(wish.request, catalogue, hardware.options)
+        spec = resolve(wish.request, catalogue, hardware.options).as_dict()
     except AscendError:
         # Perhaps the heads do not divide by as many cards as several hosts have.
         if settled:
             raise
         one = {**wish.request, "tensor_parallel_size": 1}
-        spec = resolve(one, catalogue, hardware.options)
+        spec = resolve(one, catalogue, hardware.options).as_dict()
         if int(spec["cards"]) <= size:
             raise
     total = int(spec["cards"])
@@ -631,7 +628,7 @@ def _resolved(wish: Wish, hardware: Hardware, catalogue: Catalogue) -> tuple[dic
         )
     else:
         request.update((key, spec[key]) for key in sizes)
-    return resolve(request, catalogue, hardware.options), size * count
+    return resolve(request, catalogue, hardware.options).as_dict(), size * count
 
 
 # -- what was written by hand ----------------------------------------------------------------------
@@ -662,7 +659,7 @@ def given_services(
                 key: reader.rendered(host, held, f"{label}, {key}") if key in read else None
                 for key, held in request.items()
             }
-        spec = resolve(request, catalogue, own.options)
+        spec = resolve(request, catalogue, own.options).as_dict()
         if spec.get("state") != "absent":
             _check_args(spec, service_name(spec), own)
         cluster = spec.pop("cluster", None)

@@ -12,7 +12,7 @@ from ansible_collections.inferops.ascend.plugins.plugin_utils._base.errors impor
 from ansible_collections.inferops.ascend.plugins.plugin_utils._base.systemd import INSTANCE_NAME
 from ansible_collections.inferops.ascend.plugins.plugin_utils._base.values import kind_of
 from ansible_collections.inferops.ascend.plugins.plugin_utils._base.words import wrap
-from ansible_collections.inferops.ascend.plugins.plugin_utils._model.tables import Catalogue
+from ansible_collections.inferops.ascend.plugins.plugin_utils._model.catalogue import Catalogue
 from ansible_collections.inferops.ascend.plugins.plugin_utils._place.names import slug
 
 ALL = "all"

@@ -20,7 +20,7 @@ from ansible_collections.inferops.ascend.plugins.plugin_utils._base.values impor
 from ansible_collections.inferops.ascend.plugins.plugin_utils._model.estimate import (
     tensor_parallel_fault,
 )
-from ansible_collections.inferops.ascend.plugins.plugin_utils._model.tables import Facts
+from ansible_collections.inferops.ascend.plugins.plugin_utils._model.facts import Facts
 from ansible_collections.inferops.ascend.plugins.plugin_utils._service.paths import (
     weights_directory,
 )

@@ -74,7 +74,7 @@ def test_each_host_is_refused_in_its_own_words_and_left_as_it_was(site: Site) ->
     )
     assert "the cards fit atlas-800i-a2-32g." in text
     assert "ERROR chip, atlas-800i-a2-64g: the chip is 910B4" in text
-    assert "ERROR model, Qwen3-14B on atlas-800i-a2-32g: No table speaks of Qwen3-14B on" in text
+    assert "ERROR model, Qwen3-14B on atlas-800i-a2-32g: No table lists Qwen3-14B on" in text
     assert "ERROR memory" not in text
 
     text = run.refusal("broken")

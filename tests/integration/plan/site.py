@@ -14,16 +14,14 @@ from typing import Any
 
 import yaml
 from ansible_collections.inferops.ascend.plugins.filter.place import place_filter as place
+from ansible_collections.inferops.ascend.plugins.plugin_utils._model.catalogue import load_catalogue
+from ansible_collections.inferops.ascend.plugins.plugin_utils._model.profiles import profile
 from ansible_collections.inferops.ascend.plugins.plugin_utils._model.resolve import (
     Options as ResolveOptions,
 )
 from ansible_collections.inferops.ascend.plugins.plugin_utils._model.resolve import (
     resolve_terms,
     with_profile,
-)
-from ansible_collections.inferops.ascend.plugins.plugin_utils._model.tables import (
-    load_catalogue,
-    profile,
 )
 
 from ..hosts import environment
@@ -164,7 +162,7 @@ class Site:
                 with_profile(ResolveOptions(), None, kind.name),
             )
             placed = place(
-                specs,
+                [spec.as_dict() for spec in specs],
                 kind.cards,
                 excluded=own.get("ascend_host_excluded_cards", []),
                 block_unit=kind.cards_per_board,

@@ -11,9 +11,7 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.inferops.ascend.plugins.plugin_utils._base.errors import AscendError
-from ansible_collections.inferops.ascend.plugins.plugin_utils._model.tables import (
-    load_profiles,
-)
+from ansible_collections.inferops.ascend.plugins.plugin_utils._model.profiles import load_profiles
 
 from .site import PROFILE, Site
 

@@ -79,8 +79,8 @@ def test_a_refusal_is_the_lookups_error_with_the_whole_message(tmp_path: Path) -
     with pytest.raises(AnsibleLookupError) as caught:
         lookup({"model": "Qwen2.5-72B", "cards": 2})
     assert str(caught.value) == (
-        "Qwen2.5-72B is to have 2 cards; it needs at least 4 of 64 GB (table ascend-64gb, row 24:"
-        " 32768 tokens on 4 cards at utilisation 0.95). Give it 4 cards, or set allow_untested to"
+        "Qwen2.5-72B requests 2 cards; it needs at least 4 of 64 GB (table ascend-64gb, row 24:"
+        " 32768 tokens on 4 cards at utilization 0.95). Give it 4 cards, or set allow_untested to"
         " try it."
     )
     with pytest.raises(AnsibleLookupError, match="There is no hardware profile 'nope'"):

@@ -14,17 +14,15 @@ from ansible_collections.inferops.ascend.plugins.plugin_utils._host.report impor
     CheckReport,
     Finding,
 )
+from ansible_collections.inferops.ascend.plugins.plugin_utils._model.catalogue import load_catalogue
 from ansible_collections.inferops.ascend.plugins.plugin_utils._model.hardware import (
     matching_profiles,
 )
+from ansible_collections.inferops.ascend.plugins.plugin_utils._model.profiles import profile
 from ansible_collections.inferops.ascend.plugins.plugin_utils._model.resolve import (
     Options,
     resolve,
     with_profile,
-)
-from ansible_collections.inferops.ascend.plugins.plugin_utils._model.tables import (
-    load_catalogue,
-    profile,
 )
 from ansible_collections.inferops.ascend.plugins.plugin_utils._model.versions import (
     rows,
@@ -109,7 +107,7 @@ def facts(cards: list[dict[str, Any]] | None = None, **changes: Any) -> dict[str
 
 def specs(*requests: Any, kind: str = A2, **options: Any) -> list[dict[str, Any]]:
     chosen = with_profile(Options(**options), None, kind)
-    return [resolve(request, load_catalogue(), chosen) for request in requests]
+    return [resolve(request, load_catalogue(), chosen).as_dict() for request in requests]
 
 
 def checked(
@@ -216,14 +214,14 @@ def test_memory_without_a_process_makes_a_card_not_free() -> None:
     assert checked(host, stopped).findings == [], "what does not run takes no memory"
 
 
-def test_a_utilisation_that_no_card_can_give_is_said_with_the_one_that_it_can() -> None:
+def test_a_utilization_that_no_card_can_give_is_said_with_the_one_that_it_can() -> None:
     cards = [card(n, memory_used_mb=9000) for n in range(8)]
     found = checked(facts(cards), "Qwen3-14B")
     assert codes(found) == [("error", "memory")]
     assert found.errors[0].advice.endswith("set gpu_memory_utilization to 0.9 or less.")
 
 
-def test_an_idle_card_is_free_at_the_utilisation_of_the_table() -> None:
+def test_an_idle_card_is_free_at_the_utilization_of_the_table() -> None:
     """By what the framework sees of it: of the printed total, 0.95 would not be free."""
     assert 65536 - 3465 < 0.95 * 65536
     assert checked(facts(), "Qwen3-14B").findings == []
@@ -564,7 +562,7 @@ def test_what_a_crashed_service_has_left_moves_it_with_a_word() -> None:
     assert only(found).message.endswith("No service gets this card, service chat stands here.")
 
 
-def test_each_service_is_judged_by_its_own_utilisation() -> None:
+def test_each_service_is_judged_by_its_own_utilization() -> None:
     host = with_card(0, memory_used_mb=20000)
     small = {"model": "Qwen3-0.6B", "gpu_memory_utilization": 0.5, "cards": [0]}
     wishes = (small, {"model": "Qwen3-14B", "cards": [1]})

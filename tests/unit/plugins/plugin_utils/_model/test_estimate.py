@@ -16,13 +16,13 @@ from ansible_collections.inferops.ascend.plugins.plugin_utils._model.estimate im
     longest,
     tensor_parallel_fault,
 )
-from ansible_collections.inferops.ascend.plugins.plugin_utils._model.tables import Facts, load_facts
+from ansible_collections.inferops.ascend.plugins.plugin_utils._model.facts import Facts, load_facts
 
 A2 = Device(60.97, is_310p=False)
 A2_32 = Device(29.5, is_310p=False)
 DUO = Device(42.67, is_310p=True)
 
-# Model, visible GiB, utilisation, ranks, GiB that the engine found for keys and values. Sources, in
+# Model, visible GiB, utilization, ranks, GiB that the engine found for keys and values. Sources, in
 # order: public GitHub files 56006381441, 58033495124, 55767954568, 65847840435; vllm-ascend issue
 # 9372. The shape of the second is that of Qwen2.5-14B.
 PRINTED = [
@@ -97,7 +97,7 @@ def test_a_310p_chip_also_holds_the_mask() -> None:
 def test_a_310p_chip_is_promised_no_more_than_the_engine_found(
     visible: float, printed: float
 ) -> None:
-    """vllm-ascend issue 10122: two chips with 18.8 GiB of weights each, at utilisation 0.8."""
+    """vllm-ascend issue 10122: two chips with 18.8 GiB of weights each, at utilization 0.8."""
     facts = Facts(
         runtime_weight_bytes=int(2 * 18.8 * GIB),
         num_hidden_layers=64,

@@ -14,10 +14,12 @@ import jsonschema
 import pytest
 import yaml
 from ansible_collections.inferops.ascend.plugins.plugin_utils._base.errors import AscendError
-from ansible_collections.inferops.ascend.plugins.plugin_utils._model.tables import (
+from ansible_collections.inferops.ascend.plugins.plugin_utils._model.catalogue import (
     Catalogue,
     load_catalogue,
-    load_facts,
+)
+from ansible_collections.inferops.ascend.plugins.plugin_utils._model.facts import load_facts
+from ansible_collections.inferops.ascend.plugins.plugin_utils._model.profiles import (
     load_profiles,
     profile,
 )

@@ -15,11 +15,11 @@ import yaml
 from ansible.errors import AnsibleFilterError
 from ansible_collections.inferops.ascend.plugins.filter.place import place_filter as place
 from ansible_collections.inferops.ascend.plugins.plugin_utils._base.errors import AscendError
-from ansible_collections.inferops.ascend.plugins.plugin_utils._model.resolve import Options, resolve
-from ansible_collections.inferops.ascend.plugins.plugin_utils._model.tables import (
+from ansible_collections.inferops.ascend.plugins.plugin_utils._model.catalogue import (
     Catalogue,
     load_catalogue,
 )
+from ansible_collections.inferops.ascend.plugins.plugin_utils._model.resolve import Options, resolve
 from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.fleet import Spot
 from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.hosts import (
     Hardware,
@@ -486,7 +486,7 @@ def test_cards_by_number_do_not_span() -> None:
 def test_the_spec_of_a_part_is_that_of_its_host_with_the_sizes_of_all() -> None:
     members = {"leader": "a", "rank": 1, "hosts": ["a", "b"]}
     request = {"model": "Qwen3-235B-A22B", "cards": list(range(8)), "cluster": members}
-    spec = resolve(request, load_catalogue(), Options())
+    spec = resolve(request, load_catalogue(), Options()).as_dict()
     assert (spec["cards"], spec["pinned_cards"]) == (8, list(range(8)))
     assert (spec["tensor_parallel_size"], spec["pipeline_parallel_size"]) == (8, 2)
     assert spec["max_model_len"] == 65536

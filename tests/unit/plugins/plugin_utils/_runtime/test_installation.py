@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from ansible_collections.inferops.ascend.plugins.plugin_utils._base.errors import AscendError
 from ansible_collections.inferops.ascend.plugins.plugin_utils._model import versions
-from ansible_collections.inferops.ascend.plugins.plugin_utils._model.tables import load_profiles
+from ansible_collections.inferops.ascend.plugins.plugin_utils._model.profiles import load_profiles
 from ansible_collections.inferops.ascend.plugins.plugin_utils._runtime import installation
 from ansible_collections.inferops.ascend.plugins.plugin_utils._runtime.images import (
     read_image,

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 import yaml
 from ansible_collections.inferops.ascend.plugins.plugin_utils._base.errors import AscendError
-from ansible_collections.inferops.ascend.plugins.plugin_utils._model import tables
+from ansible_collections.inferops.ascend.plugins.plugin_utils._model.catalogue import load_catalogue
+from ansible_collections.inferops.ascend.plugins.plugin_utils._model.facts import Facts
 from ansible_collections.inferops.ascend.plugins.plugin_utils._model.resolve import (
     Options,
     resolve_terms,
@@ -146,9 +147,9 @@ def test_a_slip_of_the_pen_in_the_key_is_noticed(written: str, says: str | None)
     request = [{"model": "Qwen3-14B", written: "modelscope"}]
     if says:
         with pytest.raises(AscendError, match=says):
-            resolve_terms(request, tables.load_catalogue(), Options())
+            resolve_terms(request, load_catalogue(), Options())
         return
-    (spec,) = resolve_terms(request, tables.load_catalogue(), Options())
+    spec = resolve_terms(request, load_catalogue(), Options())[0].as_dict()
     assert any("is weights meant?" in warning for warning in spec["warnings"])
 
 
@@ -226,7 +227,10 @@ def test_what_cannot_be_meant_is_refused_in_words(
 def test_the_example_of_the_documentation_means_what_it_says(repository: Path) -> None:
     text = (repository / "docs" / "weights.md").read_text(encoding="utf-8")
     values = yaml.safe_load(re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)[0])
-    specs = resolve_terms(values["vllm_service_instances"], tables.load_catalogue(), Options())
+    specs = [
+        each.as_dict()
+        for each in resolve_terms(values["vllm_service_instances"], load_catalogue(), Options())
+    ]
     jobs = jobs_of(
         specs, Wish(source=values["vllm_weights_source"], models=values["vllm_weights_models"])
     )
@@ -246,7 +250,7 @@ def test_the_example_of_the_documentation_means_what_it_says(repository: Path) -
 def found(
     spec: dict[str, Any] | None = None,
     config: dict[str, Any] | None = None,
-    facts: tables.Facts | None = None,
+    facts: Facts | None = None,
     wish: Wish | None = None,
     **weights: Any,
 ) -> list[tuple[str, str]]:
@@ -443,7 +447,7 @@ def test_an_encoder_does_not_generate() -> None:
 
 
 def test_another_models_weights_under_a_name_are_noticed() -> None:
-    facts = tables.load_catalogue().facts("Qwen3-14B")
+    facts = load_catalogue().facts("Qwen3-14B")
     assert found(facts=facts) == []
     assert found({}, {"num_hidden_layers": 36, "num_attention_heads": 32}, facts) == [
         ("warning", "model")
