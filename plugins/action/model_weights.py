@@ -14,7 +14,7 @@ from typing import Any
 from ansible.errors import AnsibleActionFail, AnsibleError
 from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.action import ActionBase
-from ansible_collections.inferops.ascend.plugins.module_utils._weights.hubs import shown
+from ansible_collections.inferops.ascend.plugins.module_utils._weights.faults import bare_url
 from ansible_collections.inferops.ascend.plugins.plugin_utils._base.errors import AscendError
 from ansible_collections.inferops.ascend.plugins.plugin_utils._base.values import plain
 from ansible_collections.inferops.ascend.plugins.plugin_utils._model.catalogue import load_catalogue
@@ -204,7 +204,7 @@ class ActionModule(ActionBase):
         secret = {
             job["folder"]: job["location"]
             for job in jobs
-            if "://" in job["location"] and shown(job["location"]) != job["location"]
+            if "://" in job["location"] and bare_url(job["location"]) != job["location"]
         }
         return dict(
             self._execute_module(
@@ -271,6 +271,7 @@ _PASSED = (
     "user",
     "groups",
     "connections",
+    "packages",
     "huggingface_token",
     "modelscope_token",
 )
@@ -342,7 +343,7 @@ def _diff(records: list[dict[str, Any]], jobs: Mapping[str, Any]) -> list[dict[s
         if each["state"] != "fetch":
             continue
         job = jobs[each["folder"]]
-        origin = job["id"] or shown(job["location"]) or job["src"]
+        origin = job["id"] or bare_url(job["location"]) or job["src"]
         state = (
             f" at {each['commit'] or job['revision']}" if each["commit"] or job["revision"] else ""
         )

@@ -110,6 +110,45 @@ options:
       - Environment of every service; of it C(VLLM_ALLOW_LONG_MAX_MODEL_LEN) is read.
     type: dict
     default: {}
+  packages:
+    description:
+      - Where the hubs' own clients are installed, each into an environment of its own, when a hub is
+        asked for the first time, and where their packages come from.
+    type: dict
+    default: {}
+    version_added: 0.3.0
+    suboptions:
+      directory:
+        description:
+          - Directory of the environments C(huggingface) and C(modelscope).
+        type: path
+        default: /opt/vllm/tools
+      index_url:
+        description:
+          - Package index.
+        type: str
+        default: ""
+      extra_index_urls:
+        description:
+          - More package indexes.
+        type: list
+        elements: str
+        default: []
+      wheels:
+        description:
+          - Directory of wheels on the host.
+        type: str
+        default: ""
+      offline:
+        description:
+          - Take wheels alone and ask no index.
+        type: bool
+        default: false
+      environment:
+        description:
+          - Environment of the installation, such as a proxy.
+        type: dict
+        default: {}
   user:
     description:
       - Account of the services, which has to be able to read the weights.
@@ -212,12 +251,11 @@ import pwd
 import stat
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.inferops.ascend.plugins.module_utils._weights import fetch
-from ansible_collections.inferops.ascend.plugins.module_utils._weights import run as _weights_run
-from ansible_collections.inferops.ascend.plugins.module_utils._weights.look import (
-    Account,
-    WeightsError,
-)
+from ansible_collections.inferops.ascend.plugins.module_utils._weights import check
+from ansible_collections.inferops.ascend.plugins.module_utils._weights import run as weights_run
+from ansible_collections.inferops.ascend.plugins.module_utils._weights.access import Account
+from ansible_collections.inferops.ascend.plugins.module_utils._weights.errors import WeightsError
+from ansible_collections.inferops.ascend.plugins.module_utils._weights.hubs import Clients, Packages
 from ansible_collections.inferops.ascend.plugins.module_utils._weights.sources import Job
 
 
@@ -242,6 +280,19 @@ def main() -> None:
             "verify": {"type": "bool", "default": False},
             "checks": {"type": "dict", "default": {}},
             "env": {"type": "dict", "default": {}},
+            "packages": {
+                "type": "dict",
+                "default": {},
+                "no_log": True,
+                "options": {
+                    "directory": {"type": "path", "default": "/opt/vllm/tools"},
+                    "index_url": {"type": "str", "default": ""},
+                    "extra_index_urls": {"type": "list", "elements": "str", "default": []},
+                    "wheels": {"type": "str", "default": ""},
+                    "offline": {"type": "bool", "default": False},
+                    "environment": {"type": "dict", "default": {}},
+                },
+            },
             "user": {"type": "str", "default": "vllm"},
             "groups": {"type": "list", "elements": "str", "default": []},
             "connections": {"type": "int", "default": 4},
@@ -256,26 +307,29 @@ def main() -> None:
         supports_check_mode=True,
     )
     given = module.params
+    clients = Clients(_packages(given["packages"]), keep=not module.check_mode)
     try:
         if given["phase"] == "follow":
-            state = _weights_run.follow(given["run"], given["patience"])
+            state = weights_run.follow(given["run"], given["patience"])
             module.exit_json(changed=False, **state._asdict())
         jobs = [_job(each, given) for each in given["jobs"]]
         account = _account(given["user"], given["groups"])
-        records = [fetch.look(job, account) for job in jobs]
+        records = [check.look(job, account, clients) for job in jobs]
         if given["phase"] == "look":
             module.exit_json(
                 changed=False,
                 records=[record._asdict() for record in records],
-                room=fetch.room(records),
+                room=check.room(records),
             )
         for job, record in zip(jobs, records):
             if record.loose and record.ours:
                 _tighten(job.folder)
         pending = [job for job, record in zip(jobs, records) if record.state in ("fetch", "verify")]
-        run = _weights_run.start(pending, given["connections"]) if pending else ""
+        run = weights_run.start(pending, clients, given["connections"]) if pending else ""
     except (WeightsError, OSError) as error:
         module.fail_json(msg=str(error))
+    finally:
+        clients.close()
     module.exit_json(changed=True, run=run)
 
 
@@ -286,6 +340,14 @@ def _job(given: dict, params: dict) -> Job:
     if address:
         fields["location"] = address
     return Job(skip=tuple(given.get("skip") or ()), token=token, **fields)
+
+
+def _packages(given: dict) -> Packages:
+    given = {key: value for key, value in (given or {}).items() if value is not None}
+    for key in ("extra_index_urls", "environment"):
+        items = given.get(key) or ()
+        given[key] = tuple(items.items() if isinstance(items, dict) else items)
+    return Packages(**given)
 
 
 def _account(name: str, groups: list) -> Account:

@@ -4,49 +4,96 @@
 
 from __future__ import annotations
 
+import json
+import queue
+import sys
+import threading
+import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.inferops.ascend.plugins.module_utils._weights import fetch
-from ansible_collections.inferops.ascend.plugins.module_utils._weights import hubs as _hubs
-from ansible_collections.inferops.ascend.plugins.module_utils._weights import look as _weights
-from ansible_collections.inferops.ascend.plugins.module_utils._weights.sources import (
-    Job,
-    secrets_of,
+import pytest
+from ansible_collections.inferops.ascend.plugins.module_utils._weights import (
+    check,
+    fetch,
+    hub_client,
 )
+from ansible_collections.inferops.ascend.plugins.module_utils._weights.access import Account
+from ansible_collections.inferops.ascend.plugins.module_utils._weights.hubs import Clients, Packages
+from ansible_collections.inferops.ascend.plugins.module_utils._weights.progress import Progress
+from ansible_collections.inferops.ascend.plugins.module_utils._weights.sources import Job
 from ansible_collections.inferops.ascend.tests.hubs import hub as hubs
 
 ID = "Qwen/Qwen3-14B"
 SHARD = "model-00002-of-00003.safetensors"
-ROOT = _weights.Account("root", 0, [0])
+ROOT = Account("root", 0, [0])
 
 
 class Clock:
-    """Waits for tries without waiting."""
+    """Waits for tries without waiting; what is shorter than any of them passes."""
 
-    def __init__(self) -> None:
+    def __init__(self, patch: pytest.MonkeyPatch) -> None:
         self.waits: list[float] = []
+        self.sleep = time.sleep
+        patch.setattr(time, "sleep", self)
 
     def __call__(self, seconds: float) -> None:
-        self.waits.append(seconds)
+        if seconds < 0.9:
+            self.sleep(seconds)
+        else:
+            self.waits.append(seconds)
+
+
+class InProcess(Clients):
+    """The hubs' clients of the tests' own environment, in the process of the test."""
+
+    def ask(self, request: dict[str, Any], lock: int | None = None) -> Iterator[Any]:
+        answers: queue.Queue[Any] = queue.Queue()
+
+        def work() -> None:
+            hub_client.serve(request, answers.put)
+            answers.put("end")
+
+        thread = threading.Thread(target=work)
+        thread.start()
+        try:
+            while True:
+                try:
+                    answer = answers.get(timeout=0.2)
+                except queue.Empty:
+                    yield None
+                    continue
+                if answer == "end":
+                    break
+                yield json.loads(json.dumps(answer))
+        finally:
+            thread.join()
+
+
+CLIENTS = InProcess(Packages())
+
+
+def apart(directory: Path) -> Clients:
+    """The same clients as a host has them: in an environment and a process of their own."""
+    for source in ("huggingface", "modelscope"):
+        (directory / "tools").mkdir(exist_ok=True)
+        (directory / "tools" / source).symlink_to(sys.prefix)
+    return Clients(Packages(str(directory / "tools")))
 
 
 def job_of(hub: hubs.Hub, folder: Path, source: str = "huggingface", **more: Any) -> Job:
     return Job(str(folder), "Qwen3-14B", source, ID, endpoint=hub.address, **more)
 
 
-def web_of(job: Job, clock: Clock | None = None) -> _hubs.Web:
-    return _hubs.Web(secrets_of(job), timeout=3, sleep=clock or Clock())
-
-
-def bring(job: Job, clock: Clock | None = None) -> dict[str, Any]:
-    progress = fetch.Progress([job])
-    fetch.bring(job, progress, 2, web_of(job, clock))
+def bring(job: Job) -> dict[str, Any]:
+    progress = Progress([job])
+    fetch.bring(job, progress, CLIENTS, 2)
     return progress.snapshot()[job.folder]
 
 
-def look(job: Job) -> fetch.Record:
-    return fetch.look(job, ROOT, web_of(job))
+def look(job: Job) -> check.Record:
+    return check.look(job, ROOT, CLIENTS)
 
 
 def put(folder: Path, files: dict[str, bytes]) -> Path:

@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A server that speaks to clients as Hugging Face and ModelScope do, and tiny models for it.
 
-What was read in the hubs' own clients (huggingface_hub 2.4.0, modelscope 1.26.0) and in answers of
-the real servers that public repositories quote: commit and tree with pages, LFS digests and git's
-blob ids, a redirect to a storage server for large files, ModelScope's status 200 for ranges.
+What was read in the hubs' own clients (huggingface_hub 2.4.0, modelscope 1.26.0 and 1.40.2) and in
+answers of the real servers that public repositories quote: commit and files with LFS digests and
+git's blob ids, a redirect to a storage server for large files, ModelScope's status 200 for ranges.
 """
 
 from __future__ import annotations
@@ -117,7 +117,6 @@ class Hub:
     Attributes:
         models: {id: {path: bytes}}. archives: {path of the URL: bytes}.
         token: needed for everything if set. gated: ids that nobody may read yet.
-        page: entries of one page of a tree.
         storage: base address of the storage that large files are redirected to; None for here.
         listed: changes a listing's entry before it is sent.
         fault: called with (handler, path of the repository or URL, first byte); returns True if it
@@ -130,7 +129,6 @@ class Hub:
     archives: dict[str, bytes] = field(default_factory=dict)
     token: str | None = None
     gated: set[str] = field(default_factory=set)
-    page: int = 1000
     storage: str | None = None
     listed: Callable[[dict[str, Any]], dict[str, Any]] = lambda entry: entry
     fault: Callable[[Handler, str, int], bool] = lambda handler, path, first: False
@@ -142,9 +140,7 @@ class Hub:
     def files_asked(self) -> list[str]:
         """Paths of requests for files, listings left out."""
         return [
-            each.path
-            for each in self.asked
-            if not re.search(r"/tree/|/revision/|/files\?", each.path)
+            each.path for each in self.asked if not re.search(r"/revision/|/files\?", each.path)
         ]
 
 
@@ -179,8 +175,8 @@ class Handler(BaseHTTPRequestHandler):
         elif path.startswith("/storage/"):
             owner, name, rest = path.split("/", 4)[2:]
             self.file(hub.models[f"{owner}/{name}"][rest], rest)
-        elif match := re.fullmatch(r"/api/models/([^/]+/[^/]+)/(revision|tree)/([^/]+)", path):
-            self.huggingface_list(*match.groups(), query)
+        elif match := re.fullmatch(r"/api/models/([^/]+/[^/]+)/revision/([^/]+)", path):
+            self.huggingface_list(*match.groups())
         elif match := re.fullmatch(r"/([^/]+/[^/]+)/resolve/([^/]+)/(.+)", path):
             self.huggingface_file(*match.groups())
         elif match := re.fullmatch(r"/api/v1/models/([^/]+/[^/]+)/repo(/files)?", path):
@@ -190,9 +186,9 @@ class Handler(BaseHTTPRequestHandler):
 
     # -- Hugging Face ------------------------------------------------------------------------------
 
-    def huggingface_list(self, name: str, what: str, revision: str, query: dict[str, str]) -> None:
+    def huggingface_list(self, name: str, revision: str) -> None:
         hub = self.server.hub
-        if hub.fault(self, f"{what}:{name}", 0):
+        if hub.fault(self, f"listing:{name}", 0):
             return None
         files = hub.models.get(name)
         if files is None or (
@@ -202,25 +198,15 @@ class Handler(BaseHTTPRequestHandler):
             return self.json({"error": "Invalid username or password."}, 401)
         if revision not in ("main", "v1", COMMIT):
             return self.json({"error": "x"}, 404, {"X-Error-Code": "RevisionNotFound"})
-        if what == "revision":
-            return self.json({"id": name, "sha": COMMIT, "siblings": []})
-        entries: list[dict[str, Any]] = [
-            {"type": "directory", "oid": "0" * 40, "size": 0, "path": folder}
-            for folder in sorted({path.rpartition("/")[0] for path in files} - {""})
-        ]
+        siblings: list[dict[str, Any]] = []
         for path, data in files.items():
-            entry: dict[str, Any] = {"type": "file", "oid": git_blob(data), "size": len(data)}
+            entry: dict[str, Any] = {"blobId": git_blob(data), "size": len(data)}
             if len(data) >= LFS_FROM:
                 pointer = f"version https://git-lfs.github.com/spec/v1\noid sha256:{sha256(data)}\n"
-                entry["oid"] = git_blob(pointer.encode())
-                entry["lfs"] = {"oid": sha256(data), "size": len(data), "pointerSize": 134}
-            entries.append(hub.listed({**entry, "path": path}))
-        start = int(query.get("cursor", 0))
-        headers = {}
-        if start + hub.page < len(entries):
-            url = f"{hub.address}{self.path.partition('?')[0]}?recursive=true&cursor={start + hub.page}"
-            headers["Link"] = f'<{url}>; rel="next"'
-        return self.json(entries[start : start + hub.page], 200, headers)
+                entry["blobId"] = git_blob(pointer.encode())
+                entry["lfs"] = {"sha256": sha256(data), "size": len(data), "pointerSize": 134}
+            siblings.append(hub.listed({**entry, "rfilename": path}))
+        return self.json({"id": name, "sha": COMMIT, "siblings": siblings, "tags": []})
 
     def huggingface_file(self, name: str, revision: str, path: str) -> None:
         hub = self.server.hub

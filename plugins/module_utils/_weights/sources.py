@@ -1,35 +1,61 @@
 # SPDX-FileCopyrightText: The inferops.ascend authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Where models come from: a hub, a folder of this host, rsync, an archive.
-
-What one of them lists and how its bytes are read. What becomes of them on the disk is in
-`_weights_fetch`, which imports this module and is not imported by it.
-"""
+"""Where models come from: a directory of this host, or rsync. The hubs are in `hubs`, archives in `archive`."""
 
 from __future__ import annotations
 
+import fnmatch
 import hashlib
 import os
 import re
 import shutil
 import subprocess
-import tarfile
-import urllib.error
-from typing import Any, Callable, Iterator, NamedTuple
+import tempfile
+import threading
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
+from typing import Any, Callable, NamedTuple
 
-from ansible_collections.inferops.ascend.plugins.module_utils._weights import hubs
-from ansible_collections.inferops.ascend.plugins.module_utils._weights import look as _weights
-from ansible_collections.inferops.ascend.plugins.module_utils._weights.hubs import (
-    Listing,
-    Remote,
-    Web,
+from ansible_collections.inferops.ascend.plugins.module_utils._weights.completeness import (
+    OWN,
+    inspect,
 )
-from ansible_collections.inferops.ascend.plugins.module_utils._weights.look import WeightsError
+from ansible_collections.inferops.ascend.plugins.module_utils._weights.errors import WeightsError
+from ansible_collections.inferops.ascend.plugins.module_utils._weights.marker import (
+    is_remembered,
+    read_marker,
+)
 
 HUBS = ("huggingface", "modelscope")
-_ARCHIVE = ".inferops-ascend.archive"
+INCOMPLETE = ".inferops-incomplete"
+BLOCK = 8 << 20
 _SSH = "ssh -o BatchMode=yes -o ConnectTimeout=20"
+
+# What vLLM does not read: other frameworks' weights, the original form of the same weights, pictures.
+SKIPPED = (
+    ".git*",
+    "original/*",
+    "metal/*",
+    "onnx/*",
+    "openvino/*",
+    "coreml/*",
+    "*.onnx",
+    "*.onnx_data",
+    "*.h5",
+    "*.msgpack",
+    "*.ot",
+    "*.tflite",
+    "*.gguf",
+    "*.pdf",
+    "*.png",
+    "*.jpg",
+    "*.jpeg",
+    "*.gif",
+    "*.mp4",
+)
+# PyTorch's own files hold the same weights a second time where there are safetensors; so do Mistral's.
+_SECOND = ("pytorch_model*.bin", "pytorch_model*.bin.index.json", "*.pth")
+_CONSOLIDATED = ("consolidated*.safetensors", "consolidated*.safetensors.index.json")
 
 
 class Job(NamedTuple):
@@ -63,72 +89,105 @@ class Job(NamedTuple):
     size: int = 0
 
 
-def source_of(job: Job, web: Web | None = None) -> Any:
-    """Return the object that lists and reads a job's source."""
-    if job.source in HUBS:
-        return Hub(job, web)
-    return {"nfs": Folder, "rsync": Rsync}[job.source](job)
+class Remote(NamedTuple):
+    """One file of a source. `digest` is `sha256:HEX`, `git:HEX` or empty; `size` in bytes.
+
+    stamp: tells states of the file from each other where there is no digest; empty if nothing does.
+    """
+
+    path: str
+    size: int
+    digest: str
+    stamp: str = ""
 
 
-# -- hubs ------------------------------------------------------------------------------------------
+class Listing(NamedTuple):
+    """What a source has.
+
+    Attributes:
+        files: those that the engine reads.
+        commit: the state that was listed, where the source names it.
+        config: config.json, where it was asked for and is there.
+    """
+
+    files: list[Remote]
+    commit: str
+    config: bytes | None = None
 
 
-class Hub:
-    """A model on Hugging Face or ModelScope."""
+def selected(files: list[Remote], skip: tuple[str, ...] = ()) -> list[Remote]:
+    """Return the files that the engine reads, without second copies of the same weights.
 
-    def __init__(self, job: Job, web: Web | None = None) -> None:
-        self.job = job
-        self.web = web or Web(secrets_of(job))
-
-    def listing(self) -> Listing:
-        """Raises WeightsError."""
-        job = self.job
-        endpoint = job.endpoint or hubs.ENDPOINTS[job.source]
-        list_files = hubs.huggingface if job.source == "huggingface" else hubs.modelscope
-        found = list_files(self.web, endpoint, job.id, job.revision)
-        files = hubs.selected(found.files, job.skip)
-        if not files:
-            raise WeightsError(f"{job.id} has no files that the engine reads")
-        return Listing(files, found.commit)
-
-    def blocks(self, remote: Remote, offset: int) -> Iterator[tuple[int, bytes]]:
-        """Raises WeightsError."""
-        try:
-            yield from self.web.blocks(remote.url, offset, remote.size)
-        except urllib.error.HTTPError as error:
-            raise hubs.refused(
-                error, self.job.source, self.job.id or self.job.model, self.job.revision, remote.url
-            ) from None
-
-    def read(self, remote: Remote) -> bytes:
-        """Return a small file whole. Raises WeightsError."""
-        return b"".join(block for ignored, block in self.blocks(remote, 0))
+    `skip`: patterns of paths, as fnmatch has them, beside those of SKIPPED.
+    """
+    top = [each.path for each in files if "/" not in each.path]
+    patterns = list(SKIPPED) + list(skip)
+    tensors = [path for path in top if path.endswith(".safetensors")]
+    if tensors:
+        patterns += _SECOND
+    if any(path.startswith("model") for path in tensors):
+        patterns += _CONSOLIDATED
+    return [
+        each
+        for each in files
+        if not any(fnmatch.fnmatchcase(each.path, pattern) for pattern in patterns)
+        and not each.path.rpartition("/")[2].startswith(OWN)
+    ]
 
 
-def secrets_of(job: Job) -> dict[str, str]:
-    """Return the headers that show a job's token to its hub; none without a token."""
-    if not job.token:
-        return {}
-    secrets = {"Authorization": f"Bearer {job.token}"}
-    if job.source == "modelscope":
-        # Its older addresses know the cookie only; its own client sends both.
-        secrets["Cookie"] = f"m_session_id={job.token}"
-    return secrets
+def safe_path(path: Any) -> str:
+    """Return a path of a listing or archive that stays below its folder. Raises WeightsError."""
+    parts = path.split("/") if isinstance(path, str) else [""]
+    if (
+        any(part in ("", ".", "..") for part in parts)
+        or any(ord(char) < 32 or char in "\\\x7f" for char in path)
+        or any(len(part.encode("utf-8", "surrogatepass")) > 200 for part in parts)
+    ):
+        raise WeightsError(
+            f"the source has a file of the name {path!r}, which is not one that belongs below a"
+            " folder. Nothing of it was written; tell its publisher"
+        )
+    return str(path)
 
 
-# -- folders and rsync -----------------------------------------------------------------------------
+def remote_of(path: Any, size: Any, digest: str, stamp: str = "") -> Remote:
+    """A file of a hub's listing. Raises WeightsError for a name or size that cannot be."""
+    path = safe_path(path)
+    if not isinstance(size, int) or isinstance(size, bool) or size < 0:
+        raise WeightsError(f"the listing gives {path} the size {size!r}, which is not a valid size")
+    kind, ignored, value = digest.partition(":")
+    length = {"sha256": 64, "git": 40}.get(kind, 0)
+    if digest and (len(value) != length or not re.match(r"^[0-9a-f]+$", value)):
+        # Another kind of hash cannot be checked here; size and header still are.
+        digest = ""
+    return Remote(path, size, digest, stamp="" if digest else stamp)
+
+
+def partial_of(remote: Remote) -> str:
+    """The name of a file that is not complete yet; another one for another state of it."""
+    return remote.path + (f".{short_hash(remote.stamp)}" if remote.stamp else "") + INCOMPLETE
+
+
+def short_hash(text: str) -> str:
+    """Return 12 hexadecimal digits that tell texts apart, fit for the name of a file."""
+    return hashlib.sha256(text.encode("utf-8")).hexdigest()[:12]
+
+
+# -- directories and rsync -------------------------------------------------------------------------
 
 
 class Folder:
-    """A folder of this host, such as one of a mounted share."""
+    """A directory of this host, such as one of a mounted share."""
+
+    in_place = False
 
     def __init__(self, job: Job) -> None:
         self.job = job
 
-    def listing(self) -> Listing:
-        """Raises WeightsError where the folder is not a whole model itself."""
+    def listing(self, config: bool = False) -> Listing:
+        """Raises WeightsError where the directory is not a complete model itself."""
         where = self.job.location
-        look = _weights.inspect(where)
+        look = inspect(where)
         if not look.exists:
             raise WeightsError(
                 f"{where}, which {self.job.model} is to be copied from, is not there or empty on"
@@ -139,41 +198,75 @@ class Folder:
                 f"{where}, which {self.job.model} is to be copied from, is not whole: "
                 + "; ".join(look.faults)
             )
-        known = (_weights.read_marker(where) or {"files": {}})["files"]
+        known = (read_marker(where) or {"files": {}})["files"]
         files = []
         for path in walk(where):
             full = os.path.join(where, path)
             entry = known.get(path)
-            digest = str(entry.get("digest", "")) if _weights.is_remembered(full, entry) else ""
+            digest = str(entry.get("digest", "")) if is_remembered(full, entry) else ""
             status = os.stat(full)
             stamp = "" if digest else str(status.st_mtime_ns)
-            files.append(Remote(hubs.safe_path(path), status.st_size, digest, full, stamp))
-        return Listing(hubs.selected(files, self.job.skip), "")
+            files.append(Remote(safe_path(path), status.st_size, digest, stamp))
+        content = None
+        if config:
+            with open(os.path.join(where, "config.json"), "rb") as handle:
+                content = handle.read()
+        return Listing(selected(files, self.job.skip), "", content)
 
-    def blocks(self, remote: Remote, offset: int) -> Iterator[tuple[int, bytes]]:
-        """Raises OSError."""
-        with open(remote.url, "rb", buffering=0) as handle:
-            handle.seek(offset)
-            while offset < remote.size:
-                block = handle.read(min(8 * hubs.BLOCK, remote.size - offset))
+    def fetch(
+        self,
+        files: list[Remote],
+        came: Callable[[Remote], None],
+        watch: Callable[[], None],
+        connections: int,
+        lock: int,
+    ) -> None:
+        """Copy to the partial names. Raises WeightsError, OSError."""
+        stop = threading.Event()
+
+        def one(remote: Remote) -> None:
+            self._copy(remote, stop)
+            came(remote)
+
+        with ThreadPoolExecutor(max_workers=max(1, connections)) as pool:
+            futures = [pool.submit(one, each) for each in files]
+            left = set(futures)
+            while left and not stop.is_set():
+                ended, left = wait(left, timeout=1, return_when=FIRST_COMPLETED)
+                watch()
+                if any(each.exception() for each in ended):
+                    stop.set()
+        for future in sorted(futures, key=lambda each: isinstance(each.exception(), WeightsError)):
+            future.result()
+
+    def _copy(self, remote: Remote, stop: threading.Event) -> None:
+        path = os.path.join(self.job.location, remote.path)
+        with open(path, "rb", buffering=0) as source, open(partial_of(remote), "ab") as target:
+            if target.tell() > remote.size:
+                target.truncate(0)
+            source.seek(target.tell())
+            while target.tell() < remote.size:
+                if stop.is_set():
+                    raise WeightsError("another file of the model failed")
+                block = source.read(min(BLOCK, remote.size - target.tell()))
                 if not block:
-                    raise WeightsError(f"{remote.url} became shorter while it was copied")
-                yield offset, block
-                offset += len(block)
-
-    def read(self, remote: Remote) -> bytes:
-        """Return a small file whole. Raises OSError."""
-        return b"".join(block for ignored, block in self.blocks(remote, 0))
+                    raise WeightsError(f"{path} became shorter while it was copied")
+                target.write(block)
+            target.flush()
+            os.fsync(target.fileno())
 
 
 class Rsync:
-    """A folder that the program rsync of this host reads."""
+    """A directory that the program rsync of this host reads."""
+
+    # It continues files under their own names, and decides itself which it has.
+    in_place = True
 
     def __init__(self, job: Job) -> None:
         self.job = job
         self.program = shutil.which("rsync") or "/usr/bin/rsync"
 
-    def listing(self) -> Listing:
+    def listing(self, config: bool = False) -> Listing:
         """Raises WeightsError."""
         text = self._run(["-rL", "--list-only", "--no-human-readable", self._source()])
         files = []
@@ -181,23 +274,27 @@ class Rsync:
             match = re.match(r"^-\S+\s+([\d,.]+) \S+ \S+ (.+)$", line)
             if match:
                 size = int(re.sub(r"\D", "", match.group(1)))
-                files.append(Remote(hubs.safe_path(match.group(2)), size, "", ""))
-        chosen = hubs.selected(files, self.job.skip)
+                files.append(Remote(safe_path(match.group(2)), size, ""))
+        chosen = selected(files, self.job.skip)
         if not chosen:
             raise WeightsError(f"{self.job.location} has no files of a model")
-        return Listing(chosen, "")
+        content = None
+        if config and any(each.path == "config.json" for each in chosen):
+            with tempfile.TemporaryDirectory(prefix="inferops-ascend-") as directory:
+                self._run(["-L", self._source() + "config.json", directory + "/"])
+                with open(os.path.join(directory, "config.json"), "rb") as handle:
+                    content = handle.read()
+        return Listing(chosen, "", content)
 
-    def read(self, remote: Remote) -> bytes:
-        """Return a small file whole. Raises WeightsError."""
-        import tempfile
-
-        with tempfile.TemporaryDirectory(prefix="inferops-ascend-") as folder:
-            self._run(["-L", self._source() + remote.path, folder + "/"])
-            with open(os.path.join(folder, os.path.basename(remote.path)), "rb") as handle:
-                return handle.read()
-
-    def bring(self, files: list[Remote], watch: Callable[[], None], lock: int) -> None:
-        """Copy files into the working directory; `watch` is called each second. Raises WeightsError.
+    def fetch(
+        self,
+        files: list[Remote],
+        came: Callable[[Remote], None],
+        watch: Callable[[], None],
+        connections: int,
+        lock: int,
+    ) -> None:
+        """Copy into the working directory. Raises WeightsError.
 
         lock: the descriptor that says that somebody writes here. The program shares it: it lives on
         where this process is killed, and nobody else is to write meanwhile.
@@ -205,6 +302,13 @@ class Rsync:
         options = ["-tL", "--inplace", "--from0", "--files-from=-", "--chmod=D0755,F0644", "-p"]
         names = "\0".join(each.path for each in files)
         self._run(options + [self._source(), "./"], names, watch, (lock,))
+        for each in files:
+            size = size_of(each.path)
+            if size != each.size:
+                raise WeightsError(
+                    f"{each.path} has {size} of {each.size} bytes after rsync; run it again"
+                )
+            came(each)
 
     def _source(self) -> str:
         return self.job.location.rstrip("/") + "/"
@@ -263,111 +367,9 @@ def walk(folder: str) -> list[str]:
     return found
 
 
-# -- archives --------------------------------------------------------------------------------------
-
-
-def archive_at(job: Job, web: Web | None = None) -> tuple[int, str]:
-    """An archive's (bytes as it is packed, name of a copy of it here). Raises WeightsError.
-
-    The name is another one for another state of the archive, as far as its server tells them apart,
-    so that nothing is put together of two of them.
-    """
-    if not job.location:
-        return job.size, _ARCHIVE
-    if not is_url(job.location):
-        try:
-            return os.path.getsize(job.location), _ARCHIVE
-        except OSError as error:
-            raise WeightsError(f"the archive of {job.model} cannot be read: {error}") from None
+def size_of(path: str) -> int:
+    """The bytes of a file; 0 where there is none."""
     try:
-        with (web or Web()).patient(job.location) as answer:
-            headers = answer.headers
-    except urllib.error.HTTPError as error:
-        raise hubs.refused(error, "archive", job.model) from None
-    if headers.get("Content-Length") is None:
-        raise WeightsError(
-            f"{hubs.shown(job.location)} does not say how long it is; put the archive on a server"
-            " that serves files, or on the host"
-        )
-    # Without the query: a signed address is another one each day.
-    state = (hubs.shown(job.location), headers.get("ETag"), headers.get("Last-Modified"))
-    return int(headers["Content-Length"]), f"{_ARCHIVE}.{short_hash(job.sha256 or repr(state))}"
-
-
-def unpack(job: Job, path: str, folder: str, seen: Callable[[int], None]) -> str:
-    """Unpack a job's archive, and return the SHA-256 of all its bytes. Raises WeightsError, OSError.
-
-    path: of the archive. folder: which it makes, below an existing one. seen: is told of each
-    number of bytes read.
-    """
-    with open(path, "rb") as handle:
-        counted = _Counted(handle, seen)
-        try:
-            with tarfile.open(fileobj=counted, mode="r|*") as archive:  # type: ignore[call-overload]
-                _members(job, archive, folder)
-            while counted.read(hubs.BLOCK):
-                pass
-        except (tarfile.TarError, EOFError, ValueError) as error:
-            raise WeightsError(
-                f"the archive {hubs.shown(job.location)} cannot be unpacked ({error}): is it a tar"
-                " (plain, gz, bz2 or xz), and whole?"
-            ) from None
-    return counted.hasher.hexdigest()
-
-
-def top_of(folder: str) -> str:
-    """Return the folder nearest to the top that has a config.json; `folder` if there is none."""
-    best = folder
-    depth = 10**6
-    for at, _folders, names in os.walk(folder):
-        if "config.json" in names and at.count("/") < depth:
-            best, depth = at, at.count("/")
-    return best
-
-
-class _Counted:
-    """Reads an archive once, and counts and hashes it on the way."""
-
-    def __init__(self, handle: Any, seen: Callable[[int], None]) -> None:
-        self.handle = handle
-        self.seen = seen
-        self.hasher = hashlib.sha256()
-
-    def read(self, size: int = -1) -> bytes:
-        block: bytes = self.handle.read(size)
-        self.hasher.update(block)
-        self.seen(len(block))
-        return block
-
-
-def _members(job: Job, archive: Any, folder: str) -> None:
-    os.mkdir(folder, 0o755)
-    for member in archive:
-        name = re.sub(r"^(\./)+", "", member.name).rstrip("/")
-        if name in ("", "."):
-            continue
-        path = os.path.join(folder, hubs.safe_path(name))
-        if member.isdir():
-            os.makedirs(path, mode=0o755, exist_ok=True)
-        elif member.isreg():
-            os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
-            with open(path, "xb") as target:
-                shutil.copyfileobj(archive.extractfile(member), target, hubs.BLOCK)
-                target.flush()
-                os.fsync(target.fileno())
-        elif member.issym() or member.islnk():
-            raise WeightsError(
-                f"the archive {hubs.shown(job.location)} holds a link ({name}), such as a cache of"
-                " Hugging Face is made of. Pack it with the files themselves: tar"
-                " --dereference --hard-dereference -cf ..."
-            )
-
-
-def is_url(location: str) -> bool:
-    """Tell an archive's address from its path."""
-    return location.startswith(("http://", "https://"))
-
-
-def short_hash(text: str) -> str:
-    """Return 12 hexadecimal digits that tell texts apart, fit for the name of a file."""
-    return hashlib.sha256(text.encode("utf-8")).hexdigest()[:12]
+        return os.path.getsize(path)
+    except OSError:
+        return 0

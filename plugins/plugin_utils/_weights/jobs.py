@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ansible_collections.inferops.ascend.plugins.module_utils._weights.hubs import shown
+from ansible_collections.inferops.ascend.plugins.module_utils._weights.faults import bare_url
 from ansible_collections.inferops.ascend.plugins.plugin_utils._base.errors import AscendError
 from ansible_collections.inferops.ascend.plugins.plugin_utils._base.values import kind_of, plain
 from ansible_collections.inferops.ascend.plugins.plugin_utils._model.estimate import (
@@ -123,7 +123,7 @@ def jobs_of(specs: Iterable[Mapping[str, Any]], wish: Wish) -> list[dict[str, An
 
 
 def _told(value: Any) -> str:
-    return shown(value) if isinstance(value, str) and "://" in value else str(value or "none")
+    return bare_url(value) if isinstance(value, str) and "://" in value else str(value or "none")
 
 
 def _job(spec: Mapping[str, Any], wish: Wish) -> dict[str, Any]:
@@ -302,7 +302,7 @@ def _archive(job: dict[str, Any], own: Mapping[str, Any], who: str) -> None:
             " the controller is given by src."
         )
     packed = re.search(
-        r"\.(zip|7z|rar|zst|tzst|lz4)$", posixpath.basename(shown(location or job["src"]))
+        r"\.(zip|7z|rar|zst|tzst|lz4)$", posixpath.basename(bare_url(location or job["src"]))
     )
     if packed:
         raise AscendError(

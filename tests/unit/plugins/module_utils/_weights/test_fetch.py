@@ -15,11 +15,20 @@ from typing import Any
 
 import pytest
 from ansible_collections.inferops.ascend.plugins.module_utils._weights import fetch, run
-from ansible_collections.inferops.ascend.plugins.module_utils._weights import look as _weights
-from ansible_collections.inferops.ascend.plugins.module_utils._weights.look import WeightsError
-from ansible_collections.inferops.ascend.plugins.module_utils._weights.sources import Folder, Job
+from ansible_collections.inferops.ascend.plugins.module_utils._weights.check import room
+from ansible_collections.inferops.ascend.plugins.module_utils._weights.errors import WeightsError
+from ansible_collections.inferops.ascend.plugins.module_utils._weights.marker import MARKER
+from ansible_collections.inferops.ascend.plugins.module_utils._weights.progress import Progress
+from ansible_collections.inferops.ascend.plugins.module_utils._weights.sources import (
+    INCOMPLETE,
+    Folder,
+    Job,
+    partial_of,
+)
+from ansible_collections.inferops.ascend.plugins.module_utils._weights.switch import LOCK
 from ansible_collections.inferops.ascend.tests.hubs import hub as hubs
 from ansible_collections.inferops.ascend.tests.hubs.bringing import (
+    CLIENTS,
     ID,
     SHARD,
     bring,
@@ -30,7 +39,6 @@ from ansible_collections.inferops.ascend.tests.hubs.bringing import (
     look,
     put,
     same,
-    web_of,
 )
 
 # -- bringing ----------------------------------------------------------------------------------------
@@ -88,8 +96,11 @@ def test_a_connection_that_breaks_is_gone_on_with_at_its_byte(
     ranges = [
         each.range for each in hub.asked if SHARD in urllib.parse.unquote(each.path) and each.range
     ]
-    assert ranges
-    assert all(each == "bytes=12345-40089" for each in ranges)
+    starts = [int(each[len("bytes=") :].partition("-")[0]) for each in ranges]
+    resumed = [each for each in starts if each]
+    assert resumed
+    # No more is lost than the block that was being read.
+    assert all(11_345 < each <= 12_345 for each in resumed)
 
 
 def test_a_server_without_ranges_sends_it_again(hub: hubs.Hub, folder: Path) -> None:
@@ -103,7 +114,7 @@ def test_a_killed_run_is_gone_on_with(hub: hubs.Hub, folder: Path, tmp_path: Pat
     hub.pace = 60_000
     job = job_of(hub, folder)
     runs = str(tmp_path / "run")
-    name = run.start([job], 1, runs)
+    name = run.start([job], CLIENTS, 1, runs)
     deadline = time.monotonic() + 20
     while run.follow(name, 0, runs).folders[job.folder]["done"] < 50_000:
         assert time.monotonic() < deadline
@@ -125,7 +136,7 @@ def test_a_killed_run_is_gone_on_with(hub: hubs.Hub, folder: Path, tmp_path: Pat
 
 
 def holder_of(folder: Path) -> int:
-    text = Path(str(folder) + ".part", fetch.LOCK).read_text()
+    text = Path(str(folder) + ".part", LOCK).read_text()
     return int(text.split()[1])
 
 
@@ -134,7 +145,7 @@ def test_a_run_apart_ends_by_itself_and_says_so(
 ) -> None:
     job = job_of(hub, folder)
     bad = Job(str(tmp_path / "none"), "other", "huggingface", "no/such", endpoint=hub.address)
-    name = run.start([bad, job], 2, str(tmp_path / "run"))
+    name = run.start([bad, job], CLIENTS, 2, str(tmp_path / "run"))
     state = run.follow(name, 30, str(tmp_path / "run"))
     assert state.finished
     assert state.folders[job.folder]["phase"] == "done"
@@ -146,16 +157,16 @@ def test_two_runs_for_one_folder_fetch_it_once(hub: hubs.Hub, folder: Path, tmp_
     hub.pace = 60_000
     job = job_of(hub, folder)
     runs = str(tmp_path / "run")
-    first = run.start([job], 2, runs)
-    while not (Path(str(folder) + ".part") / fetch.LOCK).exists():
+    first = run.start([job], CLIENTS, 2, runs)
+    while not (Path(str(folder) + ".part") / LOCK).exists():
         time.sleep(0.02)
     time.sleep(0.3)
     # A second process, as another host with the same disk would be.
     second = subprocess.Popen(
         ["sh", "-c", 'while [ -d "$0.part" ]; do sleep 0.1; done', str(folder)]
     )
-    progress = fetch.Progress([job])
-    fetch.bring(job, progress, 2, web_of(job))
+    progress = Progress([job])
+    fetch.bring(job, progress, CLIENTS, 2)
     assert run.follow(first, 10, runs).finished
     assert second.wait(10) == 0
     assert same(folder, hub.models[ID])
@@ -201,8 +212,8 @@ def test_another_files_beginning_is_thrown_away(hub: hubs.Hub, folder: Path) -> 
     """A part that was left by another revision has the right length to resume, and wrong bytes."""
     part = Path(str(folder) + ".part")
     part.mkdir(parents=True)
-    (part / fetch.LOCK).touch()
-    (part / (SHARD + fetch.INCOMPLETE)).write_bytes(b"z" * 20_000)
+    (part / LOCK).touch()
+    (part / (SHARD + INCOMPLETE)).write_bytes(b"z" * 20_000)
     bring(job_of(hub, folder))
     assert same(folder, hub.models[ID])
 
@@ -238,7 +249,7 @@ def test_a_whole_folder_made_by_hand_is_left_alone_and_nobody_is_asked(
     put(folder, hub.models[ID])
     assert look(job_of(hub, folder)).state == "complete"
     assert hub.asked == []
-    assert not (folder / _weights.MARKER).exists()
+    assert not (folder / MARKER).exists()
 
 
 def test_a_folder_made_by_hand_that_is_not_whole_is_refused(hub: hubs.Hub, folder: Path) -> None:
@@ -376,21 +387,21 @@ def test_a_run_that_died_while_it_switched_is_finished_and_cleared_up(
     old = folder.parent / ".Qwen3-14B.inferops-old-4711"
     # Dead between the two renames: the old folder is away, the new one not yet there.
     shutil.copytree(folder, str(folder) + ".part")
-    Path(str(folder) + ".part", fetch.LOCK).write_text("process 4711 on here")
+    Path(str(folder) + ".part", LOCK).write_text("process 4711 on here")
     folder.rename(old)
     assert look(job).state == "fetch"
     bring(job)
     assert same(folder, hub.models[ID])
     assert sorted(os.listdir(folder.parent)) == ["Qwen3-14B"]
     # Dead after them, before the old one was removed.
-    (folder / fetch.LOCK).touch()
+    (folder / LOCK).touch()
     put(old, {SHARD: b"old"})
     by_hand = put(folder.parent / "Qwen3-14B.old-2", {SHARD: b"mine"})
     found = look(job)
     assert (found.state, found.missing) == ("verify", 0)
     bring(job)
     assert not old.exists()
-    assert fetch.LOCK not in os.listdir(folder)
+    assert LOCK not in os.listdir(folder)
     assert (by_hand / SHARD).read_bytes() == b"mine"
     assert look(job).state == "complete"
 
@@ -453,10 +464,10 @@ def test_room_is_asked_for_before_anything_is_fetched(
         {**entry, "size": huge, "lfs": {**entry["lfs"], "size": huge}} if "lfs" in entry else entry
     )
     found = look(job_of(hub, folder))
-    words = fetch.room([found])
+    words = room([found])
     assert f"3000000.0 GB are needed at {folder.parent}" in words
     assert "vllm_service_weights_dir" in words
-    assert fetch.room([found._replace(needed=1000)]) == ""
+    assert room([found._replace(needed=1000)]) == ""
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="mounts a file system")
@@ -487,17 +498,15 @@ def test_two_states_of_a_share_are_never_put_together(
     bring(job)
     folder.rename(str(folder) + ".part")
     part = Path(str(folder) + ".part")
-    (part / fetch.LOCK).touch()
+    (part / LOCK).touch()
     remote = next(f for f in Folder(job).listing().files if f.path == SHARD)
-    partial = part / fetch._partial(remote)
+    partial = part / partial_of(remote)
     (part / SHARD).rename(partial)
     os.truncate(partial, 20_000)
-    progress = fetch.Progress([job])
+    progress = Progress([job])
     found = look(job)
     assert found.missing == found.total - sum(
-        each.stat().st_size
-        for each in part.iterdir()
-        if each.name not in (_weights.MARKER, fetch.LOCK)
+        each.stat().st_size for each in part.iterdir() if each.name not in (MARKER, LOCK)
     )
     # Meanwhile the share was given other weights of the same size.
     newer = {
@@ -507,7 +516,7 @@ def test_two_states_of_a_share_are_never_put_together(
     }
     time.sleep(0.01)
     put(share, newer)
-    fetch.bring(job, progress, 2)
+    fetch.bring(job, progress, CLIENTS, 2)
     assert same(folder, {**hub.models[ID], **newer})
     assert not list(folder.glob("*.inferops-incomplete"))
 
@@ -541,7 +550,7 @@ def test_rsync_that_outlives_its_run_keeps_others_away(
     monkeypatch.setenv("PATH", f"{slow.parent}:{os.environ['PATH']}")
     job = Job(str(folder), "Qwen3-14B", "rsync", location=str(tmp_path / "store"))
     runs = str(tmp_path / "run")
-    name = run.start([job], 1, runs)
+    name = run.start([job], CLIENTS, 1, runs)
     deadline = time.monotonic() + 10
     while not (tmp_path / "pid").exists():
         assert time.monotonic() < deadline
@@ -550,7 +559,7 @@ def test_rsync_that_outlives_its_run_keeps_others_away(
     assert run.follow(name, 5, runs).died
     program = int((tmp_path / "pid").read_text())
     seen: list[bool] = []
-    progress = fetch.Progress([job])
+    progress = Progress([job])
     say = progress.say
 
     def watched(given: str, **values: Any) -> None:
@@ -560,7 +569,7 @@ def test_rsync_that_outlives_its_run_keeps_others_away(
         say(given, **values)
 
     monkeypatch.setattr(progress, "say", watched)
-    fetch.bring(job, progress, 1)
+    fetch.bring(job, progress, CLIENTS, 1)
     assert seen == [False], "rsync of the killed run still wrote when the next one began"
     assert same(folder, hub.models[ID])
 
@@ -588,7 +597,7 @@ def test_an_archive_at_an_address_is_gone_on_with(hub: hubs.Hub, folder: Path) -
     )
     bring(job)
     assert same(folder, hub.models[ID])
-    assert f"bytes=33333-{len(data) - 1}" in [each.range for each in hub.asked]
+    assert "bytes=33333-" in [each.range for each in hub.asked]
 
 
 def test_two_archives_of_one_length_are_never_put_together(hub: hubs.Hub, folder: Path) -> None:
@@ -607,4 +616,4 @@ def test_two_archives_of_one_length_are_never_put_together(hub: hubs.Hub, folder
     hub.fault = lambda handler, asked, first: False
     bring(again)
     assert same(folder, hub.models[ID])
-    assert "sig" not in (folder / _weights.MARKER).read_text()
+    assert "sig" not in (folder / MARKER).read_text()

@@ -11,7 +11,17 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from ansible_collections.inferops.ascend.plugins.module_utils._weights import look as _weights
+from ansible_collections.inferops.ascend.plugins.module_utils._weights.access import (
+    Account,
+    unreadable,
+    writable,
+)
+from ansible_collections.inferops.ascend.plugins.module_utils._weights.completeness import inspect
+from ansible_collections.inferops.ascend.plugins.module_utils._weights.marker import (
+    MARKER,
+    read_marker,
+    write_marker,
+)
 from ansible_collections.inferops.ascend.tests.hubs import hub
 
 
@@ -29,7 +39,7 @@ def whole(tmp_path: Path) -> Path:
 
 
 def test_a_whole_model_has_no_faults_and_its_configuration_is_read(whole: Path) -> None:
-    look = _weights.inspect(str(whole))
+    look = inspect(str(whole))
     assert look.faults == []
     assert look.config["max_position_embeddings"] == 40960
     assert look.files["model-00002-of-00003.safetensors"] > 40_000
@@ -57,7 +67,7 @@ def test_a_whole_model_has_no_faults_and_its_configuration_is_read(whole: Path) 
 )
 def test_other_forms_of_weights_are_whole_too(tmp_path: Path, files: dict[str, bytes]) -> None:
     put(tmp_path, {**files, "config.json": b"{}", "vocab.txt": b"a\n"})
-    assert _weights.inspect(str(tmp_path)).faults == []
+    assert inspect(str(tmp_path)).faults == []
 
 
 def cut(name: str, keep: int | None = None) -> Callable[[Path], None]:
@@ -145,7 +155,7 @@ SHARD = "model-00002-of-00003.safetensors"
 )
 def test_what_is_missing_is_said(whole: Path, damage: Callable[[Path], None], says: str) -> None:
     damage(whole)
-    faults = _weights.inspect(str(whole)).faults
+    faults = inspect(str(whole)).faults
     assert len(faults) == 1
     assert says in faults[0]
 
@@ -169,7 +179,7 @@ def test_shards_are_counted_however_their_numbers_are_written(
 ) -> None:
     shards = {name: hub.safetensors({"a": 40}) for name in there}
     put(tmp_path, {**shards, "config.json": b"{}", "vocab.txt": b"a\n"})
-    assert _weights.inspect(str(tmp_path)).faults == [missing]
+    assert inspect(str(tmp_path)).faults == [missing]
 
 
 def cache(tmp_path: Path) -> Path:
@@ -185,40 +195,40 @@ def cache(tmp_path: Path) -> Path:
 
 def test_the_cache_of_the_hubs_own_tool_is_whole_one_folder_further_down(tmp_path: Path) -> None:
     top = cache(tmp_path)
-    assert _weights.inspect(str(top / "snapshots" / "abc")).faults == []
-    assert f"one folder further down: {top}/snapshots/abc" in _weights.inspect(str(top)).faults[-1]
+    assert inspect(str(top / "snapshots" / "abc")).faults == []
+    assert f"one folder further down: {top}/snapshots/abc" in inspect(str(top)).faults[-1]
 
 
 def test_files_behind_links_have_to_be_readable_where_they_are(tmp_path: Path) -> None:
     top = cache(tmp_path)
     folder = str(top / "snapshots" / "abc")
-    account = _weights.Account("vllm", 4711, [])
+    account = Account("vllm", 4711, [])
     for each in [*top.rglob("*"), top, tmp_path, *tmp_path.parents[:2]]:
         if not each.is_symlink():
             each.chmod(0o755)
-    files = _weights.inspect(folder).files
-    if _weights.unreadable(folder, files, account):
+    files = inspect(folder).files
+    if unreadable(folder, files, account):
         pytest.skip("the temporary folder itself is closed")
     blob = (top / "snapshots" / "abc" / SHARD).resolve()
     blob.chmod(0o600)
-    assert _weights.unreadable(folder, files, account) == (
+    assert unreadable(folder, files, account) == (
         f"vllm cannot read {blob}: run 'chmod -R o+rX {blob}' on the host"
     )
     blob.parent.chmod(0o700)
-    assert _weights.unreadable(folder, files, account) == (
+    assert unreadable(folder, files, account) == (
         f"vllm cannot enter {blob.parent}: run 'chmod o+x {blob.parent}' on the host"
     )
 
 
 def test_code_of_the_model_has_to_be_readable_too(whole: Path) -> None:
     put(whole, {"modeling_qwen.py": b"pass\n"})
-    assert "modeling_qwen.py" in _weights.inspect(str(whole)).files
+    assert "modeling_qwen.py" in inspect(str(whole)).files
 
 
 def test_more_than_a_header_promises_is_damage_too(whole: Path) -> None:
     with (whole / SHARD).open("ab") as handle:
         handle.write(b"log line\n")
-    assert "something else was written to it" in _weights.inspect(str(whole)).faults[0]
+    assert "something else was written to it" in inspect(str(whole)).faults[0]
 
 
 def test_a_torch_file_whose_end_is_missing_is_found(tmp_path: Path) -> None:
@@ -230,7 +240,7 @@ def test_a_torch_file_whose_end_is_missing_is_found(tmp_path: Path) -> None:
             "vocab.txt": b"a\n",
         },
     )
-    assert _weights.inspect(str(tmp_path)).faults == [
+    assert inspect(str(tmp_path)).faults == [
         "pytorch_model.bin is cut off: its end is missing (5.1 kB are there)"
     ]
 
@@ -244,12 +254,12 @@ def test_a_header_that_claims_the_world_is_not_read(tmp_path: Path) -> None:
             "vocab.txt": b"a\n",
         },
     )
-    assert "not a safetensors file" in _weights.inspect(str(tmp_path)).faults[0]
+    assert "not a safetensors file" in inspect(str(tmp_path)).faults[0]
 
 
 def test_a_folder_that_is_not_there_or_empty_is_told_apart(tmp_path: Path) -> None:
-    assert _weights.inspect(str(tmp_path / "no")).faults == [f"{tmp_path}/no is not there"]
-    assert _weights.inspect(str(tmp_path)).faults == [f"{tmp_path} is empty"]
+    assert inspect(str(tmp_path / "no")).faults == [f"{tmp_path}/no is not there"]
+    assert inspect(str(tmp_path)).faults == [f"{tmp_path} is empty"]
 
 
 def test_looking_at_terabytes_reads_only_headers(tmp_path: Path) -> None:
@@ -267,41 +277,41 @@ def test_looking_at_terabytes_reads_only_headers(tmp_path: Path) -> None:
         },
     )
     os.truncate(tmp_path / "model.safetensors", 8 + len(header) + size)
-    assert _weights.inspect(str(tmp_path)).faults == []
+    assert inspect(str(tmp_path)).faults == []
 
 
 def test_what_the_service_cannot_read_is_said_with_the_command(whole: Path) -> None:
-    account = _weights.Account("vllm", 4711, [4711])
+    account = Account("vllm", 4711, [4711])
     for folder in [whole, *whole.parents]:
         if folder.stat().st_uid == os.geteuid() and folder.is_relative_to(whole.parents[2]):
             folder.chmod(0o755)
-    files = _weights.inspect(str(whole)).files
-    if _weights.unreadable(str(whole), files, account):
+    files = inspect(str(whole)).files
+    if unreadable(str(whole), files, account):
         pytest.skip("the temporary folder itself is closed")
     (whole / SHARD).chmod(0o600)
-    assert _weights.unreadable(str(whole), files, account) == (
+    assert unreadable(str(whole), files, account) == (
         f"vllm cannot read {whole / SHARD}: run 'chmod -R o+rX {whole}' on the host"
     )
-    assert _weights.unreadable(str(whole), files, account._replace(uid=os.geteuid())) is None
+    assert unreadable(str(whole), files, account._replace(uid=os.geteuid())) is None
     (whole / SHARD).chmod(0o640)
-    assert _weights.unreadable(str(whole), files, account._replace(gids=[os.getegid()])) is None
+    assert unreadable(str(whole), files, account._replace(gids=[os.getegid()])) is None
     whole.chmod(0o700)
-    assert _weights.unreadable(str(whole), files, account) == (
+    assert unreadable(str(whole), files, account) == (
         f"vllm cannot enter {whole}: run 'chmod o+x {whole}' on the host"
     )
 
 
 def test_what_everybody_may_write_is_named(whole: Path) -> None:
-    files = _weights.inspect(str(whole)).files
-    assert _weights.writable(str(whole), files) is None
+    files = inspect(str(whole)).files
+    assert writable(str(whole), files) is None
     (whole / SHARD).chmod(0o666)
-    assert _weights.writable(str(whole), files) == str(whole / SHARD)
+    assert writable(str(whole), files) == str(whole / SHARD)
 
 
 def test_a_marker_of_somebody_else_is_none(whole: Path) -> None:
-    (whole / _weights.MARKER).write_text('{"files": {}}')
-    assert _weights.read_marker(str(whole)) is None
-    _weights.write_marker(str(whole / _weights.MARKER), {"files": {}, "source": "nfs"})
-    marker = _weights.read_marker(str(whole))
+    (whole / MARKER).write_text('{"files": {}}')
+    assert read_marker(str(whole)) is None
+    write_marker(str(whole / MARKER), {"files": {}, "source": "nfs"})
+    marker = read_marker(str(whole))
     assert marker is not None
     assert marker["source"] == "nfs"

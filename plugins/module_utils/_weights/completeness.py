@@ -5,20 +5,17 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import re
-import stat
 import struct
 import zipfile
-from typing import Any, Callable, NamedTuple
+from typing import Any, NamedTuple
+
+from ansible_collections.inferops.ascend.plugins.module_utils._weights.errors import WeightsError
 
 # What all files of ours begin with; none of them is part of a model.
 OWN = ".inferops-"
-MARKER = ".inferops-ascend.json"
-MADE_BY = "inferops.ascend.model_weights"
-CHUNK = 1 << 20
 # The limit of the safetensors library: MAX_HEADER_SIZE in safetensors/src/tensor.rs.
 MAX_HEADER = 100_000_000
 MAX_JSON = 200_000_000
@@ -44,14 +41,7 @@ _SMALL = (".json", ".model", ".txt", ".tiktoken", ".py", ".jinja")
 _LFS_POINTER = b"version https://git-lfs.github.com/spec/"
 
 
-class WeightsError(Exception):
-    """Weights cannot be brought or read.
-
-    The message names the folder, file or address, what is wrong with it, and the way out.
-    """
-
-
-class Look(NamedTuple):
+class Contents(NamedTuple):
     """What a folder holds.
 
     Attributes:
@@ -147,7 +137,7 @@ def torch_fault(path: str) -> str | None:
     return None
 
 
-def inspect(folder: str) -> Look:
+def inspect(folder: str) -> Contents:
     """Look whether a folder holds a whole model: configuration, tokenizer and every shard.
 
     Of the weights it reads headers and sizes only. Raises OSError where the folder cannot be read.
@@ -155,9 +145,9 @@ def inspect(folder: str) -> Look:
     try:
         names = sorted(os.listdir(folder))
     except (FileNotFoundError, NotADirectoryError):
-        return Look(False, [f"{folder} is not there"], {})
+        return Contents(False, [f"{folder} is not there"], {})
     if not names:
-        return Look(False, [f"{folder} is empty"], {})
+        return Contents(False, [f"{folder} is empty"], {})
     faults: list[str] = []
     files: dict[str, int] = {}
     config = _config(folder, names, faults)
@@ -176,7 +166,7 @@ def inspect(folder: str) -> Look:
     if os.path.isdir(os.path.join(folder, "snapshots")) and "config.json" not in names:
         faults.append(_cache_of_hub(folder))
     faults += _under_way(folder, names)
-    return Look(
+    return Contents(
         True,
         faults,
         files,
@@ -362,141 +352,4 @@ def _pointer(name: str) -> str:
     return (
         f"{name} is a pointer of Git LFS, not the file itself: it was cloned without git-lfs (run"
         " 'git lfs pull' in the folder)"
-    )
-
-
-# -- who may read it -------------------------------------------------------------------------------
-
-
-class Account(NamedTuple):
-    """The user that a service runs as. `uid` None: there is none of that name yet."""
-
-    name: str
-    uid: int | None
-    gids: list[int]
-
-
-def unreadable(folder: str, files: Any, account: Account) -> str | None:
-    """Tell the first thing that the account cannot read or enter, and the command that mends it.
-
-    By permission bits; access lists are not looked at, which may only give more.
-    """
-    paths = [os.path.join(folder, name) for name in sorted(files)]
-    # Where links lead to as well: a cache of Hugging Face keeps the files themselves elsewhere.
-    real = [os.path.realpath(path) for path in paths if os.path.exists(path)]
-    for step in _steps([os.path.realpath(folder)] + [os.path.dirname(path) for path in real]):
-        if not _allowed(os.stat(step), account, 1):
-            return f"{account.name} cannot enter {step}: run 'chmod o+x {step}' on the host"
-    for path in real:
-        if not _allowed(os.stat(path), account, 4):
-            where = folder if path.startswith(os.path.realpath(folder) + "/") else path
-            return f"{account.name} cannot read {path}: run 'chmod -R o+rX {where}' on the host"
-    return None
-
-
-def _steps(folders: list[str]) -> list[str]:
-    """Return folders and all that are above them, each once, from the top down."""
-    found = set()
-    for at in folders:
-        while at not in found:
-            found.add(at)
-            at = os.path.dirname(at)
-    return sorted(found, key=lambda step: (step.count("/"), step))
-
-
-def writable(folder: str, files: Any) -> str | None:
-    """Name the first of the folder and its files that everybody may write."""
-    for path in [folder] + [os.path.join(folder, name) for name in sorted(files)]:
-        if os.path.exists(path) and os.stat(path).st_mode & stat.S_IWOTH:
-            return path
-    return None
-
-
-def _allowed(status: os.stat_result, account: Account, bit: int) -> bool:
-    if account.uid == 0:
-        return True
-    if account.uid is not None and status.st_uid == account.uid:
-        return bool(status.st_mode & (bit << 6))
-    if status.st_gid in account.gids:
-        return bool(status.st_mode & (bit << 3))
-    return bool(status.st_mode & bit)
-
-
-# -- the marker: what a run brought, and what was verified ------------------------------------------
-
-
-def digest_of(path: str, kind: str, seen: Callable[[int], None] = lambda count: None) -> str | None:
-    """Hash a file: kind `sha256`, or `git` for the SHA-1 that git gives a blob.
-
-    `seen` is told of each stretch of bytes read. None where this host's Python refuses SHA-1.
-    """
-    hasher = new_hash(kind, os.path.getsize(path))
-    if hasher is None:
-        return None
-    with open(path, "rb", buffering=0) as handle:
-        while True:
-            block = handle.read(CHUNK)
-            if not block:
-                return str(hasher.hexdigest())
-            hasher.update(block)
-            seen(len(block))
-
-
-def new_hash(kind: str, size: int) -> Any:
-    """Return a hash object for `digest_of`'s kinds, or None where the host forbids it (FIPS)."""
-    if kind == "sha256":
-        return hashlib.sha256()
-    try:
-        hasher = hashlib.sha1()
-    except ValueError:
-        return None
-    hasher.update(b"blob %d\0" % size)
-    return hasher
-
-
-def read_marker(folder: str) -> dict[str, Any] | None:
-    """Return what stands in the marker of a folder that a run of this collection made, else None."""
-    try:
-        marker = read_json(os.path.join(folder, MARKER))
-    except (OSError, WeightsError):
-        return None
-    if not isinstance(marker, dict) or marker.get("made_by") != MADE_BY:
-        return None
-    files = marker.get("files")
-    if not isinstance(files, dict) or not all(isinstance(each, dict) for each in files.values()):
-        return None
-    return marker
-
-
-def write_marker(path: str, marker: dict[str, Any]) -> None:
-    """Write a marker whole or not at all, readable by everybody."""
-    temporary = path + ".new"
-    descriptor = os.open(
-        temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644
-    )
-    with os.fdopen(descriptor, "w", encoding="utf-8") as handle:
-        json.dump(dict(marker, made_by=MADE_BY), handle, indent=1, sort_keys=True)
-        handle.write("\n")
-        handle.flush()
-        os.fchmod(handle.fileno(), 0o644)
-        os.fsync(handle.fileno())
-    os.rename(temporary, path)
-
-
-def remembered(path: str, digest: str) -> dict[str, Any]:
-    """Return the marker's entry of a file whose digest was found right just now."""
-    status = os.stat(path)
-    return {"size": status.st_size, "mtime_ns": status.st_mtime_ns, "digest": digest}
-
-
-def is_remembered(path: str, entry: Any) -> bool:
-    """Tell whether a file is still as it was when its entry was made, by size and time."""
-    try:
-        status = os.stat(path)
-    except OSError:
-        return False
-    return (
-        isinstance(entry, dict)
-        and status.st_size == entry.get("size")
-        and status.st_mtime_ns == entry.get("mtime_ns")
     )

@@ -8,8 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from ansible_collections.inferops.ascend.plugins.module_utils._weights import hub_client
 from ansible_collections.inferops.ascend.tests.hubs import hub as hubs
-from ansible_collections.inferops.ascend.tests.hubs.bringing import ID
+from ansible_collections.inferops.ascend.tests.hubs.bringing import ID, Clock
 
 
 @pytest.fixture
@@ -22,3 +23,10 @@ def hub() -> Iterator[hubs.Hub]:
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     return tmp_path / "weights" / "Qwen" / "Qwen3-14B"
+
+
+@pytest.fixture(autouse=True)
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """Where a client waits before it tries again, a test does not wait."""
+    monkeypatch.setattr(hub_client, "CHUNK", 1000)
+    return Clock(monkeypatch)

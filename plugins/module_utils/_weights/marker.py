@@ -1,0 +1,89 @@
+# SPDX-FileCopyrightText: The inferops.ascend authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""What a run downloaded and verified, remembered in a file of the directory; and checksums."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from typing import Any, Callable
+
+from ansible_collections.inferops.ascend.plugins.module_utils._weights.completeness import read_json
+from ansible_collections.inferops.ascend.plugins.module_utils._weights.errors import WeightsError
+
+MARKER = ".inferops-ascend.json"
+MADE_BY = "inferops.ascend.model_weights"
+CHUNK = 1 << 20
+
+
+def digest_of(path: str, kind: str, seen: Callable[[int], None] = lambda count: None) -> str | None:
+    """Hash a file: kind `sha256`, or `git` for the SHA-1 that git gives a blob.
+
+    `seen` is told of each stretch of bytes read. None where this host's Python refuses SHA-1.
+    """
+    hasher: Any
+    if kind == "sha256":
+        hasher = hashlib.sha256()
+    else:
+        try:
+            hasher = hashlib.sha1()
+        except ValueError:
+            return None
+        hasher.update(b"blob %d\0" % os.path.getsize(path))
+    with open(path, "rb", buffering=0) as handle:
+        while True:
+            block = handle.read(CHUNK)
+            if not block:
+                return str(hasher.hexdigest())
+            hasher.update(block)
+            seen(len(block))
+
+
+def read_marker(folder: str) -> dict[str, Any] | None:
+    """Return what stands in the marker of a folder that a run of this collection made, else None."""
+    try:
+        marker = read_json(os.path.join(folder, MARKER))
+    except (OSError, WeightsError):
+        return None
+    if not isinstance(marker, dict) or marker.get("made_by") != MADE_BY:
+        return None
+    files = marker.get("files")
+    if not isinstance(files, dict) or not all(isinstance(each, dict) for each in files.values()):
+        return None
+    return marker
+
+
+def write_marker(path: str, marker: dict[str, Any]) -> None:
+    """Write a marker whole or not at all, readable by everybody."""
+    temporary = path + ".new"
+    descriptor = os.open(
+        temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644
+    )
+    with os.fdopen(descriptor, "w", encoding="utf-8") as handle:
+        json.dump(dict(marker, made_by=MADE_BY), handle, indent=1, sort_keys=True)
+        handle.write("\n")
+        handle.flush()
+        os.fchmod(handle.fileno(), 0o644)
+        os.fsync(handle.fileno())
+    os.rename(temporary, path)
+
+
+def remembered(path: str, digest: str) -> dict[str, Any]:
+    """Return the marker's entry of a file whose digest was found right just now."""
+    status = os.stat(path)
+    return {"size": status.st_size, "mtime_ns": status.st_mtime_ns, "digest": digest}
+
+
+def is_remembered(path: str, entry: Any) -> bool:
+    """Tell whether a file is still as it was when its entry was made, by size and time."""
+    try:
+        status = os.stat(path)
+    except OSError:
+        return False
+    return (
+        isinstance(entry, dict)
+        and status.st_size == entry.get("size")
+        and status.st_mtime_ns == entry.get("mtime_ns")
+    )

@@ -1,0 +1,146 @@
+# SPDX-FileCopyrightText: The inferops.ascend authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""One process at a time in a model's `.part` directory, and the switch of it into place."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import socket
+import stat
+import time
+from contextlib import contextmanager, suppress
+from typing import Iterator
+
+from ansible_collections.inferops.ascend.plugins.module_utils._weights.errors import WeightsError
+from ansible_collections.inferops.ascend.plugins.module_utils._weights.marker import read_marker
+from ansible_collections.inferops.ascend.plugins.module_utils._weights.progress import Progress
+from ansible_collections.inferops.ascend.plugins.module_utils._weights.sources import (
+    Job,
+    size_of,
+    walk,
+)
+
+PART = ".part"
+LOCK = ".inferops-ascend.lock"
+# A directory that was replaced, until it is removed: beside it, hidden, with a process' number behind.
+_OLD = ".inferops-old-"
+
+
+@contextmanager
+def hold(job: Job, progress: Progress) -> Iterator[int]:
+    """Be in the `.part` folder of a job, as the only one, also among hosts that share the disk.
+
+    Gives the descriptor of the lock.
+    """
+    part = job.folder + PART
+    before = os.getcwd()
+    while True:
+        _make_part(part)
+        try:
+            os.chdir(part)
+            # Not made here: the folder may have been switched into place just now.
+            descriptor = os.open(LOCK, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
+        except FileNotFoundError:
+            os.chdir(before)
+            continue
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if _is_same_file(descriptor, os.path.join(part, LOCK)):
+                break
+        except BlockingIOError:
+            holder = os.pread(descriptor, 200, 0).decode("utf-8", "replace").strip()
+            progress.say(
+                job.folder,
+                phase=f"waiting for {holder or 'another process'}",
+                done=sum(size_of(path) for path in walk(".")),
+            )
+        os.close(descriptor)
+        os.chdir(before)
+        time.sleep(0.5)
+    try:
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, f"process {os.getpid()} on {socket.gethostname()}".encode(), 0)
+        yield descriptor
+    finally:
+        os.chdir(before)
+        os.close(descriptor)
+
+
+def _make_part(part: str) -> None:
+    with suppress(FileExistsError):
+        os.mkdir(part, 0o755)
+    status = os.lstat(part)
+    if not stat.S_ISDIR(status.st_mode):
+        raise WeightsError(f"{part} is in the way: it is no folder. Move it away")
+    names = os.listdir(part)
+    if names and LOCK not in names:
+        raise WeightsError(
+            f"{part} is in the way: this collection did not make it, and would fetch into it. Move"
+            " it away"
+        )
+    # Whoever may write to the parent could have put it there, with links in it. A share may give
+    # root another number, so ask which one it gives.
+    probe = os.path.join(part, f".inferops-ascend.{os.getpid()}")
+    descriptor = os.open(probe, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+    try:
+        me = os.fstat(descriptor).st_uid
+    finally:
+        os.close(descriptor)
+        os.unlink(probe)
+    if me != status.st_uid:
+        raise WeightsError(f"{part} belongs to another user. Remove it, and run again")
+    if not names:
+        lock = os.path.join(part, LOCK)
+        os.close(os.open(lock, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW, 0o644))
+
+
+def switch(folder: str) -> None:
+    """Put the `.part` folder, which is the working directory, into its place."""
+    part = folder + PART
+    descriptor = os.open(".", os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+    if os.path.isdir(folder) and os.listdir(folder):
+        if not read_marker(folder):
+            raise WeightsError(f"{folder} was made by hand meanwhile and is not overwritten")
+        os.rename(folder, f"{_old(folder)}{os.getpid()}")
+    os.rename(part, folder)
+    # Only now: whoever dies between the two leaves a `.part` that is known as ours.
+    remove_left(folder)
+
+
+def _old(folder: str) -> str:
+    return os.path.join(os.path.dirname(folder), f".{os.path.basename(folder)}{_OLD}")
+
+
+def left_behind(folder: str) -> list[str]:
+    """What a run that died while it switched left beside and in a folder."""
+    stem = os.path.basename(_old(folder))
+    above = os.path.dirname(folder)
+    if not os.access(above, os.R_OK | os.W_OK):
+        return []
+    left = [os.path.join(above, name) for name in os.listdir(above) if name.startswith(stem)]
+    lock = os.path.join(folder, LOCK)
+    return left + ([lock] if os.path.exists(lock) else [])
+
+
+def remove_left(folder: str) -> None:
+    for path in left_behind(folder):
+        if os.path.isdir(path) and not os.path.islink(path):
+            # Another process may be at it too.
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            with suppress(FileNotFoundError):
+                os.unlink(path)
+
+
+def _is_same_file(descriptor: int, path: str) -> bool:
+    try:
+        return os.path.samestat(os.fstat(descriptor), os.stat(path))
+    except OSError:
+        return False
