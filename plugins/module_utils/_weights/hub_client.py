@@ -33,7 +33,7 @@ ENDPOINTS = {"huggingface": "https://huggingface.co", "modelscope": "https://mod
 # Hugging Face gives no more than 50 GB to one request (MAX_HTTP_DOWNLOAD_SIZE of its client).
 SEGMENT = 16 << 30
 # What a broken connection loses at most; the client of Hugging Face would lose 10 MB.
-CHUNK = 1 << 20
+CHUNK = 1 << 18
 MOST_CONFIG = 10_000_000
 
 
