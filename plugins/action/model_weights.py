@@ -18,7 +18,15 @@ from ansible_collections.inferops.ascend.plugins.module_utils._weights.faults im
 from ansible_collections.inferops.ascend.plugins.plugin_utils._base.errors import AscendError
 from ansible_collections.inferops.ascend.plugins.plugin_utils._base.values import plain
 from ansible_collections.inferops.ascend.plugins.plugin_utils._model.catalogue import load_catalogue
-from ansible_collections.inferops.ascend.plugins.plugin_utils._weights import jobs as _weights
+from ansible_collections.inferops.ascend.plugins.plugin_utils._weights.compatibility import compare
+from ansible_collections.inferops.ascend.plugins.plugin_utils._weights.jobs import (
+    WeightsOptions,
+    jobs_of,
+)
+from ansible_collections.inferops.ascend.plugins.plugin_utils._weights.progress import (
+    progress_line,
+    size,
+)
 
 _OPTIONS = {
     "weights_dir": str,
@@ -41,14 +49,14 @@ class ActionModule(ActionBase):
         self._task_vars = task_vars or {}
         result = super().run(tmp, task_vars)
         try:
-            result.update(self._weights())
+            result.update(self._converge())
         except AscendError as error:
             raise AnsibleActionFail(str(error)) from error
         return result
 
     # -- the way through it ------------------------------------------------------------------------
 
-    def _weights(self) -> dict[str, Any]:
+    def _converge(self) -> dict[str, Any]:
         arguments = {
             str(key): plain(value, str(key))
             for key, value in self._task.args.items()
@@ -65,12 +73,12 @@ class ActionModule(ActionBase):
         )
         if unknown:
             raise AscendError(f"model_weights has no option {sorted(unknown)[0]}.")
-        wish = _weights.Wish(**_typed(arguments))
+        options = WeightsOptions(**_typed(arguments))
         interval = _seconds(arguments.get("interval", 10))
         show = boolean(arguments.get("progress", True), strict=False)
         self._passed = {key: arguments[key] for key in _PASSED if key in arguments}
         self._catalogue = load_catalogue(arguments.get("tables"), self._find_table)
-        jobs = _weights.jobs_of(services, wish)
+        jobs = jobs_of(services, options)
         for job in jobs:
             if job["src"]:
                 job["size"] = self._archive_here(job)
@@ -88,7 +96,7 @@ class ActionModule(ActionBase):
         if answer.get("failed"):
             return answer
         records = answer["records"]
-        errors, warnings = self._judge(records, specs, wish)
+        errors, warnings = self._judge(records, specs, options)
         errors += [answer["room"]] if answer["room"] else []
         if errors:
             return _failure(errors, warnings, _outcome(records, by_folder, ()))
@@ -128,7 +136,7 @@ class ActionModule(ActionBase):
         records = answer["records"]
         outcome["weights"] = _outcome(records, by_folder, wanted)
         if not errors:
-            errors, more = self._judge(records, specs, wish)
+            errors, more = self._judge(records, specs, options)
             warnings += [each for each in more if each not in warnings]
             errors += [
                 f"{each['folder']} is still not whole: {each['why'] or each['state']}. Run it again."
@@ -159,7 +167,7 @@ class ActionModule(ActionBase):
                 if folder in before and state["done"] > before[folder][1]:
                     rate = (state["done"] - before[folder][1]) / (now - before[folder][0])
                 before[folder] = (now, state["done"])
-                line = _weights.progress_line(state, rate)
+                line = progress_line(state, rate)
                 if show and said.get(folder) != line and state["phase"] != "waiting":
                     self._say(line)
                 said[folder] = line
@@ -174,7 +182,7 @@ class ActionModule(ActionBase):
         return {folder: error for folder, error in errors.items() if error}
 
     def _judge(
-        self, records: list[dict[str, Any]], specs: Mapping[str, Any], wish: _weights.Wish
+        self, records: list[dict[str, Any]], specs: Mapping[str, Any], options: WeightsOptions
     ) -> tuple[list[str], list[str]]:
         """(errors, warnings) about what the host found and what the models themselves say."""
         errors, warnings = [], []
@@ -192,7 +200,7 @@ class ActionModule(ActionBase):
             for spec in specs[record["folder"]]:
                 match = self._catalogue.find(str(spec.get("model")))
                 facts = self._catalogue.facts(match.model) if match else None
-                for finding in _weights.judge(spec, record, facts, wish):
+                for finding in compare(spec, record, facts, options):
                     (errors if finding.severity == "error" else warnings).append(finding.message)
         return errors, warnings
 
@@ -259,7 +267,7 @@ class ActionModule(ActionBase):
                 while block := handle.read(1 << 20):
                     hasher.update(block)
             job["sha256"] = hasher.hexdigest()
-        self._say(f"{job['model']}: sending {_weights.size(job['size'])}")
+        self._say(f"{job['model']}: sending {size(job['size'])}")
         if not self._connection._shell.tmpdir:
             self._make_tmp_path()
         remote = self._connection._shell.join_path(self._connection._shell.tmpdir, "archive.tar")
@@ -292,7 +300,7 @@ _JOB = (
 
 
 def _typed(arguments: Mapping[str, Any]) -> dict[str, Any]:
-    wish = {}
+    options = {}
     for key, kind in _OPTIONS.items():
         value = arguments.get(key)
         if value is None:
@@ -303,8 +311,8 @@ def _typed(arguments: Mapping[str, Any]) -> dict[str, Any]:
             raise AscendError(
                 f"{key} of model_weights has to be a {kind.__name__}, not a {type(value).__name__}."
             )
-        wish[key] = value
-    return wish
+        options[key] = value
+    return options
 
 
 def _seconds(value: Any) -> float:
@@ -347,18 +355,14 @@ def _diff(records: list[dict[str, Any]], jobs: Mapping[str, Any]) -> list[dict[s
         state = (
             f" at {each['commit'] or job['revision']}" if each["commit"] or job["revision"] else ""
         )
-        left = (
-            f", {_weights.size(each['missing'])} still to come"
-            if each["missing"] < each["total"]
-            else ""
-        )
+        left = f", {size(each['missing'])} still to come" if each["missing"] < each["total"] else ""
         diffs.append(
             {
                 "before_header": each["folder"],
                 "after_header": each["folder"],
                 "before": f"{each['why']}\n" if each["why"] else "",
                 "after": f"{job['model']} from {job['source']} {origin}{state}:"
-                f" {_weights.size(each['total'])}{left}\n",
+                f" {size(each['total'])}{left}\n",
             }
         )
     return diffs

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: The inferops.ascend authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Where weights come from, and how a model's own configuration is held against a service."""
+"""Where weights come from."""
 
 from __future__ import annotations
 
@@ -12,18 +12,13 @@ import pytest
 import yaml
 from ansible_collections.inferops.ascend.plugins.plugin_utils._base.errors import AscendError
 from ansible_collections.inferops.ascend.plugins.plugin_utils._model.catalogue import load_catalogue
-from ansible_collections.inferops.ascend.plugins.plugin_utils._model.facts import Facts
 from ansible_collections.inferops.ascend.plugins.plugin_utils._model.resolve import (
     Options,
     resolve_terms,
 )
 from ansible_collections.inferops.ascend.plugins.plugin_utils._weights.jobs import (
-    Wish,
-    duration,
+    WeightsOptions,
     jobs_of,
-    judge,
-    native_context,
-    progress_line,
 )
 
 QWEN = {
@@ -35,17 +30,10 @@ QWEN = {
     "tensor_parallel_size": 4,
     "max_model_len": 32768,
 }
-CONFIG = {
-    "architectures": ["Qwen3ForCausalLM"],
-    "num_attention_heads": 40,
-    "num_key_value_heads": 8,
-    "num_hidden_layers": 40,
-    "max_position_embeddings": 40960,
-}
 
 
-def job(spec: dict[str, Any] | None = None, **wish: Any) -> dict[str, Any]:
-    (only,) = jobs_of([{**QWEN, **(spec or {})}], Wish(**wish))
+def job(spec: dict[str, Any] | None = None, **options: Any) -> dict[str, Any]:
+    (only,) = jobs_of([{**QWEN, **(spec or {})}], WeightsOptions(**options))
     return only
 
 
@@ -97,7 +85,8 @@ def test_shares_and_rsync_find_models_below_a_location() -> None:
 
 def test_services_of_one_model_share_one_job() -> None:
     (only,) = jobs_of(
-        [{**QWEN, "name": "a"}, {**QWEN, "name": "b"}, {"name": "c", "state": "absent"}], Wish()
+        [{**QWEN, "name": "a"}, {**QWEN, "name": "b"}, {"name": "c", "state": "absent"}],
+        WeightsOptions(),
     )
     assert only["services"] == ["a", "b"]
 
@@ -108,12 +97,12 @@ def test_services_that_want_different_weights_in_one_folder_are_refused() -> Non
         AscendError,
         match=r"a and b share the weights .* another source each \(modelscope and local\)",
     ):
-        jobs_of(both, Wish())
+        jobs_of(both, WeightsOptions())
 
 
 def test_one_folder_in_two_spellings_is_one_folder() -> None:
     both = [{**QWEN, "name": "a", "path": "//srv/q/"}, {**QWEN, "name": "b", "path": "/srv/./q"}]
-    assert [(each["folder"], each["services"]) for each in jobs_of(both, Wish())] == [
+    assert [(each["folder"], each["services"]) for each in jobs_of(both, WeightsOptions())] == [
         ("/srv/q", ["a", "b"])
     ]
 
@@ -127,14 +116,14 @@ def test_secrets_of_an_address_are_not_in_the_message() -> None:
         )
     ]
     with pytest.raises(AscendError) as caught:
-        jobs_of(both, Wish())
+        jobs_of(both, WeightsOptions())
     assert "https://x/q.tar" in str(caught.value)
     assert "hidden" not in str(caught.value)
 
 
 def test_requests_that_were_not_resolved_are_told_apart() -> None:
     with pytest.raises(AscendError, match=r"a service is a string, not one that the lookup gave"):
-        jobs_of(["Qwen3-14B"], Wish())  # type: ignore[list-item]
+        jobs_of(["Qwen3-14B"], WeightsOptions())  # type: ignore[list-item]
 
 
 @pytest.mark.parametrize(("given", "meant"), [(True, True), ("False", False), ("yes", True)])
@@ -232,7 +221,8 @@ def test_the_example_of_the_documentation_means_what_it_says(repository: Path) -
         for each in resolve_terms(values["vllm_service_instances"], load_catalogue(), Options())
     ]
     jobs = jobs_of(
-        specs, Wish(source=values["vllm_weights_source"], models=values["vllm_weights_models"])
+        specs,
+        WeightsOptions(source=values["vllm_weights_source"], models=values["vllm_weights_models"]),
     )
     assert [each["source"] for each in jobs] == [
         "modelscope",
@@ -242,256 +232,3 @@ def test_the_example_of_the_documentation_means_what_it_says(repository: Path) -
         "local",
     ]
     assert not any(spec["warnings"] for spec in specs)
-
-
-# -- whether they fit --------------------------------------------------------------------------------
-
-
-def found(
-    spec: dict[str, Any] | None = None,
-    config: dict[str, Any] | None = None,
-    facts: Facts | None = None,
-    wish: Wish | None = None,
-    **weights: Any,
-) -> list[tuple[str, str]]:
-    record = {"config": {**CONFIG, **(config or {})}, **weights}
-    results = judge({**QWEN, **(spec or {})}, record, facts, wish or Wish())
-    return [(each.severity, each.code) for each in results]
-
-
-def message(spec: dict[str, Any], config: dict[str, Any]) -> str:
-    (only,) = judge({**QWEN, **spec}, {"config": {**CONFIG, **config}}, None, Wish())
-    return only.message
-
-
-def test_weights_that_fit_say_nothing() -> None:
-    assert found() == []
-
-
-def test_heads_that_do_not_divide_are_said_with_the_sizes_that_do() -> None:
-    words = message({"tensor_parallel_size": 16}, {})
-    assert (
-        "Total number of attention heads (40) must be divisible by tensor parallel size (16)"
-        in words
-    )
-    assert "Sizes that do are 1, 2, 4, 8, 40" in words
-
-
-def test_sizes_are_named_where_only_key_value_heads_are_known() -> None:
-    said = message(
-        {"tensor_parallel_size": 3},
-        {"num_attention_heads": None, "num_key_value_heads": 8},
-    )
-    assert "Sizes that do are 1, 2, 4, 8, 16" in said
-
-
-def test_heads_of_a_multimodal_model_are_those_of_its_language_part() -> None:
-    config = {"num_attention_heads": None, "text_config": {"num_attention_heads": 12}}
-    assert found({"tensor_parallel_size": 8}, config) == [("error", "heads")]
-    assert found({"tensor_parallel_size": 4}, config) == []
-    assert found({"tensor_parallel_size": 8}, {"llm_config": {"num_attention_heads": 12}}) == [
-        ("error", "heads")
-    ]
-
-
-def test_a_length_above_the_native_one_is_refused_unless_the_engine_is_told() -> None:
-    long = {"max_model_len": 65536}
-    words = message(long, {})
-    assert "max_model_len 65536 is above the 40960 tokens" in words
-    assert "(max_position_embeddings)" in words
-    assert found({**long, "env": {"VLLM_ALLOW_LONG_MAX_MODEL_LEN": 1}}) == [("warning", "context")]
-    assert found(long, wish=Wish(env={"VLLM_ALLOW_LONG_MAX_MODEL_LEN": "1"})) == [
-        ("warning", "context")
-    ]
-    assert found(long, {"model_max_length": 131072}) == []
-
-
-YARN = {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 32768}
-
-
-@pytest.mark.parametrize(
-    "args",
-    [
-        {"hf-overrides": {"rope_scaling": YARN, "rope_parameters": YARN}},
-        {
-            "hf_overrides": '{"rope_parameters": {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 32768}}'
-        },
-        {"rope-scaling": YARN},
-    ],
-)
-def test_a_scaling_in_args_lengthens(args: dict[str, Any]) -> None:
-    assert found({"max_model_len": 131072, "args": args}) == []
-    assert found({"max_model_len": 131073, "args": args}) == [("error", "context")]
-
-
-@pytest.mark.parametrize(
-    ("config", "tokens"),
-    [
-        (
-            {"max_position_embeddings": 32768, "rope_scaling": {"type": "linear", "factor": 2.0}},
-            65536,
-        ),
-        (
-            {
-                "max_position_embeddings": 131072,
-                "rope_scaling": {"rope_type": "llama3", "factor": 8.0},
-            },
-            131072,
-        ),
-        (
-            {
-                "max_position_embeddings": 163840,
-                "rope_scaling": {
-                    "type": "yarn",
-                    "factor": 40,
-                    "original_max_position_embeddings": 4096,
-                },
-            },
-            163840,
-        ),
-        (
-            {
-                "max_position_embeddings": 128000,
-                "rope_scaling": {"type": "mrope", "mrope_section": [16, 24, 24]},
-            },
-            128000,
-        ),
-        (
-            {
-                "model_type": "gemma3",
-                "max_position_embeddings": 131072,
-                "rope_scaling": {"rope_type": "linear", "factor": 8.0},
-            },
-            131072,
-        ),
-        (
-            {
-                "max_position_embeddings": 40960,
-                "rope_parameters": {"full_attention": YARN, "sliding": {"rope_type": "default"}},
-            },
-            131072,
-        ),
-        ({"seq_length": 131072}, 131072),
-        ({"max_position_embeddings": 8192, "model_max_length": 131072}, 131072),
-        ({"rope_theta": 1e6}, None),
-    ],
-)
-def test_the_native_context_is_the_one_that_vllm_derives(
-    config: dict[str, Any], tokens: int | None
-) -> None:
-    assert native_context(config, config, {})[0] == tokens
-
-
-def test_sentence_transformers_have_their_own_length() -> None:
-    config = {"max_position_embeddings": 514}
-    assert native_context(config, config, {}, 512)[0] == 512
-    assert found({"max_model_len": 513}, config, max_seq_length=512) == [("error", "context")]
-
-
-# As ModelSlim wrote it before quant_model_description.json: no quant_method.
-OLDER_MODELSLIM = {
-    "quantize": "w8a8",
-    "quantization_config": {"model_quant_type": "W8A8", "model.embed_tokens.weight": "FLOAT"},
-}
-
-
-@pytest.mark.parametrize(
-    ("args", "config", "described", "expected"),
-    [
-        ({"quantization": "awq"}, {"quantization_config": {"quant_method": "awq"}}, False, []),
-        (
-            {"quantization": "awq_marlin"},
-            {"quantization_config": {"quant_method": "awq"}},
-            False,
-            [],
-        ),
-        (
-            {"quantization": "gptq"},
-            {"quantization_config": {"quant_method": "awq"}},
-            False,
-            ["error"],
-        ),
-        (
-            {"quantization": "compressed-tensors"},
-            {"quantization_config": {"quant_method": "compressed_tensors"}},
-            False,
-            [],
-        ),
-        ({"quantization": "ascend"}, {}, True, []),
-        ({"quantization": "ascend"}, {}, False, ["error"]),
-        (
-            {"quantization": "ascend"},
-            {"quantization_config": {"quant_method": "fp8"}},
-            False,
-            ["warning"],
-        ),
-        ({}, {}, True, ["warning"]),
-        ({"quantization": "ascend"}, OLDER_MODELSLIM, False, []),
-        ({"quantization": "awq"}, OLDER_MODELSLIM, False, ["error"]),
-        ({}, OLDER_MODELSLIM, False, ["warning"]),
-        ({}, {"quantization_config": {"quant_method": "fp8"}}, False, []),
-    ],
-)
-def test_quantisation_is_held_against_args(
-    args: dict[str, Any], config: dict[str, Any], described: bool, expected: list[str]
-) -> None:
-    results = found({"args": args}, config, quant_description=described)
-    assert results == [(severity, "quantization") for severity in expected]
-
-
-def test_an_encoder_does_not_generate() -> None:
-    encoder = {"architectures": ["XLMRobertaForSequenceClassification"]}
-    assert found({}, encoder) == [("error", "kind")]
-    assert found({"kind": "rerank"}, encoder) == []
-    assert found({"kind": "rerank"}) == []
-
-
-def test_another_models_weights_under_a_name_are_noticed() -> None:
-    facts = load_catalogue().facts("Qwen3-14B")
-    assert found(facts=facts) == []
-    assert found({}, {"num_hidden_layers": 36, "num_attention_heads": 32}, facts) == [
-        ("warning", "model")
-    ]
-
-
-def test_a_check_can_be_made_a_warning_or_left_out() -> None:
-    long = {"max_model_len": 65536}
-    assert found(long, wish=Wish(checks={"context": "warning"})) == [("warning", "context")]
-    assert found(long, wish=Wish(checks={"context": "ignore"})) == []
-
-
-@pytest.mark.parametrize(
-    "config", [None, [], {"num_attention_heads": "x", "max_position_embeddings": None}]
-)
-def test_an_odd_configuration_breaks_nothing(config: Any) -> None:
-    assert judge(QWEN, {"config": config}, None, Wish()) == []
-
-
-# -- words -------------------------------------------------------------------------------------------
-
-
-def test_progress_in_words() -> None:
-    state = {
-        "model": "Qwen3-14B",
-        "phase": "fetching",
-        "done": 11 * 10**9,
-        "total": 29_540_067_328,
-        "error": "",
-    }
-    assert progress_line(state, 112.3e6) == (
-        "Qwen3-14B: fetching 37 % (11.0 GB of 29.5 GB), 112.3 MB/s, 3 min left"
-    )
-    assert (
-        progress_line({**state, "phase": "failed", "error": "no room"}, None)
-        == "Qwen3-14B: failed: no room"
-    )
-    assert progress_line({**state, "phase": "waiting"}, None) == "Qwen3-14B: waiting"
-
-
-def test_durations_in_words() -> None:
-    assert [duration(each) for each in (45.2, 100, 5399, 12_000)] == [
-        "45 s",
-        "2 min",
-        "90 min",
-        "3 h 20 min",
-    ]
