@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: The inferops.ascend authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Decides here what each folder needs, has the host bring it, and shows how far that is."""
+"""Decides here what each directory needs, has the host download it, and shows how far that is."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ class ActionModule(ActionBase):
         answer = self._module("start", todo)
         if answer.get("failed"):
             return answer
-        # Another run may have brought it since we looked.
+        # Another run may have downloaded it since we looked.
         if answer["run"]:
             failed = self._follow(answer["run"], interval, show)
             errors = [
@@ -139,7 +139,7 @@ class ActionModule(ActionBase):
             errors, more = self._judge(records, specs, options)
             warnings += [each for each in more if each not in warnings]
             errors += [
-                f"{each['folder']} is still not whole: {each['why'] or each['state']}. Run it again."
+                f"{each['folder']} is still not complete: {each['why'] or each['state']}. Run it again."
                 for each in records
                 if each["state"] == "fetch"
             ]
@@ -152,7 +152,7 @@ class ActionModule(ActionBase):
         self._display.display(f"{host}: {line}")
 
     def _follow(self, run: str, interval: float, show: bool) -> dict[str, str]:
-        """Wait for a run's end; return the errors by folder."""
+        """Wait for a run's end; return the errors by directory."""
         before: dict[str, tuple[float, int]] = {}
         said: dict[str, str] = {}
         patience = min(1.0, interval)
@@ -178,7 +178,7 @@ class ActionModule(ActionBase):
             lost = "the process that fetched it ended: killed, or out of memory. Run it again"
             for folder, state in answer["folders"].items():
                 if state["phase"] not in ("done", "failed"):
-                    errors[folder] = f"{lost}; it goes on where it was"
+                    errors[folder] = f"{lost}; it continues where it was"
         return {folder: error for folder, error in errors.items() if error}
 
     def _judge(

@@ -9,24 +9,24 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 ---
 module: model_weights
-short_description: See to it that the weights of services are whole on a host
+short_description: Ensure that the weights of services are complete on a host
 version_added: 0.2.0
 author:
   - The inferops.ascend authors (@inferops)
 description:
-  - Looks whether the folder of each service's weights holds a whole model. That is its
+  - Checks whether the directory of each service's weights holds a complete model. That is its
     C(config.json), a tokenizer, and every shard of the index with the length that its own header
-    promises. Weights are not read for that, so a folder of hundreds of GB takes milliseconds.
-  - What is missing is brought from where O(source), O(models) or the service's own C(weights) say,
-    into a folder C(NAME.part) beside the wanted one, and switched into place when it is whole and
+    promises. Weights are not read for that, so a directory of hundreds of GB takes milliseconds.
+  - What is missing is downloaded from where O(source), O(models) or the service's own C(weights) say,
+    into a directory C(NAME.part) beside the wanted one, and switched into place when it is complete and
     every checksum that the source gives has been found right. A run that was broken off is gone on
-    with. Services that share a folder share the work.
-  - The model's own C(config.json) is held against each service before the weights are fetched.
-  - A folder that was made by hand is never changed. Where it is not whole, the task fails and says
+    with. Services that share a directory share the work.
+  - The model's own C(config.json) is compared with each service before the weights are fetched.
+  - A directory that was made by hand is never changed. Where it is not complete, the task fails and says
     what is missing.
   - The work is done by a process of its own on the host, which is asked each O(interval) seconds how
-    far it is. It goes on where the controller or the connection goes away; the next run finds what
-    it brought, or waits for it.
+    far it is. It continues where the controller or the connection goes away; the next run finds what
+    it downloaded, or waits for it.
 options:
   services:
     description:
@@ -49,7 +49,7 @@ options:
     version_added: 0.3.0
   weights_dir:
     description:
-      - Folder on the host under which models lie by hub id. A service's C(path) goes before.
+      - Directory on the host under which models lie by hub id. A service's C(path) goes before.
     type: path
     default: /var/lib/vllm/weights
   source:
@@ -95,14 +95,14 @@ options:
     default: []
   verify:
     description:
-      - Hash a folder that was made by hand once, and hold it against the hub's checksums. What was
+      - Hash a directory that was made by hand once, and compare it with the hub's checksums. What was
         found right is not hashed again until its size or time changes.
     type: bool
     default: false
   checks:
     description:
       - V(error), V(warning) or V(ignore) for C(heads), C(context), C(quantization), C(kind) and
-        C(model), which are what a model's C(config.json) is held against a service by.
+        C(model), which are what a model's C(config.json) is compared with a service by.
     type: dict
     default: {}
   env:
@@ -167,7 +167,7 @@ options:
     default: 4
   interval:
     description:
-      - Seconds between two looks at how far a fetch is.
+      - Seconds between two checks of how far a fetch is.
     type: float
     default: 10
   progress:
@@ -221,12 +221,12 @@ notes:
 """
 
 EXAMPLES = r"""
-- name: Check that the weights are there and whole
+- name: Check that the weights are there and complete
   inferops.ascend.model_weights:
     services: "{{ query('inferops.ascend.model', vllm_service_instances) }}"
   become: true
 
-- name: Bring them from ModelScope, one of them from a share
+- name: Download them from ModelScope, one of them from a share
   inferops.ascend.model_weights:
     services: "{{ query('inferops.ascend.model', vllm_service_instances) }}"
     source: modelscope
@@ -238,7 +238,7 @@ EXAMPLES = r"""
 RETURN = r"""
 weights:
   description:
-    - One entry for each folder, with C(folder), C(model), C(services), C(source), C(state),
+    - One entry for each directory, with C(folder), C(model), C(services), C(source), C(state),
       C(fetched), C(bytes), C(missing), C(files) and C(commit).
   returned: when the host was asked
   type: list

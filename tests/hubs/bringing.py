@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: The inferops.ascend authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A job that brings a model from the server of `hub`, and faults to give that server."""
+"""A job that downloads a model from the server of `hub`, and faults to give that server."""
 
 from __future__ import annotations
 

@@ -61,7 +61,7 @@ def config(**values: Any) -> dict[str, Any]:
 
 
 def model(shards: int = 3, shard_bytes: int = 40_000, **values: Any) -> dict[str, bytes]:
-    """Return the files of a whole model."""
+    """Return the files of a complete model."""
     names = [f"model-{n:05d}-of-{shards:05d}.safetensors" for n in range(1, shards + 1)]
     files = {
         name: safetensors({f"layer.{n}.weight": shard_bytes}, bytes([n + 1]))
@@ -81,7 +81,7 @@ def model(shards: int = 3, shard_bytes: int = 40_000, **values: Any) -> dict[str
 
 
 def tar_of(files: dict[str, bytes], top: str = "Some-Model/", mode: str = "w:gz") -> bytes:
-    """Return an archive of files below one folder."""
+    """Return an archive of files below one directory."""
     target = io.BytesIO()
     with tarfile.open(fileobj=target, mode=mode) as archive:
         for name, data in files.items():

@@ -19,7 +19,7 @@ class Account(NamedTuple):
 
 
 def unreadable(folder: str, files: Any, account: Account) -> str | None:
-    """Tell the first thing that the account cannot read or enter, and the command that mends it.
+    """Tell the first thing that the account cannot read or enter, and the command that fixes it.
 
     By permission bits; access lists are not looked at, which may only give more.
     """
@@ -37,7 +37,7 @@ def unreadable(folder: str, files: Any, account: Account) -> str | None:
 
 
 def _steps(folders: list[str]) -> list[str]:
-    """Return folders and all that are above them, each once, from the top down."""
+    """Return directories and all that are above them, each once, from the top down."""
     found = set()
     for at in folders:
         while at not in found:
@@ -47,7 +47,7 @@ def _steps(folders: list[str]) -> list[str]:
 
 
 def writable(folder: str, files: Any) -> str | None:
-    """Name the first of the folder and its files that everybody may write."""
+    """Name the first of the directory and its files that everybody may write."""
     for path in [folder] + [os.path.join(folder, name) for name in sorted(files)]:
         if os.path.exists(path) and os.stat(path).st_mode & stat.S_IWOTH:
             return path

@@ -93,13 +93,13 @@ def unpack(job: Job, path: str, folder: str, seen: Callable[[int], None]) -> str
         except (tarfile.TarError, EOFError, ValueError) as error:
             raise WeightsError(
                 f"the archive {bare_url(job.location)} cannot be unpacked ({error}): is it a tar"
-                " (plain, gz, bz2 or xz), and whole?"
+                " (plain, gz, bz2 or xz), and complete?"
             ) from None
     return counted.hasher.hexdigest()
 
 
 def top_of(folder: str) -> str:
-    """Return the folder nearest to the top that has a config.json; `folder` if there is none."""
+    """Return the directory nearest to the top that has a config.json; `folder` if there is none."""
     best = folder
     depth = 10**6
     for at, _folders, names in os.walk(folder):
@@ -140,7 +140,7 @@ def _members(job: Job, archive: Any, folder: str) -> None:
                 os.fsync(target.fileno())
         elif member.issym() or member.islnk():
             raise WeightsError(
-                f"the archive {bare_url(job.location)} holds a link ({name}), such as a cache of"
+                f"the archive {bare_url(job.location)} contains a link ({name}), such as a cache of"
                 " Hugging Face is made of. Pack it with the files themselves: tar"
                 " --dereference --hard-dereference -cf ..."
             )

@@ -58,12 +58,12 @@ class Record(NamedTuple):
         state: `complete`, `verify` (hash what has changed), `fetch` or `refused`.
         problem: why it is refused, a full sentence with the way out.
         why: why it is fetched although something is there.
-        total, missing: bytes of the whole, and of what is still to come; of a complete one
+        total, missing: bytes of all, and of what is still to come; of a complete one
             total is what is there. Of a packed archive the bytes as packed.
         needed: bytes that the disk must have free for it.
         config, max_seq_length, quant_description: as in `Contents`, of the source if it is
             to be fetched.
-        loose: a file or folder that everybody may write. ours: whether a run brought the folder.
+        loose: a file or directory that everybody may write. ours: whether a run downloaded the directory.
         note: what a person should know although nothing is done about it, a full sentence.
     """
 
@@ -91,7 +91,7 @@ def look(job: Job, account: Account, clients: Clients) -> Record:
     except WeightsError as error:
         return Record(job.folder, "refused", _sentence(str(error)))
     except OSError as error:
-        return Record(job.folder, "refused", f"{job.folder} cannot be looked at: {error}.")
+        return Record(job.folder, "refused", f"{job.folder} cannot be read: {error}.")
 
 
 def _look(job: Job, account: Account, clients: Clients) -> Record:
@@ -99,7 +99,7 @@ def _look(job: Job, account: Account, clients: Clients) -> Record:
     if os.path.islink(folder) and not os.path.exists(folder):
         raise WeightsError(f"{folder} is a link to {os.readlink(folder)}, which is not there")
     if os.path.lexists(folder) and not os.path.isdir(folder):
-        raise WeightsError(f"{folder} is in the way: it is no folder. Move it away")
+        raise WeightsError(f"{folder} exists and is not a directory. Move it away")
     found = inspect(folder)
     marker = read_marker(folder)
     faults = list(found.faults)
@@ -141,12 +141,12 @@ def _look(job: Job, account: Account, clients: Clients) -> Record:
                 " (modelscope, huggingface, rsync, nfs or archive)"
             )
         raise WeightsError(
-            f"{folder} is not a whole {job.model}: {why}. Complete it, or move it away and let it"
+            f"{folder} is not a complete {job.model}: {why}. Complete it, or move it away and let it"
             " be fetched with vllm_weights_source"
         )
     if found.exists and not marker:
         raise WeightsError(
-            f"{folder} was made by hand and is not a whole {job.model}: {why}. It is not"
+            f"{folder} was made by hand and is not a complete {job.model}: {why}. It is not"
             " overwritten. Complete it, or move it away (it will be fetched from"
             f" {job.source} then)"
         )
@@ -155,17 +155,17 @@ def _look(job: Job, account: Account, clients: Clients) -> Record:
 
 
 def _check_place(folder: str) -> None:
-    """Raise WeightsError where no folder could be renamed to, before hours of fetching for it."""
+    """Raise WeightsError where no directory could be renamed to, before hours of fetching for it."""
     if os.path.islink(folder):
         raise WeightsError(
-            f"{folder} is a link to {os.path.realpath(folder)}, and a fetch would put a folder in its"
+            f"{folder} is a link to {os.path.realpath(folder)}, and a fetch would make a directory in its"
             f" place. Give the service the path {os.path.realpath(folder)}, or remove the link"
         )
     if _is_mounted(folder):
         raise WeightsError(
-            f"a disk is mounted at {folder} itself, so no other folder can take its place. Give the"
+            f"a disk is mounted at {folder} itself, so no other directory can take its place. Give the"
             f" service a path below it, such as {folder}/{os.path.basename(folder)}, or mount the"
-            " disk one folder further up"
+            " disk one directory further up"
         )
 
 
@@ -180,7 +180,7 @@ def _is_mounted(folder: str) -> bool:
 
 
 def _other_place(job: Job, marker: dict[str, Any] | None) -> str:
-    """Say that weights came from elsewhere than is asked for now; whether they differ is not known."""
+    """State that weights came from elsewhere than is asked for now; whether they differ is not known."""
     before = str((marker or {}).get("location") or "")
     now = bare_url(job.location)
     if (marker or {}).get("source") != job.source or job.sha256 or not before or not now:
@@ -194,7 +194,7 @@ def _other_place(job: Job, marker: dict[str, Any] | None) -> str:
 
 
 def against_marker(folder: str, marker: dict[str, Any]) -> tuple[list[str], list[str]]:
-    """Hold a folder of ours against its marker: (faults, files to hash because their time changed)."""
+    """Compare a directory of ours with its marker: (faults, files to hash because their time changed)."""
     faults, changed = [], []
     for path, entry in sorted(marker["files"].items()):
         full = os.path.join(folder, path)
@@ -204,14 +204,14 @@ def against_marker(folder: str, marker: dict[str, Any]) -> tuple[list[str], list
             faults.append(f"{path} is missing")
             continue
         if size != entry.get("size"):
-            faults.append(f"{path} has {size} bytes, not {entry.get('size')} as it was brought")
+            faults.append(f"{path} has {size} bytes, not {entry.get('size')} as it was downloaded")
         elif entry.get("digest") and not is_remembered(full, entry):
             changed.append(path)
     return faults, changed
 
 
 def other_request(job: Job, marker: dict[str, Any]) -> str:
-    """Say what was brought where now something else is asked for; empty if it is the same."""
+    """State what was downloaded where now something else is asked for; empty if it is the same."""
     if job.source == "local":
         return ""
     if job.source == "archive" and marker.get("source") == "archive":
@@ -293,7 +293,7 @@ def _to_fetch(job: Job, why: str, marker: dict[str, Any] | None, clients: Client
 
 
 def room(records: list[Record]) -> str:
-    """Say on which disk there is not room for all that is to be fetched; empty if there is."""
+    """State on which disk there is not room for all that is to be fetched; empty if there is."""
     disks: dict[int, list[Any]] = {}
     for record in records:
         if record.state == "fetch":
@@ -323,7 +323,7 @@ def source_of(job: Job, clients: Clients) -> Any:
 
 
 def same(folder: str, remote: Remote, entry: Any) -> bool:
-    """Tell whether a folder of ours already has a file of this very content."""
+    """Tell whether a directory of ours already has a file of this very content."""
     return (
         bool(remote.digest or remote.stamp)
         and matches(entry, remote)

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: The inferops.ascend authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""A folder of a model's weights: whether it is whole, found without reading the weights themselves."""
+"""A directory of a model's weights: whether it is complete, found without reading the weights themselves."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ TOKENIZERS = (
 _TIKTOKEN = re.compile(r".*\.tiktoken$|^tokenizer\.model\.v\d+$")
 # Publishers pad the two numbers as they like: 00001-of-00008, 00001-of-000163, 1-of-61.
 _SHARD = re.compile(r"^(?P<stem>.+)-(?P<number>\d+)-of-(?P<count>\d+)(?P<ending>\.\w+)$")
-# What vllm-ascend reads of a quantisation by ModelSlim, by this very name
+# What vllm-ascend reads of a quantization by ModelSlim, by this very name
 # (AscendQuantConfig.get_config_filenames, MODELSLIM_CONFIG_FILENAME).
 QUANT_DESCRIPTION = "quant_model_description.json"
 # Beside the weights, what the engine reads: configuration, tokenizer, code and templates.
@@ -42,15 +42,15 @@ _LFS_POINTER = b"version https://git-lfs.github.com/spec/"
 
 
 class Contents(NamedTuple):
-    """What a folder holds.
+    """What a directory contains.
 
     Attributes:
-        exists: whether there is a folder with anything in it.
-        faults: what keeps it from being whole, one sentence each; empty if it is whole.
+        exists: whether there is a directory with anything in it.
+        faults: what keeps it from being complete, one sentence each; empty if it is complete.
         files: {relative path: bytes} of the files that make the model.
         config: config.json, None where it cannot be read.
         max_seq_length: of sentence-transformers' own file, in tokens.
-        quant_description: whether ModelSlim's description of a quantisation is there, by the name
+        quant_description: whether ModelSlim's description of a quantization is there, by the name
             that vllm-ascend reads.
     """
 
@@ -138,9 +138,9 @@ def torch_fault(path: str) -> str | None:
 
 
 def inspect(folder: str) -> Contents:
-    """Look whether a folder holds a whole model: configuration, tokenizer and every shard.
+    """Check whether a directory has a complete model: configuration, tokenizer and every shard.
 
-    Of the weights it reads headers and sizes only. Raises OSError where the folder cannot be read.
+    Of the weights it reads headers and sizes only. Raises OSError where the directory cannot be read.
     """
     try:
         names = sorted(os.listdir(folder))
@@ -196,11 +196,11 @@ def _small_fault(folder: str, name: str) -> str | None:
 
 
 def _cache_of_hub(folder: str) -> str:
-    """Say which folder of Hugging Face's cache (models--OWNER--NAME) is the one with the model."""
+    """State which directory of Hugging Face's cache (models--OWNER--NAME) is the one with the model."""
     snapshots = sorted(os.listdir(os.path.join(folder, "snapshots")))
     shown = snapshots[0] if len(snapshots) == 1 else "COMMIT"
     return (
-        "it is a cache of Hugging Face, whose model is one folder further down:"
+        "it is a cache of Hugging Face, whose model is one directory further down:"
         f" {os.path.join(folder, 'snapshots', shown)}"
     )
 
@@ -218,7 +218,7 @@ def _config(folder: str, names: list[str], faults: list[str]) -> Any:
         faults.append(str(error))
         return None
     if not isinstance(config, dict):
-        faults.append("config.json holds no mapping")
+        faults.append("config.json is not a mapping")
         return None
     return config
 
@@ -266,7 +266,7 @@ def _indexed(folder: str, index: str, files: dict[str, int], faults: list[str]) 
         wanted: dict[str, list[str]] = {}
         for tensor, shard in content["weight_map"].items():
             if not isinstance(shard, str) or os.path.basename(shard) != shard:
-                raise WeightsError(f"{index} names the shard {shard!r}, which is no file name")
+                raise WeightsError(f"{index} names the shard {shard!r}, which is not a file name")
             wanted.setdefault(shard, []).append(tensor)
     except (WeightsError, OSError) as error:
         faults.append(str(error))
@@ -351,5 +351,5 @@ def _under_way(folder: str, names: list[str]) -> list[str]:
 def _pointer(name: str) -> str:
     return (
         f"{name} is a pointer of Git LFS, not the file itself: it was cloned without git-lfs (run"
-        " 'git lfs pull' in the folder)"
+        " 'git lfs pull' in the directory)"
     )

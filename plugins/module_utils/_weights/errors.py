@@ -71,7 +71,7 @@ def _http(fault: dict[str, Any], source: str, model: str, revision: str, host: s
         )
     if source not in _NAMES:
         advice = (
-            "Check the address, and whether the server wants a user and password"
+            "Check the address, and whether the server needs a user and password"
             " (https://USER:PASSWORD@...)"
             if code in (401, 403, 404)
             else "Run it again later"

@@ -65,9 +65,9 @@ UNPACKED = ".inferops-ascend.unpacked"
 
 
 def bring(job: Job, progress: Progress, clients: Clients, connections: int = 4) -> None:
-    """Bring one model whole into place, or verify what is there. Raises WeightsError.
+    """Download one model, and switch it into place when it is complete, or verify what is there. Raises WeightsError.
 
-    A run that was broken off is gone on with. The folder is not there until it is whole; one that
+    A run that was broken off is continued. The directory is not there until it is complete; one that
     is replaced stays until then. Changes the working directory while it runs.
     """
     folder = job.folder
@@ -76,7 +76,7 @@ def bring(job: Job, progress: Progress, clients: Clients, connections: int = 4) 
             return
         os.makedirs(os.path.dirname(folder), mode=0o755, exist_ok=True)
         with hold(job, progress) as lock:
-            # Somebody else, on a shared disk perhaps another host, may have brought it meanwhile.
+            # Somebody else, on a shared disk perhaps another host, may have downloaded it meanwhile.
             marker = read_marker(folder)
             found = inspect(folder)
             if found.exists and not marker:
@@ -110,7 +110,7 @@ def _is_right(job: Job, progress: Progress, clients: Clients) -> bool:
     if broken and job.source == "local":
         raise WeightsError(
             f"{folder} is damaged: {', '.join(broken)} no longer has the checksum it was"
-            " brought with. Remove them, and let it be fetched with vllm_weights_source"
+            " downloaded with. Remove them, and let it be fetched with vllm_weights_source"
         )
     if not broken:
         remove_left(folder)
@@ -125,7 +125,7 @@ def _fill(
     clients: Clients,
     lock: int,
 ) -> None:
-    """Make the working directory, a `.part` folder, a whole model."""
+    """Make the working directory, a `.part` directory, a complete model."""
     commit = ""
     if job.source == "archive":
         entries = _from_archive(job, progress)
@@ -144,7 +144,7 @@ def _fill(
     if found.faults:
         where = job.id or bare_url(job.location)
         raise WeightsError(
-            f"{job.model} came from {job.source} ({where}) as it is there, but that is not a whole"
+            f"{job.model} came from {job.source} ({where}) as it is there, but that is not a complete"
             f" model: {'; '.join(found.faults)}. Take another revision or source"
         )
     for at, _folders, names in os.walk("."):
@@ -282,14 +282,14 @@ def _verify(job: Job, marker: dict[str, Any], changed: list[str], progress: Prog
             marker["files"][path] = remembered(full, digest)
         else:
             broken.append(path)
-            # Not to be taken over as it is into the folder that replaces this one.
+            # Not to be taken over as it is into the directory that replaces this one.
             marker["files"][path] = {"size": -1, "mtime_ns": 0, "digest": digest}
     write_marker(os.path.join(job.folder, MARKER), marker)
     return broken
 
 
 def _hold_against_hub(job: Job, progress: Progress, clients: Clients) -> None:
-    """Hash a folder that was made by hand against the hub's checksums, and remember it elsewhere."""
+    """Hash a directory that was made by hand against the hub's checksums, and remember it elsewhere."""
     if not job.verify or job.source not in HUBS:
         return
     listing = source_of(job, clients).listing()

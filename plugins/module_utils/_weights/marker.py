@@ -42,7 +42,7 @@ def digest_of(path: str, kind: str, seen: Callable[[int], None] = lambda count: 
 
 
 def read_marker(folder: str) -> dict[str, Any] | None:
-    """Return what stands in the marker of a folder that a run of this collection made, else None."""
+    """Return the content of the marker of a directory that a run of this collection made, else None."""
     try:
         marker = read_json(os.path.join(folder, MARKER))
     except (OSError, WeightsError):
@@ -56,7 +56,7 @@ def read_marker(folder: str) -> dict[str, Any] | None:
 
 
 def write_marker(path: str, marker: dict[str, Any]) -> None:
-    """Write a marker whole or not at all, readable by everybody."""
+    """Write a marker completely or not at all, readable by everybody."""
     temporary = path + ".new"
     descriptor = os.open(
         temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644

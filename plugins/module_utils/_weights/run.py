@@ -27,7 +27,7 @@ _KEPT = 7 * 86400
 
 
 class State(NamedTuple):
-    """How far a run is: `finished`, and of each folder {model, phase, done, total, error}, bytes.
+    """How far a run is: `finished`, and of each directory {model, phase, done, total, error}, bytes.
 
     `died`: its process ended without finishing.
     """
@@ -38,10 +38,10 @@ class State(NamedTuple):
 
 
 def start(jobs: list[Job], clients: Clients, connections: int, runs: str = RUNS) -> str:
-    """Begin to bring jobs in a process of its own, and return the name to follow it by.
+    """Begin to download jobs in a process of its own, and return the name to follow it by.
 
-    The process outlives this one: a run whose controller went away goes on, and the next one finds
-    what it brought, or waits for it.
+    The process outlives this one: a run whose controller went away continues, and the next one finds
+    what it downloaded, or waits for it.
     """
     os.makedirs(runs, mode=0o700, exist_ok=True)
     _remove_old(runs)
@@ -60,7 +60,7 @@ def start(jobs: list[Job], clients: Clients, connections: int, runs: str = RUNS)
 def follow(name: str, patience: float, runs: str = RUNS) -> State:
     """Wait up to `patience` seconds for a run's end, and return how far it is. Raises WeightsError."""
     if not re.match(r"^\d+-\d+$", name):
-        raise WeightsError(f"{name!r} is no run")
+        raise WeightsError(f"{name!r} is not a run")
     path = os.path.join(runs, name)
     deadline = time.monotonic() + patience
     while True:
@@ -71,7 +71,7 @@ def follow(name: str, patience: float, runs: str = RUNS) -> State:
         except FileNotFoundError:
             raise WeightsError(
                 f"nothing is known of run {name} on this host. Was it restarted? Run it again; it"
-                " goes on where it was"
+                " continues where it was"
             ) from None
         if content["finished"] or gone:
             return State(content["finished"], gone and not content["finished"], content["folders"])

@@ -59,18 +59,18 @@ _CONSOLIDATED = ("consolidated*.safetensors", "consolidated*.safetensors.index.j
 
 
 class Job(NamedTuple):
-    """One folder to bring.
+    """One directory to download.
 
     Attributes:
         folder: where the model is to be, absolute.
         model: its name in messages.
         source: local, huggingface, modelscope, rsync, nfs or archive.
         id: on the hub. revision: empty for the hub's own default. endpoint: the hub's address.
-        location: what rsync reads, the folder of nfs, or the archive's path or address.
+        location: what rsync reads, the directory of nfs, or the archive's path or address.
         sha256: of the archive; empty if not known.
         skip: patterns of files to leave out, beside those that the engine never reads.
-        verify: whether a folder that was made by hand is held against the hub's checksums.
-        memory: where it is remembered that such a folder was verified.
+        verify: whether a directory that was made by hand is compared with the hub's checksums.
+        memory: where it is remembered that such a directory was verified.
         token: of the hub. size: bytes of an archive that is still on the controller.
     """
 
@@ -136,7 +136,7 @@ def selected(files: list[Remote], skip: tuple[str, ...] = ()) -> list[Remote]:
 
 
 def safe_path(path: Any) -> str:
-    """Return a path of a listing or archive that stays below its folder. Raises WeightsError."""
+    """Return a path of a listing or archive that stays below its directory. Raises WeightsError."""
     parts = path.split("/") if isinstance(path, str) else [""]
     if (
         any(part in ("", ".", "..") for part in parts)
@@ -145,7 +145,7 @@ def safe_path(path: Any) -> str:
     ):
         raise WeightsError(
             f"the source has a file of the name {path!r}, which is not one that belongs below a"
-            " folder. Nothing of it was written; tell its publisher"
+            " directory. Nothing of it was written; tell its publisher"
         )
     return str(path)
 
@@ -195,7 +195,7 @@ class Folder:
             )
         if look.faults:
             raise WeightsError(
-                f"{where}, which {self.job.model} is to be copied from, is not whole: "
+                f"{where}, which {self.job.model} is to be copied from, is not complete: "
                 + "; ".join(look.faults)
             )
         known = (read_marker(where) or {"files": {}})["files"]
@@ -356,7 +356,7 @@ class Rsync:
 
 
 def walk(folder: str) -> list[str]:
-    """Return the files below a folder, links followed to files only, by relative path."""
+    """Return the files below a directory, links followed to files only, by relative path."""
     found = []
     for at, folders, names in os.walk(folder):
         folders.sort()

@@ -31,7 +31,7 @@ _OLD = ".inferops-old-"
 
 @contextmanager
 def hold(job: Job, progress: Progress) -> Iterator[int]:
-    """Be in the `.part` folder of a job, as the only one, also among hosts that share the disk.
+    """Be in the `.part` directory of a job, as the only one, also among hosts that share the disk.
 
     Gives the descriptor of the lock.
     """
@@ -41,7 +41,7 @@ def hold(job: Job, progress: Progress) -> Iterator[int]:
         _make_part(part)
         try:
             os.chdir(part)
-            # Not made here: the folder may have been switched into place just now.
+            # Not made here: the directory may have been switched into place just now.
             descriptor = os.open(LOCK, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
         except FileNotFoundError:
             os.chdir(before)
@@ -74,12 +74,11 @@ def _make_part(part: str) -> None:
         os.mkdir(part, 0o755)
     status = os.lstat(part)
     if not stat.S_ISDIR(status.st_mode):
-        raise WeightsError(f"{part} is in the way: it is no folder. Move it away")
+        raise WeightsError(f"{part} exists and is not a directory. Move it away")
     names = os.listdir(part)
     if names and LOCK not in names:
         raise WeightsError(
-            f"{part} is in the way: this collection did not make it, and would fetch into it. Move"
-            " it away"
+            f"{part} was not made by this collection, which would fetch into it. Move it away"
         )
     # Whoever may write to the parent could have put it there, with links in it. A share may give
     # root another number, so ask which one it gives.
@@ -98,7 +97,7 @@ def _make_part(part: str) -> None:
 
 
 def switch(folder: str) -> None:
-    """Put the `.part` folder, which is the working directory, into its place."""
+    """Move the `.part` directory, which is the working directory, into its place."""
     part = folder + PART
     descriptor = os.open(".", os.O_RDONLY | os.O_DIRECTORY)
     try:
@@ -119,7 +118,7 @@ def _old(folder: str) -> str:
 
 
 def left_behind(folder: str) -> list[str]:
-    """What a run that died while it switched left beside and in a folder."""
+    """What a run that died while it switched left beside and in a directory."""
     stem = os.path.basename(_old(folder))
     above = os.path.dirname(folder)
     if not os.access(above, os.R_OK | os.W_OK):

@@ -35,7 +35,7 @@ def compare(
     facts: Facts | None,
     options: WeightsOptions,
 ) -> list[Finding]:
-    """Hold a model's own configuration against what a service asks of it.
+    """Compare a model's configuration with what a service asks of it.
 
     weights: a record of `_weights_fetch.look` with `config`, `max_seq_length` and
     `quant_description`. facts: what is known of the model of that name.
@@ -92,8 +92,8 @@ def _heads(spec: Mapping[str, Any], text: Mapping[str, Any]) -> _Found:
         (
             "error",
             "heads",
-            f"its weights' config.json does not go with tensor_parallel_size {size}: {fault}. Sizes"
-            f" that do are {', '.join(str(n) for n in fit)}: change cards or tensor_parallel_size.",
+            f"its weights' config.json does not fit tensor_parallel_size {size}: {fault}. Sizes"
+            f" that fit are {', '.join(str(n) for n in fit)}: change cards or tensor_parallel_size.",
         )
     ]
 
@@ -120,8 +120,8 @@ def _context(
             "warning" if allowed else "error",
             "context",
             f"max_model_len {wanted} is above the {native} tokens that its weights' config.json"
-            f" gives ({key}). Lower max_model_len, or scale it the way that the model's"
-            " documentation says, with args: {hf-overrides: {rope_scaling: ..., rope_parameters:"
+            f" gives ({key}). Lower max_model_len, or scale it as the model's"
+            " documentation describes, with args: {hf-overrides: {rope_scaling: ..., rope_parameters:"
             " ...}}.",
         )
     ]
@@ -210,8 +210,8 @@ def _quantization(args: Mapping[str, Any], config: Mapping[str, Any], described:
                 (
                     "warning",
                     "quantization",
-                    f"its weights were quantised for Ascend by ModelSlim ({told}), and args do not"
-                    " say so; versions of vllm-ascend that do not find out need args:"
+                    f"its weights were quantized for Ascend by ModelSlim ({told}), and args do not"
+                    " state it; versions of vllm-ascend that do not detect it need args:"
                     " {quantization: ascend}.",
                 )
             ]
@@ -222,9 +222,9 @@ def _quantization(args: Mapping[str, Any], config: Mapping[str, Any], described:
             (
                 "error",
                 "quantization",
-                f"args ask for quantization {asked}, and its weights are not quantised (config.json"
+                f"args ask for quantization {asked}, and its weights are not quantized (config.json"
                 " has no quantization_config, and no quant_model_description.json is there). Take"
-                " that out of args, or take the quantised weights.",
+                " that out of args, or take the quantized weights.",
             )
         ]
     # vLLM's faster forms of the same: awq-marlin, gptq-marlin.
@@ -236,7 +236,7 @@ def _quantization(args: Mapping[str, Any], config: Mapping[str, Any], described:
         (
             severity,
             "quantization",
-            f"args ask for quantization {asked}, and its weights are quantised by {method}. Write"
+            f"args ask for quantization {asked}, and its weights are quantized by {method}. Write"
             f" args: {{quantization: {method}}}, or take other weights.",
         )
     ]
@@ -258,8 +258,8 @@ def _kind(spec: Mapping[str, Any], config: Mapping[str, Any]) -> _Found:
             (
                 "error",
                 "kind",
-                f"it is to generate text, and its weights are a {encoders[0]}, which does not. Look"
-                " whether the path and the model's name go together.",
+                f"it is of a kind that generates text, and its weights are a {encoders[0]}, which does not. Check"
+                " whether the path and the model's name belong together.",
             )
         ]
     parts = ("vision_config", "visual", "audio_config", "thinker_config", "mm_vision_tower")
@@ -268,7 +268,7 @@ def _kind(spec: Mapping[str, Any], config: Mapping[str, Any]) -> _Found:
             (
                 "warning",
                 "kind",
-                f"it is to take pictures, and its weights ({names[0]}) have no part for them.",
+                f"it is of the kind multimodal, and its weights ({names[0]}) have no part for images.",
             )
         ]
     return []
@@ -292,8 +292,8 @@ def _model(text: Mapping[str, Any], facts: Facts | None) -> _Found:
         (
             "warning",
             "model",
-            f"its weights have {' and '.join(differ)}, so they are another model than the one of"
-            " that name, and what the table says need not hold for them.",
+            f"its weights have {' and '.join(differ)}, so they are a different model than the one of"
+            " that name, and the table's figures may not apply to them.",
         )
     ]
 

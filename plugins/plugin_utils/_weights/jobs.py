@@ -36,7 +36,7 @@ MEMORY = "/var/lib/inferops-ascend/weights"
 CHECKS = {
     "heads": "attention heads that the tensor-parallel size divides",
     "context": "a native context of at least max_model_len",
-    "quantization": "the quantisation that args ask for",
+    "quantization": "the quantization that args ask for",
     "kind": "an architecture of the service's kind",
     "model": "layers and heads of the model of that name",
 }
@@ -52,7 +52,7 @@ class WeightsOptions:
         models: {model, service or hub id: source or mapping of KEYS}.
         location: what rsync or nfs takes a hub id below.
         endpoints: {hub: address}.
-        skip: patterns of files to leave out. verify: hold folders made by hand against the hub.
+        skip: patterns of files to leave out. verify: compare directories made by hand with the hub.
         checks: {code of CHECKS: error, warning or ignore}.
         env: environment of every service.
     """
@@ -68,13 +68,13 @@ class WeightsOptions:
     env: Mapping[str, Any] = field(default_factory=dict)
 
 
-# -- what is to be brought -------------------------------------------------------------------------
+# -- what is to be downloaded ----------------------------------------------------------------------
 
 
 def jobs_of(specs: Iterable[Mapping[str, Any]], options: WeightsOptions) -> list[dict[str, Any]]:
-    """What each folder needs, in the order of the services; two services of one model have one job.
+    """What each directory needs, in the order of the services; two services of one model have one job.
 
-    A job has the fields of `_weights_sources.Job` without a token, and `services` (names) and `src`
+    A job has the fields of `sources.Job` without a token, and `services` (names) and `src`
     (an archive on the controller).
 
     Raises AscendError that names the service.
@@ -99,9 +99,9 @@ def jobs_of(specs: Iterable[Mapping[str, Any]], options: WeightsOptions) -> list
         if differ:
             raise AscendError(
                 f"the services {known['services'][0]} and {job['services'][0]} share the weights in"
-                f" {job['folder']}, and give them another {differ[0]} each"
-                f" ({_told(known[differ[0]])} and {_told(job[differ[0]])}). Say the same in both, or"
-                " give one of them a `path` of its entry."
+                f" {job['folder']}, and give them a different {differ[0]} each"
+                f" ({_told(known[differ[0]])} and {_told(job[differ[0]])}). Give both the same, or"
+                " give one of them a separate `path`."
             )
         known["services"] += job["services"]
     return list(jobs.values())
@@ -117,21 +117,21 @@ def _job(spec: Mapping[str, Any], options: WeightsOptions) -> dict[str, Any]:
     folder = weights_directory(spec, options.weights_dir)
     if folder is None:
         raise AscendError(
-            f"{who}: no hub id is known for {spec.get('model')}, so its weights have no folder. Say"
+            f"{who}: no hub id is known for {spec.get('model')}, so its weights have no directory. State"
             " where they are: path: /absolute/path/on/the/host"
         )
     if not folder.startswith("/") or ".." in folder.split("/"):
-        raise AscendError(f"{who}: {folder!r} is no absolute path for its weights.")
-    # The same folder in another spelling would be fetched twice.
+        raise AscendError(f"{who}: {folder!r} is not an absolute path for its weights.")
+    # The same directory in another spelling would be fetched twice.
     folder = "/" + posixpath.normpath(folder).lstrip("/")
     if folder == "/":
-        raise AscendError(f"{who}: its weights cannot be the root folder of the host.")
+        raise AscendError(f"{who}: its weights cannot be the root directory of the host.")
     entry = _entry(spec, options, who)
     source = _source(spec, entry, options, who)
     unread = [key for key in entry if key not in ("source", *_READ[source])]
     if unread:
         raise AscendError(
-            f"{who}: its weights come from {source}, which has no use for {unread[0]}. Leave it out,"
+            f"{who}: its weights come from {source}, which does not read {unread[0]}. Leave it out,"
             " or name another source."
         )
     job = {
@@ -193,7 +193,7 @@ def _mapping(value: Any, where: str) -> dict[str, Any]:
         if key not in KEYS:
             close = difflib.get_close_matches(str(key), KEYS, n=1)
             raise AscendError(
-                f"{where} has the key {key!r}, which nothing reads."
+                f"{where} has the key {key!r}, which is not a valid key."
                 + (f" Write {close[0]}." if close else f" Known are {', '.join(KEYS)}.")
             )
     entry = {key: item for key, item in value.items() if item is not None}
@@ -202,7 +202,7 @@ def _mapping(value: Any, where: str) -> dict[str, Any]:
     for key in ("id", "revision", "location", "src", "sha256"):
         if key in entry and not isinstance(entry[key], str):
             # A revision such as 1e10 or a hash of digits alone is a number to YAML.
-            raise AscendError(f"{where}: {key} is {kind_of(entry[key])}: put it between quotes.")
+            raise AscendError(f"{where}: {key} is {kind_of(entry[key])}: write it in quotes.")
     if "skip" in entry:
         entry["skip"] = [entry["skip"]] if isinstance(entry["skip"], str) else entry["skip"]
         if not isinstance(entry["skip"], list) or not all(
@@ -227,7 +227,7 @@ def _source(
     if "src" in entry or "sha256" in entry:
         return "archive"
     where = [key for key in ("id", "revision", "location") if entry.get(key)]
-    # A path of one's entry is where other weights than the hub's are kept, unless it is said.
+    # A separate path has other weights than the hub's, unless a source is stated.
     source = "local" if spec.get("path") and not where else options.source
     if source == "local" and where:
         raise AscendError(
@@ -251,7 +251,7 @@ def _hub(
             f" weights: {{source: {source}, id: OWNER/NAME}}"
         )
     if not re.fullmatch(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", str(hub), re.ASCII):
-        raise AscendError(f"{who}: the hub id {hub!r} is not one. Write OWNER/NAME.")
+        raise AscendError(f"{who}: the hub id {hub!r} is not valid. Write OWNER/NAME.")
     return {
         "id": str(hub),
         "revision": str(entry.get("revision") or ""),
@@ -272,17 +272,17 @@ def _location(
         if not options.location or not hub:
             raise AscendError(
                 f"{who}: {source} needs to know where the weights are. Set vllm_weights_location to"
-                " the folder above the hub ids, or name this model's entry folder, as in"
+                " the directory above the hub ids, or name this model's directory, as in"
                 f" weights: {{source: {source}, location: /mnt/models/Qwen/Qwen3-14B}}"
             )
         location = f"{options.location.rstrip('/')}/{hub}"
     if source == "nfs" and not location.startswith("/"):
         raise AscendError(
-            f"{who}: {location!r} is no absolute path on the host. nfs copies from where a share is"
+            f"{who}: {location!r} is not an absolute path on the host. nfs copies from where a share is"
             " mounted; use rsync for another machine."
         )
     if source == "rsync" and (location.startswith("-") or any(char in location for char in "\n\0")):
-        raise AscendError(f"{who}: {location!r} is nothing that rsync could read from.")
+        raise AscendError(f"{who}: {location!r} is not a source that rsync can read.")
     return location
 
 
@@ -313,10 +313,12 @@ def _archive(job: dict[str, Any], entry: Mapping[str, Any], who: str) -> None:
 
 def _check(options: WeightsOptions) -> None:
     if options.source not in SOURCES:
-        raise AscendError(f"vllm_weights_source is {options.source!r}, which is none. {_choice()}")
+        raise AscendError(
+            f"vllm_weights_source is {options.source!r}, which is not a source. {_choice()}"
+        )
     if options.source == "archive":
         raise AscendError(
-            "vllm_weights_source is archive, which is another one for each model. Name it in"
+            "vllm_weights_source is archive, which is a different one for each model. Name it in"
             " `weights` of the service, or in vllm_weights_models."
         )
     if not isinstance(options.models, Mapping):

@@ -226,7 +226,7 @@ def test_a_fetch_that_is_killed_on_the_host_says_so_and_goes_on(host: Host, hub:
         host.sh(f"kill -9 $(cut -d' ' -f2 {FOLDER}.part/.inferops-ascend.lock)")
         output = process.communicate(timeout=100)[0]
     assert process.returncode == 2
-    assert "killed, or out of memory. Run it again; it goes on where it was" in output
+    assert "killed, or out of memory. Run it again; it continues where it was" in output
     gate.open.set()
     hub.asked.clear()
     run = host.run(**hub_of(hub))
@@ -273,7 +273,7 @@ def test_a_folder_made_by_hand_is_refused_untouched_or_taken_whole(
     before = host.sh(f"ls -la --full-time {FOLDER}")
     run = host.run(**hub_of(hub))
     assert run.status == 2
-    assert f"{FOLDER} was made by hand and is not a whole Qwen3-14B" in run.output
+    assert f"{FOLDER} was made by hand and is not a complete Qwen3-14B" in run.output
     assert "no tokenizer is there" in run.output
     assert host.sh(f"ls -la --full-time {FOLDER}") == before
     absent = host.run(vllm_service_instances=[{"model": "Qwen3-14B", "path": "/srv/mine"}])

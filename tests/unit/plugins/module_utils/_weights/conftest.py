@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: The inferops.ascend authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A hub that serves one model, and where a test brings it to."""
+"""A hub that serves one model, and where a test downloads it to."""
 
 from __future__ import annotations
 

@@ -44,7 +44,7 @@ def test_a_folder_made_by_hand_that_is_not_whole_is_refused(hub: hubs.Hub, folde
     found = look(job_of(hub, folder))
     assert found.state == "refused"
     assert (
-        f"{folder} was made by hand and is not a whole Qwen3-14B: 1 of 3 shards are missing"
+        f"{folder} was made by hand and is not a complete Qwen3-14B: 1 of 3 shards are missing"
         in found.problem
     )
     with pytest.raises(WeightsError, match="made by hand"):
@@ -52,7 +52,7 @@ def test_a_folder_made_by_hand_that_is_not_whole_is_refused(hub: hubs.Hub, folde
     assert sorted(folder.iterdir()) == before
 
 
-@pytest.mark.parametrize("left", [False, True], ids=["absent", "not whole"])
+@pytest.mark.parametrize("left", [False, True], ids=["absent", "not complete"])
 def test_local_weights_are_checked_only(hub: hubs.Hub, folder: Path, left: bool) -> None:
     if left:
         put(folder, {"config.json": b"{}"})
@@ -63,7 +63,7 @@ def test_local_weights_are_checked_only(hub: hubs.Hub, folder: Path, left: bool)
 
 def test_a_part_that_somebody_else_made_is_not_fetched_into(hub: hubs.Hub, folder: Path) -> None:
     put(Path(str(folder) + ".part"), {"notes.txt": b"mine"})
-    with pytest.raises(WeightsError, match="this collection did not make it"):
+    with pytest.raises(WeightsError, match="was not made by this collection"):
         bring(job_of(hub, folder))
 
 
@@ -71,7 +71,7 @@ def test_a_part_that_is_a_link_is_not_followed(hub: hubs.Hub, folder: Path, tmp_
     folder.parent.mkdir(parents=True)
     (tmp_path / "elsewhere").mkdir()
     Path(str(folder) + ".part").symlink_to(tmp_path / "elsewhere")
-    with pytest.raises(WeightsError, match="in the way"):
+    with pytest.raises(WeightsError, match="exists and is not a directory"):
         bring(job_of(hub, folder))
     assert list((tmp_path / "elsewhere").iterdir()) == []
 
@@ -171,7 +171,7 @@ def test_a_run_that_died_while_it_switched_is_finished_and_cleared_up(
     job = job_of(hub, folder)
     bring(job)
     old = folder.parent / ".Qwen3-14B.inferops-old-4711"
-    # Dead between the two renames: the old folder is away, the new one not yet there.
+    # Dead between the two renames: the old directory is away, the new one not yet there.
     shutil.copytree(folder, str(folder) + ".part")
     Path(str(folder) + ".part", LOCK).write_text("process 4711 on here")
     folder.rename(old)

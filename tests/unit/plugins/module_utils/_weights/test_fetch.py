@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: The inferops.ascend authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Fetching against a real server that breaks off and lies: resumed, verified, whole into place."""
+"""Fetching against a real server that breaks off and lies: resumed, verified, complete into place."""
 
 from __future__ import annotations
 
@@ -225,7 +225,7 @@ def test_a_repository_that_is_not_whole_does_not_get_into_place(
 ) -> None:
     del hub.models[ID][SHARD]
     with pytest.raises(
-        WeightsError, match=rf"as it is there, but .* not a whole model: 1 of 3 .*{SHARD}"
+        WeightsError, match=rf"as it is there, but .* not a complete model: 1 of 3 .*{SHARD}"
     ):
         bring(job_of(hub, folder))
     assert not folder.exists()

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: The inferops.ascend authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Whether a folder holds a whole model, in words that say what is missing."""
+"""Whether a directory holds a complete model, in words that say what is missing."""
 
 from __future__ import annotations
 
@@ -126,7 +126,7 @@ SHARD = "model-00002-of-00003.safetensors"
         ),
         (remove("config.json"), "config.json is missing"),
         (write("config.json", b'{"a": '), "config.json is not JSON"),
-        (write("config.json", b"[]"), "config.json holds no mapping"),
+        (write("config.json", b"[]"), "config.json is not a mapping"),
         (remove("tokenizer.json"), "no tokenizer is there"),
         (
             write("tokenizer.json", b"version https://git-lfs.github.com/spec/v1\noid sha256:00\n"),
@@ -144,7 +144,7 @@ SHARD = "model-00002-of-00003.safetensors"
         ),
         (
             write("model.safetensors.index.json", b'{"weight_map": {"a": "../../etc/passwd"}}'),
-            "no file name",
+            "not a file name",
         ),
         (write("._____temp/model.part", b"x"), "parts of a download by ModelScope's own tool"),
         (
@@ -196,7 +196,7 @@ def cache(tmp_path: Path) -> Path:
 def test_the_cache_of_the_hubs_own_tool_is_whole_one_folder_further_down(tmp_path: Path) -> None:
     top = cache(tmp_path)
     assert inspect(str(top / "snapshots" / "abc")).faults == []
-    assert f"one folder further down: {top}/snapshots/abc" in inspect(str(top)).faults[-1]
+    assert f"one directory further down: {top}/snapshots/abc" in inspect(str(top)).faults[-1]
 
 
 def test_files_behind_links_have_to_be_readable_where_they_are(tmp_path: Path) -> None:
@@ -208,7 +208,7 @@ def test_files_behind_links_have_to_be_readable_where_they_are(tmp_path: Path) -
             each.chmod(0o755)
     files = inspect(folder).files
     if unreadable(folder, files, account):
-        pytest.skip("the temporary folder itself is closed")
+        pytest.skip("the temporary directory itself is closed")
     blob = (top / "snapshots" / "abc" / SHARD).resolve()
     blob.chmod(0o600)
     assert unreadable(folder, files, account) == (
@@ -287,7 +287,7 @@ def test_what_the_service_cannot_read_is_said_with_the_command(whole: Path) -> N
             folder.chmod(0o755)
     files = inspect(str(whole)).files
     if unreadable(str(whole), files, account):
-        pytest.skip("the temporary folder itself is closed")
+        pytest.skip("the temporary directory itself is closed")
     (whole / SHARD).chmod(0o600)
     assert unreadable(str(whole), files, account) == (
         f"vllm cannot read {whole / SHARD}: run 'chmod -R o+rX {whole}' on the host"

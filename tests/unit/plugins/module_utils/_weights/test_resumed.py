@@ -118,7 +118,7 @@ def test_rsync_that_outlives_its_run_keeps_others_away(
 
     def watched(given: str, **values: Any) -> None:
         if values.get("phase") == "listing":
-            # What has ended has no folder any more, also where nobody has asked how it ended.
+            # What has ended has no directory any more, also where nobody has asked how it ended.
             seen.append(os.path.exists(f"/proc/{program}/cwd"))
         say(given, **values)
 

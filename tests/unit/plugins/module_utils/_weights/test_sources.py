@@ -253,7 +253,7 @@ def test_a_share_that_is_not_mounted_or_not_whole_is_said(
     job = Job(str(folder), "Qwen3-14B", "nfs", location=str(tmp_path / "mnt"))
     assert "Is the share mounted?" in look(job).problem
     put(tmp_path / "mnt", {k: v for k, v in hub.models[ID].items() if k != SHARD})
-    assert "is not whole: 1 of 3 shards" in look(job).problem
+    assert "is not complete: 1 of 3 shards" in look(job).problem
 
 
 @pytest.mark.skipif(not shutil.which("rsync"), reason="rsync is not installed")
@@ -315,7 +315,7 @@ def test_an_archive_on_the_host_is_unpacked_below_any_top(
 def test_a_server_that_always_breaks_off_at_one_byte_ends(
     hub: hubs.Hub, folder: Path, clock: Clock
 ) -> None:
-    """Without ranges each try begins anew, so bytes come for ever and nothing gets further."""
+    """Without ranges each try begins again, so bytes come for ever and nothing gets further."""
     data = hubs.tar_of(hub.models[ID], mode="w")
     hub.archives["/a.tar"] = data
     hub.fault = cut_always("/a.tar", data, after=33_333)
@@ -334,7 +334,7 @@ def test_a_password_in_an_address_is_used_and_not_shown(hub: hubs.Hub, folder: P
     assert {each.authorization for each in hub.asked} == {"Basic bWU6cEBzcw=="}
     assert "p%40ss" not in (folder / MARKER).read_text()
     gone = look(job._replace(folder=f"{folder}2", location=f"{address}/none.tar"))
-    assert "wants a user and password" in gone.problem
+    assert "needs a user and password" in gone.problem
     assert "ss@" not in gone.problem
 
 

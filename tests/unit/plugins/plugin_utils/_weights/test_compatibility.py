@@ -60,7 +60,7 @@ def test_heads_that_do_not_divide_are_said_with_the_sizes_that_do() -> None:
         "Total number of attention heads (40) must be divisible by tensor parallel size (16)"
         in words
     )
-    assert "Sizes that do are 1, 2, 4, 8, 40" in words
+    assert "Sizes that fit are 1, 2, 4, 8, 40" in words
 
 
 def test_sizes_are_named_where_only_key_value_heads_are_known() -> None:
@@ -68,7 +68,7 @@ def test_sizes_are_named_where_only_key_value_heads_are_known() -> None:
         {"tensor_parallel_size": 3},
         {"num_attention_heads": None, "num_key_value_heads": 8},
     )
-    assert "Sizes that do are 1, 2, 4, 8, 16" in said
+    assert "Sizes that fit are 1, 2, 4, 8, 16" in said
 
 
 def test_heads_of_a_multimodal_model_are_those_of_its_language_part() -> None:

@@ -95,7 +95,7 @@ def test_services_that_want_different_weights_in_one_folder_are_refused() -> Non
     both = [{**QWEN, "name": "a", "weights": "modelscope"}, {**QWEN, "name": "b"}]
     with pytest.raises(
         AscendError,
-        match=r"a and b share the weights .* another source each \(modelscope and local\)",
+        match=r"a and b share the weights .* a different source each \(modelscope and local\)",
     ):
         jobs_of(both, WeightsOptions())
 
@@ -146,12 +146,12 @@ def test_a_slip_of_the_pen_in_the_key_is_noticed(written: str, says: str | None)
     ("spec", "wish", "says"),
     [
         ({"weights": "hugginface"}, {}, "there is no source 'hugginface'"),
-        ({"weights": {"sorce": "nfs"}}, {}, "key 'sorce', which nothing reads. Write source."),
+        ({"weights": {"sorce": "nfs"}}, {}, "key 'sorce', which is not a valid key. Write source."),
         ({"weights": ["nfs"]}, {}, "is a list; a source"),
         (
             {"weights": {"source": "huggingface", "revision": 12}},
             {},
-            "revision is a number: put it between quotes",
+            "revision is a number: write it in quotes",
         ),
         (
             {"weights": {"revision": "v1"}},
@@ -161,7 +161,7 @@ def test_a_slip_of_the_pen_in_the_key_is_noticed(written: str, says: str | None)
         (
             {"weights": {"source": "huggingface", "id": "a/../../b"}},
             {},
-            "hub id 'a/../../b' is not one",
+            "hub id 'a/../../b' is not valid",
         ),
         (
             {"weights": "modelscope", "modelscope": None},
@@ -169,10 +169,10 @@ def test_a_slip_of_the_pen_in_the_key_is_noticed(written: str, says: str | None)
             "no id of Qwen3-14B on modelscope is known",
         ),
         ({"huggingface": None, "modelscope": None}, {}, "no hub id is known for Qwen3-14B"),
-        ({"path": "models/q"}, {}, "is no absolute path"),
+        ({"path": "models/q"}, {}, "is not an absolute path"),
         ({}, {"source": "rsync"}, "Set vllm_weights_location"),
         ({}, {"source": "nfs", "location": "store:/m"}, "use rsync for another machine"),
-        ({}, {"source": "archive"}, "which is another one for each model"),
+        ({}, {"source": "archive"}, "which is a different one for each model"),
         ({"weights": "archive"}, {}, "needs either location"),
         ({"weights": {"location": "q.tar", "source": "archive"}}, {}, "given by src"),
         ({"weights": {"src": "q.tar", "sha256": "abc"}}, {}, "64 hexadecimal digits"),
@@ -185,23 +185,23 @@ def test_a_slip_of_the_pen_in_the_key_is_noticed(written: str, says: str | None)
         (
             {"weights": {"source": "nfs", "location": "/m", "revision": "v1"}},
             {},
-            "come from nfs, which has no use for revision",
+            "come from nfs, which does not read revision",
         ),
         (
             {"weights": {"source": "archive", "src": "q.tar", "skip": "*.txt"}},
             {},
-            "come from archive, which has no use for skip",
+            "come from archive, which does not read skip",
         ),
         ({"weights": {"source": "modelscope", "skip": [1]}}, {}, "skip has to be a list"),
         ({"weights": {"source": "modelscope", "verify": "maybe"}}, {}, "Write true or false"),
-        ({"path": "/"}, {}, "cannot be the root folder"),
+        ({"path": "/"}, {}, "cannot be the root directory"),
         ({}, {"endpoints": {"hf": "https://x"}}, "vllm_weights_endpoints has hf"),
         ({}, {"endpoints": {"huggingface": "hf-mirror.com"}}, "an address such as"),
         ({}, {"checks": {"context": "off"}}, "vllm_weights_checks has context: 'off'"),
         (
             {"weights": {"source": "rsync", "location": "-e sh x:/y"}},
             {},
-            "nothing that rsync could read",
+            "not a source that rsync can read",
         ),
     ],
 )
