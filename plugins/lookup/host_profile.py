@@ -15,7 +15,7 @@ description:
 options:
   _terms:
     description:
-      - Names of profiles, as they stand in C(vars/hardware_profiles.yml).
+      - Names of profiles, as listed in C(vars/hardware_profiles.yml).
     type: list
     elements: str
     required: true

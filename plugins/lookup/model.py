@@ -13,9 +13,9 @@ version_added: 0.1.0
 description:
   - Resolves models, or requests for services, against tables of the least number of cards and the
     longest context length that were tested with vLLM on Ascend cards. Returns one specification
-    for each, which the filter P(inferops.ascend.place#filter) puts on the cards of a host.
-  - A wish beyond the table's limits is refused before a host is touched, and the message says what
-    the limit is, where it comes from and what to do.
+    for each, which the filter P(inferops.ascend.place#filter) places on the cards of a host.
+  - A request that exceeds the table's limits is rejected before a host is touched, and the message
+    states what the limit is, where it comes from and what to do.
   - The first row for the model and the card's memory counts. Tables are searched in the order of
     O(tables), then C(ascend-64gb.yml), a table of 61 models on 64 GB cards, then
     C(ascend-vllm-0.7.2.yml), an earlier one of 11 models on 32 GB and 64 GB cards.
@@ -29,7 +29,7 @@ options:
         C(huggingface), C(modelscope) and C(args) (vLLM's own options). Every other key is passed
         on.
       - C(max_model_len) is a number of tokens, or a text such as C(16K) or C(0.5K), where K is
-        1024 and M is 1024 K. A small C(k) is refused, because vLLM reads it as 1000.
+        1024 and M is 1024 K. A small C(k) is rejected, because vLLM reads it as 1000.
       - Lists of those, which are flattened one level.
       - C(*) for every row for the memory, a model once. A table that another one supersedes is
         left out of it.
@@ -49,21 +49,21 @@ options:
     description:
       - Name of a hardware profile of this collection, such as C(atlas-800i-a2-64g), which gives
         O(card_memory_gb), and the options of vLLM that its chip needs (C(dtype=float16) on a 310P).
-        What the chip cannot do is refused.
+        What the chip cannot do is rejected.
     type: str
   gpu_memory_utilization:
     description:
       - Share of a card's memory that the engine may take, above 0 and at most 1. A request's own
         value goes before it; without both, the row's counts.
-      - A table's figures hold from the utilization of its test on, so a lower one is refused.
+      - A table's figures are valid from the utilization of its test on, so a lower one is rejected.
     type: float
   tables:
     description:
       - Paths of tables of your own, searched before the shipped ones, in this order. A single path
         may be written as a text.
-      - A relative path is looked for beside the playbook or role, in C(files) and C(vars) there,
+      - A relative path is searched beside the playbook or role, in C(files) and C(vars) there,
         and in the current directory.
-      - The name of a shipped table, C(ascend-vllm-0.7.2.yml), puts it in this place of the order.
+      - The name of a shipped table, C(ascend-vllm-0.7.2.yml), moves it to this place of the order.
       - The format is that of the files in C(vars/model_tables) of this collection, their schema
         is C(vars/schemas/model_table.schema.json).
     type: raw
@@ -72,7 +72,7 @@ options:
   estimate:
     description:
       - Estimate cards and length from the model's size where no table has a row for this memory.
-        Such a specification says C(estimated) in its provenance, and carries a warning.
+        Such a specification has C(estimated) in its provenance, and carries a warning.
     type: bool
     default: false
   allow_untested:
@@ -82,7 +82,7 @@ options:
         nearest smaller memory is used, or else of the nearest larger).
       - A model that a table calls unsupported is let through if the request gives both C(cards)
         and C(max_model_len).
-      - What cannot work stays refused, such as a tensor-parallel size that the attention heads do
+      - What cannot work is still rejected, such as a tensor-parallel size that the attention heads do
         not divide by, and so does what is malformed.
     type: bool
     default: false
@@ -114,7 +114,7 @@ EXAMPLES = r"""
   loop_control:
     label: "{{ item.model }}"
 
-- name: Use cards of 32 GB, which the earlier table speaks of
+- name: Use cards of 32 GB, which the earlier table lists
   ansible.builtin.debug:
     msg: "{{ lookup('inferops.ascend.model', 'QwQ-32B', card_memory_gb=32).cards }}"
 

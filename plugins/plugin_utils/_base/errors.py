@@ -7,7 +7,7 @@ from __future__ import annotations
 
 
 class AscendError(Exception):
-    """A wish that cannot be met or data that cannot be read.
+    """A request that cannot be met or data that cannot be read.
 
     The message names the thing, what is wrong with it, and the way out. Plugins turn it into
     the Ansible error of their kind.

@@ -6,7 +6,7 @@
 The rules are those of systemd.exec(5), systemd.syntax(7) and systemd.unit(5): `Environment=` takes
 C escapes between double quotes and expands specifiers (`%`) afterwards, `$` means nothing there;
 `EnvironmentFile=` takes a POSIX shell's double quotes, where a backslash goes before `"`, `\\`,
-`` ` `` and `$` only, and newlines stand for themselves.
+`` ` `` and `$` only, and newlines are literal.
 """
 
 from __future__ import annotations
@@ -87,20 +87,20 @@ def _variables(mapping: object, what: str) -> dict[str, str]:
     return dict(sorted(_checked(name, value) for name, value in pairs))
 
 
-def _refuse_managed(names: Iterable[str], what: str) -> None:
+def _reject_managed(names: Iterable[str], what: str) -> None:
     for name in names:
         if name in MANAGED:
             raise AscendError(f"{what} may not set {name}. It is set by {MANAGED[name]}.")
 
 
 def unit_word(value: object) -> str:
-    """Return a path or name that stands in a unit as it is, without any quoting.
+    """Return a path or name that can be written in a unit without any quoting.
 
     Raises AscendError for what systemd or the shell that a unit starts could read in another way.
     """
     if not isinstance(value, str) or not _WORD.fullmatch(value):
         raise AscendError(
-            f"{value!r} cannot stand in a systemd unit as a path or name. Use letters, digits and"
+            f"{value!r} is not valid in a systemd unit as a path or name. Use letters, digits and"
             " . _ / + : @ - only."
         )
     return "".join([value])
@@ -140,11 +140,11 @@ def environment_file(mapping: object) -> str:
 def service_environment(service: Mapping[str, object]) -> list[str]:
     """The lines for a service's `env`, sorted by name.
 
-    Raises AscendError for a variable that the role manages and for what `environment_line` refuses.
+    Raises AscendError for a variable that the role manages and for what `environment_line` rejects.
     """
     what = f"service {service.get('name')}, env"
     variables = _variables(service.get("env"), what)
-    _refuse_managed(variables, what)
+    _reject_managed(variables, what)
     return [environment_line(name, value) for name, value in variables.items()]
 
 
@@ -152,24 +152,24 @@ def service_secrets(service: Mapping[str, object]) -> dict[str, str]:
     """A service's secret variables: its `secret_env`, and `api_key` as VLLM_API_KEY.
 
     For `environment_file`, into a file that only root reads. A null `api_key` is none; an empty one
-    is refused, because it would open the server to everybody.
-    Raises AscendError for a variable that the role manages and for one that stands in `env` too.
+    is rejected, because it would open the server to everybody.
+    Raises AscendError for a variable that the role manages and for one that is in `env` too.
     """
     what = f"service {service.get('name')}, secret_env"
     variables = _variables(service.get("secret_env"), what)
-    _refuse_managed(variables, what)
+    _reject_managed(variables, what)
     for name in variables:
         env = service.get("env")
         if isinstance(env, Mapping) and env.get(name) is not None:
             raise AscendError(
-                f"service {service.get('name')}: {name} stands in env and in secret_env. Leave it"
+                f"service {service.get('name')}: {name} is in env and in secret_env. Leave it"
                 " in one of them."
             )
     key = service.get("api_key")
     if key is not None:
         if not isinstance(key, str):
             raise AscendError(
-                f"service {service.get('name')}: api_key is {kind_of(key)}; a text is needed: put"
+                f"service {service.get('name')}: api_key is {kind_of(key)}; a text is needed: write"
                 " it between quotes."
             )
         if not key or not key.isascii() or not key.isprintable() or " " in key:

@@ -28,7 +28,9 @@ def plain(value: object, where: str) -> Any:
         return "".join([value])  # an exact str also of a subclass
     if isinstance(value, int):
         if abs(value) >= 10**40:
-            raise AscendError(f"{where} is a number of more than 40 digits: put it between quotes.")
+            raise AscendError(
+                f"{where} is a number of more than 40 digits: write it between quotes."
+            )
         return int(value)
     if isinstance(value, float):
         if not math.isfinite(value):
@@ -47,7 +49,7 @@ def plain(value: object, where: str) -> Any:
     if isinstance(value, (list, tuple)):
         return [plain(item, f"{where}, item {n}") for n, item in enumerate(value, 1)]
     raise AscendError(
-        f"{where} is a {type(value).__name__}, not text or a number: put it between quotes."
+        f"{where} is a {type(value).__name__}, not text or a number: write it between quotes."
     )
 
 
@@ -74,7 +76,7 @@ def whole_number(value: object) -> int | None:
         return None
     if isinstance(value, int):
         return int(value)
-    # Python refuses to read a number of some thousands of digits; no card or port has that many.
+    # Python does not read a number of some thousands of digits; no card or port has that many.
     if isinstance(value, str) and value.isascii() and value.strip().isdigit() and len(value) < 20:
         return int(value)
     return None
@@ -93,7 +95,7 @@ def bad_character(text: str) -> str | None:
     """The first character that no file of ours may contain, as `U+0007`, or None.
 
     These are control characters other than newline and tab, lone surrogates, noncharacters and
-    the byte order mark: YAML, systemd (systemd.exec(5), EnvironmentFile=) or both refuse them.
+    the byte order mark: YAML, systemd (systemd.exec(5), EnvironmentFile=) or both reject them.
     """
     for char in text:
         point = ord(char)

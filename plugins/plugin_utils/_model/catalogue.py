@@ -68,7 +68,7 @@ class Catalogue:
         return tuple(self._rows.get(model.lower(), ()))
 
     def facts(self, model: str) -> Facts:
-        """The shipped facts under what the rows say themselves; an earlier row wins."""
+        """The shipped facts, overridden by what the rows give; an earlier row wins."""
         known = self._shipped.get(self._spelling[model.lower()], Facts())
         own: dict[str, Any] = {}
         for row in self.rows(model):
@@ -78,13 +78,13 @@ class Catalogue:
         return replace(known, **own) if own else known
 
     def memories(self) -> tuple[float, ...]:
-        """Every card memory (GB) that a table speaks of."""
+        """Every card memory (GB) that a table lists."""
         return tuple(sorted({row.card_memory_gb for table in self.tables for row in table.rows}))
 
     def every_row(self, card_memory_gb: float) -> Iterator[Row]:
-        """What `*` stands for: the supported rows for this memory, in table order, each model once.
+        """What `*` matches: the supported rows for this memory, in table order, each model once.
 
-        A table that says it is superseded by another loaded table is left out where that table has
+        A table that is superseded by another loaded table is left out where that table has
         rows for this memory.
         """
         covering = {
@@ -127,7 +127,7 @@ def load_catalogue(
     for entry in user_tables:
         if not isinstance(entry, (str, Path)) or not str(entry).strip():
             raise AscendError(
-                f"The model tables (ascend_model_tables) hold {shown(entry)}, which is not a path."
+                f"The model tables (ascend_model_tables) contain {shown(entry)}, which is not a path."
                 " Write a list of paths, as in ascend_model_tables: [files/my-models.yml]."
             )
         files.append(_locate(str(entry), find_file))

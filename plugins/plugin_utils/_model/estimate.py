@@ -13,7 +13,7 @@ with ceil(kv heads / tensor-parallel size) heads on a rank, as vLLM replicates h
 outnumber them, and ceil(layers / pipeline-parallel size) layers.
 Layers with a sliding window count as full ones, which errs on the short side.
 
-The overhead stands for activations, non-torch memory and graphs. It is the largest that was
+The overhead covers activations, non-torch memory and graphs. It is the largest that was
 seen, rounded up, when visible x utilization - weights - kv memory was taken from the memory
 splits that vLLM-Ascend printed on real devices:
 

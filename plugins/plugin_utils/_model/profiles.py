@@ -21,7 +21,7 @@ class ChipArg:
 
     Attributes:
         option: its name with dashes.
-        value: what is set where the user says nothing.
+        value: what is set where the user sets nothing.
         allowed: what a user may write instead.
         unless: (option, key, values): a mapping of the user's that takes its place.
         reason: why.

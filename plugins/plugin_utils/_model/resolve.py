@@ -35,7 +35,7 @@ from ansible_collections.inferops.ascend.plugins.plugin_utils._model.spec import
 from ansible_collections.inferops.ascend.plugins.plugin_utils._model.tables import Row
 
 DEFAULT_CARD_MEMORY_GB = 64.0
-# The engine's default up to vLLM 0.18.0; an estimate has no row that would say more.
+# The engine's default up to vLLM 0.18.0; an estimate has no row that gives one.
 ESTIMATE_UTILIZATION = 0.9
 
 
@@ -44,8 +44,8 @@ class Options:
     """The lookup's options.
 
     Attributes:
-        card_memory_gb: nominal memory of one device, unless the request says otherwise.
-        gpu_memory_utilization: in (0, 1], unless the request says otherwise; ``None``: the row's.
+        card_memory_gb: nominal memory of one device, unless the request sets it.
+        gpu_memory_utilization: in (0, 1], unless the request sets it; ``None``: the row's.
         estimate: estimate where no table has a row for this memory.
         allow_untested: turn the tables' limits into warnings.
         profile: a hardware profile, which makes an estimate sharper.
@@ -106,7 +106,7 @@ def resolve(request: object, catalogue: Catalogue, options: Options) -> Spec:
     the cards of all its hosts.
 
     Raises:
-        AscendError: the request is malformed, or beyond what the tables allow.
+        AscendError: the request is malformed, or exceeds what the tables allow.
     """
     parsed = request if isinstance(request, Request) else Request.parse(request)
     if parsed.model is None or parsed.state == "absent":

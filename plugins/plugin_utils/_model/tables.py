@@ -35,7 +35,7 @@ _FORMAT = (
 class Row:
     """One row of a table: ``min_cards`` devices carry ``max_model_len`` tokens.
 
-    Both are ``None`` in a row that says "not supported". ``own`` holds what the row itself says of
+    Both are ``None`` in a row for "not supported". ``own`` has what the row itself gives of
     its model, under the names of the fields of `Facts`.
     """
 
@@ -113,8 +113,8 @@ def user_table(file: Path) -> Table:
         raise AscendError(f"The model table {file} is empty. {_FORMAT}")
     if not isinstance(data, dict):
         raise AscendError(
-            f"The model table {file} holds a {_kind(data)} where a mapping with the fields `table`"
-            f" and `rows` is wanted. {_FORMAT}"
+            f"The model table {file} is a {_kind(data)}; a mapping with the fields `table`"
+            f" and `rows` is needed. {_FORMAT}"
         )
     if isinstance(data.get("updated"), datetime.date):
         data["updated"] = data["updated"].isoformat()
@@ -152,9 +152,9 @@ def _complaint(data: Mapping[str, Any], file: Path, error: Any) -> str:
         extra = next(str(f) for f in error.instance if f not in known)
         problem = f"there is no field `{extra}`; the fields are {', '.join(sorted(known))}"
     elif error.validator == "oneOf":
-        problem = "one of the fields `max_model_len_k` and `max_model_len` is wanted, and not both"
+        problem = "one of the fields `max_model_len_k` and `max_model_len` is needed, and not both"
     elif error.validator == "not":  # the instance is the name of a field
-        problem = f"the field `{error.instance}` has no place in a row that says `supported: false`"
+        problem = f"the field `{error.instance}` is not valid in a row with `supported: false`"
     else:
         what = f"the field `{name}`" if name else "it"
         problem = f"{what} is {shown(error.instance)}, {_fault(error)}"
@@ -162,11 +162,11 @@ def _complaint(data: Mapping[str, Any], file: Path, error: Any) -> str:
 
 
 def _fault(error: Any) -> str:
-    """What the schema says against one value, in words."""
+    """What is wrong with one value by the schema, in words."""
     wanted = error.validator_value
     if error.validator == "type":
         names = {
-            "integer": "a whole number",
+            "integer": "an integer",
             "number": "a number",
             "string": "a text",
             "boolean": "true or false",
@@ -181,7 +181,7 @@ def _fault(error: Any) -> str:
         "maximum": f"which is more than {wanted}",
         "minLength": "which is empty",
         "minItems": "which is empty",
-        "pattern": "which may hold letters, digits, dots, dashes and underscores only",
+        "pattern": "which may have letters, digits, dots, dashes and underscores only",
     }
     return faults.get(error.validator, "which is of a wrong type")
 
@@ -204,7 +204,7 @@ def _build(data: Mapping[str, Any], file: str) -> Table:
     seen: dict[tuple[str, float], int] = {}
     for position, entry in enumerate(data["rows"], start=1):
 
-        def refuse(problem: str, entry: Any = entry, position: int = position) -> AscendError:
+        def fault(problem: str, entry: Any = entry, position: int = position) -> AscendError:
             title = _row_title(entry, position)
             return AscendError(f"The model table {file}, {title}: {problem}. {_FORMAT}")
 
@@ -212,25 +212,27 @@ def _build(data: Mapping[str, Any], file: str) -> Table:
         for name in ("card_memory_gb", "gpu_memory_utilization"):
             values[name] = entry.get(name, conditions.get(name))
             if values[name] is None:
-                raise refuse(f"the field `{name}` is missing, in the row and in `conditions`")
+                raise fault(f"the field `{name}` is missing, in the row and in `conditions`")
             if not math.isfinite(values[name]):
-                raise refuse(f"the field `{name}` is {values[name]}, which is not a number")
+                raise fault(f"the field `{name}` is {values[name]}, which is not a number")
         max_model_len: float | None = entry.get("max_model_len")
         if "max_model_len_k" in entry:
             max_model_len = entry["max_model_len_k"] * k
             if max_model_len is None or not math.isfinite(max_model_len) or max_model_len % 1:
-                raise refuse(
+                raise fault(
                     f"the field `max_model_len_k` is {entry['max_model_len_k']}, which times {k}"
-                    " is no whole number of tokens"
+                    " is not an integer number of tokens"
                 )
         model = entry["model"].strip()
         if not model or model == "*":
-            raise refuse(f"the field `model` is {shown(entry['model'])}, which is no model's name")
+            raise fault(
+                f"the field `model` is {shown(entry['model'])}, which is not a valid name of a model"
+            )
         key = (model.lower(), float(values["card_memory_gb"]))
         number = entry.get("row", position)
         if key in seen:
-            raise refuse(
-                f"row {seen[key]} speaks of the same model and card_memory_gb"
+            raise fault(
+                f"row {seen[key]} has the same model and card_memory_gb"
                 f" ({key[1]:g}); keep one of them"
             )
         seen[key] = number

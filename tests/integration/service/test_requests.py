@@ -63,7 +63,7 @@ def test_a_variable_cannot_add_to_a_unit(host: Host, variables: dict[str, Any]) 
     assert any(
         words in run.output
         for words in (
-            "cannot stand in a systemd unit",
+            "is not valid in a systemd unit",
             "is not known",
             "an absolute path is needed",
         )

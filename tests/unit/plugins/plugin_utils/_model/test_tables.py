@@ -287,19 +287,19 @@ def test_a_shipped_table_can_be_put_first_by_its_file_name() -> None:
 @pytest.mark.parametrize(
     ("row", "complaint"),
     [
-        ("{model: A, min_cards: two, max_model_len: 1}", "the field `min_cards` is 'two', which is not a whole number"),
-        ("{model: A, min_cards: true, max_model_len: 1}", "the field `min_cards` is True, which is not a whole number"),
+        ("{model: A, min_cards: two, max_model_len: 1}", "the field `min_cards` is 'two', which is not an integer"),
+        ("{model: A, min_cards: true, max_model_len: 1}", "the field `min_cards` is True, which is not an integer"),
         ("{model: A, min_cards: 0, max_model_len: 1}", "the field `min_cards` is 0, which is less than 1"),
-        ("{model: A, min_cards: 1}", "one of the fields `max_model_len_k` and `max_model_len` is wanted, and not both"),
-        ("{model: A, min_cards: 1, max_model_len: 1, max_model_len_k: 1}", "one of the fields `max_model_len_k` and `max_model_len` is wanted, and not both"),
+        ("{model: A, min_cards: 1}", "one of the fields `max_model_len_k` and `max_model_len` is needed, and not both"),
+        ("{model: A, min_cards: 1, max_model_len: 1, max_model_len_k: 1}", "one of the fields `max_model_len_k` and `max_model_len` is needed, and not both"),
         ("{model: A, max_model_len: 1}", "the field `min_cards` is missing"),
-        ("{model: A, min_cards: 1, max_model_len_k: 0.3}", "the field `max_model_len_k` is 0.3, which times 1024 is no whole number of tokens"),
-        ("{model: A, min_cards: 1, max_model_len_k: .nan}", "the field `max_model_len_k` is nan, which times 1024 is no whole number of tokens"),
+        ("{model: A, min_cards: 1, max_model_len_k: 0.3}", "the field `max_model_len_k` is 0.3, which times 1024 is not an integer number of tokens"),
+        ("{model: A, min_cards: 1, max_model_len_k: .nan}", "the field `max_model_len_k` is nan, which times 1024 is not an integer number of tokens"),
         ("{model: A, min_cards: 1, max_model_len: 8, gpu_memory_utilization: 1.5}", "the field `gpu_memory_utilization` is 1.5, which is more than 1"),
         ("{model: A, min_cards: 1, max_model_len: 8, card_memory_gb: .inf}", "the field `card_memory_gb` is inf, which is not a number"),
         ("{model: A, min_cards: 1, max_model_len: 8, kind: chat}", "the field `kind` is 'chat', which is none of generate, multimodal, embed, rerank"),
-        ("{model: A, supported: false, min_cards: 1}", "the field `min_cards` has no place in a row that says `supported: false`"),
-        ("{model: '*', min_cards: 1, max_model_len: 8}", "the field `model` is '*', which is no model's name"),
+        ("{model: A, supported: false, min_cards: 1}", "the field `min_cards` is not valid in a row with `supported: false`"),
+        ("{model: '*', min_cards: 1, max_model_len: 8}", "the field `model` is '*', which is not a valid name of a model"),
     ],
 )  # fmt: skip
 def test_a_malformed_row_is_named_by_file_row_and_field(
@@ -316,8 +316,8 @@ def test_a_malformed_row_is_named_by_file_row_and_field(
     [
         ("", "The model table FILE is empty."),
         ("# nothing\n", "The model table FILE is empty."),
-        ("- a\n", "The model table FILE holds a list where a mapping with the fields `table` and `rows` is wanted."),
-        ("Qwen3-14B\n", "The model table FILE holds a text where a mapping with the fields `table` and `rows` is wanted."),
+        ("- a\n", "The model table FILE is a list; a mapping with the fields `table` and `rows` is needed."),
+        ("Qwen3-14B\n", "The model table FILE is a text; a mapping with the fields `table` and `rows` is needed."),
         ("table: [\n", "The model table FILE, line 2 is not YAML: did not find expected node content."),
         ("rows: []\n", "The model table FILE: the field `table` is missing."),
         (HEAD + "rows: []\n", "The model table FILE: the field `rows` is [], which is empty."),
@@ -326,7 +326,7 @@ def test_a_malformed_row_is_named_by_file_row_and_field(
         (HEAD + "rows: [{min_cards: 1, max_model_len: 8}]\n", "The model table FILE, row 1: the field `model` is missing."),
         (
             "table: my table\nrows: [{model: A, min_cards: 1, max_model_len: 8}]\n",
-            "The model table FILE: the field `table` is 'my table', which may hold letters, digits, dots, dashes and underscores only.",
+            "The model table FILE: the field `table` is 'my table', which may have letters, digits, dots, dashes and underscores only.",
         ),
         (
             "table: mine\nrows: [{model: A, min_cards: 1, max_model_len: 8}]\n",
@@ -334,7 +334,7 @@ def test_a_malformed_row_is_named_by_file_row_and_field(
         ),
         (
             HEAD + "rows:\n  - {model: A, min_cards: 1, max_model_len: 8}\n  - {model: a, min_cards: 2, max_model_len: 9}\n",
-            "The model table FILE, row 2 (a): row 1 speaks of the same model and card_memory_gb (64); keep one of them.",
+            "The model table FILE, row 2 (a): row 1 has the same model and card_memory_gb (64); keep one of them.",
         ),
     ],
 )  # fmt: skip
@@ -375,7 +375,7 @@ def test_what_is_no_list_of_files_is_refused(tmp_path: Path) -> None:
         " Write a list, as in ascend_model_tables: [files/my-models.yml]."
     )
     assert complaint([3]) == (
-        "The model tables (ascend_model_tables) hold 3, which is not a path. Write a list of"
+        "The model tables (ascend_model_tables) contain 3, which is not a path. Write a list of"
         " paths, as in ascend_model_tables: [files/my-models.yml]."
     )
     missing = tmp_path / "missing.yml"

@@ -119,7 +119,7 @@ def test_settings_that_cannot_be_written_are_rejected(changed: dict[str, Any], w
 
 def test_a_path_of_the_unit_is_a_plain_word() -> None:
     assert settings().texts()["groups"] == "HwHiAiUser"
-    with pytest.raises(AscendError, match="cannot stand in a systemd unit"):
+    with pytest.raises(AscendError, match="is not valid in a systemd unit"):
         settings(executable="/opt/my vllm").texts()
 
 
