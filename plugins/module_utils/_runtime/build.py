@@ -11,10 +11,10 @@ import re
 from typing import Any
 
 from ansible_collections.inferops.ascend.plugins.module_utils._base.errors import HostError
+from ansible_collections.inferops.ascend.plugins.module_utils._base.files import write_atomically
 from ansible_collections.inferops.ascend.plugins.module_utils._runtime.environments import (
     BUILDING,
     COMPLETE,
-    write,
 )
 from ansible_collections.inferops.ascend.plugins.module_utils._runtime.interpreters import (
     Interpreter,
@@ -41,7 +41,7 @@ _INSPECT = (
 def build(uv: Uv, spec: EnvironmentSpec, python: Interpreter) -> None:
     """Make the environment in its place; its marker is written last. Raises HostError."""
     os.mkdir(spec.path, 0o755)
-    write(os.path.join(spec.path, BUILDING), json.dumps({"recipe": spec.recipe}) + "\n")
+    write_atomically(os.path.join(spec.path, BUILDING), json.dumps({"recipe": spec.recipe}) + "\n")
     uv.make(spec.path, python.path)
     for number, step in enumerate(spec.steps, 1):
         uv.add(spec.path, step, number)
@@ -55,7 +55,7 @@ def build(uv: Uv, spec: EnvironmentSpec, python: Interpreter) -> None:
         "interpreter": python.path,
         "installer": uv.program,
     }
-    write(os.path.join(spec.path, COMPLETE), json.dumps(record, indent=1) + "\n")
+    write_atomically(os.path.join(spec.path, COMPLETE), json.dumps(record, indent=1) + "\n")
     os.unlink(os.path.join(spec.path, BUILDING))
 
 
@@ -79,8 +79,8 @@ def _name_distributions(uv: Uv, spec: EnvironmentSpec) -> None:
         directory = os.path.join(data["site"], f"{stem}-{version}.dist-info")
         os.mkdir(directory, 0o755)
         text = f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
-        write(os.path.join(directory, "METADATA"), text)
-        write(os.path.join(directory, "INSTALLER"), "inferops.ascend\n")
+        write_atomically(os.path.join(directory, "METADATA"), text)
+        write_atomically(os.path.join(directory, "INSTALLER"), "inferops.ascend\n")
 
 
 def _verify(uv: Uv, spec: EnvironmentSpec) -> dict[str, str]:

@@ -140,13 +140,3 @@ def unit_files() -> list[str]:
         for pattern in ("*.service", "*/*.conf", "*/*.service"):
             found += glob.glob(os.path.join(top, pattern))
     return sorted(found)
-
-
-def write(path: str, text: str) -> None:
-    """Write a file completely or not at all."""
-    temporary = f"{path}.{os.getpid()}"
-    with open(temporary, "w", encoding="utf-8") as handle:
-        handle.write(text)
-        handle.flush()
-        os.fsync(handle.fileno())
-    os.rename(temporary, path)

@@ -11,9 +11,9 @@ import os
 import re
 from typing import Any, Mapping
 
+from ansible_collections.inferops.ascend.plugins.module_utils._base.files import write_atomically
 from ansible_collections.inferops.ascend.plugins.module_utils._runtime.environments import (
     states,
-    write,
 )
 from ansible_collections.inferops.ascend.plugins.module_utils._runtime.run import Environments
 from ansible_collections.inferops.ascend.plugins.module_utils._runtime.spec import (
@@ -41,7 +41,7 @@ def read_record(path: str = RECORD) -> dict[str, Any]:
 def write_record(record: Mapping[str, Any], path: str = RECORD) -> None:
     """Write the record completely or not at all."""
     os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
-    write(path, json.dumps(record) + "\n")
+    write_atomically(path, json.dumps(record) + "\n")
 
 
 def read_environments(module: Module, root: str) -> dict[str, Any]:

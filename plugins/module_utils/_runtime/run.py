@@ -13,6 +13,7 @@ import shutil
 from typing import Iterable, NamedTuple
 
 from ansible_collections.inferops.ascend.plugins.module_utils._base.errors import HostError
+from ansible_collections.inferops.ascend.plugins.module_utils._base.files import write_atomically
 from ansible_collections.inferops.ascend.plugins.module_utils._runtime.build import build
 from ansible_collections.inferops.ascend.plugins.module_utils._runtime.environments import (
     COMPLETE,
@@ -26,7 +27,6 @@ from ansible_collections.inferops.ascend.plugins.module_utils._runtime.environme
     states,
     unit_files,
     users,
-    write,
 )
 from ansible_collections.inferops.ascend.plugins.module_utils._runtime.interpreters import choose
 from ansible_collections.inferops.ascend.plugins.module_utils._runtime.spec import (
@@ -168,8 +168,8 @@ class Environments:
             raise HostError(f"{os.path.join(root, name)} is not complete; `current` stays.")
         before = current(root)
         if before and os.path.exists(os.path.join(root, before, COMPLETE)):
-            write(os.path.join(root, before, USED), "")
-        write(os.path.join(root, name, USED), "")
+            write_atomically(os.path.join(root, before, USED), "")
+        write_atomically(os.path.join(root, name, USED), "")
         temporary = os.path.join(root, f"{SWITCHING}{os.getpid()}")
         os.symlink(name, temporary)
         os.rename(temporary, os.path.join(root, CURRENT))
