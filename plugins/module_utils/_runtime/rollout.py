@@ -9,6 +9,7 @@ import glob
 import json
 import os
 import re
+import shutil
 from typing import Any, Mapping
 
 from ansible_collections.inferops.ascend.plugins.module_utils._base.files import write_atomically
@@ -69,7 +70,8 @@ def read_images(
     known = [image for image, _version in units]
     known += [str(record[key]) for key in ("before", "after") if record.get(key)]
     present = []
-    for image in dict.fromkeys(known):
+    # A missing program is reported, with the way out, where the image is loaded.
+    for image in dict.fromkeys(known) if shutil.which(engine) else ():
         command = [engine, "image", "inspect", "--format", "{{.Id}}", image]
         if module.run_command(command)[0] == 0:
             present.append(image)

@@ -66,8 +66,9 @@ def test_images_of_services_and_of_the_record_are_engines(tmp_path: Path) -> Non
     (tmp_path / "b" / "placement.conf").write_text("[Service]\nEnvironment=INFEROPS_PROGRAM=/x\n")
     record = {"state": "done", "before": ONE, "after": TWO}
     pattern = str(tmp_path / "*" / "placement.conf")
-    assert read_images(Engine(ONE, TWO), "podman", record, pattern) == {
+    assert read_images(Engine(ONE, TWO), "sh", record, pattern) == {
         "units": [(TWO, "0.18.0")],
         "images": [TWO, ONE],
     }
-    assert read_images(Engine(), "podman", {}, pattern)["images"] == []
+    assert read_images(Engine(), "sh", {}, pattern)["images"] == []
+    assert read_images(Engine(TWO), "no-such-program", {}, pattern)["images"] == []
