@@ -251,10 +251,10 @@ import pwd
 import stat
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.inferops.ascend.plugins.module_utils._base.errors import HostError
 from ansible_collections.inferops.ascend.plugins.module_utils._weights import check
 from ansible_collections.inferops.ascend.plugins.module_utils._weights import run as weights_run
 from ansible_collections.inferops.ascend.plugins.module_utils._weights.access import Account
-from ansible_collections.inferops.ascend.plugins.module_utils._weights.errors import WeightsError
 from ansible_collections.inferops.ascend.plugins.module_utils._weights.hubs import Clients, Packages
 from ansible_collections.inferops.ascend.plugins.module_utils._weights.sources import Job
 
@@ -283,14 +283,18 @@ def main() -> None:
             "packages": {
                 "type": "dict",
                 "default": {},
-                "no_log": True,
                 "options": {
                     "directory": {"type": "path", "default": "/opt/vllm/tools"},
-                    "index_url": {"type": "str", "default": ""},
-                    "extra_index_urls": {"type": "list", "elements": "str", "default": []},
+                    "index_url": {"type": "str", "default": "", "no_log": True},
+                    "extra_index_urls": {
+                        "type": "list",
+                        "elements": "str",
+                        "default": [],
+                        "no_log": True,
+                    },
                     "wheels": {"type": "str", "default": ""},
                     "offline": {"type": "bool", "default": False},
-                    "environment": {"type": "dict", "default": {}},
+                    "environment": {"type": "dict", "default": {}, "no_log": True},
                 },
             },
             "user": {"type": "str", "default": "vllm"},
@@ -326,7 +330,7 @@ def main() -> None:
                 _tighten(job.folder)
         pending = [job for job, record in zip(jobs, records) if record.state in ("fetch", "verify")]
         run = weights_run.start(pending, clients, given["connections"]) if pending else ""
-    except (WeightsError, OSError) as error:
+    except (HostError, OSError) as error:
         module.fail_json(msg=str(error))
     finally:
         clients.close()

@@ -12,11 +12,9 @@ import shutil
 import tarfile
 from typing import Any, Callable
 
+from ansible_collections.inferops.ascend.plugins.module_utils._base.errors import HostError
 from ansible_collections.inferops.ascend.plugins.module_utils._weights import web
-from ansible_collections.inferops.ascend.plugins.module_utils._weights.errors import (
-    WeightsError,
-    explain,
-)
+from ansible_collections.inferops.ascend.plugins.module_utils._weights.errors import explain
 from ansible_collections.inferops.ascend.plugins.module_utils._weights.faults import (
     bare_url,
     describe,
@@ -33,7 +31,7 @@ _ARCHIVE = ".inferops-ascend.archive"
 
 
 def archive_at(job: Job) -> tuple[int, str]:
-    """An archive's (bytes as it is packed, name of a copy of it here). Raises WeightsError.
+    """An archive's (bytes as it is packed, name of a copy of it here). Raises HostError.
 
     The name is another one for another state of the archive, as far as its server tells them apart,
     so that nothing is put together of two of them.
@@ -44,15 +42,15 @@ def archive_at(job: Job) -> tuple[int, str]:
         try:
             return os.path.getsize(job.location), _ARCHIVE
         except OSError as error:
-            raise WeightsError(f"the archive of {job.model} cannot be read: {error}") from None
+            raise HostError(f"the archive of {job.model} cannot be read: {error}") from None
     try:
         headers = web.head(job.location)
-    except WeightsError:
+    except HostError:
         raise
     except Exception as error:
         raise explain(describe(error, job.location), "archive", job.model) from None
     if headers.get("Content-Length") is None:
-        raise WeightsError(
+        raise HostError(
             f"{bare_url(job.location)} does not say how long it is; put the archive on a server"
             " that serves files, or on the host"
         )
@@ -62,11 +60,11 @@ def archive_at(job: Job) -> tuple[int, str]:
 
 
 def download(job: Job, path: str, size: int, seen: Callable[[int], None]) -> None:
-    """Download a job's archive to `path`. Raises WeightsError, OSError."""
+    """Download a job's archive to `path`. Raises HostError, OSError."""
     partial = path + INCOMPLETE
     try:
         web.download(job.location, partial, size, seen)
-    except WeightsError:
+    except HostError:
         raise
     except Exception as error:
         fault = describe(error, job.location)
@@ -76,7 +74,7 @@ def download(job: Job, path: str, size: int, seen: Callable[[int], None]) -> Non
 
 
 def unpack(job: Job, path: str, folder: str, seen: Callable[[int], None]) -> str:
-    """Unpack a job's archive, and return the SHA-256 of all its bytes. Raises WeightsError, OSError.
+    """Unpack a job's archive, and return the SHA-256 of all its bytes. Raises HostError, OSError.
 
     path: of the archive. folder: which it makes, below an existing one. seen: is told of each
     number of bytes read.
@@ -91,7 +89,7 @@ def unpack(job: Job, path: str, folder: str, seen: Callable[[int], None]) -> str
             while counted.read(BLOCK):
                 pass
         except (tarfile.TarError, EOFError, ValueError) as error:
-            raise WeightsError(
+            raise HostError(
                 f"the archive {bare_url(job.location)} cannot be unpacked ({error}): is it a tar"
                 " (plain, gz, bz2 or xz), and complete?"
             ) from None
@@ -139,7 +137,7 @@ def _members(job: Job, archive: Any, folder: str) -> None:
                 target.flush()
                 os.fsync(target.fileno())
         elif member.issym() or member.islnk():
-            raise WeightsError(
+            raise HostError(
                 f"the archive {bare_url(job.location)} contains a link ({name}), such as a cache of"
                 " Hugging Face is made of. Pack it with the files themselves: tar"
                 " --dereference --hard-dereference -cf ..."

@@ -10,6 +10,7 @@ import os
 from contextlib import suppress
 from typing import Any, NamedTuple
 
+from ansible_collections.inferops.ascend.plugins.module_utils._base.errors import HostError
 from ansible_collections.inferops.ascend.plugins.module_utils._weights.access import (
     Account,
     unreadable,
@@ -25,7 +26,6 @@ from ansible_collections.inferops.ascend.plugins.module_utils._weights.completen
     inspect,
     read_json,
 )
-from ansible_collections.inferops.ascend.plugins.module_utils._weights.errors import WeightsError
 from ansible_collections.inferops.ascend.plugins.module_utils._weights.faults import bare_url
 from ansible_collections.inferops.ascend.plugins.module_utils._weights.hubs import Clients, Hub
 from ansible_collections.inferops.ascend.plugins.module_utils._weights.marker import (
@@ -88,7 +88,7 @@ def look(job: Job, account: Account, clients: Clients) -> Record:
     """Find whether a job has anything to do, and ask its source only if it has. Changes nothing."""
     try:
         return _look(job, account, clients)
-    except WeightsError as error:
+    except HostError as error:
         return Record(job.folder, "refused", _sentence(str(error)))
     except OSError as error:
         return Record(job.folder, "refused", f"{job.folder} cannot be read: {error}.")
@@ -97,9 +97,9 @@ def look(job: Job, account: Account, clients: Clients) -> Record:
 def _look(job: Job, account: Account, clients: Clients) -> Record:
     folder = job.folder
     if os.path.islink(folder) and not os.path.exists(folder):
-        raise WeightsError(f"{folder} is a link to {os.readlink(folder)}, which is not there")
+        raise HostError(f"{folder} is a link to {os.readlink(folder)}, which is not there")
     if os.path.lexists(folder) and not os.path.isdir(folder):
-        raise WeightsError(f"{folder} exists and is not a directory. Move it away")
+        raise HostError(f"{folder} exists and is not a directory. Move it away")
     found = inspect(folder)
     marker = read_marker(folder)
     faults = list(found.faults)
@@ -113,7 +113,7 @@ def _look(job: Job, account: Account, clients: Clients) -> Record:
     if found.exists and not faults and not why:
         closed = unreadable(folder, found.files, account)
         if closed:
-            raise WeightsError(closed)
+            raise HostError(closed)
         verify = (
             bool(changed)
             or _to_hold_against_hub(job, marker, found)
@@ -135,17 +135,17 @@ def _look(job: Job, account: Account, clients: Clients) -> Record:
         )
     if job.source == "local":
         if not found.exists:
-            raise WeightsError(
+            raise HostError(
                 f"{job.model} is not on this host: {faults[0]}. Put it there, give the service the"
                 " `path` where it is, or let it be fetched with vllm_weights_source"
                 " (modelscope, huggingface, rsync, nfs or archive)"
             )
-        raise WeightsError(
+        raise HostError(
             f"{folder} is not a complete {job.model}: {why}. Complete it, or move it away and let it"
             " be fetched with vllm_weights_source"
         )
     if found.exists and not marker:
-        raise WeightsError(
+        raise HostError(
             f"{folder} was made by hand and is not a complete {job.model}: {why}. It is not"
             " overwritten. Complete it, or move it away (it will be fetched from"
             f" {job.source} then)"
@@ -155,14 +155,14 @@ def _look(job: Job, account: Account, clients: Clients) -> Record:
 
 
 def _check_place(folder: str) -> None:
-    """Raise WeightsError where no directory could be renamed to, before hours of fetching for it."""
+    """Raise HostError where no directory could be renamed to, before hours of fetching for it."""
     if os.path.islink(folder):
-        raise WeightsError(
+        raise HostError(
             f"{folder} is a link to {os.path.realpath(folder)}, and a fetch would make a directory in its"
             f" place. Give the service the path {os.path.realpath(folder)}, or remove the link"
         )
     if _is_mounted(folder):
-        raise WeightsError(
+        raise HostError(
             f"a disk is mounted at {folder} itself, so no other directory can take its place. Give the"
             f" service a path below it, such as {folder}/{os.path.basename(folder)}, or mount the"
             " disk one directory further up"
@@ -232,7 +232,7 @@ def _to_hold_against_hub(job: Job, marker: dict[str, Any] | None, found: Content
         return False
     try:
         known = read_json(job.memory)["files"]
-    except (OSError, WeightsError, KeyError, TypeError):
+    except (OSError, HostError, KeyError, TypeError):
         return True
     return not all(
         is_remembered(os.path.join(job.folder, path), known.get(path))
@@ -273,7 +273,7 @@ def _to_fetch(job: Job, why: str, marker: dict[str, Any] | None, clients: Client
     try:
         config: Any = json.loads((listing.config or b"null").decode("utf-8"))
     except ValueError:
-        raise WeightsError(
+        raise HostError(
             f"config.json of {job.id or job.location} is not JSON; nothing was downloaded"
         ) from None
     paths = [remote.path for remote in listing.files]

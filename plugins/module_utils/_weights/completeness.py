@@ -12,7 +12,7 @@ import struct
 import zipfile
 from typing import Any, NamedTuple
 
-from ansible_collections.inferops.ascend.plugins.module_utils._weights.errors import WeightsError
+from ansible_collections.inferops.ascend.plugins.module_utils._base.errors import HostError
 
 # What all files of ours begin with; none of them is part of a model.
 OWN = ".inferops-"
@@ -71,51 +71,51 @@ def gigabytes(count: float) -> str:
 
 
 def read_json(path: str) -> Any:
-    """Return a JSON file's content. Raises WeightsError where it is none, OSError where it cannot be read."""
+    """Return a JSON file's content. Raises HostError where it is none, OSError where it cannot be read."""
     if os.path.getsize(path) > MAX_JSON:
-        raise WeightsError(f"{path} is too large for what it should be")
+        raise HostError(f"{path} is too large for what it should be")
     with open(path, "rb") as handle:
         data = handle.read()
     try:
         return json.loads(data.decode("utf-8"))
     except ValueError as error:
         if data.startswith(_LFS_POINTER):
-            raise WeightsError(_pointer(os.path.basename(path))) from None
-        raise WeightsError(f"{os.path.basename(path)} is not JSON ({error})") from None
+            raise HostError(_pointer(os.path.basename(path))) from None
+        raise HostError(f"{os.path.basename(path)} is not JSON ({error})") from None
 
 
 def safetensors_header(path: str) -> dict[str, Any]:
     """Return the tensors that a file's header lists, after holding the file's length against it.
 
     The format: 8 bytes with the header's length (little endian), the header as JSON, the tensors
-    without gaps (safetensors, README of the repository, "Format"). Raises WeightsError.
+    without gaps (safetensors, README of the repository, "Format"). Raises HostError.
     """
     name = os.path.basename(path)
     size = os.path.getsize(path)
     with open(path, "rb") as handle:
         start = handle.read(8)
         if start == _LFS_POINTER[:8]:
-            raise WeightsError(_pointer(name))
+            raise HostError(_pointer(name))
         length = struct.unpack("<Q", start)[0] if len(start) == 8 else 0
         if length < 2 or length > MAX_HEADER:
-            raise WeightsError(f"{name} is not a safetensors file ({gigabytes(size)})")
+            raise HostError(f"{name} is not a safetensors file ({gigabytes(size)})")
         raw = handle.read(length)
     if len(raw) < length:
-        raise WeightsError(f"{name} is cut off: it ends within its header, at {size} bytes")
+        raise HostError(f"{name} is cut off: it ends within its header, at {size} bytes")
     try:
         header = json.loads(raw.decode("utf-8"))
         tensors = {key: value for key, value in header.items() if key != "__metadata__"}
         end = max([int(each["data_offsets"][1]) for each in tensors.values()] or [0])
     except (ValueError, KeyError, TypeError, AttributeError, IndexError):
-        raise WeightsError(f"{name} has a header that cannot be read") from None
+        raise HostError(f"{name} has a header that cannot be read") from None
     expected = 8 + length + end
     if size < expected:
-        raise WeightsError(
+        raise HostError(
             f"{name} is cut off: it has {size} of the {expected} bytes that its header promises"
             f" ({gigabytes(expected - size)} are missing)"
         )
     if size > expected:
-        raise WeightsError(
+        raise HostError(
             f"{name} has {size} bytes where its header promises {expected}; something else was"
             " written to it"
         )
@@ -214,7 +214,7 @@ def _config(folder: str, names: list[str], faults: list[str]) -> Any:
     except FileNotFoundError:
         faults.append(str(_small_fault(folder, "config.json")))
         return None
-    except WeightsError as error:
+    except HostError as error:
         faults.append(str(error))
         return None
     if not isinstance(config, dict):
@@ -231,7 +231,7 @@ def _max_seq_length(folder: str, names: list[str]) -> int | None:
         ):
             try:
                 value = read_json(os.path.join(folder, name)).get("max_seq_length")
-            except (WeightsError, OSError, AttributeError):
+            except (HostError, OSError, AttributeError):
                 return None
             return value if isinstance(value, int) else None
     return None
@@ -266,9 +266,9 @@ def _indexed(folder: str, index: str, files: dict[str, int], faults: list[str]) 
         wanted: dict[str, list[str]] = {}
         for tensor, shard in content["weight_map"].items():
             if not isinstance(shard, str) or os.path.basename(shard) != shard:
-                raise WeightsError(f"{index} names the shard {shard!r}, which is not a file name")
+                raise HostError(f"{index} names the shard {shard!r}, which is not a file name")
             wanted.setdefault(shard, []).append(tensor)
-    except (WeightsError, OSError) as error:
+    except (HostError, OSError) as error:
         faults.append(str(error))
         return
     except (KeyError, TypeError, AttributeError):
@@ -327,7 +327,7 @@ def _shard(
         fault = torch_fault(path)
         if fault:
             faults.append(fault)
-    except (WeightsError, OSError) as error:
+    except (HostError, OSError) as error:
         faults.append(str(error))
     return None
 

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: The inferops.ascend authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The error of this package, and what a server's answer means in words."""
+"""What a server's answer means in words, and an error of the disk."""
 
 from __future__ import annotations
 
@@ -10,16 +10,10 @@ import re
 import urllib.parse
 from typing import Any
 
+from ansible_collections.inferops.ascend.plugins.module_utils._base.errors import HostError
 from ansible_collections.inferops.ascend.plugins.module_utils._weights.faults import PASSING
 
 _NAMES = {"huggingface": "Hugging Face", "modelscope": "ModelScope"}
-
-
-class WeightsError(Exception):
-    """Weights cannot be downloaded or read.
-
-    The message names the directory, file or address, what is wrong with it, and the way out.
-    """
 
 
 def explain(
@@ -34,32 +28,32 @@ def explain(
     if kind == "disk":
         return OSError(fault["errno"], "", fault["file"] or None)
     if kind == "certificate":
-        return WeightsError(
+        return HostError(
             f"the certificate of {host} is not one that this host trusts ({fault['reason']}). If a"
             " proxy or mirror has a certificate of your own authority, add it to the host's"
             " certificates, or name its file as SSL_CERT_FILE in `environment` of the play; if it"
             " has expired, check the host's clock"
         )
     if kind == "unreachable":
-        return WeightsError(
+        return HostError(
             f"{where} cannot be reached from this host ({fault['reason']}). Check its network, and"
             " http_proxy, https_proxy and no_proxy in `environment` of the play; a hub can be"
             " replaced by a mirror with vllm_weights_endpoints. What was downloaded is kept, and the"
             " next run continues"
         )
     if kind == "json":
-        return WeightsError(
+        return HostError(
             f"{where} answered with something other than JSON ({fault['reason']}). Is it the hub, or"
             " the page of a proxy?"
         )
     if kind == "size":
-        return WeightsError(
+        return HostError(
             f"{where} has {got} bytes, where the listing says {size}. If a proxy or mirror is"
             " between, it serves an old or an error page; otherwise run it again"
         )
     if kind == "http":
-        return WeightsError(_http(fault, source, model, revision, host))
-    return WeightsError(f"{model}: the client of {source} failed: {fault['reason']}")
+        return HostError(_http(fault, source, model, revision, host))
+    return HostError(f"{model}: the client of {source} failed: {fault['reason']}")
 
 
 def _http(fault: dict[str, Any], source: str, model: str, revision: str, host: str) -> str:
@@ -111,21 +105,21 @@ def _http(fault: dict[str, Any], source: str, model: str, revision: str, host: s
     return f"{model}: {answer}. {advice}"
 
 
-def disk_error(error: OSError, model: str, directory: str) -> WeightsError:
+def disk_error(error: OSError, model: str, directory: str) -> HostError:
     """What an error of the disk means while a model is written."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return WeightsError(
+        return HostError(
             f"{model}: the disk of {directory}.part is full. Make room, or set"
             " vllm_service_weights_dir to a larger disk; what was downloaded is kept, and the next"
             " run continues"
         )
     if error.errno == errno.EROFS:
-        return WeightsError(
+        return HostError(
             f"{model}: {error.filename or directory} is on a disk that this host may only read."
             " Download it on the host that may write there, or set vllm_service_weights_dir to"
             " another disk"
         )
-    return WeightsError(f"{model} could not be written: {error}")
+    return HostError(f"{model} could not be written: {error}")
 
 
 def _host(url: str) -> str:

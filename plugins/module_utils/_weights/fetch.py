@@ -10,6 +10,7 @@ import shutil
 import threading
 from typing import Any
 
+from ansible_collections.inferops.ascend.plugins.module_utils._base.errors import HostError
 from ansible_collections.inferops.ascend.plugins.module_utils._weights.archive import (
     archive_at,
     download,
@@ -29,10 +30,7 @@ from ansible_collections.inferops.ascend.plugins.module_utils._weights.completen
     OWN,
     inspect,
 )
-from ansible_collections.inferops.ascend.plugins.module_utils._weights.errors import (
-    WeightsError,
-    disk_error,
-)
+from ansible_collections.inferops.ascend.plugins.module_utils._weights.errors import disk_error
 from ansible_collections.inferops.ascend.plugins.module_utils._weights.faults import bare_url
 from ansible_collections.inferops.ascend.plugins.module_utils._weights.hubs import Clients
 from ansible_collections.inferops.ascend.plugins.module_utils._weights.marker import (
@@ -65,7 +63,7 @@ UNPACKED = ".inferops-ascend.unpacked"
 
 
 def bring(job: Job, progress: Progress, clients: Clients, connections: int = 4) -> None:
-    """Download one model, and switch it into place when it is complete, or verify what is there. Raises WeightsError.
+    """Download one model, and switch it into place when it is complete, or verify what is there. Raises HostError.
 
     A run that was broken off is continued. The directory is not there until it is complete; one that
     is replaced stays until then. Changes the working directory while it runs.
@@ -80,7 +78,7 @@ def bring(job: Job, progress: Progress, clients: Clients, connections: int = 4) 
             marker = read_marker(folder)
             found = inspect(folder)
             if found.exists and not marker:
-                raise WeightsError(f"{folder} was made by hand meanwhile and is not overwritten")
+                raise HostError(f"{folder} was made by hand meanwhile and is not overwritten")
             whole = marker and not found.faults and not other_request(job, marker)
             if marker and whole and not any(against_marker(folder, marker)):
                 shutil.rmtree(folder + PART)
@@ -98,7 +96,7 @@ def _is_right(job: Job, progress: Progress, clients: Clients) -> bool:
     found = inspect(folder)
     if found.exists and not marker:
         if found.faults:
-            raise WeightsError(f"{folder} was made by hand and is not overwritten")
+            raise HostError(f"{folder} was made by hand and is not overwritten")
         _hold_against_hub(job, progress, clients)
         return True
     if not marker or found.faults or other_request(job, marker):
@@ -108,7 +106,7 @@ def _is_right(job: Job, progress: Progress, clients: Clients) -> bool:
         return False
     broken = _verify(job, marker, changed, progress) if changed else []
     if broken and job.source == "local":
-        raise WeightsError(
+        raise HostError(
             f"{folder} is damaged: {', '.join(broken)} no longer has the checksum it was"
             " downloaded with. Remove them, and let it be fetched with vllm_weights_source"
         )
@@ -143,7 +141,7 @@ def _fill(
     found = inspect(".")
     if found.faults:
         where = job.id or bare_url(job.location)
-        raise WeightsError(
+        raise HostError(
             f"{job.model} came from {job.source} ({where}) as it is there, but that is not a complete"
             f" model: {'; '.join(found.faults)}. Take another revision or source"
         )
@@ -230,7 +228,7 @@ def _from_source(
         todo = [remote for remote, ignored in wrong]
     if wrong:
         remote, got = wrong[0]
-        raise WeightsError(
+        raise HostError(
             f"{remote.path} of {job.id or job.location} came with the checksum {got[:16]}...,"
             f" where its listing says {remote.digest.partition(':')[2][:16]}..., two times. Something"
             " between alters it (a proxy, a mirror), or its listing is wrong: take another source"
@@ -252,7 +250,7 @@ def _from_archive(job: Job, progress: Progress) -> dict[str, Any]:
     if job.sha256 and digest != job.sha256:
         if path != job.location:
             os.unlink(path)
-        raise WeightsError(
+        raise HostError(
             f"the archive {bare_url(job.location)} has the SHA-256"
             f" {digest[:16]}..., where {job.sha256[:16]}... is asked for: it is damaged, or another"
             " one"
@@ -308,7 +306,7 @@ def _hold_against_hub(job: Job, progress: Progress, clients: Clients) -> None:
                 wrong.append(remote.path)
         entries[remote.path] = remembered(full, remote.digest)
     if wrong:
-        raise WeightsError(
+        raise HostError(
             f"{job.folder} was made by hand, and {len(wrong)} of its files are not as {job.id} has"
             f" them on {job.source}: {', '.join(wrong[:5])}. They are damaged or of another"
             " revision (name it in `weights: {revision: ...}`), or changed on purpose (then set"

@@ -17,11 +17,9 @@ import tempfile
 import threading
 from typing import Any, Callable, Iterator, NamedTuple
 
+from ansible_collections.inferops.ascend.plugins.module_utils._base.errors import HostError
 from ansible_collections.inferops.ascend.plugins.module_utils._weights import faults, hub_client
-from ansible_collections.inferops.ascend.plugins.module_utils._weights.errors import (
-    WeightsError,
-    explain,
-)
+from ansible_collections.inferops.ascend.plugins.module_utils._weights.errors import explain
 from ansible_collections.inferops.ascend.plugins.module_utils._weights.sources import (
     Job,
     Listing,
@@ -118,7 +116,7 @@ class Clients:
             yield json.loads(line.decode("utf-8"))
         if process.wait() != 0:
             lines = b"".join(errors).decode("utf-8", "replace").strip().splitlines()
-            raise WeightsError(
+            raise HostError(
                 f"the client of {request['source']} ended with {process.returncode}:"
                 f" {faults.one_line(' '.join(lines[-2:])) or 'no message'}. To have it installed"
                 f" again: rm -rf {os.path.join(self.packages.directory, request['source'])}"
@@ -174,7 +172,7 @@ class Clients:
             for url in (given.index_url, *given.extra_index_urls):
                 text = text.replace(url, faults.bare_url(url)) if url else text
             version = "{}.{}".format(*sys.version_info)
-            raise WeightsError(
+            raise HostError(
                 f"the client of {source} ({REQUIREMENTS[source]}) cannot be installed below"
                 f" {given.directory} with {sys.executable} (Python {version}): {text}. It needs the"
                 " module venv (Debian: package python3-venv) and either a package index"
@@ -218,20 +216,18 @@ class Hub:
         self.commit = ""
 
     def listing(self, config: bool = False) -> Listing:
-        """Raises WeightsError."""
+        """Raises HostError."""
         with tempfile.TemporaryDirectory(prefix="inferops-ascend-") as directory:
             path = os.path.join(directory, "config.json") if config else ""
             for answer in self._ask("list", config=path):
                 if answer and "listing" in answer:
                     break
             else:
-                raise WeightsError(
-                    f"{self.job.id}: the client of {self.job.source} gave no listing"
-                )
+                raise HostError(f"{self.job.id}: the client of {self.job.source} gave no listing")
         files = selected([remote_of(**each) for each in answer["listing"]], self.job.skip)
         if not files:
             at = f" at its revision {self.job.revision!r}" if self.job.revision else ""
-            raise WeightsError(
+            raise HostError(
                 f"{self.job.id} has no files that the engine reads{at} on {self.job.source}. Check its"
                 " id and revision there"
             )
@@ -247,7 +243,7 @@ class Hub:
         connections: int,
         lock: int,
     ) -> None:
-        """Download to the partial names. Raises WeightsError, OSError."""
+        """Download to the partial names. Raises HostError, OSError."""
         by_path = {each.path: each for each in files}
         wanted = [
             {"path": each.path, "partial": partial_of(each), "size": each.size} for each in files

@@ -10,8 +10,9 @@ import json
 import os
 from typing import Any, Callable
 
+from ansible_collections.inferops.ascend.plugins.module_utils._base.errors import HostError
+from ansible_collections.inferops.ascend.plugins.module_utils._base.files import write_atomically
 from ansible_collections.inferops.ascend.plugins.module_utils._weights.completeness import read_json
-from ansible_collections.inferops.ascend.plugins.module_utils._weights.errors import WeightsError
 
 MARKER = ".inferops-ascend.json"
 MADE_BY = "inferops.ascend.model_weights"
@@ -45,7 +46,7 @@ def read_marker(folder: str) -> dict[str, Any] | None:
     """Return the content of the marker of a directory that a run of this collection made, else None."""
     try:
         marker = read_json(os.path.join(folder, MARKER))
-    except (OSError, WeightsError):
+    except (OSError, HostError):
         return None
     if not isinstance(marker, dict) or marker.get("made_by") != MADE_BY:
         return None
@@ -57,17 +58,8 @@ def read_marker(folder: str) -> dict[str, Any] | None:
 
 def write_marker(path: str, marker: dict[str, Any]) -> None:
     """Write a marker completely or not at all, readable by everybody."""
-    temporary = path + ".new"
-    descriptor = os.open(
-        temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644
-    )
-    with os.fdopen(descriptor, "w", encoding="utf-8") as handle:
-        json.dump(dict(marker, made_by=MADE_BY), handle, indent=1, sort_keys=True)
-        handle.write("\n")
-        handle.flush()
-        os.fchmod(handle.fileno(), 0o644)
-        os.fsync(handle.fileno())
-    os.rename(temporary, path)
+    text = json.dumps(dict(marker, made_by=MADE_BY), indent=1, sort_keys=True)
+    write_atomically(path, text + "\n", 0o644)
 
 
 def remembered(path: str, digest: str) -> dict[str, Any]:

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import re
@@ -15,7 +14,9 @@ import threading
 import time
 from typing import Any, Callable, NamedTuple
 
-from ansible_collections.inferops.ascend.plugins.module_utils._weights.errors import WeightsError
+from ansible_collections.inferops.ascend.plugins.module_utils._base.errors import HostError
+from ansible_collections.inferops.ascend.plugins.module_utils._base.files import write_atomically
+from ansible_collections.inferops.ascend.plugins.module_utils._base.lock import try_lock
 from ansible_collections.inferops.ascend.plugins.module_utils._weights.fetch import bring
 from ansible_collections.inferops.ascend.plugins.module_utils._weights.hubs import Clients
 from ansible_collections.inferops.ascend.plugins.module_utils._weights.progress import Progress
@@ -50,7 +51,7 @@ def start(jobs: list[Job], clients: Clients, connections: int, runs: str = RUNS)
     progress = Progress(jobs)
     # Held by the process that works; free when it is gone, however it went.
     lock = os.open(path + ".lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-    fcntl.flock(lock, fcntl.LOCK_EX)
+    try_lock(lock)
     _write(path, progress, False)
     _detached(lambda: _work(jobs, clients, connections, progress, path))
     os.close(lock)
@@ -58,9 +59,9 @@ def start(jobs: list[Job], clients: Clients, connections: int, runs: str = RUNS)
 
 
 def follow(name: str, patience: float, runs: str = RUNS) -> State:
-    """Wait up to `patience` seconds for a run's end, and return how far it is. Raises WeightsError."""
+    """Wait up to `patience` seconds for a run's end, and return how far it is. Raises HostError."""
     if not re.match(r"^\d+-\d+$", name):
-        raise WeightsError(f"{name!r} is not a run")
+        raise HostError(f"{name!r} is not a run")
     path = os.path.join(runs, name)
     deadline = time.monotonic() + patience
     while True:
@@ -69,7 +70,7 @@ def follow(name: str, patience: float, runs: str = RUNS) -> State:
             with open(path, encoding="utf-8") as handle:
                 content = json.load(handle)
         except FileNotFoundError:
-            raise WeightsError(
+            raise HostError(
                 f"nothing is known of run {name} on this host. Was it restarted? Run it again; it"
                 " continues where it was"
             ) from None
@@ -96,7 +97,7 @@ def _work(
             progress.say(job.folder, phase="starting")
             bring(job, progress, clients, connections)
             progress.say(job.folder, phase="done")
-        except WeightsError as error:
+        except HostError as error:
             progress.say(job.folder, phase="failed", error=str(error))
         except Exception as error:
             progress.say(job.folder, phase="failed", error=f"{type(error).__name__}: {error}")
@@ -106,11 +107,8 @@ def _work(
 
 
 def _write(path: str, progress: Progress, finished: bool) -> None:
-    temporary = path + ".new"
-    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
-    with os.fdopen(os.open(temporary, flags, 0o600), "w", encoding="utf-8") as handle:
-        json.dump({"finished": finished, "folders": progress.snapshot()}, handle)
-    os.rename(temporary, path)
+    content = {"finished": finished, "folders": progress.snapshot()}
+    write_atomically(path, json.dumps(content), 0o600)
 
 
 def _detached(work: Callable[[], None]) -> None:
@@ -147,12 +145,9 @@ def _is_free(lock: str) -> bool:
     except FileNotFoundError:
         return True
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
+        return try_lock(descriptor, shared=True)
     finally:
         os.close(descriptor)
-    return True
 
 
 def _remove_old(runs: str) -> None:

@@ -16,11 +16,11 @@ import threading
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from typing import Any, Callable, NamedTuple
 
+from ansible_collections.inferops.ascend.plugins.module_utils._base.errors import HostError
 from ansible_collections.inferops.ascend.plugins.module_utils._weights.completeness import (
     OWN,
     inspect,
 )
-from ansible_collections.inferops.ascend.plugins.module_utils._weights.errors import WeightsError
 from ansible_collections.inferops.ascend.plugins.module_utils._weights.marker import (
     is_remembered,
     read_marker,
@@ -136,14 +136,14 @@ def selected(files: list[Remote], skip: tuple[str, ...] = ()) -> list[Remote]:
 
 
 def safe_path(path: Any) -> str:
-    """Return a path of a listing or archive that stays below its directory. Raises WeightsError."""
+    """Return a path of a listing or archive that stays below its directory. Raises HostError."""
     parts = path.split("/") if isinstance(path, str) else [""]
     if (
         any(part in ("", ".", "..") for part in parts)
         or any(ord(char) < 32 or char in "\\\x7f" for char in path)
         or any(len(part.encode("utf-8", "surrogatepass")) > 200 for part in parts)
     ):
-        raise WeightsError(
+        raise HostError(
             f"the source has a file of the name {path!r}, which is not one that belongs below a"
             " directory. Nothing of it was written; tell its publisher"
         )
@@ -151,10 +151,10 @@ def safe_path(path: Any) -> str:
 
 
 def remote_of(path: Any, size: Any, digest: str, stamp: str = "") -> Remote:
-    """A file of a hub's listing. Raises WeightsError for a name or size that cannot be."""
+    """A file of a hub's listing. Raises HostError for a name or size that cannot be."""
     path = safe_path(path)
     if not isinstance(size, int) or isinstance(size, bool) or size < 0:
-        raise WeightsError(f"the listing gives {path} the size {size!r}, which is not a valid size")
+        raise HostError(f"the listing gives {path} the size {size!r}, which is not a valid size")
     kind, ignored, value = digest.partition(":")
     length = {"sha256": 64, "git": 40}.get(kind, 0)
     if digest and (len(value) != length or not re.match(r"^[0-9a-f]+$", value)):
@@ -185,16 +185,16 @@ class Folder:
         self.job = job
 
     def listing(self, config: bool = False) -> Listing:
-        """Raises WeightsError where the directory is not a complete model itself."""
+        """Raises HostError where the directory is not a complete model itself."""
         where = self.job.location
         look = inspect(where)
         if not look.exists:
-            raise WeightsError(
+            raise HostError(
                 f"{where}, which {self.job.model} is to be copied from, is not there or empty on"
                 " this host. Is the share mounted?"
             )
         if look.faults:
-            raise WeightsError(
+            raise HostError(
                 f"{where}, which {self.job.model} is to be copied from, is not complete: "
                 + "; ".join(look.faults)
             )
@@ -221,7 +221,7 @@ class Folder:
         connections: int,
         lock: int,
     ) -> None:
-        """Copy to the partial names. Raises WeightsError, OSError."""
+        """Copy to the partial names. Raises HostError, OSError."""
         stop = threading.Event()
 
         def one(remote: Remote) -> None:
@@ -236,7 +236,7 @@ class Folder:
                 watch()
                 if any(each.exception() for each in ended):
                     stop.set()
-        for future in sorted(futures, key=lambda each: isinstance(each.exception(), WeightsError)):
+        for future in sorted(futures, key=lambda each: isinstance(each.exception(), HostError)):
             future.result()
 
     def _copy(self, remote: Remote, stop: threading.Event) -> None:
@@ -247,10 +247,10 @@ class Folder:
             source.seek(target.tell())
             while target.tell() < remote.size:
                 if stop.is_set():
-                    raise WeightsError("another file of the model failed")
+                    raise HostError("another file of the model failed")
                 block = source.read(min(BLOCK, remote.size - target.tell()))
                 if not block:
-                    raise WeightsError(f"{path} became shorter while it was copied")
+                    raise HostError(f"{path} became shorter while it was copied")
                 target.write(block)
             target.flush()
             os.fsync(target.fileno())
@@ -267,7 +267,7 @@ class Rsync:
         self.program = shutil.which("rsync") or "/usr/bin/rsync"
 
     def listing(self, config: bool = False) -> Listing:
-        """Raises WeightsError."""
+        """Raises HostError."""
         text = self._run(["-rL", "--list-only", "--no-human-readable", self._source()])
         files = []
         for line in text.splitlines():
@@ -277,7 +277,7 @@ class Rsync:
                 files.append(Remote(safe_path(match.group(2)), size, ""))
         chosen = selected(files, self.job.skip)
         if not chosen:
-            raise WeightsError(f"{self.job.location} has no files of a model")
+            raise HostError(f"{self.job.location} has no files of a model")
         content = None
         if config and any(each.path == "config.json" for each in chosen):
             with tempfile.TemporaryDirectory(prefix="inferops-ascend-") as directory:
@@ -294,7 +294,7 @@ class Rsync:
         connections: int,
         lock: int,
     ) -> None:
-        """Copy into the working directory. Raises WeightsError.
+        """Copy into the working directory. Raises HostError.
 
         lock: the descriptor that says that somebody writes here. The program shares it: it lives on
         where this process is killed, and nobody else is to write meanwhile.
@@ -305,7 +305,7 @@ class Rsync:
         for each in files:
             size = size_of(each.path)
             if size != each.size:
-                raise WeightsError(
+                raise HostError(
                     f"{each.path} has {size} of {each.size} bytes after rsync; run it again"
                 )
             came(each)
@@ -332,7 +332,7 @@ class Rsync:
                 pass_fds=shared,
             )
         except FileNotFoundError:
-            raise WeightsError(
+            raise HostError(
                 f"{self.job.model} is to come by rsync, which is not installed on this host:"
                 " install the package rsync"
             ) from None
@@ -347,7 +347,7 @@ class Rsync:
                     watch()
         if process.returncode != 0:
             lines = [line for line in err.decode("utf-8", "replace").splitlines() if line.strip()]
-            raise WeightsError(
+            raise HostError(
                 f"{self.job.model}: rsync from {self.job.location} ended with"
                 f" {process.returncode}: {'; '.join(lines[-3:]) or 'no word'}. Try it on the host:"
                 f" rsync --list-only -e '{_SSH}' {self._source()}"

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
 import socket
@@ -14,7 +13,8 @@ import time
 from contextlib import contextmanager, suppress
 from typing import Iterator
 
-from ansible_collections.inferops.ascend.plugins.module_utils._weights.errors import WeightsError
+from ansible_collections.inferops.ascend.plugins.module_utils._base.errors import HostError
+from ansible_collections.inferops.ascend.plugins.module_utils._base.lock import try_lock
 from ansible_collections.inferops.ascend.plugins.module_utils._weights.marker import read_marker
 from ansible_collections.inferops.ascend.plugins.module_utils._weights.progress import Progress
 from ansible_collections.inferops.ascend.plugins.module_utils._weights.sources import (
@@ -46,17 +46,15 @@ def hold(job: Job, progress: Progress) -> Iterator[int]:
         except FileNotFoundError:
             os.chdir(before)
             continue
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if _is_same_file(descriptor, os.path.join(part, LOCK)):
-                break
-        except BlockingIOError:
+        if not try_lock(descriptor):
             holder = os.pread(descriptor, 200, 0).decode("utf-8", "replace").strip()
             progress.say(
                 job.folder,
                 phase=f"waiting for {holder or 'another process'}",
                 done=sum(size_of(path) for path in walk(".")),
             )
+        elif _is_same_file(descriptor, os.path.join(part, LOCK)):
+            break
         os.close(descriptor)
         os.chdir(before)
         time.sleep(0.5)
@@ -74,10 +72,10 @@ def _make_part(part: str) -> None:
         os.mkdir(part, 0o755)
     status = os.lstat(part)
     if not stat.S_ISDIR(status.st_mode):
-        raise WeightsError(f"{part} exists and is not a directory. Move it away")
+        raise HostError(f"{part} exists and is not a directory. Move it away")
     names = os.listdir(part)
     if names and LOCK not in names:
-        raise WeightsError(
+        raise HostError(
             f"{part} was not made by this collection, which would fetch into it. Move it away"
         )
     # Whoever may write to the parent could have put it there, with links in it. A share may give
@@ -90,7 +88,7 @@ def _make_part(part: str) -> None:
         os.close(descriptor)
         os.unlink(probe)
     if me != status.st_uid:
-        raise WeightsError(f"{part} belongs to another user. Remove it, and run again")
+        raise HostError(f"{part} belongs to another user. Remove it, and run again")
     if not names:
         lock = os.path.join(part, LOCK)
         os.close(os.open(lock, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW, 0o644))
@@ -106,7 +104,7 @@ def switch(folder: str) -> None:
         os.close(descriptor)
     if os.path.isdir(folder) and os.listdir(folder):
         if not read_marker(folder):
-            raise WeightsError(f"{folder} was made by hand meanwhile and is not overwritten")
+            raise HostError(f"{folder} was made by hand meanwhile and is not overwritten")
         os.rename(folder, f"{_old(folder)}{os.getpid()}")
     os.rename(part, folder)
     # Only now: whoever dies between the two leaves a `.part` that is known as ours.

@@ -13,7 +13,7 @@ import urllib.parse
 import urllib.request
 from typing import Any, Callable
 
-from ansible_collections.inferops.ascend.plugins.module_utils._weights.errors import WeightsError
+from ansible_collections.inferops.ascend.plugins.module_utils._base.errors import HostError
 from ansible_collections.inferops.ascend.plugins.module_utils._weights.faults import (
     WrongSize,
     bare_url,
@@ -35,7 +35,7 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
     ) -> Any:
         after = urllib.parse.urlsplit(newurl)
         if req.full_url.startswith("https:") and after.scheme != "https":
-            raise WeightsError(
+            raise HostError(
                 f"{bare_url(req.full_url)} redirects to {after.scheme}://{after.netloc}, without"
                 " encryption; that is not followed"
             )

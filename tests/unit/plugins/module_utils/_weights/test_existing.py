@@ -10,8 +10,8 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from ansible_collections.inferops.ascend.plugins.module_utils._base.errors import HostError
 from ansible_collections.inferops.ascend.plugins.module_utils._weights.check import room
-from ansible_collections.inferops.ascend.plugins.module_utils._weights.errors import WeightsError
 from ansible_collections.inferops.ascend.plugins.module_utils._weights.marker import MARKER
 from ansible_collections.inferops.ascend.plugins.module_utils._weights.switch import LOCK
 from ansible_collections.inferops.ascend.tests.hubs import hub as hubs
@@ -47,7 +47,7 @@ def test_a_folder_made_by_hand_that_is_not_whole_is_refused(hub: hubs.Hub, folde
         f"{folder} was made by hand and is not a complete Qwen3-14B: 1 of 3 shards are missing"
         in found.problem
     )
-    with pytest.raises(WeightsError, match="made by hand"):
+    with pytest.raises(HostError, match="made by hand"):
         bring(job_of(hub, folder))
     assert sorted(folder.iterdir()) == before
 
@@ -63,7 +63,7 @@ def test_local_weights_are_checked_only(hub: hubs.Hub, folder: Path, left: bool)
 
 def test_a_part_that_somebody_else_made_is_not_fetched_into(hub: hubs.Hub, folder: Path) -> None:
     put(Path(str(folder) + ".part"), {"notes.txt": b"mine"})
-    with pytest.raises(WeightsError, match="was not made by this collection"):
+    with pytest.raises(HostError, match="was not made by this collection"):
         bring(job_of(hub, folder))
 
 
@@ -71,7 +71,7 @@ def test_a_part_that_is_a_link_is_not_followed(hub: hubs.Hub, folder: Path, tmp_
     folder.parent.mkdir(parents=True)
     (tmp_path / "elsewhere").mkdir()
     Path(str(folder) + ".part").symlink_to(tmp_path / "elsewhere")
-    with pytest.raises(WeightsError, match="exists and is not a directory"):
+    with pytest.raises(HostError, match="exists and is not a directory"):
         bring(job_of(hub, folder))
     assert list((tmp_path / "elsewhere").iterdir()) == []
 
@@ -133,7 +133,7 @@ def test_another_revision_replaces_and_the_old_one_stays_until_then(
     }
     assert "revision" in look(wish).why
     hub.fault = fail(SHARD, 404)
-    with pytest.raises(WeightsError):
+    with pytest.raises(HostError):
         bring(wish)
     assert (folder / SHARD).read_bytes() == old
     hub.fault = hubs.Hub.fault
@@ -157,7 +157,7 @@ def test_a_folder_made_by_hand_can_be_held_against_the_hub_once(
     data[-5] ^= 1
     (folder / SHARD).write_bytes(bytes(data))
     assert look(job).state == "verify"
-    with pytest.raises(WeightsError, match=rf"1 of its files are not as {ID} has them.*{SHARD}"):
+    with pytest.raises(HostError, match=rf"1 of its files are not as {ID} has them.*{SHARD}"):
         bring(job)
     assert (folder / SHARD).read_bytes() == bytes(data)
 
@@ -233,7 +233,7 @@ def test_a_disk_to_be_read_only_is_enough_for_what_is_whole(hub: hubs.Hub, tmp_p
         subprocess.run(["mount", "-o", "remount,ro", disk], check=True)
         assert look(job).state == "complete"
         bring(job)
-        with pytest.raises(WeightsError, match="on a disk that this host may only read"):
+        with pytest.raises(HostError, match="on a disk that this host may only read"):
             bring(job._replace(folder=str(disk / "Qwen" / "other")))
     finally:
         subprocess.run(["umount", disk], check=True)
@@ -263,7 +263,7 @@ def test_a_disk_that_fills_up_is_said_and_gone_on_with(hub: hubs.Hub, tmp_path: 
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=90k", "none", disk], check=True)
     try:
         job = job_of(hub, disk / "Qwen" / "Qwen3-14B")
-        with pytest.raises(WeightsError, match=r"the disk of .*\.part is full\. Make room"):
+        with pytest.raises(HostError, match=r"the disk of .*\.part is full\. Make room"):
             bring(job)
         subprocess.run(["mount", "-o", "remount,size=1m", disk], check=True)
         bring(job)

@@ -12,8 +12,8 @@ import urllib.parse
 from pathlib import Path
 
 import pytest
+from ansible_collections.inferops.ascend.plugins.module_utils._base.errors import HostError
 from ansible_collections.inferops.ascend.plugins.module_utils._weights import fetch, run
-from ansible_collections.inferops.ascend.plugins.module_utils._weights.errors import WeightsError
 from ansible_collections.inferops.ascend.plugins.module_utils._weights.progress import Progress
 from ansible_collections.inferops.ascend.plugins.module_utils._weights.sources import (
     INCOMPLETE,
@@ -179,7 +179,7 @@ def test_altered_bytes_never_get_into_place(hub: hubs.Hub, folder: Path) -> None
         return True
 
     hub.fault = alter
-    with pytest.raises(WeightsError, match=r"two times.*take another source"):
+    with pytest.raises(HostError, match=r"two times.*take another source"):
         bring(job_of(hub, folder))
     assert not folder.exists()
     hub.fault = hubs.Hub.fault
@@ -195,7 +195,7 @@ def test_a_small_file_is_held_against_gits_id(hub: hubs.Hub, folder: Path) -> No
         return True
 
     hub.fault = alter
-    with pytest.raises(WeightsError, match="tokenizer.json"):
+    with pytest.raises(HostError, match="tokenizer.json"):
         bring(job_of(hub, folder))
 
 
@@ -216,7 +216,7 @@ def test_a_page_of_a_proxy_instead_of_a_file_is_said(hub: hubs.Hub, folder: Path
         return asked == SHARD
 
     hub.fault = page
-    with pytest.raises(WeightsError, match=r"has 20 bytes, where the listing says 40090"):
+    with pytest.raises(HostError, match=r"has 20 bytes, where the listing says 40090"):
         bring(job_of(hub, folder))
 
 
@@ -225,7 +225,7 @@ def test_a_repository_that_is_not_whole_does_not_get_into_place(
 ) -> None:
     del hub.models[ID][SHARD]
     with pytest.raises(
-        WeightsError, match=rf"as it is there, but .* not a complete model: 1 of 3 .*{SHARD}"
+        HostError, match=rf"as it is there, but .* not a complete model: 1 of 3 .*{SHARD}"
     ):
         bring(job_of(hub, folder))
     assert not folder.exists()

@@ -11,8 +11,8 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from ansible_collections.inferops.ascend.plugins.module_utils._base.errors import HostError
 from ansible_collections.inferops.ascend.plugins.module_utils._weights import fetch, hub_client, run
-from ansible_collections.inferops.ascend.plugins.module_utils._weights.errors import WeightsError
 from ansible_collections.inferops.ascend.plugins.module_utils._weights.hubs import Clients, Packages
 from ansible_collections.inferops.ascend.plugins.module_utils._weights.progress import Progress
 from ansible_collections.inferops.ascend.plugins.module_utils._weights.switch import LOCK
@@ -84,7 +84,7 @@ def test_a_client_that_cannot_be_installed_leaves_nothing_and_names_the_ways_out
     tmp_path: Path,
 ) -> None:
     clients = Clients(Packages(str(tmp_path / "tools"), wheels=str(tmp_path), offline=True))
-    with pytest.raises(WeightsError) as caught:
+    with pytest.raises(HostError) as caught:
         clients.install("modelscope")
     for words in ("modelscope>=1.26", "Python 3.", "wheels: ..., offline: true", "an archive"):
         assert words in str(caught.value)

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.inferops.ascend.plugins.module_utils._base.errors import HostError
 from ansible_collections.inferops.ascend.plugins.module_utils._weights import fetch, run
-from ansible_collections.inferops.ascend.plugins.module_utils._weights.errors import WeightsError
 from ansible_collections.inferops.ascend.plugins.module_utils._weights.marker import MARKER
 from ansible_collections.inferops.ascend.plugins.module_utils._weights.progress import Progress
 from ansible_collections.inferops.ascend.plugins.module_utils._weights.sources import (
@@ -163,7 +163,7 @@ def test_two_archives_of_one_length_are_never_put_together(hub: hubs.Hub, folder
     hub.fault = cut_always("/a.tar", old, after=33_333)
     job = Job(str(folder), "Qwen3-14B", "archive", location=f"{hub.address}/a.tar")
     hub.asked.clear()
-    with pytest.raises(WeightsError):
+    with pytest.raises(HostError):
         bring(job)
     again = job._replace(location=f"{hub.address}/b.tar?sig=1")
     assert look(again).missing == len(new)

@@ -13,9 +13,9 @@ import threading
 from pathlib import Path
 
 import pytest
+from ansible_collections.inferops.ascend.plugins.module_utils._base.errors import HostError
 from ansible_collections.inferops.ascend.plugins.module_utils._weights import check
 from ansible_collections.inferops.ascend.plugins.module_utils._weights.completeness import inspect
-from ansible_collections.inferops.ascend.plugins.module_utils._weights.errors import WeightsError
 from ansible_collections.inferops.ascend.plugins.module_utils._weights.faults import TRIES
 from ansible_collections.inferops.ascend.plugins.module_utils._weights.marker import MARKER
 from ansible_collections.inferops.ascend.plugins.module_utils._weights.sources import Job
@@ -97,7 +97,7 @@ def test_names_that_lead_out_of_the_folder_are_refused(
     found = look(job_of(hub, folder, source))
     assert found.state == "refused"
     assert "Nothing of it was written" in found.problem
-    with pytest.raises(WeightsError):
+    with pytest.raises(HostError):
         bring(job_of(hub, folder, source))
     assert not (folder.parents[2] / "escaped").exists()
     assert not folder.exists()
@@ -171,7 +171,7 @@ def test_the_hubs_window_of_requests_is_waited_for(
 
 def test_what_does_not_pass_ends_with_what_to_do(hub: hubs.Hub, folder: Path, clock: Clock) -> None:
     hub.fault = fail(SHARD, 503)
-    with pytest.raises(WeightsError, match=r"answers 503.*run it again later, or use a mirror"):
+    with pytest.raises(HostError, match=r"answers 503.*run it again later, or use a mirror"):
         bring(job_of(hub, folder))
     assert len(clock.waits) == TRIES - 1
 
@@ -179,7 +179,7 @@ def test_what_does_not_pass_ends_with_what_to_do(hub: hubs.Hub, folder: Path, cl
 def test_a_storage_that_is_walled_off_is_named(hub: hubs.Hub, folder: Path) -> None:
     hub.storage = hub.address.replace("127.0.0.1", "localhost")
     hub.fault = fail(SHARD, 403)
-    with pytest.raises(WeightsError) as caught:
+    with pytest.raises(HostError) as caught:
         bring(job_of(hub, folder))
     assert (
         f"{hub.storage[7:]}, the storage that {hub.address[7:]} redirects to, answers 403"
@@ -320,7 +320,7 @@ def test_a_server_that_always_breaks_off_at_one_byte_ends(
     hub.archives["/a.tar"] = data
     hub.fault = cut_always("/a.tar", data, after=33_333)
     job = Job(str(folder), "Qwen3-14B", "archive", location=f"{hub.address}/a.tar")
-    with pytest.raises(WeightsError, match="cannot be reached"):
+    with pytest.raises(HostError, match="cannot be reached"):
         bring(job)
     assert len(clock.waits) < 10
 
@@ -344,13 +344,13 @@ def test_a_damaged_archive_is_refused(hub: hubs.Hub, folder: Path, tmp_path: Pat
     job = Job(
         str(folder), "Qwen3-14B", "archive", location=str(tmp_path / "a.tar"), sha256="0" * 64
     )
-    with pytest.raises(WeightsError, match=r"has the SHA-256 .*damaged, or another one"):
+    with pytest.raises(HostError, match=r"has the SHA-256 .*damaged, or another one"):
         bring(job)
     (tmp_path / "a.tar").write_bytes(data[:50_000])
-    with pytest.raises(WeightsError, match="cannot be unpacked"):
+    with pytest.raises(HostError, match="cannot be unpacked"):
         bring(job._replace(sha256=""))
     (tmp_path / "a.tar").write_bytes(b"PK\x03\x04 no tar at all" * 100)
-    with pytest.raises(WeightsError, match="is it a tar"):
+    with pytest.raises(HostError, match="is it a tar"):
         bring(job._replace(sha256=""))
     assert not folder.exists()
 
@@ -358,7 +358,7 @@ def test_a_damaged_archive_is_refused(hub: hubs.Hub, folder: Path, tmp_path: Pat
 @pytest.mark.parametrize("name", ["../../escaped", "/tmp/escaped-by-archive"])
 def test_an_archive_cannot_write_elsewhere(folder: Path, tmp_path: Path, name: str) -> None:
     (tmp_path / "a.tar").write_bytes(hubs.tar_of({name: b"x"}, top="", mode="w"))
-    with pytest.raises(WeightsError, match="Nothing of it was written"):
+    with pytest.raises(HostError, match="Nothing of it was written"):
         bring(Job(str(folder), "Qwen3-14B", "archive", location=str(tmp_path / "a.tar")))
     assert not (tmp_path / "weights" / "escaped").exists()
     assert not Path("/tmp/escaped-by-archive").exists()
@@ -371,5 +371,5 @@ def test_an_archive_of_links_says_how_to_pack_it(folder: Path, tmp_path: Path) -
         info.type, info.linkname = tarfile.SYMTYPE, "/etc/shadow"
         archive.addfile(info)
     (tmp_path / "a.tar").write_bytes(target.getvalue())
-    with pytest.raises(WeightsError, match="--dereference"):
+    with pytest.raises(HostError, match="--dereference"):
         bring(Job(str(folder), "Qwen3-14B", "archive", location=str(tmp_path / "a.tar")))
