@@ -22,7 +22,10 @@ from ansible_collections.inferops.ascend.plugins.plugin_utils._model.catalogue i
     load_catalogue,
 )
 from ansible_collections.inferops.ascend.plugins.plugin_utils._plan import run as _plan
-from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.hosts import Sealed, is_template
+from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.hosts import (
+    TaggedValue,
+    is_template,
+)
 from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.views import (
     card_map,
     html,
@@ -78,14 +81,14 @@ class ActionModule(ActionBase):
         try:
             _refuse_limit(task_vars)
             seen = _seen(given["facts"])
-            folders = _plan.standing_folders(
+            directories = _plan.existing_directories(
                 task_vars.get("ansible_inventory_sources") or (), settings.output
             )
             world = _World(self, task_vars)
             world.leave_out(
-                each.path for folder in folders.values() for each in folder.plans.values()
+                each.path for directory in directories.values() for each in directory.plans.values()
             )
-            outcome = _plan.run(world, world.hosts(given["hosts"]), seen, settings, folders)
+            outcome = _plan.run(world, world.hosts(given["hosts"]), seen, settings, directories)
             if outcome.ask:
                 return {**result, "changed": False, "ask": outcome.ask}
             return {**result, **self._finish(outcome, given, task_vars)}
@@ -285,13 +288,13 @@ class _World:
         except AnsibleError as error:
             raise AscendError(f"{text} cannot be rendered: {error}") from error
 
-    def seal(self, value: object) -> Sealed | None:
+    def tagged_value(self, value: object) -> TaggedValue | None:
         ciphertext = getattr(value, "_ciphertext", None)
         if ciphertext is not None:
             text = ciphertext.decode() if isinstance(ciphertext, bytes) else str(ciphertext)
-            return Sealed("!vault", text)
+            return TaggedValue("!vault", text)
         if isinstance(value, str) and is_template(value) and not is_trusted_as_template(value):
-            return Sealed("!unsafe", "".join([value]))
+            return TaggedValue("!unsafe", "".join([value]))
         return None
 
     def matching(self, pattern: str) -> frozenset[str]:
@@ -319,9 +322,9 @@ class _World:
         return found
 
     def _find_table(self, path: str) -> str | None:
-        for folder in ("files", "vars"):
+        for directory in ("files", "vars"):
             try:
-                return str(self._action._find_needle(folder, path))
+                return str(self._action._find_needle(directory, path))
             except AnsibleError:
                 continue
         return path if Path(path).exists() else None

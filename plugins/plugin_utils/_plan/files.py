@@ -26,15 +26,15 @@ from typing import Any
 import yaml
 from ansible_collections.inferops.ascend.plugins.plugin_utils._base.errors import AscendError
 from ansible_collections.inferops.ascend.plugins.plugin_utils._base.values import whole_number
-from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.fleet import Spot
-from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.hosts import Sealed
+from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.fleet import Assignment
+from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.hosts import TaggedValue
 from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.requests import (
     INSTANCES,
     Entry,
     source_line,
 )
 
-FOLDER = "host_vars"
+HOST_VARS = "host_vars"
 FILE = f"{INSTANCES}.yml"
 EXTENSIONS = (".yml", ".yaml", ".json")
 _MARK = "# Written by the playbook inferops.ascend.plan from the inventory "
@@ -87,11 +87,11 @@ class Places:
     """
 
     def __init__(self, sources: Iterable[str], output: str) -> None:
-        self.folders: dict[str, list[str]] = {}
+        self.directories: dict[str, list[str]] = {}
         for source in sources:
             if source and os.path.exists(source):
                 inside = source if os.path.isdir(source) else os.path.dirname(source)
-                self.folders.setdefault(os.path.realpath(inside), []).append(source)
+                self.directories.setdefault(os.path.realpath(inside), []).append(source)
         self._output = output
         self._known: dict[object, tuple[Path, str]] = {}
 
@@ -114,12 +114,12 @@ class Places:
     def _of(self, inventory_dir: object, inventory_file: object) -> tuple[Path, str]:
         # Ansible says None in letters for hosts of the command line.
         inventory_dir = None if inventory_dir == "None" else inventory_dir
-        own = os.path.realpath(str(inventory_dir)) if inventory_dir else None
+        inside = os.path.realpath(str(inventory_dir)) if inventory_dir else None
         found = None
-        while own is not None and found is None:
-            found = own if own in self.folders else None
-            parent = os.path.dirname(own)
-            own = parent if parent != own else None
+        while inside is not None and found is None:
+            found = inside if inside in self.directories else None
+            parent = os.path.dirname(inside)
+            inside = parent if parent != inside else None
         if found is None and not self._output:
             raise AscendError(
                 "its variables have no place: it comes from no inventory file"
@@ -130,18 +130,18 @@ class Places:
         if found is not None:
             # By its file and not by what -i named, so that its folder and the file are the same.
             file = os.path.realpath(str(inventory_file)) if inventory_file else found
-            inside = file.startswith(found.rstrip("/") + "/")
-            name = _printable(os.path.relpath(file, found) if inside else os.path.basename(file))
+            below = file.startswith(found.rstrip("/") + "/")
+            name = _printable(os.path.relpath(file, found) if below else os.path.basename(file))
         return (self.output if self._output else Path(str(found))), name
 
-    def own(self, base: Path, source: str) -> bool:
+    def speaks_for(self, base: Path, source: str) -> bool:
         """Whether this run speaks for the hosts of an inventory, by its name in a marker."""
         if source == _COMMAND_LINE:
             return bool(self._output)
         if self._output:
-            found = [source for sources in self.folders.values() for source in sources]
+            found = [source for sources in self.directories.values() for source in sources]
         else:
-            found = self.folders.get(str(base), [])
+            found = self.directories.get(str(base), [])
         return any(
             os.path.isdir(each) or _printable(os.path.basename(each)) == source for each in found
         )
@@ -152,7 +152,7 @@ def _printable(text: str) -> str:
 
 
 @dataclass
-class Standing:
+class PlanFile:
     """A file of the plan as it stands.
 
     spots: where services are. ports: by the unit's name. loose: names of entries without a place,
@@ -163,25 +163,25 @@ class Standing:
     text: str
     source: str
     names: list[str] = field(default_factory=list)
-    spots: list[Spot] = field(default_factory=list)
+    assignments: list[Assignment] = field(default_factory=list)
     ports: dict[str, int] = field(default_factory=dict)
-    loose: list[str] = field(default_factory=list)
+    unplaced_names: list[str] = field(default_factory=list)
     fault: str | None = None
 
-    def is_what(self, value: object) -> bool:
+    def describes(self, value: object) -> bool:
         """Whether a list of services is the one that stands here."""
         if not isinstance(value, (list, tuple)):
             return False
-        other = Standing(self.path, "", "")
+        other = PlanFile(self.path, "", "")
         for item in value:
             if isinstance(item, Mapping):
-                _stand(other, self.path.parent.name, item)
-        mine, its = ((each.names, each.spots, each.ports) for each in (self, other))
+                _add_entry(other, self.path.parent.name, item)
+        mine, its = ((each.names, each.assignments, each.ports) for each in (self, other))
         return mine == its
 
 
 @dataclass
-class Folder:
+class Directory:
     """What stands in one host_vars.
 
     plans: files of the plan by host. by_hand: hosts that have a file of that name without the
@@ -189,36 +189,36 @@ class Folder:
     """
 
     base: Path
-    plans: dict[str, Standing] = field(default_factory=dict)
+    plans: dict[str, PlanFile] = field(default_factory=dict)
     by_hand: dict[str, Path] = field(default_factory=dict)
     beside: dict[str, str] = field(default_factory=dict)
     stale: list[Path] = field(default_factory=list)
 
     @property
     def path(self) -> Path:
-        return self.base / FOLDER
+        return self.base / HOST_VARS
 
     def target(self, host: str) -> Path:
         return self.path / host / FILE
 
 
-def read_folder(base: Path) -> Folder:
+def read_directory(base: Path) -> Directory:
     """What stands in the host_vars of a folder. Raises AscendError where it cannot be read."""
-    folder = Folder(base)
+    directory = Directory(base)
     try:
-        with os.scandir(folder.path) as found:
+        with os.scandir(directory.path) as found:
             entries = sorted(found, key=lambda entry: entry.name)
     except FileNotFoundError:
-        return folder
+        return directory
     except OSError as error:
-        raise AscendError(f"{folder.path} cannot be read: {error.strerror}.") from error
+        raise AscendError(f"{directory.path} cannot be read: {error.strerror}.") from error
     for entry in entries:
         kind = "folder" if entry.is_dir() else "file"
         kind = "link" if entry.is_symlink() else kind
         if kind == "folder" and entry.name.startswith(_STAGE):
-            folder.stale.append(Path(entry.path))
+            directory.stale.append(Path(entry.path))
             continue
-        folder.beside[entry.name] = kind
+        directory.beside[entry.name] = kind
         if kind == "file":
             continue
         path = os.path.join(entry.path, FILE)
@@ -231,10 +231,10 @@ def read_folder(base: Path) -> Folder:
             raise AscendError(f"{path} cannot be read: {error.strerror}.") from error
         source = _marked(data)
         if source is None:
-            folder.by_hand[entry.name] = Path(path)
+            directory.by_hand[entry.name] = Path(path)
         else:
-            folder.plans[entry.name] = _standing(Path(path), entry.name, data, source)
-    return folder
+            directory.plans[entry.name] = _read_plan_file(Path(path), entry.name, data, source)
+    return directory
 
 
 def _marked(data: bytes) -> str | None:
@@ -263,14 +263,14 @@ _OWN_FILE = re.compile(
 )
 
 
-def _quickly(standing: Standing, host: str) -> bool:
+def _quickly(existing: PlanFile, host: str) -> bool:
     """Read a file that is as the plan wrote it; False for any other, which YAML has to read."""
-    match = _OWN_FILE.fullmatch(standing.text)
+    match = _OWN_FILE.fullmatch(existing.text)
     if match is None:
         return False
-    found, end = [], match.start(1) if match[1] else len(standing.text)
-    while end < len(standing.text):
-        entry = _OWN_ENTRY.match(standing.text, end)
+    found, end = [], match.start(1) if match[1] else len(existing.text)
+    while end < len(existing.text):
+        entry = _OWN_ENTRY.match(existing.text, end)
         if entry is None:
             return False
         name, cards, port, leader, rank, members = entry.groups()
@@ -278,67 +278,69 @@ def _quickly(standing: Standing, host: str) -> bool:
         if any(word.lower() in _WORDS for word in (name, leader or name, *hosts)):
             return False
         ids = tuple(sorted(map(int, cards.split(", "))))
-        found.append((Spot(name, host, ids, leader, int(rank or 0), hosts), int(port)))
+        found.append((Assignment(name, host, ids, leader, int(rank or 0), hosts), int(port)))
         end = entry.end()
-    for spot, listens in found:
-        standing.names.append(spot.name)
-        standing.ports.setdefault(spot.name, listens)
-        standing.spots.append(spot)
+    for assignment, listens in found:
+        existing.names.append(assignment.name)
+        existing.ports.setdefault(assignment.name, listens)
+        existing.assignments.append(assignment)
     return True
 
 
-def _standing(path: Path, host: str, data: bytes, source: str) -> Standing:
+def _read_plan_file(path: Path, host: str, data: bytes, source: str) -> PlanFile:
     try:
         text = data.decode()
-        standing = Standing(path, text, source)
-        if _quickly(standing, host):
-            return standing
+        existing = PlanFile(path, text, source)
+        if _quickly(existing, host):
+            return existing
         content = yaml.load(text, Loader=_Loader)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         mark = getattr(error, "problem_mark", None)
         line = f", line {mark.line + 1}" if mark else ""
         fault = f"{path}{line} is not YAML. Mend or delete it."
-        return Standing(path, data.decode(errors="replace"), source, fault=fault)
+        return PlanFile(path, data.decode(errors="replace"), source, fault=fault)
     content = {} if content is None else content
     others = sorted(str(key) for key in content if key != INSTANCES) if _is_map(content) else []
     if not _is_map(content) or not isinstance(content.get(INSTANCES, []), list):
-        standing.fault = f"{path} does not hold a list of services. Mend or delete it."
+        existing.fault = f"{path} does not hold a list of services. Mend or delete it."
     elif others:
-        standing.fault = (
+        existing.fault = (
             f"{path} also sets {', '.join(others)}, which the plan would remove. Move that to"
             f" another file in {path.parent}."
         )
     else:
         for item in content.get(INSTANCES, []):
             if _is_map(item) and isinstance(item.get("name"), str):
-                _stand(standing, host, item)
+                _add_entry(existing, host, item)
             else:
                 model = item.get("model") if _is_map(item) else item
                 # Of anything else nothing is shown: who knows what is in it.
-                standing.loose.append(_printable(model) if isinstance(model, str) else "an entry")
-    return standing
+                existing.unplaced_names.append(
+                    _printable(model) if isinstance(model, str) else "an entry"
+                )
+    return existing
 
 
 def _is_map(value: object) -> bool:
     return isinstance(value, dict)
 
 
-def _stand(standing: Standing, host: str, item: Mapping[str, Any]) -> None:
+def _add_entry(existing: PlanFile, host: str, item: Mapping[str, Any]) -> None:
     name = str(item.get("name"))
-    standing.names.append(name)
+    existing.names.append(name)
     port = whole_number(item.get("port"))
     if port is not None:
-        standing.ports.setdefault(name, port)
+        existing.ports.setdefault(name, port)
     cards = item.get("cards")
     ids = [whole_number(card) for card in cards] if isinstance(cards, list) else []
     if not ids or any(card is None for card in ids):
-        standing.loose.append(_printable(name))
+        existing.unplaced_names.append(_printable(name))
         return
     cluster = item.get("cluster")
     cluster = cluster if isinstance(cluster, Mapping) else {}
     hosts = cluster.get("hosts")
-    standing.spots.append(
-        Spot(
+    existing.assignments.append(
+        Assignment(
             name,
             host,
             tuple(sorted(card for card in ids if card is not None)),
@@ -385,7 +387,7 @@ def _scalar(value: object) -> str:
         text = repr(value)
         # YAML 1.1 knows no exponent without a point.
         return text.replace("e", ".0e", 1) if "e" in text and "." not in text else text
-    if isinstance(value, Sealed):
+    if isinstance(value, TaggedValue):
         return f"{value.tag} {_quoted(value.text)}"
     text = str(value)
     if _BARE.fullmatch(text) and text.lower() not in _WORDS:
@@ -400,7 +402,7 @@ def _is_flow(value: object) -> bool:
 def _lines(key: str, value: object, indent: str) -> Iterator[str]:
     """A value under a key or a dash, as lines."""
     lead = f"{indent}{key}"
-    if isinstance(value, Sealed) and value.tag == "!vault":
+    if isinstance(value, TaggedValue) and value.tag == "!vault":
         yield f"{lead} !vault |"
         for line in value.text.strip().split("\n"):
             yield f"{indent}  {line.strip()}"
@@ -409,7 +411,7 @@ def _lines(key: str, value: object, indent: str) -> Iterator[str]:
         for name, item in value.items():
             yield from _lines(f"{_scalar(name)}:", item, f"{indent}  ")
     elif isinstance(value, list) and value:
-        if all(not isinstance(item, (list, dict, Sealed)) for item in value):
+        if all(not isinstance(item, (list, dict, TaggedValue)) for item in value):
             yield f"{lead} [{', '.join(_scalar(item) for item in value)}]"
             return
         yield lead
@@ -487,44 +489,44 @@ class Change:
         return self.before != self.after or self.adopt is not None
 
 
-def place_fault(folder: Folder, host: str) -> str | None:
+def place_fault(directory: Directory, host: str) -> str | None:
     """Why nothing may be written for a host, or None: a link that may lead anywhere."""
-    if os.path.islink(folder.path):
+    if os.path.islink(directory.path):
         return (
-            f"{folder.path} is a symbolic link to {os.path.realpath(folder.path)}. Set"
+            f"{directory.path} is a symbolic link to {os.path.realpath(directory.path)}. Set"
             " vllm_plan_output to the folder that really has host_vars."
         )
-    if folder.beside.get(host) == "link":
+    if directory.beside.get(host) == "link":
         return (
-            f"{folder.path / host} is a symbolic link, and the plan writes into real folders alone."
+            f"{directory.path / host} is a symbolic link, and the plan writes into real folders alone."
             " Put a folder there."
         )
-    if os.path.islink(folder.target(host)):
-        return f"{folder.target(host)} is a symbolic link. Remove it."
+    if os.path.islink(directory.target(host)):
+        return f"{directory.target(host)} is a symbolic link. Remove it."
     return None
 
 
-def beside(folder: Folder, host: str, extensions: Sequence[str] = EXTENSIONS) -> list[Path]:
+def beside(directory: Directory, host: str, extensions: Sequence[str] = EXTENSIONS) -> list[Path]:
     """Files of a host's variables beside its folder, in the order in which Ansible looks for one.
 
     Where the folder is, Ansible reads none of them and says nothing.
     """
     names = [host, *(host + extension for extension in extensions)]
-    there = [name for name in names if folder.beside.get(name, "folder") != "folder"]
+    there = [name for name in names if directory.beside.get(name, "folder") != "folder"]
     # A folder HOST.yml is that of a host of this name.
-    return [folder.path / name for name in there if not os.path.isdir(folder.path / name)]
+    return [directory.path / name for name in there if not os.path.isdir(directory.path / name)]
 
 
-def adopted_path(folder: Folder, host: str, file: Path) -> Path:
+def adopted_path(directory: Directory, host: str, file: Path) -> Path:
     """Where a file beside the host's folder goes in it."""
-    return folder.path / host / f"vars{file.name[len(host) :]}"
+    return directory.path / host / f"vars{file.name[len(host) :]}"
 
 
-def trap(folder: Folder, host: str, file: Path) -> str:
+def hidden_file_message(directory: Directory, host: str, file: Path) -> str:
     """What to say of a file beside the host's folder, with the command that mends it."""
-    target = adopted_path(folder, host, file)
-    inside = folder.beside.get(host) == "folder"
-    said = (
+    target = adopted_path(directory, host, file)
+    inside = directory.beside.get(host) == "folder"
+    problem = (
         f"{file} is not read by Ansible, because there is the folder {target.parent}."
         if inside
         else f"{file} would no longer be read by Ansible once there is the folder {target.parent}."
@@ -541,7 +543,7 @@ def trap(folder: Folder, host: str, file: Path) -> str:
             f" {shlex.quote(str(target))}"
         )
     return (
-        f"{said} Move it into the folder: {command} ; or set vllm_plan_adopt_host_vars to true, and"
+        f"{problem} Move it into the folder: {command} ; or set vllm_plan_adopt_host_vars to true, and"
         " the plan does it."
     )
 
@@ -564,7 +566,7 @@ def diffs(changes: Iterable[Change]) -> list[dict[str, str]]:
     return shown_ones
 
 
-def apply(folder: Folder, changes: Sequence[Change]) -> None:
+def apply(directory: Directory, changes: Sequence[Change]) -> None:
     """Write, move and remove. Every file is written elsewhere first, then all get their names.
 
     An interrupted run leaves whole files, old or new, and at most a folder that Ansible passes over
@@ -572,15 +574,15 @@ def apply(folder: Folder, changes: Sequence[Change]) -> None:
 
     Raises AscendError where the system refuses; before any file has its name, nothing is changed.
     """
-    for left in folder.stale:
+    for left in directory.stale:
         shutil.rmtree(left, ignore_errors=True)
     writes = [each for each in changes if each.after is not None and each.is_change]
     removals = [each for each in changes if each.after is None]
     stage: Path | None = None
     try:
         if writes:
-            folder.path.mkdir(parents=True, exist_ok=True)
-            stage = Path(tempfile.mkdtemp(prefix=_STAGE, dir=folder.path))
+            directory.path.mkdir(parents=True, exist_ok=True)
+            stage = Path(tempfile.mkdtemp(prefix=_STAGE, dir=directory.path))
             mode = 0o666 & ~_umask()
             for number, change in enumerate(writes):
                 if change.before != change.after:
@@ -588,7 +590,7 @@ def apply(folder: Folder, changes: Sequence[Change]) -> None:
             for number, change in enumerate(writes):
                 if change.adopt is not None and change.adopted is not None:
                     _adopt(stage, change.adopt, change.adopted)
-                elif folder.beside.get(change.host) != "folder":
+                elif directory.beside.get(change.host) != "folder":
                     change.path.parent.mkdir(exist_ok=True)
                 if change.before != change.after:
                     os.replace(stage / str(number), change.path)
@@ -597,7 +599,7 @@ def apply(folder: Folder, changes: Sequence[Change]) -> None:
             with contextlib.suppress(OSError):  # something else is in it
                 change.path.parent.rmdir()
     except OSError as error:
-        where = error.filename2 or error.filename or folder.path
+        where = error.filename2 or error.filename or directory.path
         raise AscendError(
             f"{where} cannot be written: {error.strerror}. Mend that and run the plan again; it"
             " completes what is missing."
@@ -635,19 +637,19 @@ def _adopt(stage: Path, file: Path, target: Path) -> None:
 
     What is in the stage are copies, for an interrupted run leaves it to be removed.
     """
-    folder = target.parent
-    if folder.is_dir():
+    directory = target.parent
+    if directory.is_dir():
         os.replace(file, target)
         return
     made = stage / f"folder {stage.name}"
     made.mkdir(mode=0o777)
     shutil.copy2(file, made / target.name)
-    if file == folder:
+    if file == directory:
         # The folder needs its name. Under this one Ansible reads it too.
-        file = folder.with_name(f"{folder.name}{EXTENSIONS[0]}")
-        shutil.copy2(folder, file)
-        folder.unlink()
-    os.rename(made, folder)
+        file = directory.with_name(f"{directory.name}{EXTENSIONS[0]}")
+        shutil.copy2(directory, file)
+        directory.unlink()
+    os.rename(made, directory)
     file.unlink()
 
 
@@ -676,11 +678,11 @@ def write_page(path: Path, text: str, stamp: str, *, check: bool) -> tuple[bool,
 
 
 def defined_where(
-    host: str, groups: Iterable[str], folders: Iterable[Path], ours: Collection[Path]
+    host: str, groups: Iterable[str], directories: Iterable[Path], ours: Collection[Path]
 ) -> Path | None:
     """The file that defines a host's vllm_service_instances, if one of Ansible's folders has it."""
-    places = [(FOLDER, host), *(("group_vars", group) for group in sorted(groups))]
-    for base in folders:
+    places = [(HOST_VARS, host), *(("group_vars", group) for group in sorted(groups))]
+    for base in directories:
         for kind, name in places:
             start = base / kind / name
             found = [start.with_name(start.name + ending) for ending in ("", *EXTENSIONS)]

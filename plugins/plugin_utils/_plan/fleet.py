@@ -71,7 +71,7 @@ class FleetService:
 
 
 @dataclass(frozen=True, slots=True)
-class Spot:
+class Assignment:
     """A service on a host, or its part on it where it spans hosts.
 
     service: the service's name. name: that of its unit on this host, which is the service's, or
@@ -114,15 +114,15 @@ class Move:
     """A change against what stood: a new spot, one left, or one for another."""
 
     service: str
-    before: Spot | None
-    after: Spot | None
+    before: Assignment | None
+    after: Assignment | None
 
 
 @dataclass(frozen=True)
 class FleetPlan:
     """spots: all but those given, by host and name. moved: the changes, by service."""
 
-    spots: tuple[Spot, ...]
+    assignments: tuple[Assignment, ...]
     unplaced: tuple[Unplaced, ...]
     moved: tuple[Move, ...]
 
@@ -130,14 +130,14 @@ class FleetPlan:
 def plan_fleet(
     hosts: Sequence[FleetHost],
     services: Sequence[FleetService],
-    standing: Sequence[Spot],
-    given: Sequence[Spot],
+    existing: Sequence[Assignment],
+    given: Sequence[Assignment],
     *,
     repack: bool = False,
 ) -> FleetPlan:
     """Place all services; the order of hosts, services and spots does not matter.
 
-    `standing`: what an earlier plan said. It stays where it still fits: the host is a candidate, its
+    `standing`: what an earlier plan known. It stays where it still fits: the host is a candidate, its
     cards may be used and are as many as wanted, in a block as this planner makes them. Where there
     are more replicas than wanted, those with the highest number in their name go, then those on the
     last hosts by name. `repack` plans as if nothing stood. `given`: written by hand. It stays, and
@@ -164,12 +164,14 @@ def plan_fleet(
     Raises AscendError for input that contradicts itself. What does not fit is in the result.
     """
     fleet = Fleet(hosts, services, given)
-    before = [fleet.resolve(spot) for spot in standing]
+    before = [fleet.resolve(assignment) for assignment in existing]
     kept = [] if repack else fleet.keep(before)
     outcome = fleet.fill(kept)
-    anew = fleet.fill([]) if kept and outcome.left else None
-    spots = tuple(sorted(outcome.spots, key=lambda spot: (spot.host, spot.name)))
-    return FleetPlan(spots, fleet.unplaced(outcome, anew), _moves(before, spots))
+    repacked = fleet.fill([]) if kept and outcome.left else None
+    assignments = tuple(
+        sorted(outcome.assignments, key=lambda assignment: (assignment.host, assignment.name))
+    )
+    return FleetPlan(assignments, fleet.unplaced(outcome, repacked), _moves(before, assignments))
 
 
 def unplaced_lines(unplaced: Iterable[Unplaced]) -> list[str]:
@@ -182,22 +184,30 @@ def unplaced_lines(unplaced: Iterable[Unplaced]) -> list[str]:
     return lines
 
 
-def _moves(before: Iterable[Spot], after: Iterable[Spot]) -> tuple[Move, ...]:
+def _moves(before: Iterable[Assignment], after: Iterable[Assignment]) -> tuple[Move, ...]:
     old, new = set(before), set(after)
-    by_service: dict[str, tuple[list[Spot], list[Spot]]] = {}
-    for side, spots in enumerate((old - new, new - old)):
-        for spot in sorted(spots, key=lambda spot: (spot.host, spot.name, spot.cards, spot.hosts)):
-            by_service.setdefault(spot.service, ([], []))[side].append(spot)
+    by_service: dict[str, tuple[list[Assignment], list[Assignment]]] = {}
+    for side, assignments in enumerate((old - new, new - old)):
+        for assignment in sorted(
+            assignments,
+            key=lambda assignment: (
+                assignment.host,
+                assignment.name,
+                assignment.cards,
+                assignment.hosts,
+            ),
+        ):
+            by_service.setdefault(assignment.service, ([], []))[side].append(assignment)
     moves = []
     for service in sorted(by_service):
         left, come = by_service[service]
         # What changes on one host is one move, whatever else comes and goes.
-        same = {(spot.host, spot.name): spot for spot in come}
-        for spot in left[:]:
-            found = same.get((spot.host, spot.name))
+        same = {(assignment.host, assignment.name): assignment for assignment in come}
+        for assignment in left[:]:
+            found = same.get((assignment.host, assignment.name))
             if found is not None and found in come:
-                moves.append(Move(service, spot, found))
-                left.remove(spot)
+                moves.append(Move(service, assignment, found))
+                left.remove(assignment)
                 come.remove(found)
         for number in range(max(len(left), len(come))):
             moves.append(
@@ -226,14 +236,14 @@ class _Fixed:
     service: int
     host: int
     mask: int
-    spot: Spot
+    assignment: Assignment
 
 
 @dataclass
 class _Outcome:
     """What came of one way to fill the fleet."""
 
-    spots: list[Spot]
+    assignments: list[Assignment]
     free: list[int]
     left: dict[int, list[int]] = field(default_factory=dict)  # replicas by service, from 1
     cut: set[int] = field(default_factory=set)  # services that a complete search might place
@@ -243,7 +253,10 @@ class Fleet:
     """Hosts and services by number, in the order of their names."""
 
     def __init__(
-        self, hosts: Sequence[FleetHost], services: Sequence[FleetService], given: Sequence[Spot]
+        self,
+        hosts: Sequence[FleetHost],
+        services: Sequence[FleetService],
+        given: Sequence[Assignment],
     ) -> None:
         self.hosts = sorted(hosts, key=lambda host: host.name)
         self.services = sorted(services, key=lambda service: service.name)
@@ -260,7 +273,7 @@ class Fleet:
         self.given = list(self._given(given))
         self.names: dict[int, set[str]] = {}  # of units given, by host
         for fixed in self.given:
-            self.names.setdefault(fixed.host, set()).add(fixed.spot.name)
+            self.names.setdefault(fixed.host, set()).add(fixed.assignment.name)
         # What the planner may use of a host that has nothing on it but what is given.
         self.room = [
             usable if host.open else 0 for host, usable in zip(self.hosts, self.usable, strict=True)
@@ -303,9 +316,9 @@ class Fleet:
             and len(service.name) <= _NAME_MAX
         )
 
-    def resolve(self, spot: Spot) -> Spot:
+    def resolve(self, assignment: Assignment) -> Assignment:
         """The spot with its service's name, which is not that of the unit for a second replica."""
-        service = spot.service
+        service = assignment.service
         match = _COPY.fullmatch(service)
         base = self.service_at.get(match[1]) if match else None
         if (
@@ -314,18 +327,18 @@ class Fleet:
             and self.may_double(self.services[base])
         ):
             service = self.services[base].name
-        return replace(spot, service=service, cards=tuple(sorted(spot.cards)))
+        return replace(assignment, service=service, cards=tuple(sorted(assignment.cards)))
 
-    def _given(self, spots: Iterable[Spot]) -> Iterator[_Fixed]:
-        for spot in sorted(spots, key=_by_place):
-            host = self.host_at.get(spot.host)
+    def _given(self, assignments: Iterable[Assignment]) -> Iterator[_Fixed]:
+        for assignment in sorted(assignments, key=_by_place):
+            host = self.host_at.get(assignment.host)
             if host is None:
                 continue
-            service = self.service_at.get(spot.service, -1)
+            service = self.service_at.get(assignment.service, -1)
             if service >= 0 and host not in self.groups[service].members:
                 service = -1
-            cards = (card for card in spot.cards if 0 <= card < CARDS_MAX)
-            yield _Fixed(service, host, mask_of(cards), spot)
+            cards = (card for card in assignment.cards if 0 <= card < CARDS_MAX)
+            yield _Fixed(service, host, mask_of(cards), assignment)
 
     # What services want
 
@@ -384,57 +397,59 @@ class Fleet:
 
     # What stays
 
-    def keep(self, standing: Iterable[Spot]) -> list[_Fixed]:
+    def keep(self, existing: Iterable[Assignment]) -> list[_Fixed]:
         """The standing spots that still fit, for as many replicas as are wanted."""
-        parts: dict[tuple[int, int, tuple[str, ...], str], list[Spot]] = {}
-        for spot in standing:
-            number = self.service_at.get(spot.service)
+        parts: dict[tuple[int, int, tuple[str, ...], str], list[Assignment]] = {}
+        for assignment in existing:
+            number = self.service_at.get(assignment.service)
             if number is not None:
-                one = "" if len(spot.hosts) > 1 else spot.host
-                parts.setdefault((number, _copy(spot), spot.hosts, one), []).append(spot)
+                one = "" if len(assignment.hosts) > 1 else assignment.host
+                parts.setdefault((number, _copy(assignment), assignment.hosts, one), []).append(
+                    assignment
+                )
         have = Counter(each.service for each in self._replicas(self.given))
         on = {(each.service, each.host) for each in self.given}
-        names = {(each.host, each.spot.name) for each in self.given}
+        names = {(each.host, each.assignment.name) for each in self.given}
         room = list(self.room)
         kept = []
         for key in sorted(parts):
             number, service = key[0], self.services[key[0]]
-            spots = self._located(number, parts[key])
+            assignments = self._located(number, parts[key])
             if service.replicas is not None and have[number] >= service.replicas:
                 continue
             if any(
                 each.mask & ~room[each.host]
-                or (each.host, each.spot.name) in names
+                or (each.host, each.assignment.name) in names
                 or ((number, each.host) in on and not self.may_double(service))
-                for each in spots
+                for each in assignments
             ):
                 continue
-            if not (self._spans_well if key[2] else self._stands_well)(service, spots):
+            if not (self._span_fits if key[2] else self._fits)(service, assignments):
                 continue
             have[number] += 1
-            for each in spots:
+            for each in assignments:
                 room[each.host] &= ~each.mask
-                names.add((each.host, each.spot.name))
+                names.add((each.host, each.assignment.name))
                 on.add((number, each.host))
-            kept += spots
+            kept += assignments
         return kept
 
-    def _located(self, number: int, spots: list[Spot]) -> list[_Fixed]:
+    def _located(self, number: int, assignments: list[Assignment]) -> list[_Fixed]:
         """The spots of one replica by rank; none if one of them cannot be."""
         found = [
-            _Fixed(number, self.host_at[spot.host], mask_of(spot.cards), spot)
-            for spot in sorted(spots, key=lambda spot: spot.rank)
-            if spot.host in self.host_at
-            and all(0 <= card < CARDS_MAX for card in spot.cards)
-            and len(set(spot.cards)) == len(spot.cards)
+            _Fixed(number, self.host_at[assignment.host], mask_of(assignment.cards), assignment)
+            for assignment in sorted(assignments, key=lambda assignment: assignment.rank)
+            if assignment.host in self.host_at
+            and all(0 <= card < CARDS_MAX for card in assignment.cards)
+            and len(set(assignment.cards)) == len(assignment.cards)
         ]
-        return found if len(found) == len(spots) else []
+        return found if len(found) == len(assignments) else []
 
-    def _stands_well(self, service: FleetService, spots: list[_Fixed]) -> bool:
+    def _fits(self, service: FleetService, assignments: list[_Fixed]) -> bool:
         """Whether this spot is one that the planner could have chosen on an empty host."""
-        if len(spots) != 1:
+        if len(assignments) != 1:
             return False
-        fixed = spots[0]
+        fixed = assignments[0]
         host = self.hosts[fixed.host]
         count = service.cards.get(host.kind)
         if fixed.host not in self.groups[fixed.service].members or count != fixed.mask.bit_count():
@@ -443,24 +458,24 @@ class Fleet:
             return fixed.mask == mask_of(service.pinned)
         return best_block(fixed.mask, host.unit, count) is not None
 
-    def _spans_well(self, service: FleetService, spots: list[_Fixed]) -> bool:
-        if not spots or service.replicas is None:
+    def _span_fits(self, service: FleetService, assignments: list[_Fixed]) -> bool:
+        if not assignments or service.replicas is None:
             return False
-        hosts = [self.hosts[fixed.host] for fixed in spots]
+        hosts = [self.hosts[fixed.host] for fixed in assignments]
         names = tuple(host.name for host in hosts)
         size = len(hosts[0].cards)
         count = service.cards.get(hosts[0].kind, 0)
         return (
             service.pinned is None
             and names == tuple(sorted(names))
-            and -(-count // size) == len(spots) > 1
+            and -(-count // size) == len(assignments) > 1
             and all(
                 fixed.host in self.groups[fixed.service].members
                 and (host.kind, len(host.cards)) == (hosts[0].kind, size)
                 and fixed.mask == self.all[fixed.host]
-                and (fixed.spot.hosts, fixed.spot.leader, fixed.spot.rank)
+                and (fixed.assignment.hosts, fixed.assignment.leader, fixed.assignment.rank)
                 == (names, names[0], rank)
-                for rank, (fixed, host) in enumerate(zip(spots, hosts, strict=True))
+                for rank, (fixed, host) in enumerate(zip(assignments, hosts, strict=True))
             )
         )
 
@@ -469,7 +484,10 @@ class Fleet:
         seen = set()
         replicas = []
         for each in fixed:
-            key = (each.service, each.spot.hosts or (each.spot.host, each.spot.name))
+            key = (
+                each.service,
+                each.assignment.hosts or (each.assignment.host, each.assignment.name),
+            )
             if each.service >= 0 and key not in seen:
                 seen.add(key)
                 replicas.append(each)
@@ -496,7 +514,7 @@ class Fleet:
         cut = {item.service for item in without if item in search.cut}
         for item in without:
             left.setdefault(item.service, []).append(where.get(item, 0))
-        outcome = _Outcome([fixed.spot for fixed in kept], search.free, cut=cut)
+        outcome = _Outcome([fixed.assignment for fixed in kept], search.free, cut=cut)
         for number in sorted(left):
             replicas = self.services[number].replicas
             outcome.left[number] = (
@@ -504,7 +522,7 @@ class Fleet:
                 if replicas is None
                 else list(range(replicas - len(left[number]) + 1, replicas + 1))
             )
-        outcome.spots += self._spots(search, kept)
+        outcome.assignments += self._assignments(search, kept)
         return outcome
 
     def _search(self, kept: Iterable[_Fixed]) -> Search:
@@ -570,10 +588,10 @@ class Fleet:
             ]
         return items, where, left
 
-    def _spots(self, search: Search, kept: Iterable[_Fixed]) -> Iterator[Spot]:
+    def _assignments(self, search: Search, kept: Iterable[_Fixed]) -> Iterator[Assignment]:
         names = {number: set(names) for number, names in self.names.items()}
         for fixed in kept:
-            names.setdefault(fixed.host, set()).add(fixed.spot.name)
+            names.setdefault(fixed.host, set()).add(fixed.assignment.name)
         spans: dict[Item, list[int]] = {}
         for host, contents in enumerate(search.on):
             taken = names.setdefault(host, set())
@@ -589,44 +607,53 @@ class Fleet:
                 while name in taken or (name != service and name in self.service_at):
                     name, copy = f"{service}-{copy}", copy + 1
                 taken.add(name)
-                yield Spot(service, here.name, tuple(cards_of(block)), name=name)
+                yield Assignment(service, here.name, tuple(cards_of(block)), name=name)
         for item, numbers in spans.items():
             hosts = tuple(self.hosts[number].name for number in numbers)
             for rank, number in enumerate(numbers):
                 cards = tuple(cards_of(self.all[number]))
                 name = self.services[item.service].name
-                yield Spot(name, hosts[rank], cards, hosts[0], rank, hosts)
+                yield Assignment(name, hosts[rank], cards, hosts[0], rank, hosts)
 
     # What has no room
 
-    def unplaced(self, outcome: _Outcome, anew: _Outcome | None) -> tuple[Unplaced, ...]:
+    def unplaced(self, outcome: _Outcome, repacked: _Outcome | None) -> tuple[Unplaced, ...]:
         found = []
-        reasons = Reasons(self, outcome.free, Counter(spot.service for spot in outcome.spots))
-        instead = [self.services[number].name for number in sorted(anew.left)] if anew else []
+        reasons = Reasons(
+            self, outcome.free, Counter(assignment.service for assignment in outcome.assignments)
+        )
+        instead = (
+            [self.services[number].name for number in sorted(repacked.left)] if repacked else []
+        )
         for number, replicas in outcome.left.items():
             service = self.services[number]
-            said: dict[object, tuple[int, int, bool, str]] = {}
+            known: dict[object, tuple[int, int, bool, str]] = {}
             for replica in replicas:
                 on = self.targets[number][replica - 1] if service.replicas is None else None
-                helps = anew is not None and replica not in anew.left.get(number, ())
-                if (on, helps) not in said:
-                    cut = number in (anew or outcome).cut
+                helps = repacked is not None and replica not in repacked.left.get(number, ())
+                if (on, helps) not in known:
+                    cut = number in (repacked or outcome).cut
                     cards, largest, reason = reasons.why(
-                        number, on, helps=helps, tried=anew is not None, cut=cut, instead=instead
+                        number,
+                        on,
+                        helps=helps,
+                        tried=repacked is not None,
+                        cut=cut,
+                        instead=instead,
                     )
-                    said[on, helps] = (cards, largest, helps, reason)
-                found.append(Unplaced(service.name, replica, *said[on, helps]))
+                    known[on, helps] = (cards, largest, helps, reason)
+                found.append(Unplaced(service.name, replica, *known[on, helps]))
         return tuple(found)
 
 
-def _copy(spot: Spot) -> int:
+def _copy(assignment: Assignment) -> int:
     """1 for a service's own name, n for NAME-n."""
-    match = _COPY.fullmatch(spot.name) if spot.name != spot.service else None
+    match = _COPY.fullmatch(assignment.name) if assignment.name != assignment.service else None
     return int(match[2]) if match else 1
 
 
-def _by_place(spot: Spot) -> tuple[object, ...]:
-    return spot.host, spot.name, spot.cards, spot.hosts
+def _by_place(assignment: Assignment) -> tuple[object, ...]:
+    return assignment.host, assignment.name, assignment.cards, assignment.hosts
 
 
 def _check(hosts: Sequence[FleetHost], services: Sequence[FleetService]) -> None:

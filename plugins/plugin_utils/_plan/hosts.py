@@ -70,14 +70,14 @@ _MARKS = ("{{", "{%", "{#")
 
 
 @dataclass(frozen=True)
-class Sealed:
+class TaggedValue:
     """A value that is passed on under its YAML tag: ``!vault`` with its ciphertext, ``!unsafe``."""
 
     tag: str
     text: str
 
 
-Seal = Callable[[object], Sealed | None]
+TagReader = Callable[[object], TaggedValue | None]
 
 
 class Inventory(Protocol):
@@ -89,7 +89,7 @@ class Inventory(Protocol):
     def render(self, host: str, text: str) -> object:
         """A template, rendered with a host's variables. Raises AscendError."""
 
-    def seal(self, value: object) -> Sealed | None:
+    def tagged_value(self, value: object) -> TaggedValue | None:
         """A value that must stay encrypted, or must not be rendered; None for any other."""
 
     def matching(self, pattern: str) -> frozenset[str]:
@@ -99,20 +99,22 @@ class Inventory(Protocol):
         """The model tables. Raises AscendError."""
 
 
-def written(value: object, where: str, seal: Seal) -> Any:
+def written(value: object, where: str, tagged_value: TagReader) -> Any:
     """`value` in plain types, with `Sealed` for what carries a tag. Raises AscendError."""
-    sealed = seal(value)
-    if sealed is not None:
-        return sealed
+    tagged = tagged_value(value)
+    if tagged is not None:
+        return tagged
     if isinstance(value, Mapping):
         result: dict[Any, Any] = {}
         for key, item in value.items():
             if isinstance(key, bool) or not isinstance(key, (str, int)):
                 raise AscendError(f"{where} has the key {shown(key)}, which is not text: quote it.")
-            result[plain(key, where)] = written(item, f"{where}, {key}", seal)
+            result[plain(key, where)] = written(item, f"{where}, {key}", tagged_value)
         return result
     if isinstance(value, (list, tuple)):
-        return [written(item, f"{where}, item {n}", seal) for n, item in enumerate(value, 1)]
+        return [
+            written(item, f"{where}, item {n}", tagged_value) for n, item in enumerate(value, 1)
+        ]
     return plain(value, where)
 
 
@@ -273,7 +275,7 @@ def _ports(values: Mapping[str, Any]) -> PortSettings:
         raise AscendError(f"vllm_service_{error}") from error
 
 
-def hardware(values: Mapping[str, Any], seen: Sequence[Mapping[str, Any]] | None) -> Hardware:
+def parse_hardware(values: Mapping[str, Any], seen: Sequence[Mapping[str, Any]] | None) -> Hardware:
     """What a host has.
 
     values: its variables of HOST_KEYS, rendered and plain; None where it has none. seen: its cards
@@ -338,29 +340,29 @@ def _named(found: Mapping[str, Hardware]) -> dict[str, Hardware]:
     made: dict[int, Hardware] = {}
     named = {}
     for host in sorted(found):
-        own = found[host]
-        if id(own) not in made:
+        hardware = found[host]
+        if id(hardware) not in made:
             key = (
-                own.profile,
-                len(own.cards),
-                own.card_memory_gb,
-                own.unit,
-                own.tables,
-                own.estimate,
-                own.allow_untested,
-                own.engine_version,
+                hardware.profile,
+                len(hardware.cards),
+                hardware.card_memory_gb,
+                hardware.unit,
+                hardware.tables,
+                hardware.estimate,
+                hardware.allow_untested,
+                hardware.engine_version,
             )
             if key not in kinds:
-                text = own.profile or "undeclared"
-                known = profile(own.profile) if own.profile else None
+                text = hardware.profile or "undeclared"
+                known = profile(hardware.profile) if hardware.profile else None
                 if known is None or (known.cards, known.card_memory_gb) != key[1:3]:
-                    text += f" ({len(own.cards)} cards of {own.card_memory_gb:g} GB)"
+                    text += f" ({len(hardware.cards)} cards of {hardware.card_memory_gb:g} GB)"
                 same = sum(
                     other == text or other.startswith(f"{text} #") for other in kinds.values()
                 )
                 kinds[key] = f"{text} #{same + 1}" if same else text
-            made[id(own)] = Hardware(**{**own.__dict__, "kind": kinds[key]})
-        named[host] = made[id(own)]
+            made[id(hardware)] = Hardware(**{**hardware.__dict__, "kind": kinds[key]})
+        named[host] = made[id(hardware)]
     return named
 
 
@@ -380,7 +382,10 @@ class Reader:
         found = self._plain.get(id(value))
         if found is None:
             # The object is kept, so that no other gets its id.
-            found = self._plain[id(value)] = (value, written(value, where, self.inventory.seal))
+            found = self._plain[id(value)] = (
+                value,
+                written(value, where, self.inventory.tagged_value),
+            )
         return found[1]
 
     def rendered(self, host: str, value: Any, where: str) -> Any:
@@ -389,7 +394,7 @@ class Reader:
             return {k: self.rendered(host, v, f"{where}, {k}") for k, v in value.items()}
         if isinstance(value, list):
             return [self.rendered(host, v, f"{where}, item {n}") for n, v in enumerate(value, 1)]
-        if isinstance(value, Sealed):
+        if isinstance(value, TaggedValue):
             return value.text if value.tag == "!unsafe" else value
         if not is_template(value):
             return value
@@ -432,12 +437,12 @@ class Reader:
                 kept = self.as_written(value, name)
                 templated = templated or holds_template(kept)
                 values[name] = self.rendered(host, kept, name)
-                if isinstance(values[name], Sealed):
+                if isinstance(values[name], TaggedValue):
                     raise AscendError(f"{name} is encrypted, and the plan has to read it.")
             if templated:
                 key = json.dumps(values, sort_keys=True) if seen is None else None
                 made = self._hardware.get(key) if key else None
-            made = made or hardware(values, seen)
+            made = made or parse_hardware(values, seen)
         except (Unknown, AscendError) as error:
             made = error
         if key:
@@ -445,11 +450,11 @@ class Reader:
         return made
 
 
-def put(
+def place_on(
     specs: Sequence[Mapping[str, Any]],
-    own: Hardware,
+    hardware: Hardware,
     existing: Mapping[str, ExistingPlacement] | None = None,
 ) -> list[dict[str, Any]]:
     """`place` on a host, as the role does it."""
-    host = HostCards({card: card for card in own.cards}, own.excluded, unit=own.unit)
-    return [each.as_dict() for each in place(specs, host, own.ports, existing or {})]
+    host = HostCards({card: card for card in hardware.cards}, hardware.excluded, unit=hardware.unit)
+    return [each.as_dict() for each in place(specs, host, hardware.ports, existing or {})]

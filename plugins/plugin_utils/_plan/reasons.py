@@ -56,13 +56,13 @@ class Reasons:
         it has room if all is planned anew, whether that was looked at, and not in every way.
         instead: services that then have none.
         """
-        want = _Want(self, number, on)
-        reason = want.never()
+        explanation = _Explanation(self, number, on)
+        reason = explanation.impossible_reason()
         if not reason:
-            own = want.service.name
-            others = ["all its replicas" if name == own else name for name in instead]
-            reason = want.not_now() + _advice(helps, tried, cut, others)
-        return want.cards, want.largest()[0], reason
+            this = explanation.service.name
+            others = ["all its replicas" if name == this else name for name in instead]
+            reason = explanation.no_capacity_reason() + _advice(helps, tried, cut, others)
+        return explanation.cards, explanation.largest()[0], reason
 
     def open(self, number: int) -> _Hosts:
         """Candidates of a service that are not closed."""
@@ -102,7 +102,7 @@ class Reasons:
         return self._largest[key]
 
 
-class _Want:
+class _Explanation:
     """A service without room, in words. on: the host, of a service on every host."""
 
     def __init__(self, reasons: Reasons, number: int, on: int | None) -> None:
@@ -121,15 +121,15 @@ class _Want:
         self.name = f"service {self.service.name}"
         shape = block_shape(self.cards, fleet.hosts[kinds[counts[0][1]]].unit) if counts else ""
         if self.service.pinned is not None:
-            self.wish = f"{self.name} asks for the cards {listed(list(self.service.pinned))}"
+            self.need_text = f"{self.name} asks for the cards {listed(list(self.service.pinned))}"
         elif len({count for count, _unused in counts}) > 1:
             each = " or ".join(f"{_cards(count)} on {kind}" for count, kind in counts)
-            self.wish = f"{self.name} needs {each}, in one block"
+            self.need_text = f"{self.name} needs {each}, in one block"
         else:
             block = f" in one block{shape}" if self.cards > 1 else ""
-            self.wish = f"{self.name} needs {_cards(self.cards)}{block}"
+            self.need_text = f"{self.name} needs {_cards(self.cards)}{block}"
 
-    def never(self) -> str:
+    def impossible_reason(self) -> str:
         """Why it can't be placed even if nothing else is; empty if it could."""
         hosts = self.fleet.hosts
         if not self.group.hosts:
@@ -155,11 +155,11 @@ class _Want:
             )
         if any(host in self.need.singles for host in self.hosts) or self.need.spans:
             if self.on is not None and not self.need.singles.get(self.on):
-                return self._never_here()
-            return self._too_many()
-        return self._never_here()
+                return self._impossible_here()
+            return self._too_many_replicas()
+        return self._impossible_here()
 
-    def _never_here(self) -> str:
+    def _impossible_here(self) -> str:
         service, hosts = self.service, self.fleet.hosts
         kind = hosts[self.hosts[0]].kind
         size = self.group.sizes[kind]
@@ -178,7 +178,7 @@ class _Want:
                 " be excluded, missing or taken by hand. Add hosts of this kind, or serve a smaller"
                 f" model.{self._others()}"
             )
-        text = f"{self.wish}, and {self._who(self.hosts)} cannot give that even when empty"
+        text = f"{self.need_text}, and {self._who(self.hosts)} cannot give that even when empty"
         shown = "; ".join(map(self._describe, self.hosts[:3]))
         shown += "; and so on" if len(self.hosts) > 3 else ""
         way = (
@@ -188,13 +188,13 @@ class _Want:
         )
         return f"{text}: {shown}. {way}.{self._others()}"
 
-    def _too_many(self) -> str:
+    def _too_many_replicas(self) -> str:
         service = self.service
         if service.replicas is None or self.need.spans or self.fleet.may_double(service):
             return ""
         if service.replicas <= len(self.need.singles):
             return ""
-        given = {each.host for each in self.fleet.given if each.spot.service == service.name}
+        given = {each.host for each in self.fleet.given if each.assignment.service == service.name}
         possible = len(self.need.singles.keys() | (given & self.group.members))
         if service.replicas <= possible:
             return ""
@@ -206,7 +206,7 @@ class _Want:
             + self._others()
         )
 
-    def not_now(self) -> str:
+    def no_capacity_reason(self) -> str:
         """What is free instead of what it needs."""
         hosts = self.fleet.hosts
         who = self._who(self.hosts)
@@ -219,10 +219,14 @@ class _Want:
                 f"{self._others()}"
             )
         if self.service.pinned is not None:
-            return f"{self.wish}, and they are not free on {who}.{self._others()}"
+            return f"{self.need_text}, and they are not free on {who}.{self._others()}"
         largest, host = self.largest()
         block = f"the largest free block on {who} has {_cards(largest)} ({hosts[host].name})"
-        text = f"{self.wish}; {block}." if largest else f"{self.wish}, and none is free on {who}."
+        text = (
+            f"{self.need_text}; {block}."
+            if largest
+            else f"{self.need_text}, and none is free on {who}."
+        )
         placed = self.reasons.placed.get(self.service.name, 0)
         if placed and not self.fleet.may_double(self.service) and self.on is None:
             text += f" It is on {placed} of them, and may be on each once."
@@ -258,11 +262,11 @@ class _Want:
 
 def _advice(helps: bool, tried: bool, cut: bool, instead: Sequence[str]) -> str:
     """tried: whether all was planned anew. cut: not in every way there is."""
-    mend = " Add a host, give back excluded cards, or remove or shrink a service."
+    remedy = " Add a host, give back excluded cards, or remove or shrink a service."
     if helps and instead:
         # Nothing is written unless all has room, so this is no way out.
         others = ", ".join(instead[:3]) + (" and others" if len(instead) > 3 else "")
-        return f" A repack would make room for it, but not for {others}.{mend}"
+        return f" A repack would make room for it, but not for {others}.{remedy}"
     if helps:
         return (
             " A repack would make room: plan again with vllm_plan_repack=true, and look at what it"
@@ -280,7 +284,7 @@ def _advice(helps: bool, tried: bool, cut: bool, instead: Sequence[str]) -> str:
             if cut
             else " No other arrangement makes room."
         )
-    return found + mend
+    return found + remedy
 
 
 def _cards(count: int) -> str:

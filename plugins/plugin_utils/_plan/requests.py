@@ -37,19 +37,19 @@ from ansible_collections.inferops.ascend.plugins.plugin_utils._place.service imp
     ExistingPlacement,
 )
 from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.fleet import (
+    Assignment,
     FleetHost,
     FleetService,
-    Spot,
 )
 from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.hosts import (
     Hardware,
     Inventory,
     Problems,
     Reader,
-    Sealed,
+    TaggedValue,
     holds_template,
     is_template,
-    put,
+    place_on,
     some,
 )
 from ansible_collections.inferops.ascend.plugins.plugin_utils._service.engine import check_args
@@ -112,7 +112,7 @@ _LEVELS = 10  # of variables that name variables
 
 
 @dataclass(frozen=True)
-class Wish:
+class ServiceRequest:
     """One request for a service.
 
     request: what is resolved, rendered. passed: the other keys as they were written. replicas: None
@@ -120,26 +120,26 @@ class Wish:
     """
 
     name: str
-    request: Mapping[str, Any]
+    values: Mapping[str, Any]
     passed: Mapping[str, Any]
     replicas: int | None
     hosts: str | None
     spread_required: bool
     priority: int
 
-    def same(self, other: Wish) -> bool:
+    def same(self, other: ServiceRequest) -> bool:
         """Whether both ask for the same; args may well render to other values on other hosts."""
         return self._asked() == other._asked()
 
     def _asked(self) -> dict[str, Any]:
         plan = {"replicas": self.replicas, "hosts": self.hosts, "priority": self.priority}
-        request = {key: value for key, value in self.request.items() if key not in self.passed}
+        values = {key: value for key, value in self.values.items() if key not in self.passed}
         rendered = {
             f"{key} rendered": value
-            for key, value in self.request.items()
+            for key, value in self.values.items()
             if key in self.passed and key != "args"
         }
-        return {**self.passed, **request, **rendered, **plan, "spread": self.spread_required}
+        return {**self.passed, **values, **rendered, **plan, "spread": self.spread_required}
 
 
 def _pattern(value: object) -> str | None:
@@ -201,7 +201,7 @@ def _port(value: object) -> int | None:
 
 def _hidden(value: object) -> bool:
     """Whether a value tells nothing to those who read it: a template, or encrypted."""
-    return value.tag == "!vault" if isinstance(value, Sealed) else is_template(value)
+    return value.tag == "!vault" if isinstance(value, TaggedValue) else is_template(value)
 
 
 def _has_password(address: str) -> bool:
@@ -244,12 +244,12 @@ def _check_secrets(passed: Mapping[str, Any], args: object) -> Iterable[str]:
 
 
 @dataclass
-class _List:
+class RequestList:
     """A list of requests that several hosts share, read once."""
 
     items: list[Any]
     hosts: list[str] = field(default_factory=list)
-    wishes: dict[str, Wish] = field(default_factory=dict)
+    requests: dict[str, ServiceRequest] = field(default_factory=dict)
     faults: list[str] = field(default_factory=list)
 
 
@@ -262,10 +262,10 @@ class Requests(Reader):
 
     # Requests
 
-    def lists(self, hosts: Mapping[str, Hardware]) -> list[_List]:
+    def lists(self, hosts: Mapping[str, Hardware]) -> list[RequestList]:
         """The lists of requests, each with its hosts; a list without templates is read once."""
-        shared: dict[object, _List] = {}
-        found: list[_List] = []
+        shared: dict[object, RequestList] = {}
+        found: list[RequestList] = []
         for host in sorted(hosts):
             try:
                 parts = self._parts(host, self.inventory.variables(host)[SERVICES], SERVICES)
@@ -277,7 +277,7 @@ class Requests(Reader):
             if not templated and key in shared:
                 shared[key].hosts.append(host)
                 continue
-            made = _List([item for part in parts for item in part], [host])
+            made = RequestList([item for part in parts for item in part], [host])
             self._read(made, host, hosts[host])
             found.append(made)
             if not templated:
@@ -313,7 +313,7 @@ class Requests(Reader):
                 parts += self._parts(host, variables[name], name, level + 1)
             return parts
         if not isinstance(value, list):
-            what = "encrypted as a whole" if isinstance(value, Sealed) else kind_of(value)
+            what = "encrypted as a whole" if isinstance(value, TaggedValue) else kind_of(value)
             raise AscendError(
                 f"{where} is {what}; a list of services is needed, such as"
                 " [{model: Qwen3-14B, replicas: 2}]."
@@ -340,26 +340,28 @@ class Requests(Reader):
             self._templated[id(part)] = known
         return known[1]
 
-    def _read(self, made: _List, host: str, hardware: Hardware) -> None:
+    def _read(self, made: RequestList, host: str, hardware: Hardware) -> None:
         numbers: dict[str, int] = {}
         for number, item in enumerate(made.items, 1):
             where = f"{SERVICES}, service {number}"
             try:
-                wish = self._wish(host, item, where, hardware)
+                request = self._request(host, item, where, hardware)
             except AscendError as error:
                 made.faults.append(str(error))
                 continue
-            if wish is None:
+            if request is None:
                 continue
-            if wish.name in made.wishes:
+            if request.name in made.requests:
                 made.faults.append(
-                    f"{SERVICES}: services {numbers[wish.name]} and {number} are both named"
-                    f" {wish.name}. Give one of them another name, or write one with replicas."
+                    f"{SERVICES}: services {numbers[request.name]} and {number} are both named"
+                    f" {request.name}. Give one of them another name, or write one with replicas."
                 )
-            made.wishes[wish.name] = wish
-            numbers[wish.name] = number
+            made.requests[request.name] = request
+            numbers[request.name] = number
 
-    def _wish(self, host: str, item: Any, where: str, hardware: Hardware) -> Wish | None:
+    def _request(
+        self, host: str, item: Any, where: str, hardware: Hardware
+    ) -> ServiceRequest | None:
         """A request; None where it only says that the service is not to be."""
         if is_template(item):
             match = _NAMES.fullmatch(item.strip())
@@ -372,7 +374,7 @@ class Requests(Reader):
         if isinstance(item, str):
             item = {"model": item}
         if not isinstance(item, dict):
-            what = "encrypted" if isinstance(item, Sealed) else kind_of(item)
+            what = "encrypted" if isinstance(item, TaggedValue) else kind_of(item)
             raise AscendError(
                 f"{where} is {what}; a model's name is needed, or a mapping such as"
                 " {model: Qwen3-14B, replicas: 2}."
@@ -384,41 +386,41 @@ class Requests(Reader):
             fault = _key_fault(key, label)
             if fault:
                 faults.append(fault)
-        values: dict[str, Any] = {}
+        rendered: dict[str, Any] = {}
         for key in item:
             if key in READ_KEYS:
                 try:
-                    values[key] = self.rendered(host, item[key], str(key))
-                    if isinstance(values[key], Sealed):
+                    rendered[key] = self.rendered(host, item[key], str(key))
+                    if isinstance(rendered[key], TaggedValue):
                         faults.append(f"{key} is encrypted, and the plan has to read it.")
-                        values[key] = None
+                        rendered[key] = None
                 except AscendError as error:
                     faults.append(str(error))
-                    values[key] = None
+                    rendered[key] = None
         passed = {key: item[key] for key in item if key not in SETTLED_KEYS}
         faults += _check_secrets(passed, item.get("args"))
         read: dict[str, Any] = {}
         for key, parse in _PARSERS.items():
             try:
-                read[key] = parse(values.get(key))
+                read[key] = parse(rendered.get(key))
             except AscendError as error:
                 faults.append(str(error))
-        request = {key: value for key, value in values.items() if key not in PLAN_KEYS}
+        values = {key: value for key, value in rendered.items() if key not in PLAN_KEYS}
         name = ""
         try:
-            name = self._name(request, hardware)
+            name = self._name(values, hardware)
         except AscendError as error:
             faults.append(str(error))
         if faults:
             raise AscendError(f"{where}: {' '.join(faults)}")
-        if request.get("state") == "absent":
+        if values.get("state") == "absent":
             return None
         for key in item:
             if key not in READ_KEYS:
-                request[key] = None  # only that it is there counts
-        return Wish(
+                values[key] = None  # only that it is there counts
+        return ServiceRequest(
             name=name,
-            request=request,
+            values=values,
             passed=passed,
             replicas=read["replicas"],
             hosts=read["hosts"],
@@ -427,13 +429,13 @@ class Requests(Reader):
             priority=read["priority"],
         )
 
-    def _name(self, request: Mapping[str, Any], hardware: Hardware) -> str:
+    def _name(self, values: Mapping[str, Any], hardware: Hardware) -> str:
         """The service's name. Raises AscendError where there is no such model."""
-        state = request.get("state")
+        state = values.get("state")
         if state is not None and state not in STATES:
             raise AscendError(f"state is {shown(state)}; write one of {', '.join(STATES)}.")
         catalogue = self.inventory.catalogue(hardware.tables)
-        bare = {key: request[key] for key in ("model", "name") if request.get(key) is not None}
+        bare = {key: values[key] for key in ("model", "name") if values.get(key) is not None}
         if state != "absent" and "model" not in bare:
             resolve(bare, catalogue, Options())  # raises
         # Resolves nothing, but judges the names and finds the model.
@@ -478,7 +480,7 @@ class Service:
     its cards are those of each host. totals: its cards by kind. refused: reasons by kind.
     """
 
-    wish: Wish
+    request: ServiceRequest
     hosts: tuple[str, ...]
     specs: dict[str, dict[str, Any]] = field(default_factory=dict)
     totals: dict[str, int] = field(default_factory=dict)
@@ -486,54 +488,57 @@ class Service:
 
     @property
     def name(self) -> str:
-        return self.wish.name
+        return self.request.name
 
     def for_planner(self) -> FleetService:
-        cards = self.wish.request.get("cards")
+        cards = self.request.values.get("cards")
         pinned = tuple(sorted(card_ids(cards, "cards"))) if isinstance(cards, list) else None
         return FleetService(
             name=self.name,
-            replicas=self.wish.replicas,
+            replicas=self.request.replicas,
             cards=self.totals,
             hosts=self.hosts,
-            spread_required=self.wish.spread_required,
-            priority=self.wish.priority,
+            spread_required=self.request.spread_required,
+            priority=self.request.priority,
             pinned=pinned,
             refused=self.refused,
         )
 
 
 def services_of(
-    lists: Iterable[_List], hosts: Mapping[str, Hardware], inventory: Inventory, problems: Problems
+    lists: Iterable[RequestList],
+    hosts: Mapping[str, Hardware],
+    inventory: Inventory,
+    problems: Problems,
 ) -> dict[str, Service]:
     """The services that all lists ask for, by name, resolved for every kind of candidate host."""
-    asked: dict[str, list[tuple[Wish, _List]]] = {}
+    asked: dict[str, list[tuple[ServiceRequest, RequestList]]] = {}
     for each in lists:
-        for name, wish in each.wishes.items():
-            asked.setdefault(name, []).append((wish, each))
+        for name, request in each.requests.items():
+            asked.setdefault(name, []).append((request, each))
     candidates: dict[object, tuple[str, ...]] = {}
     kinds: dict[int, dict[str, Hardware]] = {}
     matched: dict[str, frozenset[str]] = {}
     services: dict[str, Service] = {}
     for name in sorted(asked):
-        wish, first = asked[name][0]
+        request, first = asked[name][0]
         for other, each in asked[name][1:]:
-            if not other.same(wish):
-                problems.add(_difference(name, wish, first.hosts[0], other, each.hosts[0]))
+            if not other.same(request):
+                problems.add(_difference(name, request, first.hosts[0], other, each.hosts[0]))
                 break
         lists_of_it = [each[1] for each in asked[name]]
-        key = (tuple(map(id, lists_of_it)), wish.hosts)
+        key = (tuple(map(id, lists_of_it)), request.hosts)
         if key not in candidates:
             names = {host for each in lists_of_it for host in each.hosts}
-            if wish.hosts is not None:
-                if wish.hosts not in matched:
-                    matched[wish.hosts] = inventory.matching(wish.hosts)
-                names &= matched[wish.hosts]
+            if request.hosts is not None:
+                if request.hosts not in matched:
+                    matched[request.hosts] = inventory.matching(request.hosts)
+                names &= matched[request.hosts]
             candidates[key] = tuple(sorted(names))
-        service = services[name] = Service(wish, candidates[key])
+        service = services[name] = Service(request, candidates[key])
         if not service.hosts:
             problems.add(
-                f"service {name}: its hosts, {wish.hosts}, match none of the hosts that list it."
+                f"service {name}: its hosts, {request.hosts}, match none of the hosts that list it."
                 f" These are {some(sorted({host for each in lists_of_it for host in each.hosts}))}."
             )
             continue
@@ -542,7 +547,9 @@ def services_of(
         sizes = kinds[id(service.hosts)]
         for kind in sorted(sizes):
             try:
-                spec, total = _resolved(wish, sizes[kind], inventory.catalogue(sizes[kind].tables))
+                spec, total = _resolved(
+                    request, sizes[kind], inventory.catalogue(sizes[kind].tables)
+                )
                 _check_args(spec, name, sizes[kind])
                 service.specs[kind], service.totals[kind] = spec, total
             except AscendError as error:
@@ -550,7 +557,9 @@ def services_of(
     return services
 
 
-def _difference(name: str, one: Wish, host: str, other: Wish, other_host: str) -> str:
+def _difference(
+    name: str, one: ServiceRequest, host: str, other: ServiceRequest, other_host: str
+) -> str:
     """Two hosts that do not mean the same by a name."""
 
     a, b = one._asked(), other._asked()
@@ -567,45 +576,47 @@ def _check_args(spec: Mapping[str, Any], name: str, hardware: Hardware) -> None:
     args = spec.get("args")
     if isinstance(args, dict):
         # Of what is encrypted only the name is judged.
-        args = {key: None if _sealed(value) else value for key, value in args.items()}
+        args = {key: None if _is_tagged(value) else value for key, value in args.items()}
     check_args({**spec, "name": name, "args": args}, hardware.engine_version)
 
 
-def _sealed(value: object) -> bool:
+def _is_tagged(value: object) -> bool:
     if isinstance(value, dict):
-        return any(_sealed(item) for item in value.values())
+        return any(_is_tagged(item) for item in value.values())
     if isinstance(value, list):
-        return any(_sealed(item) for item in value)
-    return isinstance(value, Sealed)
+        return any(_is_tagged(item) for item in value)
+    return isinstance(value, TaggedValue)
 
 
-def _resolved(wish: Wish, hardware: Hardware, catalogue: Catalogue) -> tuple[dict[str, Any], int]:
+def _resolved(
+    request: ServiceRequest, hardware: Hardware, catalogue: Catalogue
+) -> tuple[dict[str, Any], int]:
     """(the spec on hosts of this kind, how many cards in all). Raises AscendError."""
     size = len(hardware.cards)
     sizes = ("tensor_parallel_size", "pipeline_parallel_size")
-    settled = any(wish.request.get(key) is not None for key in sizes)
+    settled = any(request.values.get(key) is not None for key in sizes)
     try:
-        spec = resolve(wish.request, catalogue, hardware.options).as_dict()
+        spec = resolve(request.values, catalogue, hardware.options).as_dict()
     except AscendError:
         # Perhaps the heads do not divide by as many cards as several hosts have.
         if settled:
             raise
-        one = {**wish.request, "tensor_parallel_size": 1}
+        one = {**request.values, "tensor_parallel_size": 1}
         spec = resolve(one, catalogue, hardware.options).as_dict()
         if int(spec["cards"]) <= size:
             raise
     total = int(spec["cards"])
     if total <= size:
         return spec, total
-    if isinstance(wish.request.get("cards"), list):
+    if isinstance(request.values.get("cards"), list):
         raise AscendError(
             f"{spec['model']} names {total} cards, and the host has {size}: cards"
             f" {listed(list(hardware.cards))}."
         )
     count = -(-total // size)
     members = [str(number) for number in range(count)]
-    request = {
-        **wish.request,
+    values = {
+        **request.values,
         "cards": size,
         "cluster": {"leader": members[0], "rank": 0, "hosts": members},
     }
@@ -618,8 +629,8 @@ def _resolved(wish: Wish, hardware: Hardware, catalogue: Catalogue) -> tuple[dic
             if size % number == 0
             and (facts is None or tensor_parallel_fault(facts, number) is None)
         )
-        request["tensor_parallel_size"] = tensor
-        request["pipeline_parallel_size"] = size * count // tensor
+        values["tensor_parallel_size"] = tensor
+        values["pipeline_parallel_size"] = size * count // tensor
     elif total % size:
         raise AscendError(
             f"{spec['model']} is to be split over {spec['tensor_parallel_size']} x"
@@ -627,15 +638,15 @@ def _resolved(wish: Wish, hardware: Hardware, catalogue: Catalogue) -> tuple[dic
             f" of {size}. Leave the sizes out, or make the product {size * count}."
         )
     else:
-        request.update((key, spec[key]) for key in sizes)
-    return resolve(request, catalogue, hardware.options).as_dict(), size * count
+        values.update((key, spec[key]) for key in sizes)
+    return resolve(values, catalogue, hardware.options).as_dict(), size * count
 
 
 # -- what was written by hand ----------------------------------------------------------------------
 
 
 def given_services(
-    reader: Requests, host: str, raw: object, own: Hardware, where: str
+    reader: Requests, host: str, raw: object, hardware: Hardware, where: str
 ) -> list[dict[str, Any]]:
     """The placed services of a host whose vllm_service_instances was written by hand.
 
@@ -647,46 +658,46 @@ def given_services(
         raise AscendError(f"{where} is {kind_of(value)}; a list of services is needed.")
     specs = []
     clusters: dict[str, Any] = {}
-    catalogue = reader.inventory.catalogue(own.tables)
+    catalogue = reader.inventory.catalogue(hardware.tables)
     for number, item in enumerate(value, 1):
         label = f"{where}, service {number}"
         if is_template(item):
             item = reader.rendered(host, item, label)
-        request = {"model": item} if isinstance(item, str) else item
-        if isinstance(request, dict):
+        values = {"model": item} if isinstance(item, str) else item
+        if isinstance(values, dict):
             read = {*READ_KEYS, "cluster"}
-            request = {
+            values = {
                 key: reader.rendered(host, held, f"{label}, {key}") if key in read else None
-                for key, held in request.items()
+                for key, held in values.items()
             }
-        spec = resolve(request, catalogue, own.options).as_dict()
+        spec = resolve(values, catalogue, hardware.options).as_dict()
         if spec.get("state") != "absent":
-            _check_args(spec, service_name(spec), own)
+            _check_args(spec, service_name(spec), hardware)
         cluster = spec.pop("cluster", None)
         if cluster is not None:
             clusters[service_name(spec)] = cluster
         specs.append(spec)
-    placed = put(specs, own)
+    placed = place_on(specs, hardware)
     for service in placed:
         service["cluster"] = clusters.get(service["name"])
     return [service for service in placed if service.get("state") != "absent"]
 
 
-def fleet_host(name: str, own: Hardware, *, by_hand: bool) -> FleetHost:
+def fleet_host(name: str, hardware: Hardware, *, by_hand: bool) -> FleetHost:
     return FleetHost(
         name=name,
-        kind=own.kind,
-        cards=own.cards,
-        excluded=frozenset(own.excluded),
-        unit=own.unit,
+        kind=hardware.kind,
+        cards=hardware.cards,
+        excluded=frozenset(hardware.excluded),
+        unit=hardware.unit,
         open=not by_hand,
     )
 
 
-def given_spots(host: str, services: Iterable[Mapping[str, Any]]) -> list[Spot]:
+def given_assignments(host: str, services: Iterable[Mapping[str, Any]]) -> list[Assignment]:
     """Services written by hand, as the planner counts them."""
     return [
-        Spot(
+        Assignment(
             service["name"],
             host,
             tuple(service["cards"]),
@@ -716,14 +727,14 @@ class Entry:
 
     @property
     def passed(self) -> Mapping[str, Any]:
-        return self.service.wish.passed
+        return self.service.request.passed
 
     @property
     def state(self) -> str:
-        return str(self.service.wish.request.get("state") or "started")
+        return str(self.service.request.values.get("state") or "started")
 
 
-class Ported:
+class PortAllocator:
     """Gives ports to the services of hosts; hosts that are alike are placed once."""
 
     def __init__(self) -> None:
@@ -731,74 +742,83 @@ class Ported:
 
     def ports(
         self,
-        own: Hardware,
-        spots: Sequence[Spot],
-        wished: Sequence[int | None],
-        standing: Mapping[str, int],
+        hardware: Hardware,
+        assignments: Sequence[Assignment],
+        requested: Sequence[int | None],
+        existing: Mapping[str, int],
     ) -> list[int]:
         """A port for each spot of a host: the one asked for, else the standing one, else the next.
 
         Raises AscendError where there is none, or where one is wanted twice.
         """
-        kept = [standing.get(spot.name) for spot in spots]
-        key = (id(own), tuple((s.cards, w, k) for s, w, k in zip(spots, wished, kept, strict=True)))
+        kept = [existing.get(assignment.name) for assignment in assignments]
+        key = (
+            id(hardware),
+            tuple((s.cards, w, k) for s, w, k in zip(assignments, requested, kept, strict=True)),
+        )
         known = self._known.get(key)
         if known is None:
             specs = [
                 {
-                    "name": spot.name,
-                    "cards": len(spot.cards),
-                    "pinned_cards": list(spot.cards),
+                    "name": assignment.name,
+                    "cards": len(assignment.cards),
+                    "pinned_cards": list(assignment.cards),
                     "port": port,
                 }
-                for spot, port in zip(spots, wished, strict=True)
+                for assignment, port in zip(assignments, requested, strict=True)
             ]
-            stands = {
-                spot.name: ExistingPlacement(spot.cards, port)
-                for spot, port in zip(spots, kept, strict=True)
+            existing_placements = {
+                assignment.name: ExistingPlacement(assignment.cards, port)
+                for assignment, port in zip(assignments, kept, strict=True)
                 if port is not None
             }
-            known = self._known[key] = [int(each["port"]) for each in put(specs, own, stands)]
+            known = self._known[key] = [
+                int(each["port"]) for each in place_on(specs, hardware, existing_placements)
+            ]
         return known
 
 
 def entries(
-    own: Hardware,
-    spots: Sequence[Spot],
+    hardware: Hardware,
+    assignments: Sequence[Assignment],
     services: Mapping[str, Service],
-    standing: Mapping[str, int],
-    ported: Ported,
+    existing: Mapping[str, int],
+    allocator: PortAllocator,
 ) -> list[Entry]:
     """The entries of one host, by name. Raises AscendError where ports do not work out."""
-    spots = sorted(spots, key=lambda spot: spot.name)
-    wished = [_port(services[spot.service].wish.request.get("port")) for spot in spots]
+    assignments = sorted(assignments, key=lambda assignment: assignment.name)
+    requested = [
+        _port(services[assignment.service].request.values.get("port")) for assignment in assignments
+    ]
     made = []
-    for spot, port in zip(spots, ported.ports(own, spots, wished, standing), strict=True):
-        service = services[spot.service]
-        spec = service.specs[own.kind]
+    for assignment, port in zip(
+        assignments, allocator.ports(hardware, assignments, requested, existing), strict=True
+    ):
+        service = services[assignment.service]
+        spec = service.specs[hardware.kind]
         settled: dict[str, Any] = {
-            "name": spot.name,
+            "name": assignment.name,
             "model": _model(service, spec),
-            "cards": list(spot.cards),
+            "cards": list(assignment.cards),
             "port": port,
             "max_model_len": spec["max_model_len"],
             "tensor_parallel_size": spec["tensor_parallel_size"],
         }
         if spec["pipeline_parallel_size"] != 1:
             settled["pipeline_parallel_size"] = spec["pipeline_parallel_size"]
-        if spot.hosts:
+        if assignment.hosts:
             settled["cluster"] = {
-                "leader": spot.leader,
-                "rank": spot.rank,
-                "hosts": list(spot.hosts),
+                "leader": assignment.leader,
+                "rank": assignment.rank,
+                "hosts": list(assignment.hosts),
             }
-        made.append(Entry(spot.name, settled, service, spec))
+        made.append(Entry(assignment.name, settled, service, spec))
     return made
 
 
 def _model(service: Service, spec: Mapping[str, Any]) -> str:
     """The model's name, or the hub id that was asked for: different ids are different weights."""
-    asked = str(service.wish.request["model"]).strip()
+    asked = str(service.request.values["model"]).strip()
     return str(spec["model"]) if asked.lower() == str(spec["model"]).lower() else asked
 
 
@@ -811,7 +831,7 @@ def source_line(entry: Entry) -> str:
         text = f"figures: table {source['table']}, row {source['row']}"
         text += f", {source['updated']}" if source["updated"] else ""
         text += f", {source['basis']}"
-    if entry.service.wish.request.get("max_model_len") is not None:
+    if entry.service.request.values.get("max_model_len") is not None:
         text = f"max_model_len as asked for; {text}"
     return "".join(char if char.isprintable() else "?" for char in text)
 

@@ -20,9 +20,9 @@ from ansible_collections.inferops.ascend.plugins.plugin_utils._base.words import
 from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.files import (
     EXTENSIONS,
     Change,
-    Folder,
+    Directory,
     Places,
-    Standing,
+    PlanFile,
     Writer,
     adopted_path,
     apply,
@@ -30,15 +30,15 @@ from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.files import
     beside,
     defined_where,
     diffs,
+    hidden_file_message,
     name_fault,
     place_fault,
-    read_folder,
-    trap,
+    read_directory,
     write_page,
 )
 from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.fleet import (
+    Assignment,
     FleetPlan,
-    Spot,
     Unplaced,
     plan_fleet,
     unplaced_lines,
@@ -53,13 +53,13 @@ from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.requests imp
     INSTANCES,
     SERVICES,
     Entry,
-    Ported,
+    PortAllocator,
     Requests,
     Service,
     entries,
     fleet_host,
+    given_assignments,
     given_services,
-    given_spots,
     services_of,
     view,
 )
@@ -114,11 +114,11 @@ class _Host:
     """
 
     name: str
-    own: Hardware
-    folder: Folder
+    hardware: Hardware
+    directory: Directory
     source: str
-    standing: Standing | None
-    before: Standing | None
+    existing: PlanFile | None
+    before: PlanFile | None
     given: list[dict[str, Any]] | None = None  # services written by hand
 
 
@@ -131,7 +131,7 @@ class Run:
     """
 
     settings: Settings
-    folders: dict[Path, Folder]
+    directories: dict[Path, Directory]
     ask: list[str] = field(default_factory=list)
     changes: dict[Path, list[Change]] = field(default_factory=dict)
     plan: dict[str, Any] = field(default_factory=dict)
@@ -151,9 +151,9 @@ class Run:
 
         Raises AscendError where the system refuses.
         """
-        own = () if self.settings.output else self.folders
-        for base in sorted({*own, *self.changes}):
-            apply(self.folders[base], self.changes.get(base, ()))
+        tidied = () if self.settings.output else self.directories
+        for base in sorted({*tidied, *self.changes}):
+            apply(self.directories[base], self.changes.get(base, ()))
 
     def files(self) -> list[str]:
         """What becomes of the files, a line for each folder."""
@@ -173,22 +173,22 @@ class Run:
                     )
             if parts:
                 text = f"{'would ' if self.settings.check else ''}{' and '.join(parts)}"
-                lines.append(f"{text[0].upper()}{text[1:]} in {self.folders[base].path}.")
+                lines.append(f"{text[0].upper()}{text[1:]} in {self.directories[base].path}.")
         return lines or ["No file changes."]
 
     def diffs(self) -> list[dict[str, str]]:
         return diffs(self.all_changes)
 
 
-def standing_folders(sources: Iterable[str], output: str) -> dict[Path, Folder]:
+def existing_directories(sources: Iterable[str], output: str) -> dict[Path, Directory]:
     """What stands in every folder whose host_vars Ansible reads, and in the output folder.
 
     Raises AscendError where one cannot be read.
     """
-    bases = {Path(folder) for folder in Places(sources, "").folders}
+    bases = {Path(directory) for directory in Places(sources, "").directories}
     if output:
         bases.add(Places(sources, output).output)
-    return {base: read_folder(base) for base in sorted(bases)}
+    return {base: read_directory(base) for base in sorted(bases)}
 
 
 def run(
@@ -196,7 +196,7 @@ def run(
     hosts: Sequence[str],
     seen: Mapping[str, Sequence[Mapping[str, Any]]],
     settings: Settings,
-    folders: dict[Path, Folder],
+    directories: dict[Path, Directory],
 ) -> Run:
     """Plan for hosts by name.
 
@@ -206,17 +206,19 @@ def run(
     Raises Refused with all that is wrong. A Run whose `ask` is not empty has no plan: these hosts do
     not say what cards they have.
     """
-    return _Planning(world, settings, folders).run(sorted(set(hosts)), seen)
+    return _Planning(world, settings, directories).run(sorted(set(hosts)), seen)
 
 
 class _Planning:
-    def __init__(self, world: World, settings: Settings, folders: dict[Path, Folder]) -> None:
+    def __init__(
+        self, world: World, settings: Settings, directories: dict[Path, Directory]
+    ) -> None:
         self.world = world
         self.settings = settings
-        self.folders = folders
+        self.directories = directories
         self.problems = Problems()
         self.places = Places(world.sources, settings.output)
-        self.result = Run(settings, folders)
+        self.result = Run(settings, directories)
         self.reader = Requests(world, self.problems)
         self.elsewhere: dict[str, list[str]] = {}  # hosts outside this plan, by service on them
 
@@ -234,9 +236,9 @@ class _Planning:
             self._stop()
             return self.result
         hosts = {name: host for name in members if (host := self._host(name, found.get(name)))}
-        lists = self.reader.lists({name: host.own for name, host in hosts.items()})
+        lists = self.reader.lists({name: host.hardware for name, host in hosts.items()})
         services = services_of(
-            lists, {name: host.own for name, host in hosts.items()}, self.world, self.problems
+            lists, {name: host.hardware for name, host in hosts.items()}, self.world, self.problems
         )
         self._stop()
         leavers = list(self._leavers(hosts, services))
@@ -244,7 +246,7 @@ class _Planning:
         fleet = self._place(hosts, services, leavers)
         self._write(hosts, services, fleet, leavers)
         self._stop()
-        self._tell(services, found, seen)
+        self._report_notes(services, found, seen)
         return self.result
 
     def _stop(self) -> None:
@@ -253,25 +255,25 @@ class _Planning:
 
     # Hosts
 
-    def _host(self, name: str, own: Hardware | None) -> _Host | None:
+    def _host(self, name: str, hardware: Hardware | None) -> _Host | None:
         raw = self.world.variables(name)
         try:
             base, source = self.places.of(raw.get("inventory_dir"), raw.get("inventory_file"))
         except AscendError as error:
             self.problems.add(str(error), name)
             return None
-        if own is None:
+        if hardware is None:
             return None
-        folder = self.folders.setdefault(base, Folder(base))
-        standing = folder.plans.get(name)
-        before = standing
-        if standing is None and not self.settings.output:
-            found = [each.plans[name] for each in self.folders.values() if name in each.plans]
+        directory = self.directories.setdefault(base, Directory(base))
+        existing = directory.plans.get(name)
+        before = existing
+        if existing is None and not self.settings.output:
+            found = [each.plans[name] for each in self.directories.values() if name in each.plans]
             before = found[0] if found else None
-        host = _Host(name, own, folder, source, standing, before)
-        by_hand = folder.by_hand.get(name)
+        host = _Host(name, hardware, directory, source, existing, before)
+        by_hand = directory.by_hand.get(name)
         # With variables loaded at the start (run_vars_plugins), the plan's own file shows here.
-        ours = before is not None and before.is_what(raw.get(INSTANCES))
+        ours = before is not None and before.describes(raw.get(INSTANCES))
         if (INSTANCES in raw and not ours) or by_hand is not None:
             self._take_as_given(host, raw, by_hand)
         if host.given is None:
@@ -282,34 +284,38 @@ class _Planning:
         where = by_hand
         if INSTANCES in raw and (where is None or self.settings.output):
             groups = raw.get("group_names") or []
-            bases = [Path(base) for base in self.places.folders]
+            bases = [Path(base) for base in self.places.directories]
             playbook = raw.get("playbook_dir")
             bases += [Path(str(playbook))] if playbook else []
             where = defined_where(host.name, ["all", *groups], bases, self._marked()) or where
-        said = str(where) if where else "the inventory or an extra variable"
-        if host.standing is not None:
+        location = str(where) if where else "the inventory or an extra variable"
+        if host.existing is not None:
             self.problems.add(
-                f"{INSTANCES} is written by hand in {said}, and by the plan in"
-                f" {host.standing.path}; one of them hides the other. Delete the plan's file to"
+                f"{INSTANCES} is written by hand in {location}, and by the plan in"
+                f" {host.existing.path}; one of them hides the other. Delete the plan's file to"
                 " keep what is written by hand, or take that out to have the host planned.",
                 host.name,
             )
             return
         try:
             value = raw[INSTANCES] if INSTANCES in raw else self._loaded(by_hand)
-            host.given = given_services(self.reader, host.name, value, host.own, INSTANCES)
+            host.given = given_services(self.reader, host.name, value, host.hardware, INSTANCES)
         except AscendError as error:
-            at = "" if said in str(error) else f" That is written by hand in {said}."
+            at = "" if location in str(error) else f" That is written by hand in {location}."
             self.problems.add(f"{error}{at}", host.name)
             host.given = []
             return
         self.result.notes.append(
-            f"{host.name}: its services are written by hand in {said}; they are taken as they are,"
+            f"{host.name}: its services are written by hand in {location}; they are taken as they are,"
             " and nothing else is placed there."
         )
 
     def _marked(self) -> set[Path]:
-        return {each.path for folder in self.folders.values() for each in folder.plans.values()}
+        return {
+            each.path
+            for directory in self.directories.values()
+            for each in directory.plans.values()
+        }
 
     def _loaded(self, path: Path | None) -> object:
         content = self.world.load(path) if path is not None else None
@@ -332,52 +338,52 @@ class _Planning:
                 " in the inventory, with ansible_host for its address."
             )
             return
-        fault = place_fault(host.folder, host.name)
-        if fault or (host.standing and host.standing.fault):
-            self.problems.add(str(fault or (host.standing and host.standing.fault)), host.name)
-        files = beside(host.folder, host.name, self.settings.extensions)
+        fault = place_fault(host.directory, host.name)
+        if fault or (host.existing and host.existing.fault):
+            self.problems.add(str(fault or (host.existing and host.existing.fault)), host.name)
+        files = beside(host.directory, host.name, self.settings.extensions)
         if not files or fault:
             return
-        target = adopted_path(host.folder, host.name, files[0])
+        target = adopted_path(host.directory, host.name, files[0])
         if len(files) > 1:
             self.problems.add(
                 f"{' and '.join(map(str, files))} both stand there, and Ansible reads one of"
                 " them. Make them one.",
                 host.name,
             )
-        elif os.path.lexists(target) and host.folder.beside.get(host.name) == "folder":
+        elif os.path.lexists(target) and host.directory.beside.get(host.name) == "folder":
             self.problems.add(
                 f"{files[0]} is not read by Ansible, because there is the folder {target.parent},"
                 f" and {target.name} is in there already. Move what is needed into it.",
                 host.name,
             )
         elif not self.settings.adopt:
-            self.problems.add(trap(host.folder, host.name, files[0]), host.name)
+            self.problems.add(hidden_file_message(host.directory, host.name, files[0]), host.name)
 
     def _leavers(
         self, hosts: Mapping[str, _Host], services: Mapping[str, Service]
-    ) -> Iterable[tuple[Folder, str, Standing]]:
+    ) -> Iterable[tuple[Directory, str, PlanFile]]:
         """Files of the plan for hosts that are no longer planned here."""
-        for base, folder in sorted(self.folders.items()):
+        for base, directory in sorted(self.directories.items()):
             if self.settings.output and base != self.places.output:
                 continue
-            for name, standing in folder.plans.items():
+            for name, existing in directory.plans.items():
                 if name in hosts:
-                    if hosts[name].folder is folder:
+                    if hosts[name].directory is directory:
                         continue
                     # The host has moved to another source, and Ansible reads both folders.
-                elif not self.places.own(base, standing.source):
+                elif not self.places.speaks_for(base, existing.source):
                     continue  # another inventory's
                 elif name in self.world.known and SERVICES in self.world.variables(name):
                     # Perhaps planned with another group.
-                    for service in services.keys() & set(standing.names):
+                    for service in services.keys() & set(existing.names):
                         self.elsewhere.setdefault(service, []).append(name)
                     continue
-                if standing.fault:
-                    self.problems.add(standing.fault)
+                if existing.fault:
+                    self.problems.add(existing.fault)
                     continue
-                if not place_fault(folder, name):
-                    yield folder, name, standing
+                if not place_fault(directory, name):
+                    yield directory, name, existing
 
     # The plan
 
@@ -385,24 +391,29 @@ class _Planning:
         self,
         hosts: Mapping[str, _Host],
         services: Mapping[str, Service],
-        leavers: Iterable[tuple[Folder, str, Standing]],
+        leavers: Iterable[tuple[Directory, str, PlanFile]],
     ) -> FleetPlan:
-        standing: list[Spot] = []
-        given: list[Spot] = []
+        existing: list[Assignment] = []
+        given: list[Assignment] = []
         for name, host in hosts.items():
             if host.given is not None:
-                given += given_spots(name, host.given)
+                given += given_assignments(name, host.given)
             elif host.before is not None:
-                standing += host.before.spots
+                existing += host.before.assignments
         planned = set(hosts)
-        standing += [spot for each in leavers if each[1] not in planned for spot in each[2].spots]
+        existing += [
+            assignment
+            for each in leavers
+            if each[1] not in planned
+            for assignment in each[2].assignments
+        ]
         fleet = plan_fleet(
             [
-                fleet_host(name, host.own, by_hand=host.given is not None)
+                fleet_host(name, host.hardware, by_hand=host.given is not None)
                 for name, host in hosts.items()
             ],
             [service.for_planner() for service in services.values()],
-            standing,
+            existing,
             given,
             repack=self.settings.repack,
         )
@@ -422,63 +433,71 @@ class _Planning:
         hosts: Mapping[str, _Host],
         services: Mapping[str, Service],
         fleet: FleetPlan,
-        leavers: Iterable[tuple[Folder, str, Standing]],
+        leavers: Iterable[tuple[Directory, str, PlanFile]],
     ) -> None:
-        spots: dict[str, list[Spot]] = {}
-        for spot in fleet.spots:
-            spots.setdefault(spot.host, []).append(spot)
-        writer, ported = Writer(), Ported()
+        assignments: dict[str, list[Assignment]] = {}
+        for assignment in fleet.assignments:
+            assignments.setdefault(assignment.host, []).append(assignment)
+        writer, allocator = Writer(), PortAllocator()
         shown_hosts = []
         for name, host in hosts.items():
             made: list[Entry] = []
             if host.given is None:
                 ports = host.before.ports if host.before else {}
                 try:
-                    made = entries(host.own, spots.get(name, ()), services, ports, ported)
+                    made = entries(
+                        host.hardware, assignments.get(name, ()), services, ports, allocator
+                    )
                 except AscendError as error:
                     self.problems.add(str(error), name)
                     continue
                 self._change(host, writer.text(made, host.source))
-                self._say_lost(host, made)
+                self._report_lost(host, made)
             shown_hosts.append(_view(host, made))
-        for folder, name, standing in leavers:
-            change = Change(name, standing.path, standing.text, None)
-            self.result.changes.setdefault(folder.base, []).append(change)
+        for directory, name, existing in leavers:
+            change = Change(name, existing.path, existing.text, None)
+            self.result.changes.setdefault(directory.base, []).append(change)
         self.result.plan = {
             "hosts": shown_hosts,
             "changes": [
-                {"service": each.service, "before": _spot(each.before), "after": _spot(each.after)}
+                {
+                    "service": each.service,
+                    "before": _location(each.before),
+                    "after": _location(each.after),
+                }
                 for each in fleet.moved
             ],
         }
 
     def _change(self, host: _Host, text: str) -> None:
-        before = host.standing.text if host.standing else None
-        files = beside(host.folder, host.name, self.settings.extensions)
+        before = host.existing.text if host.existing else None
+        files = beside(host.directory, host.name, self.settings.extensions)
         adopt = files[0] if files else None
-        adopted = adopted_path(host.folder, host.name, adopt) if adopt else None
-        change = Change(host.name, host.folder.target(host.name), before, text, adopt, adopted)
+        adopted = adopted_path(host.directory, host.name, adopt) if adopt else None
+        change = Change(host.name, host.directory.target(host.name), before, text, adopt, adopted)
         if change.is_change:
-            self.result.changes.setdefault(host.folder.base, []).append(change)
+            self.result.changes.setdefault(host.directory.base, []).append(change)
         if adopt:
             done = "would be moved" if self.settings.check else "is moved"
             self.result.notes.append(f"{host.name}: {adopt} {done} to {adopted}.")
 
     # The report
 
-    def _say_lost(self, host: _Host, made: Iterable[Entry]) -> None:
+    def _report_lost(self, host: _Host, made: Iterable[Entry]) -> None:
         """Name what somebody wrote into a file of the plan, and moves do not show."""
         names = {entry.name for entry in made}
         lost = [
-            name for name in (host.standing.loose if host.standing else ()) if name not in names
+            name
+            for name in (host.existing.unplaced_names if host.existing else ())
+            if name not in names
         ]
         if lost:
             self.result.notes.append(
-                f"{host.name}: {', '.join(lost)} in {host.folder.target(host.name)} was not put"
+                f"{host.name}: {', '.join(lost)} in {host.directory.target(host.name)} was not put"
                 f" there by the plan, and is taken out. What is to be served belongs into {SERVICES}."
             )
 
-    def _tell(
+    def _report_notes(
         self,
         services: Mapping[str, Service],
         found: Mapping[str, Hardware],
@@ -496,15 +515,15 @@ class _Planning:
                 f"{some(names)}: no ascend_host_profile is declared. By its cards it is"
                 f" {profile}; declare that, and it need not be asked, and can be deployed."
             )
-        said: dict[str, list[str]] = {}
+        messages: dict[str, list[str]] = {}
         for name, service in services.items():
             for kind in sorted(service.refused):
                 text = f"not for hosts of {kind}: {service.refused[kind]}"
-                said.setdefault(text, []).append(name)
+                messages.setdefault(text, []).append(name)
             for kind in sorted(service.specs):
                 for warning in service.specs[kind]["warnings"]:
-                    said.setdefault(warning, []).append(name)
-        for text, names in said.items():
+                    messages.setdefault(warning, []).append(name)
+        for text, names in messages.items():
             notes.append(f"{', '.join(dict.fromkeys(names))}: {text}")
 
 
@@ -521,12 +540,14 @@ def _unplaced(unplaced: Iterable[Unplaced]) -> list[dict[str, Any]]:
     ]
 
 
-def _spot(spot: Spot | None) -> dict[str, Any] | None:
-    return None if spot is None else {"host": spot.host, "cards": list(spot.cards)}
+def _location(assignment: Assignment | None) -> dict[str, Any] | None:
+    return (
+        None if assignment is None else {"host": assignment.host, "cards": list(assignment.cards)}
+    )
 
 
 def _view(host: _Host, made: Iterable[Entry]) -> dict[str, Any]:
-    memory = host.own.card_memory_gb
+    memory = host.hardware.card_memory_gb
     if host.given is not None:
         services = [view(each, each, each["name"], given=True) for each in host.given]
     else:
@@ -541,10 +562,10 @@ def _view(host: _Host, made: Iterable[Entry]) -> dict[str, Any]:
         ]
     return {
         "name": host.name,
-        "profile": host.own.profile,
+        "profile": host.hardware.profile,
         "card_memory_gb": int(memory) if memory % 1 == 0 else memory,
-        "cards": list(host.own.cards),
-        "excluded": [card for card in host.own.excluded if card in host.own.cards],
+        "cards": list(host.hardware.cards),
+        "excluded": [card for card in host.hardware.excluded if card in host.hardware.cards],
         "given": host.given is not None,
         "services": sorted(services, key=lambda service: str(service["name"])),
     }

@@ -194,7 +194,7 @@ class Item:
 
 @dataclass(eq=False)
 class _Step:
-    """An item that looks for room, so that its host has room for the item before it."""
+    """An item that appearance for room, so that its host has room for the item before it."""
 
     item: Item
     before: _Step | None = None
@@ -227,7 +227,7 @@ class Search:
         """Place all of them, keeping all placed before; return those without room."""
         self._current = set(items)
         left = self._in_turn(sorted(self._current, key=lambda item: item.order))
-        return self._anew(left) if left else []
+        return self._repack(left) if left else []
 
     def _in_turn(self, items: Iterable[Item]) -> list[Item]:
         left: list[Item] = []
@@ -463,7 +463,7 @@ class Search:
             best = best_block(free, unit, count)
             if best is not None:
                 return {**contents, item: best[1]}
-        base, loose = self.rooms[host].free, []
+        base, movable = self.rooms[host].free, []
         arranged = {}
         for each in (*contents, item):
             if each.need.pinned:
@@ -472,16 +472,16 @@ class Search:
                 base &= ~each.need.pinned
                 arranged[each] = each.need.pinned
             else:
-                loose.append(each)
-        loose.sort(key=lambda each: -each.need.singles[host])
-        blocks = pack(base, unit, tuple(each.need.singles[host] for each in loose))
+                movable.append(each)
+        movable.sort(key=lambda each: -each.need.singles[host])
+        blocks = pack(base, unit, tuple(each.need.singles[host] for each in movable))
         if blocks is None:
             return None
-        return {**arranged, **dict(zip(loose, blocks, strict=True))}
+        return {**arranged, **dict(zip(movable, blocks, strict=True))}
 
     # Anew
 
-    def _anew(self, left: list[Item]) -> list[Item]:
+    def _repack(self, left: list[Item]) -> list[Item]:
         """Place anew those left with all that competes with them; what is left then."""
         waiting: dict[int, list[Item]] = {}
         for item in {item.need.number: item for item in left}.values():
@@ -610,7 +610,7 @@ class Search:
         cards = sum(item.need.size for item in items)
         dead: set[tuple[object, ...]] = set()
 
-        def looks(host: int) -> tuple[str, tuple[tuple[int, int], ...]]:
+        def appearance(host: int) -> tuple[str, tuple[tuple[int, int], ...]]:
             return alike[host], tuple(sorted(item.kind for item in self.on[host]))
 
         def ways(item: Item, number: int) -> list[dict[int, dict[Item, int]]]:
@@ -621,14 +621,14 @@ class Search:
             for host in item.need.singles:
                 if host in held and item.alone:
                     continue
-                look = looks(host)
-                if look not in tried:
-                    tried[look] = arranged = self._arrange(host, item)
+                key = appearance(host)
+                if key not in tried:
+                    tried[key] = arranged = self._arrange(host, item)
                     if arranged is not None:
                         offer = self._offer(item.need, host)
                         order = offer[:2] if offer else (item.need.singles[host], sys.maxsize)
                         singles.append((held.get(host, 0), order, host, arranged))
-                rooms += tried[look] is not None
+                rooms += tried[key] is not None
             found = [
                 {host: arranged} for _load, _order, host, arranged in sorted(singles, key=_three)
             ]
@@ -650,7 +650,7 @@ class Search:
                 return True
             if cards > sum(self.free[host].bit_count() for host in hosts):
                 return False
-            state = tuple(sorted(map(looks, hosts)))
+            state = tuple(sorted(map(appearance, hosts)))
             if state in dead:
                 return False
             best: list[dict[int, dict[Item, int]]] | None = None

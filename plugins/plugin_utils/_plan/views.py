@@ -160,8 +160,12 @@ def _change_words(plan: Plan) -> str:
     return ", ".join(f"{number:,} {kind}" for kind, number in found.items())
 
 
-def _spot(spot: Mapping[str, Any] | None) -> str:
-    return "" if spot is None else f"{_shown(spot['host'])} {_ranges(spot['cards'])}".rstrip()
+def _location(location: Mapping[str, Any] | None) -> str:
+    return (
+        ""
+        if location is None
+        else f"{_shown(location['host'])} {_ranges(location['cards'])}".rstrip()
+    )
 
 
 @dataclass(frozen=True)
@@ -406,9 +410,9 @@ def _change_lines(plan: Plan, width: int) -> list[str]:
         kind = _kind_of(change)
         service = _shown(change["service"])
         if kind == "moved":
-            text = f"> {service}: {_spot(change['before'])} -> {_spot(change['after'])}"
+            text = f"> {service}: {_location(change['before'])} -> {_location(change['after'])}"
         elif kind == "removed":
-            text = f"- {service}: {_spot(change['before'])}"
+            text = f"- {service}: {_location(change['before'])}"
         else:
             continue
         lines += _fold(text, width, "  ")
@@ -522,7 +526,9 @@ def _markdown_changes(plan: Plan, document: _Document) -> None:
         document.add("Everything that this plan places is new.")
         return
     rows = [
-        _cells([_kind_of(change), _code(change["service"]), *map(_markdown_spot, _ends(change))])
+        _cells(
+            [_kind_of(change), _code(change["service"]), *map(_markdown_location, _ends(change))]
+        )
         for change in changes
     ]
     head = "\n".join(_table(("change", "service", "before", "after"), ()))
@@ -534,8 +540,12 @@ def _ends(change: Mapping[str, Any]) -> tuple[Any, Any]:
     return change["before"], change["after"]
 
 
-def _markdown_spot(spot: Mapping[str, Any] | None) -> str:
-    return "" if spot is None else f"{_code(spot['host'])} {_ranges(spot['cards'])}".rstrip()
+def _markdown_location(location: Mapping[str, Any] | None) -> str:
+    return (
+        ""
+        if location is None
+        else f"{_code(location['host'])} {_ranges(location['cards'])}".rstrip()
+    )
 
 
 def _length_cells(service: Service) -> tuple[str, str]:

@@ -20,7 +20,7 @@ from ansible_collections.inferops.ascend.plugins.plugin_utils._base.errors impor
 from ansible_collections.inferops.ascend.plugins.plugin_utils._plan import files as _plan_files
 from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.files import (
     FILE,
-    FOLDER,
+    HOST_VARS,
     Change,
     Places,
     Writer,
@@ -28,19 +28,19 @@ from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.files import
     apply,
     beside,
     defined_where,
+    hidden_file_message,
     name_fault,
     place_fault,
-    read_folder,
-    trap,
+    read_directory,
     write_page,
 )
-from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.fleet import Spot
-from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.hosts import Sealed
+from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.fleet import Assignment
+from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.hosts import TaggedValue
 from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.requests import (
     INSTANCES,
     Entry,
     Service,
-    Wish,
+    ServiceRequest,
 )
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
@@ -51,7 +51,7 @@ SPEC = {
 
 
 def entry(name: str, passed: Mapping[str, Any] | None = None, **settled: Any) -> Entry:
-    wish = Wish(name, {"model": "Qwen3-14B"}, passed or {}, 1, None, False, 0)
+    request = ServiceRequest(name, {"model": "Qwen3-14B"}, passed or {}, 1, None, False, 0)
     keys = {
         "name": name,
         "model": "Qwen3-14B",
@@ -61,15 +61,15 @@ def entry(name: str, passed: Mapping[str, Any] | None = None, **settled: Any) ->
         "tensor_parallel_size": 1,
         **settled,
     }
-    return Entry(name, keys, Service(wish, ()), SPEC)
+    return Entry(name, keys, Service(request, ()), SPEC)
 
 
 def text(*entries: Entry) -> str:
     return Writer().text(entries, "hosts.yml")
 
 
-def put(base: Path, host: str, content: str) -> Path:
-    path = base / FOLDER / host / FILE
+def place_on(base: Path, host: str, content: str) -> Path:
+    path = base / HOST_VARS / host / FILE
     path.parent.mkdir(parents=True)
     path.write_text(content, encoding="utf-8")
     return path
@@ -141,18 +141,18 @@ def test_a_host_without_services_says_so() -> None:
 def test_what_ansible_is_to_decrypt_or_not_to_render_keeps_its_tag(tmp_path: Path) -> None:
     cipher = "$ANSIBLE_VAULT;1.1;AES256\n3132\n3334"
     passed = {
-        "api_key": Sealed("!vault", cipher),
-        "raw": Sealed("!unsafe", "a {{ b }}"),
-        "list": [Sealed("!vault", cipher)],
+        "api_key": TaggedValue("!vault", cipher),
+        "raw": TaggedValue("!unsafe", "a {{ b }}"),
+        "list": [TaggedValue("!vault", cipher)],
     }
     content = text(entry("chat", passed))
-    put(tmp_path, "h", content)
+    place_on(tmp_path, "h", content)
     service = loaded(tmp_path, "h")[INSTANCES][0]
     for value in (service["api_key"], service["list"][0]):
         kept = value._ciphertext
         assert (kept.decode() if isinstance(kept, bytes) else kept).strip() == cipher
     assert 'raw: !unsafe "a {{ b }}"' in content
-    assert read_folder(tmp_path).plans["h"].names == ["chat"]
+    assert read_directory(tmp_path).plans["h"].names == ["chat"]
 
 
 SCALARS = (
@@ -193,14 +193,14 @@ def test_files_loaded_by_ansible_give_the_plan_back(
     made = [
         entry(name, passed, cards=sorted(set(cards)), port=port) for name, cards, port in placed
     ]
-    put(base, "h", text(*made))
+    place_on(base, "h", text(*made))
     wanted = [{**each.settled, **passed} for each in made]
     assert loaded(base, "h") == {INSTANCES: wanted}
-    standing = read_folder(base).plans["h"]
-    assert standing.fault is None
-    assert standing.ports == {name: port for name, _unused, port in placed}
-    assert standing.spots == [
-        Spot(name, "h", tuple(sorted(set(cards)))) for name, cards, _unused in placed
+    existing = read_directory(base).plans["h"]
+    assert existing.fault is None
+    assert existing.ports == {name: port for name, _unused, port in placed}
+    assert existing.assignments == [
+        Assignment(name, "h", tuple(sorted(set(cards)))) for name, cards, _unused in placed
     ]
     shutil.rmtree(base)
 
@@ -253,21 +253,21 @@ def test_a_file_that_is_edited_by_hand_is_read_as_yaml_reads_it(
         lines.insert(min(max(place, 2), len(lines)), line)
     content = "\n".join(lines) + "\n"
     data = content.encode()
-    quick = _plan_files._standing(Path("f"), "h", data, "hosts.yml")
+    quick = _plan_files._read_plan_file(Path("f"), "h", data, "hosts.yml")
     try:
         yaml.safe_load(content)
     except yaml.YAMLError:
         return  # what the fast way makes of it does not matter: it is written anew
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(_plan_files, "_quickly", lambda *_: False)
-        slow = _plan_files._standing(Path("f"), "h", data, "hosts.yml")
+        slow = _plan_files._read_plan_file(Path("f"), "h", data, "hosts.yml")
     assert quick == slow
 
 
 def test_cards_changed_by_hand_stand() -> None:
     content = text(entry("a"), entry("b", cards=[2, 3])).replace("[2, 3]", "[5, 4]")
-    standing = _plan_files._standing(Path("f"), "h", content.encode(), "hosts.yml")
-    assert standing.spots[1] == Spot("b", "h", (4, 5))
+    existing = _plan_files._read_plan_file(Path("f"), "h", content.encode(), "hosts.yml")
+    assert existing.assignments[1] == Assignment("b", "h", (4, 5))
 
 
 # -- markers and folders ---------------------------------------------------------------------------
@@ -288,10 +288,10 @@ def test_cards_changed_by_hand_stand() -> None:
 def test_the_marker_decides_whose_a_file_is(
     tmp_path: Path, content: str, source: str | None
 ) -> None:
-    put(tmp_path, "h", content)
-    folder = read_folder(tmp_path)
-    assert [each.source for each in folder.plans.values()] == ([source] if source else [])
-    assert list(folder.by_hand) == ([] if source else ["h"])
+    place_on(tmp_path, "h", content)
+    directory = read_directory(tmp_path)
+    assert [each.source for each in directory.plans.values()] == ([source] if source else [])
+    assert list(directory.by_hand) == ([] if source else ["h"])
 
 
 @pytest.mark.parametrize(
@@ -303,18 +303,18 @@ def test_the_marker_decides_whose_a_file_is(
     ],
 )
 def test_a_file_of_ours_that_cannot_be_taken(tmp_path: Path, content: str, words: str) -> None:
-    put(tmp_path, "h", content)
-    fault = read_folder(tmp_path).plans["h"].fault
+    place_on(tmp_path, "h", content)
+    fault = read_directory(tmp_path).plans["h"].fault
     assert fault is not None
     assert words in fault
 
 
 def test_entries_that_say_nothing_of_a_place_are_passed_over(tmp_path: Path) -> None:
     content = text().replace(" []", "\n- 5\n- {name: a, cards: 2}\n- {cards: [1]}\n- {name: 7}\n")
-    put(tmp_path, "h", content)
-    standing = read_folder(tmp_path).plans["h"]
-    assert (standing.names, standing.spots, standing.fault) == (["a"], [], None)
-    assert standing.loose == ["an entry", "a", "an entry", "an entry"]
+    place_on(tmp_path, "h", content)
+    existing = read_directory(tmp_path).plans["h"]
+    assert (existing.names, existing.assignments, existing.fault) == (["a"], [], None)
+    assert existing.unplaced_names == ["an entry", "a", "an entry", "an entry"]
 
 
 def test_where_files_go(tmp_path: Path) -> None:
@@ -327,9 +327,9 @@ def test_where_files_go(tmp_path: Path) -> None:
     assert places.of(str(one), str(one / "hosts.yml")) == (one, "hosts.yml")
     # Ansible reads no host_vars beside a file in a folder of the inventory's folder.
     assert places.of(str(two / "sub"), str(two / "sub" / "more.yml")) == (two, "sub/more.yml")
-    assert places.own(two, "sub/more.yml")
-    assert places.own(three, "a.yml")
-    assert not places.own(three, "b.yml")
+    assert places.speaks_for(two, "sub/more.yml")
+    assert places.speaks_for(three, "a.yml")
+    assert not places.speaks_for(three, "b.yml")
     with pytest.raises(AscendError, match="vllm_plan_output"):
         places.of(None, None)
     with pytest.raises(AscendError, match="whose folder Ansible reads"):
@@ -346,7 +346,7 @@ def test_a_folder_and_its_file_are_called_the_same(tmp_path: Path) -> None:
     for source in (tmp_path, file):
         places = Places([str(source)], "")
         assert places.of(str(tmp_path), str(file)) == (tmp_path, "hosts.yml")
-        assert places.own(tmp_path, "hosts.yml")
+        assert places.speaks_for(tmp_path, "hosts.yml")
 
 
 # -- names -----------------------------------------------------------------------------------------
@@ -379,7 +379,7 @@ def test_names_that_ansible_would_look_for_elsewhere(name: str) -> None:
 )
 def test_odd_names_that_work(tmp_path: Path, name: str) -> None:
     assert name_fault(name) is None
-    put(tmp_path, name, text(entry("a")))
+    place_on(tmp_path, name, text(entry("a")))
     assert loaded(tmp_path, name)[INSTANCES][0]["name"] == "a"
 
 
@@ -395,11 +395,11 @@ def test_no_name_leads_out_of_the_folder_or_to_where_ansible_does_not_look(
     base = outer / "base"
     base.mkdir()
     if name_fault(name) is None:
-        folder = read_folder(base)
-        assert not beside(folder, name)
-        apply(folder, [Change(name, folder.target(name), None, text(entry("a")))])
+        directory = read_directory(base)
+        assert not beside(directory, name)
+        apply(directory, [Change(name, directory.target(name), None, text(entry("a")))])
         files = [path for path in outer.rglob("*") if not path.is_dir()]
-        assert [path.parent.parent for path in files] == [base / FOLDER]
+        assert [path.parent.parent for path in files] == [base / HOST_VARS]
         assert loaded(base, name)[INSTANCES][0]["name"] == "a"
     assert [path.name for path in outer.iterdir()] == ["base"]
     shutil.rmtree(outer)
@@ -409,18 +409,18 @@ def test_links_are_not_followed(tmp_path: Path) -> None:
     outside = tmp_path / "outside"
     outside.mkdir()
     base = tmp_path / "base"
-    (base / FOLDER).mkdir(parents=True)
-    (base / FOLDER / "a").symlink_to(outside)
-    (base / FOLDER / "b").mkdir()
-    (base / FOLDER / "b" / FILE).symlink_to(outside / "x")
-    folder = read_folder(base)
-    assert "symbolic link" in str(place_fault(folder, "a"))
-    assert "symbolic link" in str(place_fault(folder, "b"))
-    assert place_fault(folder, "c") is None
+    (base / HOST_VARS).mkdir(parents=True)
+    (base / HOST_VARS / "a").symlink_to(outside)
+    (base / HOST_VARS / "b").mkdir()
+    (base / HOST_VARS / "b" / FILE).symlink_to(outside / "x")
+    directory = read_directory(base)
+    assert "symbolic link" in str(place_fault(directory, "a"))
+    assert "symbolic link" in str(place_fault(directory, "b"))
+    assert place_fault(directory, "c") is None
     linked = tmp_path / "linked"
     linked.mkdir()
-    (linked / FOLDER).symlink_to(outside)
-    assert str(outside) in str(place_fault(read_folder(linked), "c"))
+    (linked / HOST_VARS).symlink_to(outside)
+    assert str(outside) in str(place_fault(read_directory(linked), "c"))
 
 
 # -- the trap --------------------------------------------------------------------------------------
@@ -428,12 +428,12 @@ def test_links_are_not_followed(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["h.yml", "h.yaml", "h.json", "h"])
 def test_the_command_that_is_named_mends_it(tmp_path: Path, name: str) -> None:
-    folder_path = tmp_path / "with space" / FOLDER
+    folder_path = tmp_path / "with space" / HOST_VARS
     folder_path.mkdir(parents=True)
     (folder_path / name).write_text('{"mine": 5}', encoding="utf-8")
-    folder = read_folder(tmp_path / "with space")
-    (file,) = beside(folder, "h")
-    said = trap(folder, "h", file)
+    directory = read_directory(tmp_path / "with space")
+    (file,) = beside(directory, "h")
+    said = hidden_file_message(directory, "h", file)
     assert "would no longer be read" in said
     command = said.split("into the folder: ")[1].split(" ; or")[0]
     assert os.system(command) == 0
@@ -441,18 +441,18 @@ def test_the_command_that_is_named_mends_it(tmp_path: Path, name: str) -> None:
     put_beside.write_text(text(entry("a")), encoding="utf-8")
     read = loaded(tmp_path / "with space", "h")
     assert (read["mine"], read[INSTANCES][0]["name"]) == (5, "a")
-    assert not beside(read_folder(tmp_path / "with space"), "h")
+    assert not beside(read_directory(tmp_path / "with space"), "h")
 
 
 @pytest.mark.parametrize("name", ["h.yml", "h"])
 def test_what_is_moved_can_be_read_at_any_time(
     tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path = tmp_path / FOLDER / name
+    path = tmp_path / HOST_VARS / name
     path.parent.mkdir()
     path.write_text("mine: 5", encoding="utf-8")
-    folder = read_folder(tmp_path)
-    (file,) = beside(folder, "h")
+    directory = read_directory(tmp_path)
+    (file,) = beside(directory, "h")
     seen = []
 
     def looking(do: Any) -> Any:
@@ -465,8 +465,8 @@ def test_what_is_moved_can_be_read_at_any_time(
 
     for module, function in ((os, "rename"), (os, "replace"), (shutil, "copy2"), (Path, "unlink")):
         monkeypatch.setattr(module, function, looking(getattr(module, function)))
-    target = adopted_path(folder, "h", file)
-    apply(folder, [Change("h", folder.target("h"), None, text(entry("a")), file, target)])
+    target = adopted_path(directory, "h", file)
+    apply(directory, [Change("h", directory.target("h"), None, text(entry("a")), file, target)])
     assert len(seen) >= 4
     assert set(seen) == {5}
 
@@ -474,36 +474,36 @@ def test_what_is_moved_can_be_read_at_any_time(
 @pytest.mark.parametrize("name", ["h.yml", "h.yaml", "h.json", "h"])
 @pytest.mark.parametrize("there", [False, True])
 def test_adopted_files_are_read_beside_the_plan(tmp_path: Path, name: str, there: bool) -> None:
-    path = tmp_path / FOLDER / name
+    path = tmp_path / HOST_VARS / name
     path.parent.mkdir()
     path.write_text('{"mine": 5}', encoding="utf-8")
     path.chmod(0o640)
     if there and name != "h":
-        (tmp_path / FOLDER / "h").mkdir()
-    folder = read_folder(tmp_path)
-    (file,) = beside(folder, "h")
-    target = adopted_path(folder, "h", file)
-    apply(folder, [Change("h", folder.target("h"), None, text(entry("a")), file, target)])
+        (tmp_path / HOST_VARS / "h").mkdir()
+    directory = read_directory(tmp_path)
+    (file,) = beside(directory, "h")
+    target = adopted_path(directory, "h", file)
+    apply(directory, [Change("h", directory.target("h"), None, text(entry("a")), file, target)])
     read = loaded(tmp_path, "h")
     assert (read["mine"], read[INSTANCES][0]["name"]) == (5, "a")
     assert stat.S_IMODE(target.stat().st_mode) == 0o640
-    assert not beside(read_folder(tmp_path), "h")
+    assert not beside(read_directory(tmp_path), "h")
 
 
 def test_the_folder_of_another_host_is_no_file_beside(tmp_path: Path) -> None:
-    put(tmp_path, "h.yml", text())
-    assert not beside(read_folder(tmp_path), "h")
+    place_on(tmp_path, "h.yml", text())
+    assert not beside(read_directory(tmp_path), "h")
 
 
 # -- writing ---------------------------------------------------------------------------------------
 
 
-def changes(folder: _plan_files.Folder, *hosts: str) -> list[Change]:
+def changes(directory: _plan_files.Directory, *hosts: str) -> list[Change]:
     return [
         Change(
             host,
-            folder.target(host),
-            folder.plans[host].text if host in folder.plans else None,
+            directory.target(host),
+            directory.plans[host].text if host in directory.plans else None,
             text(entry(f"on-{host}")),
         )
         for host in hosts
@@ -511,36 +511,39 @@ def changes(folder: _plan_files.Folder, *hosts: str) -> list[Change]:
 
 
 def test_modes_are_kept_and_those_of_new_files_are_the_users(tmp_path: Path) -> None:
-    kept = put(tmp_path, "a", text())
+    kept = place_on(tmp_path, "a", text())
     kept.chmod(0o604)
     before = os.umask(0o027)
     try:
-        folder = read_folder(tmp_path)
-        apply(folder, changes(folder, "a", "b"))
+        directory = read_directory(tmp_path)
+        apply(directory, changes(directory, "a", "b"))
     finally:
         os.umask(before)
     assert stat.S_IMODE(kept.stat().st_mode) == 0o604
-    made = tmp_path / FOLDER / "b" / FILE
+    made = tmp_path / HOST_VARS / "b" / FILE
     assert stat.S_IMODE(made.stat().st_mode) == 0o640
-    assert sorted(path.name for path in (tmp_path / FOLDER).iterdir()) == ["a", "b"]
+    assert sorted(path.name for path in (tmp_path / HOST_VARS).iterdir()) == ["a", "b"]
 
 
 def test_what_was_removed_takes_its_empty_folder_along(tmp_path: Path) -> None:
     for host in ("a", "b"):
-        put(tmp_path, host, text())
-    (tmp_path / FOLDER / "b" / "own.yml").touch()
-    folder = read_folder(tmp_path)
-    apply(folder, [Change(h, folder.target(h), folder.plans[h].text, None) for h in ("a", "b")])
-    left = sorted(str(path.relative_to(tmp_path / FOLDER)) for path in tmp_path.rglob("*.yml"))
+        place_on(tmp_path, host, text())
+    (tmp_path / HOST_VARS / "b" / "own.yml").touch()
+    directory = read_directory(tmp_path)
+    apply(
+        directory,
+        [Change(h, directory.target(h), directory.plans[h].text, None) for h in ("a", "b")],
+    )
+    left = sorted(str(path.relative_to(tmp_path / HOST_VARS)) for path in tmp_path.rglob("*.yml"))
     assert left == ["b/own.yml"]
-    assert not (tmp_path / FOLDER / "a").exists()
+    assert not (tmp_path / HOST_VARS / "a").exists()
 
 
 @pytest.fixture
-def interrupted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[_plan_files.Folder]:
+def interrupted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[_plan_files.Directory]:
     """A run that dies at the second rename, and does not get to clean up."""
-    put(tmp_path, "b", text())
-    folder = read_folder(tmp_path)
+    place_on(tmp_path, "b", text())
+    directory = read_directory(tmp_path)
     replace, renamed = os.replace, []
 
     def dying(source: Any, target: Any) -> None:
@@ -553,20 +556,20 @@ def interrupted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[_pl
         patch.setattr(os, "replace", dying)
         patch.setattr(_plan_files.shutil, "rmtree", lambda *_, **__: None)
         with pytest.raises(KeyboardInterrupt):
-            apply(folder, changes(folder, "a", "b", "c"))
-    yield folder
+            apply(directory, changes(directory, "a", "b", "c"))
+    yield directory
 
 
 def test_an_interrupted_run_leaves_whole_files_and_is_completed(
-    tmp_path: Path, interrupted: _plan_files.Folder
+    tmp_path: Path, interrupted: _plan_files.Directory
 ) -> None:
     assert loaded(tmp_path, "a")[INSTANCES][0]["name"] == "on-a"
     assert loaded(tmp_path, "b")[INSTANCES] == []
     assert INSTANCES not in loaded(tmp_path, "c")
-    again = read_folder(tmp_path)
+    again = read_directory(tmp_path)
     assert len(again.stale) == 1
     apply(again, changes(again, "a", "b", "c"))
-    assert sorted(path.name for path in (tmp_path / FOLDER).iterdir()) == ["a", "b", "c"]
+    assert sorted(path.name for path in (tmp_path / HOST_VARS).iterdir()) == ["a", "b", "c"]
     assert [loaded(tmp_path, host)[INSTANCES][0]["name"] for host in "abc"] == [
         "on-a",
         "on-b",
@@ -577,7 +580,7 @@ def test_an_interrupted_run_leaves_whole_files_and_is_completed(
 def test_nothing_is_written_where_one_file_cannot_be(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    folder = read_folder(tmp_path)
+    directory = read_directory(tmp_path)
     write = _plan_files._stage_file
     count = 0
 
@@ -590,8 +593,8 @@ def test_nothing_is_written_where_one_file_cannot_be(
 
     monkeypatch.setattr(_plan_files, "_stage_file", full)
     with pytest.raises(AscendError, match="No space left on device"):
-        apply(folder, changes(folder, "a", "b"))
-    assert list((tmp_path / FOLDER).iterdir()) == []
+        apply(directory, changes(directory, "a", "b"))
+    assert list((tmp_path / HOST_VARS).iterdir()) == []
 
 
 def test_a_page_is_written_when_its_stamp_is_another(tmp_path: Path) -> None:
@@ -615,12 +618,12 @@ def test_a_page_in_the_place_of_a_link_is_not_open_to_all(tmp_path: Path) -> Non
 
 
 def test_the_file_that_defines_a_variable_is_found(tmp_path: Path) -> None:
-    ours = put(tmp_path, "h", text())
+    ours = place_on(tmp_path, "h", text())
     assert defined_where("h", ["g"], [tmp_path], {ours}) is None
     (tmp_path / "group_vars").mkdir()
     other = tmp_path / "group_vars" / "g.yaml"
     other.write_text("vllm_service_instances: []\n", encoding="utf-8")
     assert defined_where("h", ["g"], [tmp_path], {ours}) == other
-    nearer = tmp_path / FOLDER / "h" / "more.yml"
+    nearer = tmp_path / HOST_VARS / "h" / "more.yml"
     nearer.write_text("vllm_service_instances: []\n", encoding="utf-8")
     assert defined_where("h", ["g"], [tmp_path], {ours}) == nearer

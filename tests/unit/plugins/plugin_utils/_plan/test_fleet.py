@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 from ansible_collections.inferops.ascend.plugins.plugin_utils._base.errors import AscendError
 from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.fleet import (
+    Assignment,
     FleetHost,
     FleetPlan,
     FleetService,
-    Spot,
     plan_fleet,
     unplaced_lines,
 )
@@ -39,18 +39,18 @@ def service(name: str, cards: int | dict[str, int], on: Iterable[str], **more: A
 def plan(
     hosts: list[FleetHost],
     services: list[FleetService],
-    standing: Iterable[Spot] = (),
-    given: Iterable[Spot] = (),
+    existing: Iterable[Assignment] = (),
+    given: Iterable[Assignment] = (),
     **more: Any,
 ) -> FleetPlan:
-    return plan_fleet(hosts, services, list(standing), list(given), **more)
+    return plan_fleet(hosts, services, list(existing), list(given), **more)
 
 
 def where(planned: FleetPlan) -> dict[str, dict[str, list[int]]]:
     """{host: {name of the unit: cards}}."""
     result: dict[str, dict[str, list[int]]] = {}
-    for spot in planned.spots:
-        result.setdefault(spot.host, {})[spot.name] = list(spot.cards)
+    for assignment in planned.assignments:
+        result.setdefault(assignment.host, {})[assignment.name] = list(assignment.cards)
     return result
 
 
@@ -76,15 +76,19 @@ def test_whole_hosts_and_large_services_go_first_and_small_ones_fill_what_is_lef
 
 
 def test_a_service_takes_the_block_of_least_use_to_others() -> None:
-    def free(name: str, *cards: int) -> list[Spot]:
+    def free(name: str, *cards: int) -> list[Assignment]:
         taken = set(range(8)) - set(cards)
-        return [Spot(f"{name}-{card}", name, (card,)) for card in sorted(taken)]
+        return [Assignment(f"{name}-{card}", name, (card,)) for card in sorted(taken)]
 
-    def new(cards: int, stands: list[Spot]) -> tuple[str, list[int]]:
-        services = [service(spot.service, 1, [spot.host]) for spot in stands]
-        planned = plan(TWO, [*services, service("new", cards, NAMES)], stands)
-        (spot,) = (spot for spot in planned.spots if spot.service == "new")
-        return spot.host, list(spot.cards)
+    def new(cards: int, existing_placements: list[Assignment]) -> tuple[str, list[int]]:
+        services = [
+            service(assignment.service, 1, [assignment.host]) for assignment in existing_placements
+        ]
+        planned = plan(TWO, [*services, service("new", cards, NAMES)], existing_placements)
+        (assignment,) = (
+            assignment for assignment in planned.assignments if assignment.service == "new"
+        )
+        return assignment.host, list(assignment.cards)
 
     assert new(1, [*free("h1", 0, 1, 3), *free("h2", 4, 5)]) == ("h1", [3])
     # Fewer cards are free on h1, but they are a pair.
@@ -102,9 +106,9 @@ def test_boards_are_kept_whole_where_a_service_has_the_cards_of_one() -> None:
     hosts = [host("h1", 16, A3, unit=2)]
     services = [service("one", {A3: 1}, ["h1"]), service("three", {A3: 3}, ["h1"])]
     services += [service("other", {A3: 1}, ["h1"]), service("eight", {A3: 8}, ["h1"])]
-    spots = where(plan(hosts, services))["h1"]
-    assert spots["three"][0] % 2 == 0
-    assert spots["one"] == [spots["three"][2] + 1]  # the rest of that board
+    assignments = where(plan(hosts, services))["h1"]
+    assert assignments["three"][0] % 2 == 0
+    assert assignments["one"] == [assignments["three"][2] + 1]  # the rest of that board
 
 
 def test_excluded_and_missing_cards_are_left_alone() -> None:
@@ -160,11 +164,11 @@ def test_replicas_go_to_different_hosts_while_there_are_any() -> None:
     hosts = [host(f"h{n}") for n in range(3)]
     names = [each.name for each in hosts]
     planned = plan(hosts, [service("chat", 1, names, replicas=3)])
-    assert {spot.host for spot in planned.spots} == set(names)
+    assert {assignment.host for assignment in planned.assignments} == set(names)
     planned = plan(hosts, [service("chat", 1, names, replicas=5)])
     assert [len(on) for on in where(planned).values()] == [2, 2, 1]
     assert where(planned)["h0"] == {"chat": [0], "chat-2": [1]}
-    assert {spot.service for spot in planned.spots} == {"chat"}
+    assert {assignment.service for assignment in planned.assignments} == {"chat"}
 
 
 def test_others_change_places_before_two_replicas_share_a_host() -> None:
@@ -172,7 +176,10 @@ def test_others_change_places_before_two_replicas_share_a_host() -> None:
     names = ["h1", "h2", "h3"]
     services = [service("tall", 8, names), service("one", 1, NAMES)]
     planned = plan(hosts, [*services, service("chat", 4, names, replicas=2)])
-    assert len({spot.host for spot in planned.spots if spot.service == "chat"}) == 2
+    assert (
+        len({assignment.host for assignment in planned.assignments if assignment.service == "chat"})
+        == 2
+    )
     assert not planned.unplaced
 
 
@@ -183,7 +190,7 @@ def test_a_second_replica_on_a_host_takes_no_name_that_somebody_has() -> None:
 
 def test_spread_required_never_puts_two_on_a_host() -> None:
     planned = plan(TWO, [service("chat", 1, NAMES, replicas=3, spread_required=True)])
-    assert {spot.host for spot in planned.spots} == set(NAMES)
+    assert {assignment.host for assignment in planned.assignments} == set(NAMES)
     assert [each.replica for each in planned.unplaced] == [3]
     assert "asks for 3 replicas and `spread: required` allows one on a host" in reason(planned)
     assert "of which 2 could carry one" in reason(planned)
@@ -193,17 +200,19 @@ def test_all_is_one_on_each_candidate_that_is_open_and_has_a_card() -> None:
     hosts = [*TWO, host("hand", open=False), host("off", excluded=range(8)), host("other")]
     names = ["h1", "h2", "hand", "off"]
     planned = plan(hosts, [service("embed", 1, names, replicas=None), service("big", 4, NAMES)])
-    assert {spot.host for spot in planned.spots if spot.service == "embed"} == set(NAMES)
+    assert {
+        assignment.host for assignment in planned.assignments if assignment.service == "embed"
+    } == set(NAMES)
     assert not planned.unplaced
 
 
 def test_all_says_which_host_cannot_carry_it() -> None:
     hosts = [*TWO, host("duo", 4, "atlas-300i-duo-96g")]
-    wish = service("embed", 1, ["h1", "h2", "duo"], replicas=None)
-    wish = FleetService(
-        **{**wish.__dict__, "refused": {"atlas-300i-duo-96g": "no table speaks of 48 GB."}}
+    request = service("embed", 1, ["h1", "h2", "duo"], replicas=None)
+    request = FleetService(
+        **{**request.__dict__, "refused": {"atlas-300i-duo-96g": "no table speaks of 48 GB."}}
     )
-    planned = plan(hosts, [wish])
+    planned = plan(hosts, [request])
     assert [each.replica for each in planned.unplaced] == [1]  # duo is the first by name
     assert "cannot be on duo: on atlas-300i-duo-96g, no table speaks of 48 GB." in reason(planned)
     assert set(where(planned)) == set(NAMES)
@@ -214,13 +223,13 @@ def test_all_says_which_host_cannot_carry_it() -> None:
 
 def test_nothing_is_placed_beside_services_written_by_hand_which_count_as_replicas() -> None:
     hosts = [TWO[0], host("h2", open=False)]
-    hand = [Spot("chat", "h2", (3,))]
+    hand = [Assignment("chat", "h2", (3,))]
     planned = plan(hosts, [service("chat", 1, NAMES, replicas=2)], given=hand)
     assert where(planned) == {"h1": {"chat": [0]}}
     assert not planned.unplaced
-    assert plan(hosts, [service("chat", 1, NAMES)], given=hand).spots == ()
+    assert plan(hosts, [service("chat", 1, NAMES)], given=hand).assignments == ()
     # A host that does not list the service: a name that happens to be the same.
-    assert plan(hosts, [service("chat", 1, ["h1"])], given=hand).spots != ()
+    assert plan(hosts, [service("chat", 1, ["h1"])], given=hand).assignments != ()
 
 
 def test_with_all_hosts_written_by_hand_there_is_no_open_host() -> None:
@@ -236,13 +245,18 @@ def test_a_service_larger_than_a_host_takes_whole_hosts_of_one_kind() -> None:
     hosts = [host("h2"), host("h1"), host("h3"), host("x1", kind=A2_32), host("h0", excluded=[7])]
     names = [each.name for each in hosts]
     planned = plan(hosts, [service("big", {A2: 16, A2_32: 32}, names), service("one", 1, names)])
-    parts = [spot for spot in planned.spots if spot.service == "big"]
-    assert [(spot.host, spot.rank, spot.leader, spot.hosts) for spot in parts] == [
+    parts = [assignment for assignment in planned.assignments if assignment.service == "big"]
+    assert [
+        (assignment.host, assignment.rank, assignment.leader, assignment.hosts)
+        for assignment in parts
+    ] == [
         ("h1", 0, "h1", ("h1", "h2")),
         ("h2", 1, "h1", ("h1", "h2")),
     ]
-    assert all(spot.cards == tuple(range(8)) for spot in parts)
-    assert [spot.host for spot in planned.spots if spot.service == "one"] == ["h0"]
+    assert all(assignment.cards == tuple(range(8)) for assignment in parts)
+    assert [
+        assignment.host for assignment in planned.assignments if assignment.service == "one"
+    ] == ["h0"]
 
 
 def test_it_rather_goes_to_one_larger_host() -> None:
@@ -252,8 +266,8 @@ def test_it_rather_goes_to_one_larger_host() -> None:
 
 
 def test_a_count_that_is_no_multiple_takes_whole_hosts_still() -> None:
-    parts = plan(TWO, [service("big", 12, NAMES)]).spots
-    assert [len(spot.cards) for spot in parts] == [8, 8]
+    parts = plan(TWO, [service("big", 12, NAMES)]).assignments
+    assert [len(assignment.cards) for assignment in parts] == [8, 8]
 
 
 def test_hosts_are_cleared_for_it_by_moving_what_else_is_new(
@@ -281,7 +295,7 @@ def test_it_takes_other_hosts_where_its_first_choice_is_in_the_way(
         monkeypatch.setattr(f"{SEARCH}.{bound}", 0)
     planned = plan(hosts, services)
     assert not planned.unplaced
-    assert {spot.hosts[1] for spot in planned.spots if spot.hosts} == {"h3"}
+    assert {assignment.hosts[1] for assignment in planned.assignments if assignment.hosts} == {"h3"}
     monkeypatch.setattr(f"{SEARCH}.{way}", 0)
     assert plan(hosts, services).unplaced
 
@@ -300,14 +314,14 @@ def test_too_few_whole_hosts_are_reported_as_that() -> None:
 
 
 def test_what_stands_stays_whatever_comes_goes_or_is_reordered() -> None:
-    stands = [Spot("b", "h2", (4, 5)), Spot("c", "h1", (7,))]
+    existing_placements = [Assignment("b", "h2", (4, 5)), Assignment("c", "h1", (7,))]
     services = [service("a", 4, NAMES), service("b", 2, NAMES), service("c", 1, NAMES)]
-    planned = plan([host("h3"), *TWO], services, stands)
-    assert set(stands) <= set(planned.spots)
+    planned = plan([host("h3"), *TWO], services, existing_placements)
+    assert set(existing_placements) <= set(planned.assignments)
     assert [(move.service, move.before) for move in planned.moved] == [("a", None)]
-    less = plan([*TWO], services[:2], planned.spots)
+    less = plan([*TWO], services[:2], planned.assignments)
     assert [(move.service, move.after) for move in less.moved] == [("c", None)]
-    assert set(less.spots) == set(planned.spots) - {stands[1]}
+    assert set(less.assignments) == set(planned.assignments) - {existing_placements[1]}
 
 
 @pytest.mark.parametrize(
@@ -324,66 +338,85 @@ def test_what_stands_stays_whatever_comes_goes_or_is_reordered() -> None:
     ],
 )
 def test_only_what_no_longer_fits_moves(hosts: list[FleetHost], change: dict[str, Any]) -> None:
-    stands = [Spot("a", "h1", (4, 5)), Spot("b", "h2", (6, 7))]
+    existing_placements = [Assignment("a", "h1", (4, 5)), Assignment("b", "h2", (6, 7))]
     changed = service("a", **{"cards": 2, "on": NAMES, **change})
-    planned = plan(hosts, [changed, service("b", 2, NAMES)], stands)
-    assert stands[1] in planned.spots
+    planned = plan(hosts, [changed, service("b", 2, NAMES)], existing_placements)
+    assert existing_placements[1] in planned.assignments
     (move,) = planned.moved
-    assert move.before == stands[0]
+    assert move.before == existing_placements[0]
     assert move.after is not None and move.after.service == "a"
 
 
 def test_of_too_many_replicas_those_go_that_were_second_on_a_host_then_the_last_hosts() -> None:
-    stands = [Spot("chat", "h1", (0,)), Spot("chat-2", "h1", (1,)), Spot("chat", "h2", (0,))]
+    existing_placements = [
+        Assignment("chat", "h1", (0,)),
+        Assignment("chat-2", "h1", (1,)),
+        Assignment("chat", "h2", (0,)),
+    ]
     chat = {count: service("chat", 1, NAMES, replicas=count) for count in range(4)}
-    assert where(plan(TWO, [chat[2]], stands)) == {"h1": {"chat": [0]}, "h2": {"chat": [0]}}
-    assert where(plan(TWO, [chat[1]], stands)) == {"h1": {"chat": [0]}}
-    assert where(plan(TWO, [chat[0]], stands)) == {}
-    hand = [Spot("chat", "h3", (0,))]
+    assert where(plan(TWO, [chat[2]], existing_placements)) == {
+        "h1": {"chat": [0]},
+        "h2": {"chat": [0]},
+    }
+    assert where(plan(TWO, [chat[1]], existing_placements)) == {"h1": {"chat": [0]}}
+    assert where(plan(TWO, [chat[0]], existing_placements)) == {}
+    hand = [Assignment("chat", "h3", (0,))]
     three = [*TWO, host("h3", open=False)]
-    wish = service("chat", 1, [*NAMES, "h3"], replicas=2)
-    assert where(plan(three, [wish], stands, hand)) == {"h1": {"chat": [0]}}
+    request = service("chat", 1, [*NAMES, "h3"], replicas=2)
+    assert where(plan(three, [request], existing_placements, hand)) == {"h1": {"chat": [0]}}
 
 
 def test_a_second_replica_keeps_its_name_when_the_first_goes() -> None:
-    stands = [Spot("chat", "h1", (0,)), Spot("chat-2", "h1", (1,))]
-    planned = plan([host("h1", excluded=[0])], [service("chat", 1, ["h1"], replicas=2)], stands)
+    existing_placements = [Assignment("chat", "h1", (0,)), Assignment("chat-2", "h1", (1,))]
+    planned = plan(
+        [host("h1", excluded=[0])], [service("chat", 1, ["h1"], replicas=2)], existing_placements
+    )
     assert where(planned) == {"h1": {"chat-2": [1], "chat": [2]}}
 
 
 def test_required_spread_parts_replicas_that_stood_on_one_host() -> None:
-    stands = [Spot("chat", "h1", (0,)), Spot("chat-2", "h1", (1,))]
-    wish = service("chat", 1, NAMES, replicas=2, spread_required=True)
-    assert where(plan(TWO, [wish], stands)) == {"h1": {"chat": [0]}, "h2": {"chat": [0]}}
-    told = [stands[0], Spot("chat", "h1", (1,), name="chat-2")]
-    assert where(plan(TWO, [wish], told)) == {"h1": {"chat": [0]}, "h2": {"chat": [0]}}
+    existing_placements = [Assignment("chat", "h1", (0,)), Assignment("chat-2", "h1", (1,))]
+    request = service("chat", 1, NAMES, replicas=2, spread_required=True)
+    assert where(plan(TWO, [request], existing_placements)) == {
+        "h1": {"chat": [0]},
+        "h2": {"chat": [0]},
+    }
+    told = [existing_placements[0], Assignment("chat", "h1", (1,), name="chat-2")]
+    assert where(plan(TWO, [request], told)) == {"h1": {"chat": [0]}, "h2": {"chat": [0]}}
 
 
 def test_a_standing_span_stays_and_moves_as_one() -> None:
     hosts = [host(f"h{n}") for n in range(4)]
     names = [each.name for each in hosts]
     big = service("big", 16, names)
-    stands = [
-        Spot("big", "h2", tuple(range(8)), "h2", 0, ("h2", "h3")),
-        Spot("big", "h3", tuple(range(8)), "h2", 1, ("h2", "h3")),
+    existing_placements = [
+        Assignment("big", "h2", tuple(range(8)), "h2", 0, ("h2", "h3")),
+        Assignment("big", "h3", tuple(range(8)), "h2", 1, ("h2", "h3")),
     ]
-    assert plan(hosts, [big, service("a", 8, names)], stands).moved[0].service == "a"
-    moved = plan(hosts[:3], [service("big", 16, names)], stands)
-    assert {spot.hosts for spot in moved.spots} == {("h0", "h1")}
-    assert {spot.host for spot in plan(hosts, [service("big", 8, names)], stands).spots} == {"h0"}
+    assert plan(hosts, [big, service("a", 8, names)], existing_placements).moved[0].service == "a"
+    moved = plan(hosts[:3], [service("big", 16, names)], existing_placements)
+    assert {assignment.hosts for assignment in moved.assignments} == {("h0", "h1")}
+    assert {
+        assignment.host
+        for assignment in plan(hosts, [service("big", 8, names)], existing_placements).assignments
+    } == {"h0"}
 
 
 def test_what_overlaps_or_is_no_block_does_not_stand() -> None:
-    stands = [Spot("a", "h1", (1, 2)), Spot("b", "h1", (4, 5)), Spot("c", "h1", (5,))]
+    existing_placements = [
+        Assignment("a", "h1", (1, 2)),
+        Assignment("b", "h1", (4, 5)),
+        Assignment("c", "h1", (5,)),
+    ]
     services = [service("a", 2, ["h1"]), service("b", 2, ["h1"]), service("c", 1, ["h1"])]
-    taken = where(plan(TWO, services, stands))["h1"]
+    taken = where(plan(TWO, services, existing_placements))["h1"]
     assert taken["b"] == [4, 5] and taken["a"] != [1, 2] and taken["c"] != [5]
 
 
 def test_a_repack_starts_anew_and_says_what_moves() -> None:
-    stands = [Spot("a", "h1", (1,)), Spot("b", "h2", (6,))]
+    existing_placements = [Assignment("a", "h1", (1,)), Assignment("b", "h2", (6,))]
     services = [service("a", 1, NAMES), service("b", 1, NAMES), service("big", 8, NAMES)]
-    stuck = plan(TWO, services, stands)
+    stuck = plan(TWO, services, existing_placements)
     (missing,) = stuck.unplaced
     assert (missing.service, missing.replica, missing.cards, missing.largest_free) == (
         "big",
@@ -395,22 +428,22 @@ def test_a_repack_starts_anew_and_says_what_moves() -> None:
     assert "needs 8 cards in one block that starts at a multiple of 8" in missing.reason
     assert "the largest free block on its candidate hosts h1, h2 has 4 cards (h1)" in missing.reason
     assert "A repack would make room: plan again with vllm_plan_repack=true" in missing.reason
-    anew = plan(TWO, services, stands, repack=True)
-    assert not anew.unplaced
-    moves = {move.service: (move.before, move.after) for move in anew.moved}
-    assert moves["big"][0] is None and moves["a"][0] == stands[0]
-    assert moves["a"][1] in anew.spots
+    repacked = plan(TWO, services, existing_placements, repack=True)
+    assert not repacked.unplaced
+    moves = {move.service: (move.before, move.after) for move in repacked.moved}
+    assert moves["big"][0] is None and moves["a"][0] == existing_placements[0]
+    assert moves["a"][1] in repacked.assignments
 
 
 def test_a_repack_that_only_leaves_others_over_is_no_way_out() -> None:
     hosts, small = [host("h1")], [service("a", 1, ["h1"]), service("b", 1, ["h1"])]
-    standing = [Spot("a", "h1", (0,)), Spot("b", "h1", (5,))]
-    stuck = plan(hosts, [*small, service("tall", 8, ["h1"])], standing)
+    existing = [Assignment("a", "h1", (0,)), Assignment("b", "h1", (5,))]
+    stuck = plan(hosts, [*small, service("tall", 8, ["h1"])], existing)
     (missing,) = stuck.unplaced
     assert "A repack would make room for it, but not for a, b. Add a host" in missing.reason
     first = [replace(each, priority=1) for each in small]
     missing, _unused = plan(
-        hosts, [*first, service("mid", 4, ["h1"], replicas=2)], standing
+        hosts, [*first, service("mid", 4, ["h1"], replicas=2)], existing
     ).unplaced
     assert "A repack would make room for it, but not for all its replicas." in missing.reason
 
@@ -418,7 +451,7 @@ def test_a_repack_that_only_leaves_others_over_is_no_way_out() -> None:
 def test_a_repack_that_changes_nothing_moves_nothing() -> None:
     services = [service("a", 2, NAMES, replicas=3), service("big", 8, NAMES)]
     planned = plan([*TWO, host("h3")], services)
-    assert plan([*TWO, host("h3")], services, planned.spots, repack=True).moved == ()
+    assert plan([*TWO, host("h3")], services, planned.assignments, repack=True).moved == ()
 
 
 # What does not fit
@@ -455,11 +488,11 @@ def test_two_without_room_that_share_some_candidates_are_judged_together() -> No
 
 def test_two_of_low_priority_do_not_take_the_place_of_one_of_high_priority() -> None:
     hosts = [*TWO, host("h3")]
-    stands = [Spot("old2", "h2", (0,)), Spot("old3", "h3", (0,))]
+    existing_placements = [Assignment("old2", "h2", (0,)), Assignment("old3", "h3", (0,))]
     services = [service("old2", 1, ["h2"]), service("old3", 1, ["h3"])]
     services += [service("low1", 4, ["h1"]), service("low2", 4, ["h1"])]
     services += [service("high", 8, ["h1", "h2", "h3"], priority=1)]
-    planned = plan(hosts, services, stands)
+    planned = plan(hosts, services, existing_placements)
     assert [each.service for each in planned.unplaced] == ["low1", "low2"]
 
 
@@ -480,13 +513,15 @@ def test_what_not_even_an_empty_host_gives_is_said_with_the_cards() -> None:
 
 def test_kinds_that_cannot_carry_a_service_are_named_with_their_reasons() -> None:
     hosts = [host("h1"), host("s1", kind=A2_32)]
-    wish = FleetService("a", 1, {}, ("h1", "s1"), refused={A2: "too long.", A2_32: "too few cards"})
-    assert reason(plan(hosts, [wish])) == (
+    request = FleetService(
+        "a", 1, {}, ("h1", "s1"), refused={A2: "too long.", A2_32: "too few cards"}
+    )
+    assert reason(plan(hosts, [request])) == (
         f"service a can run on none of its candidates: on {A2_32}, too few cards; on {A2}, too long."
     )
-    wish = FleetService("a", 3, {A2: 4}, ("h1", "s1"), True, refused={A2_32: "too few cards."})
+    request = FleetService("a", 3, {A2: 4}, ("h1", "s1"), True, refused={A2_32: "too few cards."})
     assert f"Others of its candidates cannot carry it: on {A2_32}, too few cards." in reason(
-        plan(hosts, [wish])
+        plan(hosts, [request])
     )
 
 

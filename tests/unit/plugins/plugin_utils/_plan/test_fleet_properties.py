@@ -10,10 +10,10 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.fleet import (
+    Assignment,
     FleetHost,
     FleetPlan,
     FleetService,
-    Spot,
     plan_fleet,
 )
 from hypothesis import given, settings
@@ -46,45 +46,56 @@ def base(name: str, services: Iterable[str]) -> str:
 def check(
     hosts: Sequence[FleetHost],
     services: Sequence[FleetService],
-    by_hand: Sequence[Spot],
+    by_hand: Sequence[Assignment],
     plan: FleetPlan,
 ) -> None:
     """Assert all that holds of a plan, by its own means."""
     host_of = {host.name: host for host in hosts}
     service_of = {service.name: service for service in services}
-    taken = [(spot.host, card) for spot in (*plan.spots, *by_hand) for card in spot.cards]
+    taken = [
+        (assignment.host, card)
+        for assignment in (*plan.assignments, *by_hand)
+        for card in assignment.cards
+    ]
     assert len(taken) == len(set(taken)), "a card is given twice"
-    units = [(spot.host, spot.name) for spot in (*plan.spots, *by_hand)]
+    units = [(assignment.host, assignment.name) for assignment in (*plan.assignments, *by_hand)]
     assert len(units) == len(set(units)), "two units of one name on a host"
-    spans: dict[tuple[str, tuple[str, ...]], list[Spot]] = {}
-    for spot in plan.spots:
-        host, service = host_of[spot.host], service_of[spot.service]
-        assert host.open and spot.host in service.hosts
-        assert set(spot.cards) <= usable(host), "a card that is excluded or missing"
-        assert spot.name == spot.service or (
-            base(spot.name, service_of) == spot.service and not service.spread_required
+    spans: dict[tuple[str, tuple[str, ...]], list[Assignment]] = {}
+    for assignment in plan.assignments:
+        host, service = host_of[assignment.host], service_of[assignment.service]
+        assert host.open and assignment.host in service.hosts
+        assert set(assignment.cards) <= usable(host), "a card that is excluded or missing"
+        assert assignment.name == assignment.service or (
+            base(assignment.name, service_of) == assignment.service and not service.spread_required
         )
-        if spot.hosts:
-            spans.setdefault((spot.service, spot.hosts), []).append(spot)
+        if assignment.hosts:
+            spans.setdefault((assignment.service, assignment.hosts), []).append(assignment)
             continue
-        assert len(spot.cards) == service.cards[host.kind]
+        assert len(assignment.cards) == service.cards[host.kind]
         if service.pinned is not None:
-            assert set(spot.cards) == set(service.pinned)
+            assert set(assignment.cards) == set(service.pinned)
         else:
-            assert block_is_sound(spot.cards, host.unit)
-    for (name, members), spots in spans.items():
+            assert block_is_sound(assignment.cards, host.unit)
+    for (name, members), assignments in spans.items():
         there = [host_of[member] for member in members]
-        assert {spot.host for spot in spots} == set(members) and len(spots) == len(members)
-        assert {spot.host: spot.rank for spot in spots} == {m: n for n, m in enumerate(members)}
-        assert {spot.leader for spot in spots} == {min(members)}
+        assert {assignment.host for assignment in assignments} == set(members) and len(
+            assignments
+        ) == len(members)
+        assert {assignment.host: assignment.rank for assignment in assignments} == {
+            m: n for n, m in enumerate(members)
+        }
+        assert {assignment.leader for assignment in assignments} == {min(members)}
         assert len({(host.kind, len(host.cards)) for host in there}) == 1
-        assert all(set(spot.cards) == set(host_of[spot.host].cards) for spot in spots)
+        assert all(
+            set(assignment.cards) == set(host_of[assignment.host].cards)
+            for assignment in assignments
+        )
         size = len(there[0].cards)
         assert len(members) == -(-service_of[name].cards[there[0].kind] // size) > 1
     for service in services:
-        own = replicas(service, plan.spots)
-        hand = [spot for spot in by_hand if spot.service == service.name]
-        counted = [spot for spot in hand if spot.host in service.hosts]
+        own = replicas(service, plan.assignments)
+        hand = [assignment for assignment in by_hand if assignment.service == service.name]
+        counted = [assignment for assignment in hand if assignment.host in service.hosts]
         left = [each.replica for each in plan.unplaced if each.service == service.name]
         assert len(left) == len(set(left))
         if service.replicas is not None:
@@ -96,14 +107,22 @@ def check(
             able = {host.name for host in open_ones if usable(host)}
             assert len(own) + len(left) == len(able)
         if service.spread_required or service.replicas is None:
-            on = [spot.host for spot in plan.spots if spot.service == service.name]
-            on += [spot.host for spot in counted]
+            on = [
+                assignment.host
+                for assignment in plan.assignments
+                if assignment.service == service.name
+            ]
+            on += [assignment.host for assignment in counted]
             assert len(on) == len(set(on)), "two replicas on a host"
 
 
-def replicas(service: FleetService, spots: Iterable[Spot]) -> set[object]:
+def replicas(service: FleetService, assignments: Iterable[Assignment]) -> set[object]:
     """What tells the replicas of a service apart."""
-    return {spot.hosts or (spot.host, spot.name) for spot in spots if spot.service == service.name}
+    return {
+        assignment.hosts or (assignment.host, assignment.name)
+        for assignment in assignments
+        if assignment.service == service.name
+    }
 
 
 # Fleets
@@ -147,7 +166,7 @@ def a_service(draw: st.DrawFn, name: str, hosts: Sequence[str]) -> FleetService:
 class State:
     hosts: dict[str, FleetHost] = field(default_factory=dict)
     services: dict[str, FleetService] = field(default_factory=dict)
-    by_hand: list[Spot] = field(default_factory=list)
+    by_hand: list[Assignment] = field(default_factory=list)
 
     @property
     def input(self) -> tuple[list[FleetHost], list[FleetService]]:
@@ -172,7 +191,7 @@ def fleets(draw: st.DrawFn) -> State:
         if not host.open and draw(st.booleans()):
             cards = draw(st.sets(st.sampled_from(host.cards), min_size=1, max_size=3))
             service = draw(st.sampled_from([*SERVICES, "theirs"]))
-            state.by_hand.append(Spot(service, name, tuple(sorted(cards))))
+            state.by_hand.append(Assignment(service, name, tuple(sorted(cards))))
     for name in draw(st.sets(st.sampled_from(SERVICES))):
         state.services[name] = draw(a_service(name, sorted(state.hosts)))
     return state
@@ -185,8 +204,8 @@ def test_every_plan_is_sound(state: State, again: bool) -> None:
     plan = plan_fleet(hosts, services, [], state.by_hand)
     check(hosts, services, state.by_hand, plan)
     if again:
-        same = plan_fleet(hosts, services, plan.spots, state.by_hand)
-        assert same.spots == plan.spots and same.moved == ()
+        same = plan_fleet(hosts, services, plan.assignments, state.by_hand)
+        assert same.assignments == plan.assignments and same.moved == ()
 
 
 @few
@@ -194,48 +213,52 @@ def test_every_plan_is_sound(state: State, again: bool) -> None:
 def test_the_order_of_the_input_does_not_matter(state: State, random: Any) -> None:
     hosts, services = state.input
     first = plan_fleet(hosts, services, [], state.by_hand)
-    standing, by_hand = list(first.spots), list(state.by_hand)
+    existing, by_hand = list(first.assignments), list(state.by_hand)
     less = [replace(each, replicas=each.replicas and each.replicas - 1) for each in services]
-    second = plan_fleet(hosts, less, standing, by_hand)
-    for items in (hosts, services, less, standing, by_hand):
+    second = plan_fleet(hosts, less, existing, by_hand)
+    for items in (hosts, services, less, existing, by_hand):
         random.shuffle(items)
     less = [replace(each, hosts=tuple(random.sample(each.hosts, len(each.hosts)))) for each in less]
     assert plan_fleet(hosts, services, [], by_hand) == first
-    assert plan_fleet(hosts, less, standing, by_hand) == second
+    assert plan_fleet(hosts, less, existing, by_hand) == second
 
 
 # What stands
 
 
-def still_fits(spot: Spot, state: State) -> bool:
+def still_fits(assignment: Assignment, state: State) -> bool:
     """Whether a spot of a sound plan may stay after a change."""
     hosts = {host.name: host for host in state.input[0]}
-    service = state.services[spot.service]
-    host = hosts.get(spot.host)
-    if host is None or not host.open or spot.host not in service.hosts:
+    service = state.services[assignment.service]
+    host = hosts.get(assignment.host)
+    if host is None or not host.open or assignment.host not in service.hosts:
         return False
     cards = service.cards.get(host.kind)
-    if cards is None or not set(spot.cards) <= usable(host):
+    if cards is None or not set(assignment.cards) <= usable(host):
         return False
-    if service.pinned is not None and set(spot.cards) != set(service.pinned):
+    if service.pinned is not None and set(assignment.cards) != set(service.pinned):
         return False
-    if spot.hosts:
+    if assignment.hosts:
         return (
             service.pinned is None
-            and set(spot.cards) == set(host.cards)
-            and len(spot.hosts) == -(-cards // len(host.cards))
+            and set(assignment.cards) == set(host.cards)
+            and len(assignment.hosts) == -(-cards // len(host.cards))
         )
-    if service.pinned is None and not block_is_sound(spot.cards, host.unit):
+    if service.pinned is None and not block_is_sound(assignment.cards, host.unit):
         return False
-    return len(spot.cards) == cards
+    return len(assignment.cards) == cards
 
 
-def staying(state: State, standing: Sequence[Spot]) -> dict[str, set[object]]:
+def staying(state: State, existing: Sequence[Assignment]) -> dict[str, set[object]]:
     """Replicas of each service that still fit, if all parts of them do."""
     result: dict[str, set[object]] = {}
     for name, service in state.services.items():
-        own = [spot for spot in standing if spot.service == name]
-        gone = {spot.hosts or (spot.host, spot.name) for spot in own if not still_fits(spot, state)}
+        own = [assignment for assignment in existing if assignment.service == name]
+        gone = {
+            assignment.hosts or (assignment.host, assignment.name)
+            for assignment in own
+            if not still_fits(assignment, state)
+        }
         result[name] = replicas(service, own) - gone
     return result
 
@@ -244,26 +267,26 @@ def staying(state: State, standing: Sequence[Spot]) -> dict[str, set[object]]:
 @given(fleets(), st.data())
 def test_whatever_comes_and_goes_what_still_fits_stays(state: State, data: st.DataObject) -> None:
     hosts, services = state.input
-    standing = plan_fleet(hosts, services, [], state.by_hand).spots
+    existing = plan_fleet(hosts, services, [], state.by_hand).assignments
     for _unused in range(data.draw(st.integers(1, 5))):
         change(state, data)
         hosts, services = state.input
-        plan = plan_fleet(hosts, services, standing, state.by_hand)
+        plan = plan_fleet(hosts, services, existing, state.by_hand)
         check(hosts, services, state.by_hand, plan)
-        for name, before in staying(state, standing).items():
+        for name, before in staying(state, existing).items():
             service = state.services[name]
-            after = replicas(service, plan.spots)
-            here = [spot for spot in state.by_hand if spot.service == name]
+            after = replicas(service, plan.assignments)
+            here = [assignment for assignment in state.by_hand if assignment.service == name]
             room = len(before)
             if service.replicas is not None:
-                counted = sum(spot.host in service.hosts for spot in here)
+                counted = sum(assignment.host in service.hosts for assignment in here)
                 room = min(room, max(0, service.replicas - counted))
             assert len(before & after) >= room, f"{name} left a place where it fits"
         said = {(move.before, move.after) for move in plan.moved}
-        assert {before for before, _unused in said} - {None} == {*standing} - {*plan.spots}
-        assert {after for _unused, after in said} - {None} == {*plan.spots} - {*standing}
+        assert {before for before, _unused in said} - {None} == {*existing} - {*plan.assignments}
+        assert {after for _unused, after in said} - {None} == {*plan.assignments} - {*existing}
         if not plan.unplaced:  # otherwise nothing is written
-            standing = plan.spots
+            existing = plan.assignments
 
 
 def change(state: State, data: st.DataObject) -> None:
@@ -276,7 +299,7 @@ def change(state: State, data: st.DataObject) -> None:
     elif kind == "no host" and state.hosts:
         name = data.draw(st.sampled_from(sorted(state.hosts)))
         del state.hosts[name]
-        state.by_hand = [spot for spot in state.by_hand if spot.host != name]
+        state.by_hand = [assignment for assignment in state.by_hand if assignment.host != name]
     elif kind == "service":
         name = data.draw(st.sampled_from(SERVICES[:6]))
         if name not in state.services:
@@ -351,7 +374,7 @@ def test_a_fleet_of_powers_of_two_is_filled_to_the_last_card(
     services = [FleetService(f"s{n}", 1, {"a2": c}, names) for n, c in enumerate(sizes)]
     plan = plan_fleet(hosts, data.draw(st.permutations(services)), [], [])
     assert not plan.unplaced
-    assert sum(len(spot.cards) for spot in plan.spots) == 8 * number
+    assert sum(len(assignment.cards) for assignment in plan.assignments) == 8 * number
 
 
 @dataclass
@@ -422,7 +445,9 @@ def test_replicas_are_spread_where_that_is_possible(
     plan = plan_fleet(fleet.hosts, list(services.values()), [], [])
     assert not plan.unplaced
     for name, service in services.items():
-        on_hosts = [spot.host for spot in plan.spots if spot.service == name]
+        on_hosts = [
+            assignment.host for assignment in plan.assignments if assignment.service == name
+        ]
         assert len(set(on_hosts)) == len(on_hosts) == service.replicas
 
 
@@ -431,12 +456,12 @@ def test_replicas_are_spread_where_that_is_possible(
 def test_what_a_repack_is_said_to_do_it_does(state: State) -> None:
     hosts, services = state.input
     first = plan_fleet(hosts, [replace(each, cards={"a2": 1}) for each in services], [], [])
-    stuck = plan_fleet(hosts, services, first.spots, state.by_hand)
-    anew = plan_fleet(hosts, services, first.spots, state.by_hand, repack=True)
-    left = {(each.service, each.replica) for each in anew.unplaced}
+    stuck = plan_fleet(hosts, services, first.assignments, state.by_hand)
+    repacked = plan_fleet(hosts, services, first.assignments, state.by_hand, repack=True)
+    left = {(each.service, each.replica) for each in repacked.unplaced}
     for each in stuck.unplaced:
         assert each.repack_helps == ((each.service, each.replica) not in left)
-    assert not any(each.repack_helps for each in anew.unplaced)
+    assert not any(each.repack_helps for each in repacked.unplaced)
 
 
 @few
@@ -446,7 +471,7 @@ def test_what_is_of_the_highest_priority_has_room_if_it_has_alone(state: State) 
     highest = max((each.priority for each in services), default=0)
     first = [each for each in services if each.priority == highest]
     names = {each.name for each in services}
-    by_hand = [spot for spot in state.by_hand if spot.service not in names]
+    by_hand = [assignment for assignment in state.by_hand if assignment.service not in names]
     if not plan_fleet(hosts, first, [], by_hand).unplaced:
         left = {each.service for each in plan_fleet(hosts, services, [], by_hand).unplaced}
         assert not left & {each.name for each in first}

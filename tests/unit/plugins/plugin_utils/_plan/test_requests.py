@@ -19,16 +19,15 @@ from ansible_collections.inferops.ascend.plugins.plugin_utils._model.catalogue i
     Catalogue,
     load_catalogue,
 )
-from ansible_collections.inferops.ascend.plugins.plugin_utils._model.resolve import Options, resolve
-from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.fleet import Spot
+from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.fleet import Assignment
 from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.hosts import (
     Hardware,
     Problems,
-    Sealed,
+    TaggedValue,
     some,
 )
 from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.requests import (
-    Ported,
+    PortAllocator,
     Requests,
     Service,
     entries,
@@ -58,8 +57,8 @@ class Hosts:
         except jinja2.TemplateError as error:
             raise AscendError(f"{text} cannot be rendered: {error}") from error
 
-    def seal(self, value: object) -> Sealed | None:
-        return value if isinstance(value, Sealed) else None
+    def tagged_value(self, value: object) -> TaggedValue | None:
+        return value if isinstance(value, TaggedValue) else None
 
     def matching(self, pattern: str) -> frozenset[str]:
         return frozenset(host for host in self.hosts if fnmatchcase(host, pattern))
@@ -285,8 +284,8 @@ def test_absent_services_are_no_services() -> None:
         (5, "service 1 is a number"),
         (None, "service 1 is null"),
         (["Qwen3-14B"], "service 1 is a list"),
-        (Sealed("!vault", "$ANSIBLE_VAULT"), "is encrypted"),
-        ({"model": Sealed("!vault", "$ANSIBLE_VAULT")}, "model is encrypted"),
+        (TaggedValue("!vault", "$ANSIBLE_VAULT"), "is encrypted"),
+        ({"model": TaggedValue("!vault", "$ANSIBLE_VAULT")}, "model is encrypted"),
     ],
 )
 def test_a_request_that_cannot_be_planned(request_: Any, words: str) -> None:
@@ -313,7 +312,7 @@ def test_all_that_is_wrong_is_said_at_once_with_the_hosts() -> None:
         ("Qwen3-14B", "a list is needed"),
         ({"model": "Qwen3-14B"}, "is a mapping; a list"),
         (None, "is null; a list"),
-        (Sealed("!vault", "x"), "encrypted as a whole"),
+        (TaggedValue("!vault", "x"), "encrypted as a whole"),
         ("{{ lookup('file', 'x') }}", "may only name other lists"),
         ("{{ nowhere }}", "nowhere, which is not defined"),
         ("{{ vllm_plan_services }}", "not defined"),
@@ -365,20 +364,20 @@ def test_only_what_is_needed_is_rendered_and_only_for_what_holds_a_template() ->
     services, _unused, wrong, inventory = read(group([request, "QwQ-32B"], 2, size="14B"))
     assert not wrong
     assert inventory.rendered == [("npu-01", "Qwen3-{{ size }}"), ("npu-02", "Qwen3-{{ size }}")]
-    wish = services["qwen3-14b"].wish
-    assert wish.passed == {"api_key": "{{ vault_key }}", "env": {"A": "{{ nowhere }}"}}
+    request = services["qwen3-14b"].request
+    assert request.passed == {"api_key": "{{ vault_key }}", "env": {"A": "{{ nowhere }}"}}
 
 
 def test_a_shared_list_without_templates_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
     count = 0
-    wish = Requests._wish
+    request = Requests._request
 
     def counting(self: Requests, *args: Any) -> Any:
         nonlocal count
         count += 1
-        return wish(self, *args)
+        return request(self, *args)
 
-    monkeypatch.setattr(Requests, "_wish", counting)
+    monkeypatch.setattr(Requests, "_request", counting)
     read(group(["Qwen3-14B", {"model": "QwQ-32B", "args": {"seed": "{{ x }}"}}], 50, x=1))
     assert count == 2
 
@@ -394,7 +393,7 @@ def test_args_of_a_host_are_its_own_affair() -> None:
     hosts["npu-02"]["seed"] = 2
     services, _unused, wrong, _unused = read(hosts)
     assert not wrong
-    assert services["qwen3-14b"].wish.passed["args"] == {"seed": "{{ seed }}"}
+    assert services["qwen3-14b"].request.passed["args"] == {"seed": "{{ seed }}"}
 
 
 def test_lists_may_be_named_and_joined_without_being_rendered() -> None:
@@ -403,7 +402,7 @@ def test_lists_may_be_named_and_joined_without_being_rendered() -> None:
     services, _unused, wrong, inventory = read(hosts)
     assert not wrong
     assert sorted(services) == ["qwen3-14b", "qwq-32b"]
-    assert services["qwen3-14b"].wish.passed == {"api_key": "{{ vault_key }}"}
+    assert services["qwen3-14b"].request.passed == {"api_key": "{{ vault_key }}"}
     assert not inventory.rendered
 
 
@@ -412,7 +411,7 @@ def test_lists_may_be_named_and_joined_without_being_rendered() -> None:
     [
         ({"api_key": "hush-hush"}, "api_key"),
         ({"api_key": 12345678}, "api_key"),
-        ({"api_key": Sealed("!unsafe", "hush-hush{{")}, "api_key"),
+        ({"api_key": TaggedValue("!unsafe", "hush-hush{{")}, "api_key"),
         ({"secret_env": {"HF_TOKEN": "hush-hush"}}, "secret_env, HF_TOKEN"),
         ({"secret_env": "hush-hush"}, "secret_env"),
         ({"env": {"HF_TOKEN": "hush-hush"}}, "HF_TOKEN"),
@@ -432,19 +431,19 @@ def test_a_secret_in_plain_text_is_refused_and_not_shown(
 def test_a_secret_that_tells_nothing_passes() -> None:
     request = {
         "model": "Qwen3-14B",
-        "api_key": Sealed("!vault", "$ANSIBLE_VAULT;1.1;AES256\n00"),
+        "api_key": TaggedValue("!vault", "$ANSIBLE_VAULT;1.1;AES256\n00"),
         "secret_env": {"HF_TOKEN": "{{ vault_token }}", "NONE": None},
     }
     services, _unused, wrong, _unused = read(group([request]))
     assert not wrong
-    assert services["qwen3-14b"].wish.passed["api_key"] == request["api_key"]
+    assert services["qwen3-14b"].request.passed["api_key"] == request["api_key"]
 
 
 def test_where_weights_come_from_is_handed_on_as_it_is_written() -> None:
     weights = {"source": "archive", "location": "{{ vault_address }}"}
     services, _unused, wrong, _unused = read(group([{"model": "Qwen3-14B", "weights": weights}]))
     assert not wrong
-    assert services["qwen3-14b"].wish.passed["weights"] == weights
+    assert services["qwen3-14b"].request.passed["weights"] == weights
 
 
 # -- services that span hosts ----------------------------------------------------------------------
@@ -548,13 +547,13 @@ def test_services_written_by_hand_are_placed_as_the_role_places_them() -> None:
 def test_ports_stay_and_those_given_win() -> None:
     hosts = group(["QwQ-32B", {"model": "Qwen3-14B", "port": 8001}, "Qwen3-8B"], 1)
     services, found, _unused, _unused = read(hosts)
-    spots = [
-        Spot("qwen3-14b", "npu-01", (2,)),
-        Spot("qwen3-8b", "npu-01", (3,)),
-        Spot("qwq-32b", "npu-01", (0, 1)),
+    assignments = [
+        Assignment("qwen3-14b", "npu-01", (2,)),
+        Assignment("qwen3-8b", "npu-01", (3,)),
+        Assignment("qwq-32b", "npu-01", (0, 1)),
     ]
     own = found["npu-01"]
-    made = entries(own, spots, services, {"qwq-32b": 8005, "qwen3-8b": 8001}, Ported())
+    made = entries(own, assignments, services, {"qwq-32b": 8005, "qwen3-8b": 8001}, PortAllocator())
     assert [(entry.name, entry.settled["port"]) for entry in made] == [
         ("qwen3-14b", 8001),
         ("qwen3-8b", 8000),
@@ -568,10 +567,10 @@ def test_a_hub_id_is_kept_for_it_says_which_weights() -> None:
         entry.name: entry.settled["model"]
         for entry in entries(
             found["npu-01"],
-            [Spot(name, "npu-01", (n * 4,)) for n, name in enumerate(services)],
+            [Assignment(name, "npu-01", (n * 4,)) for n, name in enumerate(services)],
             services,
             {},
-            Ported(),
+            PortAllocator(),
         )
     }
     assert models == {"qwen2.5-72b": "Qwen/Qwen2.5-72B-Instruct", "qwen3-14b": "Qwen3-14B"}
@@ -582,9 +581,10 @@ def test_every_entry_says_where_its_figures_come_from() -> None:
     hosts = group(requests, 1)
     hosts["npu-01"].update(ascend_host_profile="atlas-800i-a2-32g", vllm_service_estimate=True)
     services, found, _unused, _unused = read(hosts)
-    spots = [Spot(name, "npu-01", (n,)) for n, name in enumerate(sorted(services))]
+    assignments = [Assignment(name, "npu-01", (n,)) for n, name in enumerate(sorted(services))]
     lines = [
-        source_line(entry) for entry in entries(found["npu-01"], spots, services, {}, Ported())
+        source_line(entry)
+        for entry in entries(found["npu-01"], assignments, services, {}, PortAllocator())
     ]
     assert lines[0] == "figures: estimated from the model's size, never run"
     assert lines[2].startswith(

@@ -56,7 +56,7 @@ def plan(*hosts: dict[str, Any], **changes: Any) -> dict[str, Any]:
     return {"hosts": list(hosts), "changes": [], **changes}
 
 
-def spot(name: str, *cards: int) -> dict[str, Any]:
+def assignment(name: str, *cards: int) -> dict[str, Any]:
     return {"host": name, "cards": list(cards)}
 
 
@@ -68,9 +68,9 @@ FLEET = plan(
     host("npu-01", service("chat", 0, 1, 2, 3), service("coder", 4, 5), excluded=[7]),
     host("npu-02", service("chat", 0, 1, 2, 3, state="stopped")),
     changes=[
-        change("coder", spot("npu-02", 4, 5), spot("npu-01", 4, 5)),
-        change("chat", None, spot("npu-02", 0, 1, 2, 3)),
-        change("old", spot("npu-02", 6, 7), None),
+        change("coder", assignment("npu-02", 4, 5), assignment("npu-01", 4, 5)),
+        change("chat", None, assignment("npu-02", 0, 1, 2, 3)),
+        change("old", assignment("npu-02", 6, 7), None),
     ],
 )
 SPANNING = {"leader": "a", "hosts": ["a", "b"]}
@@ -82,7 +82,7 @@ NASTY = "<script>alert(1)</script>|`a` @root [x](http://h) \u202e \x1b[31m\n**"
 def many(count: int, **changes: Any) -> dict[str, Any]:
     """A fleet of many hosts with a service on each, and a change that adds one of them."""
     hosts = [host(f"npu-{number:04}", service("chat", 0, 1, 2, 3)) for number in range(count)]
-    added = [change("chat", None, spot("npu-0000", 0, 1, 2, 3))]
+    added = [change("chat", None, assignment("npu-0000", 0, 1, 2, 3))]
     return plan(*hosts, **{"changes": added, **changes})
 
 
@@ -105,7 +105,10 @@ def test_a_host_is_a_line_with_a_cell_per_card_and_the_services_in_it() -> None:
 
 def test_a_second_replica_on_a_host_is_marked_and_is_no_service_of_its_own() -> None:
     second = service("chat-2", 1, service="chat")
-    added = [change("chat", None, spot("npu-01", 1)), change("new", None, spot("npu-01", 2))]
+    added = [
+        change("chat", None, assignment("npu-01", 1)),
+        change("new", None, assignment("npu-01", 2)),
+    ]
     shown = plan(host("npu-01", service("chat", 0), second, service("new", 2)), changes=added)
     lines = card_map(shown)
     assert lines[1] == "npu-01  ABC. ....  A chat  B +chat-2  C +new"
@@ -237,7 +240,7 @@ def test_names_are_no_markup_for_a_markdown_parser() -> None:
     markdown_it = pytest.importorskip("markdown_it")
     nasty = plan(
         host(NASTY, service(NASTY, 0, model=NASTY, table=NASTY, basis=NASTY)),
-        changes=[change(NASTY, spot(NASTY, 1), spot(NASTY, 0))],
+        changes=[change(NASTY, assignment(NASTY, 1), assignment(NASTY, 0))],
     )
     tokens = markdown_it.MarkdownIt("commonmark").enable("table").parse(markdown(nasty))
     widths: list[int] = []
@@ -269,7 +272,9 @@ def test_a_long_fleet_is_folded_and_summed_by_service() -> None:
 
 
 def test_a_comment_takes_what_markdown_gives_and_what_is_left_out_is_said() -> None:
-    moved = [change(f"s{n}", spot("npu-0001", 0), spot("npu-0002", 0)) for n in range(3000)]
+    moved = [
+        change(f"s{n}", assignment("npu-0001", 0), assignment("npu-0002", 0)) for n in range(3000)
+    ]
     for each in (many(1000), many(1000, changes=moved)):
         text = markdown(each)
         assert len(text) <= 65536
@@ -282,7 +287,7 @@ def test_a_comment_takes_what_markdown_gives_and_what_is_left_out_is_said() -> N
 def test_a_first_plan_is_not_told_twice() -> None:
     first = many(50)
     first["changes"] = [
-        change("chat", None, spot(each["name"], 0, 1, 2, 3)) for each in first["hosts"]
+        change("chat", None, assignment(each["name"], 0, 1, 2, 3)) for each in first["hosts"]
     ]
     assert "Everything that this plan places is new." in markdown(first)
     assert "Everything that this plan places is new." in html(first)
@@ -345,11 +350,11 @@ def test_the_page_allows_its_own_style_and_script_and_nothing_else() -> None:
 def test_names_stay_text_in_the_page() -> None:
     nasty = plan(
         host(NASTY, service(NASTY, 0, model=NASTY, table=NASTY, basis=NASTY), profile=NASTY),
-        changes=[change(NASTY, spot(NASTY, 1), spot(NASTY, 0))],
+        changes=[change(NASTY, assignment(NASTY, 1), assignment(NASTY, 0))],
     )
     mild = plan(
         host("a", service("a", 0, model="a", table="a", basis="a"), profile="a"),
-        changes=[change("a", spot("a", 1), spot("a", 0))],
+        changes=[change("a", assignment("a", 1), assignment("a", 0))],
     )
     assert Page(html(nasty)).elements == Page(html(mild)).elements
     text = html(nasty)
