@@ -26,11 +26,9 @@ from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.hosts import
     TaggedValue,
     is_template,
 )
-from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.views import (
-    card_map,
-    html,
-    markdown,
-)
+from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.html import html
+from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.markdown import markdown
+from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.terminal import card_map
 
 try:
     from ansible.template import is_trusted_as_template, trust_as_template

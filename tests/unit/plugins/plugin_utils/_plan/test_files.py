@@ -337,7 +337,7 @@ def test_where_files_go(tmp_path: Path) -> None:
     output = Places(sources, str(tmp_path / "out"))
     assert output.of(None, None) == (tmp_path / "out", "of the command line")
     assert output.of(str(one), str(one / "hosts.yml")) == (tmp_path / "out", "hosts.yml")
-    assert output.own(tmp_path / "out", "of the command line")
+    assert output.speaks_for(tmp_path / "out", "of the command line")
 
 
 def test_a_folder_and_its_file_are_called_the_same(tmp_path: Path) -> None:

@@ -1,0 +1,222 @@
+# SPDX-FileCopyrightText: The inferops.ascend authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The plan of a fleet in GitHub flavored Markdown, for pull requests."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.views import (
+    CLASH,
+    EXCLUDED,
+    FREE,
+    LONG,
+    USED,
+    Host,
+    Plan,
+    Service,
+    all_new,
+    card_fates,
+    change_kind,
+    change_words,
+    count,
+    ends_of,
+    notes_of,
+    printable,
+    ranges,
+    replica_of,
+    source_of,
+    summary_of,
+)
+
+# GitHub rejects a longer comment or description: "Body is too long (maximum is 65536 characters)".
+COMMENT_LIMIT = 65536
+
+_PLAIN = re.compile(r"[A-Za-z0-9._:/+-]+", re.ASCII)
+_WORD = re.compile(r"[A-Za-z0-9 .,;()/-]", re.ASCII)
+
+
+def _entities(text: str) -> str:
+    """Write all that Markdown or HTML could act on as character references."""
+    return "".join(
+        char if _WORD.match(char) or ord(char) > 127 else f"&#{ord(char)};" for char in text
+    )
+
+
+def _code(value: object) -> str:
+    """A name as code, so that nothing in it is markup, a mention or a link."""
+    text = printable(value)
+    return f"`{text}`" if _PLAIN.fullmatch(text) else f"<code>{_entities(text)}</code>"
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    align = "|".join("--:" if name in _RIGHT else "---" for name in head)
+    return [_cells(head), f"|{align}|", *(_cells(row) for row in rows)]
+
+
+_RIGHT = frozenset(("max-model-len", "port", "instances"))
+
+
+def _cells(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+class _Document:
+    """Blocks of Markdown, within a number of characters."""
+
+    def __init__(self, limit: int | None) -> None:
+        self.limit = limit
+        self.text = ""
+
+    def left(self, share: float) -> int | None:
+        """Characters that a block may take: a share of what is left, or no bound."""
+        return None if self.limit is None else int((self.limit - len(self.text)) * share)
+
+    def add(self, block: str) -> None:
+        self.text += f"{block}\n\n"
+
+    def add_long(
+        self, title: str, head: str, parts: Sequence[str], noun: str, fold: bool, share: float
+    ) -> None:
+        """Add a heading and as many whole parts as its share of the room allows; say what is left out."""
+        room = self.left(share)
+        shown = len(parts)
+        if room is not None:
+            spent = len(title) + len(head) + 300
+            shown = 0
+            for part in parts:
+                spent += len(part) + 1
+                if spent > room:
+                    break
+                shown += 1
+        body = [head] if head and shown else []
+        body += parts[:shown]
+        missing = len(parts) - shown
+        self.add(f"### {title}")
+        if fold and shown:
+            self.add(f"<details><summary>{count(shown, noun)}</summary>")
+        if body:
+            self.add("\n".join(body))
+        if fold and shown:
+            self.add("</details>")
+        if missing:
+            self.add(
+                f"**{count(missing, noun)} left out**: GitHub takes {COMMENT_LIMIT:,} characters"
+                " for a comment."
+            )
+
+
+def markdown(plan: Plan, limit: int | None = COMMENT_LIMIT) -> str:
+    """Return the plan in GitHub flavoured Markdown: what changed, then where everything is.
+
+    limit: characters. A longer text is cut between rows and says how much is left out; changes
+    come first and have up to 70 % of the room. None sets no limit.
+    """
+    document = _Document(limit)
+    document.add("## Fleet plan")
+    document.add(summary_of(plan))
+    _markdown_changes(plan, document)
+    if len(plan["hosts"]) > LONG:
+        _markdown_services(plan, document)
+    if plan["hosts"]:
+        parts = ["\n".join(_cells(row) for row in _placement(host)) for host in plan["hosts"]]
+        columns = ("host", "cards", "service", "model", "max-model-len", "basis", "port")
+        head = "\n".join(_table(columns, ()))
+        document.add_long("Placement", head, parts, "host", len(parts) > LONG, 1)
+    return document.text.rstrip("\n") + "\n"
+
+
+def _markdown_changes(plan: Plan, document: _Document) -> None:
+    changes = plan["changes"]
+    if not changes:
+        document.add("### Changes")
+        document.add("None: everything stays where it is.")
+        return
+    if all_new(plan):
+        document.add(f"### Changes: {change_words(plan)}")
+        document.add("Everything that this plan places is new.")
+        return
+    rows = [
+        _cells(
+            [
+                change_kind(change),
+                _code(change["service"]),
+                *map(_markdown_location, ends_of(change)),
+            ]
+        )
+        for change in changes
+    ]
+    head = "\n".join(_table(("change", "service", "before", "after"), ()))
+    title = f"Changes: {change_words(plan)}"
+    document.add_long(title, head, rows, "change", len(rows) > LONG, 0.7)
+
+
+def _markdown_location(location: Mapping[str, Any] | None) -> str:
+    return (
+        ""
+        if location is None
+        else f"{_code(location['host'])} {ranges(location['cards'])}".rstrip()
+    )
+
+
+def _length_cells(service: Service) -> tuple[str, str]:
+    length = "" if service["max_model_len"] is None else str(service["max_model_len"])
+    source = source_of(service)
+    basis = _entities(printable(service["basis"] or ""))
+    return length, f"{basis} ({_entities(source)})" if source else basis
+
+
+def _markdown_services(plan: Plan, document: _Document) -> None:
+    """A long fleet by service: what a reviewer reads when there are too many hosts to read."""
+    found: dict[tuple[str, ...], int] = {}
+    for host in plan["hosts"]:
+        for service in host["services"]:
+            if (service["cluster"] or {}).get("rank"):
+                continue
+            hosts = len((service["cluster"] or {}).get("hosts") or [host])
+            cards = str(len(service["cards"])) + (f" x {hosts} hosts" if hosts > 1 else "")
+            length, basis = _length_cells(service)
+            key = (replica_of(service), service["model"] or "", cards, length, basis)
+            found[key] = found.get(key, 0) + 1
+    rows = [
+        _cells((_code(name), _code(model) if model else "", cards, str(number), length, basis))
+        for (name, model, cards, length, basis), number in sorted(found.items())
+    ]
+    columns = ("service", "model", "cards each", "instances", "max-model-len", "basis")
+    document.add_long(
+        "Services", "\n".join(_table(columns, ())), rows, "row", len(rows) > LONG, 0.5
+    )
+
+
+def _placement(host: Host) -> list[tuple[str, ...]]:
+    """The rows of a host; its name stands in the first."""
+    rows: list[tuple[int, tuple[str, ...]]] = []
+    free: dict[str, list[int]] = {FREE: [], EXCLUDED: [], CLASH: []}
+    for card, fate, _users in card_fates(host):
+        if fate != USED:
+            free[fate].append(card)
+    for service in host["services"]:
+        length, basis = _length_cells(service)
+        notes = notes_of(service, host)
+        rows.append(
+            (
+                min(service["cards"], default=1 << 30),
+                (
+                    ranges(service["cards"]),
+                    _code(service["name"]) + (f" ({_entities('; '.join(notes))})" if notes else ""),
+                    _code(service["model"]) if service["model"] else "",
+                    length,
+                    basis,
+                    "" if service["port"] is None else str(service["port"]),
+                ),
+            )
+        )
+    for fate, words in ((FREE, "free"), (EXCLUDED, "excluded"), (CLASH, "conflict: wanted twice")):
+        if free[fate]:
+            rows.append((min(free[fate]), (ranges(free[fate]), f"*{words}*", "", "", "", "")))
+    cells = [row for _first, row in sorted(rows, key=lambda row: row[0])] or [("",) * 6]
+    name = _code(host["name"]) + (" (by hand)" if host["given"] else "")
+    return [(name if number == 0 else "", *row) for number, row in enumerate(cells)]
