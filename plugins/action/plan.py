@@ -21,14 +21,33 @@ from ansible_collections.inferops.ascend.plugins.plugin_utils._model.catalogue i
     Catalogue,
     load_catalogue,
 )
-from ansible_collections.inferops.ascend.plugins.plugin_utils._plan import run as _plan
-from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.hosts import (
+from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.html import (
+    html,
+)
+from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.inventory import (
     TaggedValue,
     is_template,
+    some,
 )
-from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.html import html
-from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.markdown import markdown
-from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.terminal import card_map
+from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.markdown import (
+    markdown,
+)
+from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.result import (
+    Refused,
+    Run,
+    Settings,
+    page,
+    short,
+)
+from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.run import (
+    existing_directories,
+)
+from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.run import (
+    run as run_plan,
+)
+from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.terminal import (
+    card_map,
+)
 
 try:
     from ansible.template import is_trusted_as_template, trust_as_template
@@ -66,7 +85,7 @@ class ActionModule(ActionBase):
         result: dict[str, Any] = super().run(tmp, task_vars)
         given = self.validate_argument_spec(argument_spec=ARGUMENTS)[1]
         check = bool(self._task.check_mode)
-        settings = _plan.Settings(
+        settings = Settings(
             output=given["output"],
             repack=given["repack"],
             locked=given["locked"],
@@ -79,18 +98,18 @@ class ActionModule(ActionBase):
         try:
             _refuse_limit(task_vars)
             seen = _seen(given["facts"])
-            directories = _plan.existing_directories(
+            directories = existing_directories(
                 task_vars.get("ansible_inventory_sources") or (), settings.output
             )
             world = _World(self, task_vars)
             world.leave_out(
                 each.path for directory in directories.values() for each in directory.plans.values()
             )
-            outcome = _plan.run(world, world.hosts(given["hosts"]), seen, settings, directories)
+            outcome = run_plan(world, world.hosts(given["hosts"]), seen, settings, directories)
             if outcome.ask:
                 return {**result, "changed": False, "ask": outcome.ask}
             return {**result, **self._finish(outcome, given, task_vars)}
-        except _plan.Refused as refused:
+        except Refused as refused:
             count = len(refused.problems)
             alone = f" {refused.problems[0]}" if count == 1 else ""
             return {
@@ -108,14 +127,14 @@ class ActionModule(ActionBase):
             raise AnsibleActionFail(str(error)) from None
 
     def _finish(
-        self, outcome: _plan.Run, given: Mapping[str, Any], task_vars: Mapping[str, Any]
+        self, outcome: Run, given: Mapping[str, Any], task_vars: Mapping[str, Any]
     ) -> dict[str, Any]:
         changes = outcome.all_changes
         if given["locked"] and changes:
             names = outcome.changed_hosts
             raise AscendError(
                 f"The written plan is stale for {len(names)} host{'s' if len(names) > 1 else ''}:"
-                f" {_plan.some(names, 20)}. Run {_command(given, task_vars)}, look at the change"
+                f" {some(names, 20)}. Run {_command(given, task_vars)}, look at the change"
                 " (--check --diff shows it) and commit it. Nothing was written."
             )
         result: dict[str, Any] = {
@@ -131,7 +150,7 @@ class ActionModule(ActionBase):
         for path, make in ((given["markdown"], _markdown), (given["html"], html)):
             if path:
                 text = make(outcome.plan)
-                changed, before = _plan.page(path, text, outcome.plan, check=self._task.check_mode)
+                changed, before = page(path, text, outcome.plan, check=self._task.check_mode)
                 result["changed"] = result["changed"] or changed
                 if changed and self._task.diff:
                     header = {"before_header": path, "after_header": path}
@@ -142,7 +161,7 @@ class ActionModule(ActionBase):
         if outcome.warnings:
             result["warnings"] = outcome.warnings
         result["report"] = [
-            *(line for note in _plan.short(outcome.notes) for line in wrap(note, then="  ")),
+            *(line for note in short(outcome.notes) for line in wrap(note, then="  ")),
             *card_map(outcome.plan, WIDTH),
             "",
             *(line for each in outcome.files() for line in wrap(each, then="  ")),
@@ -217,7 +236,7 @@ def _seen(facts: Iterable[Mapping[str, Any]]) -> dict[str, list[dict[str, Any]]]
         else:
             seen[host] = [dict(card) for card in cards]
     if failed:
-        raise _plan.Refused(
+        raise Refused(
             [
                 f"{host} could not be asked for its cards, which its variables do not say. Set"
                 " ascend_host_profile (and vllm_service_cards where the profile leaves their number"

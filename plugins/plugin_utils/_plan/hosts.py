@@ -1,26 +1,21 @@
 # SPDX-FileCopyrightText: The inferops.ascend authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""What the hosts of an inventory have, read from their variables as they were written.
-
-Only what is needed is rendered.
-"""
+"""What the hosts of an inventory have, read from their variables. Only what is needed is rendered."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 from ansible_collections.inferops.ascend.plugins.plugin_utils._base.errors import AscendError
 from ansible_collections.inferops.ascend.plugins.plugin_utils._base.values import (
     kind_of,
-    plain,
     shown,
     whole_number,
 )
-from ansible_collections.inferops.ascend.plugins.plugin_utils._model.catalogue import Catalogue
 from ansible_collections.inferops.ascend.plugins.plugin_utils._model.hardware import (
     matching_profiles,
 )
@@ -42,6 +37,13 @@ from ansible_collections.inferops.ascend.plugins.plugin_utils._place.ports impor
 from ansible_collections.inferops.ascend.plugins.plugin_utils._place.service import (
     ExistingPlacement,
 )
+from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.inventory import (
+    Inventory,
+    Problems,
+    Reader,
+    TaggedValue,
+    holds_template,
+)
 
 # The variables of a host that say what it has; their defaults are those of the role vllm_service.
 HOST_KEYS = (
@@ -62,105 +64,16 @@ HOST_KEYS = (
     "vllm_service_allow_untested",
     "vllm_service_engine_version",
 )
+
+
 # The default of the role vllm_service.
 ENGINE_VERSION = "0.18.0"
+
+
 _TRUE = ("true", "yes", "on", "1", "y", "t")
+
+
 _FALSE = ("false", "no", "off", "0", "n", "f", "")
-_MARKS = ("{{", "{%", "{#")
-
-
-@dataclass(frozen=True)
-class TaggedValue:
-    """A value that is passed on under its YAML tag: ``!vault`` with its ciphertext, ``!unsafe``."""
-
-    tag: str
-    text: str
-
-
-TagReader = Callable[[object], TaggedValue | None]
-
-
-class Inventory(Protocol):
-    """What this module wants of Ansible."""
-
-    def variables(self, host: str) -> Mapping[str, Any]:
-        """The variables of a host as they were written."""
-
-    def render(self, host: str, text: str) -> object:
-        """A template, rendered with a host's variables. Raises AscendError."""
-
-    def tagged_value(self, value: object) -> TaggedValue | None:
-        """A value that must stay encrypted, or must not be rendered; None for any other."""
-
-    def matching(self, pattern: str) -> frozenset[str]:
-        """Names of the hosts that a pattern of Ansible's matches."""
-
-    def catalogue(self, tables: Sequence[str]) -> Catalogue:
-        """The model tables. Raises AscendError."""
-
-
-def written(value: object, where: str, tagged_value: TagReader) -> Any:
-    """`value` in plain types, with `Sealed` for what carries a tag. Raises AscendError."""
-    tagged = tagged_value(value)
-    if tagged is not None:
-        return tagged
-    if isinstance(value, Mapping):
-        result: dict[Any, Any] = {}
-        for key, item in value.items():
-            if isinstance(key, bool) or not isinstance(key, (str, int)):
-                raise AscendError(f"{where} has the key {shown(key)}, which is not text: quote it.")
-            result[plain(key, where)] = written(item, f"{where}, {key}", tagged_value)
-        return result
-    if isinstance(value, (list, tuple)):
-        return [
-            written(item, f"{where}, item {n}", tagged_value) for n, item in enumerate(value, 1)
-        ]
-    return plain(value, where)
-
-
-def is_template(value: object) -> bool:
-    """Whether a plain text holds something to render."""
-    return isinstance(value, str) and "{" in value and any(mark in value for mark in _MARKS)
-
-
-def holds_template(value: object) -> bool:
-    """Whether something in a value as `written` gives it is to be rendered."""
-    if isinstance(value, dict):
-        return any(holds_template(item) for item in value.values())
-    if isinstance(value, list):
-        return any(holds_template(item) for item in value)
-    return is_template(value)
-
-
-class Problems:
-    """All that is wrong, each once, in the order found."""
-
-    def __init__(self) -> None:
-        self._found: dict[str, list[str]] = {}
-
-    def add(self, text: str, host: str = "") -> None:
-        self._found.setdefault(text, []).append(host)
-
-    def __bool__(self) -> bool:
-        return bool(self._found)
-
-    def lines(self) -> list[str]:
-        """A sentence or more each, beginning with the hosts it is about, if it is about hosts."""
-        lines = []
-        for text, hosts in self._found.items():
-            names = [host for host in dict.fromkeys(hosts) if host]
-            lines.append(f"{some(names)}: {text}" if names else text)
-        return lines
-
-
-def some(names: Sequence[str], limit: int = 3) -> str:
-    """Names as a text, cut where they are many."""
-    if len(names) <= limit:
-        return ", ".join(names)
-    return f"{', '.join(names[: limit - 1])} and {len(names) - limit + 1} more hosts"
-
-
-# -- hosts -----------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -366,44 +279,12 @@ def _named(found: Mapping[str, Hardware]) -> dict[str, Hardware]:
     return named
 
 
-class Reader:
-    """Reads what hosts have; collects all that is wrong."""
+class HostReader(Reader):
+    """Reads what hosts have; hosts that are alike are read once."""
 
     def __init__(self, inventory: Inventory, problems: Problems) -> None:
-        self.inventory = inventory
-        self.problems = problems
-        self._plain: dict[int, tuple[object, Any]] = {}
+        super().__init__(inventory, problems)
         self._hardware: dict[object, Hardware | Unknown | AscendError] = {}
-
-    # Values
-
-    def as_written(self, value: object, where: str) -> Any:
-        """`written`, once for each object; a list in group_vars is the same for all its hosts."""
-        found = self._plain.get(id(value))
-        if found is None:
-            # The object is kept, so that no other gets its id.
-            found = self._plain[id(value)] = (
-                value,
-                written(value, where, self.inventory.tagged_value),
-            )
-        return found[1]
-
-    def rendered(self, host: str, value: Any, where: str) -> Any:
-        """A value as `written` gives it with its templates rendered. Raises AscendError."""
-        if isinstance(value, dict):
-            return {k: self.rendered(host, v, f"{where}, {k}") for k, v in value.items()}
-        if isinstance(value, list):
-            return [self.rendered(host, v, f"{where}, item {n}") for n, v in enumerate(value, 1)]
-        if isinstance(value, TaggedValue):
-            return value.text if value.tag == "!unsafe" else value
-        if not is_template(value):
-            return value
-        try:
-            return plain(self.inventory.render(host, value), where)
-        except AscendError as error:
-            raise AscendError(f"{where}: {error}") from error
-
-    # Hosts
 
     def hardware(
         self, hosts: Iterable[str], seen: Mapping[str, Sequence[Mapping[str, Any]]]

@@ -19,19 +19,19 @@ from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.views import
     FREE,
     LONG,
     USED,
-    Host,
+    HostView,
     Place,
-    Plan,
-    Service,
+    PlanView,
+    ServiceView,
     all_new,
     change_kind,
     change_words,
     count,
     ends_of,
+    escaped,
     marks_of,
     notes_of,
     place_key,
-    printable,
     ranges,
     runs_of,
     source_of,
@@ -59,28 +59,28 @@ def _letters(number: int) -> str:
     return letters
 
 
-def _basis(service: Service) -> str:
+def _basis(service: ServiceView) -> str:
     basis = service["basis"]
-    return f"{_BASIS_SIGN.get(basis, '')} {printable(basis)}".strip() if basis else ""
+    return f"{_BASIS_SIGN.get(basis, '')} {escaped(basis)}".strip() if basis else ""
 
 
-def _facts(service: Service) -> list[str]:
+def _facts(service: ServiceView) -> list[str]:
     """The length in tokens and its basis, as far as they are known."""
     length = "" if service["max_model_len"] is None else str(service["max_model_len"])
     return [text for text in (length, _basis(service)) if text]
 
 
-def _model(service: Service) -> str:
-    return printable(service["model"] or "no model named")
+def _model(service: ServiceView) -> str:
+    return escaped(service["model"] or "no model named")
 
 
 def _by_name(item: tuple[str, Any]) -> tuple[str, str]:
     return item[0].casefold(), item[0]
 
 
-def _legend(plan: Plan) -> list[dict[str, Any]]:
+def _legend(plan: PlanView) -> list[dict[str, Any]]:
     """Models by name, each with how much of the fleet it has and where its lengths come from."""
-    models: dict[str, list[Service]] = {}
+    models: dict[str, list[ServiceView]] = {}
     for host in plan["hosts"]:
         for service in host["services"]:
             models.setdefault(_model(service), []).append(service)
@@ -126,7 +126,7 @@ def _hash(text: str) -> str:
     return f"'sha256-{base64.b64encode(digest).decode('ascii')}'"
 
 
-def html(plan: Plan) -> str:
+def html(plan: PlanView) -> str:
     """Return one page that holds all it needs: it asks no network, and reads without a script.
 
     The script adds search, filters and keys. Save it as UTF-8. Names are escaped, and the page's
@@ -166,20 +166,20 @@ def _html_change(change: Mapping[str, Any], numbers: Mapping[str, int]) -> dict[
         None
         if end is None
         else {
-            "host": printable(end["host"]),
+            "host": escaped(end["host"]),
             "number": numbers.get(end["host"]),
             "cards": ranges(end["cards"]),
         }
         for end in ends_of(change)
     ]
-    return {"kind": change_kind(change), "service": printable(change["service"]), "ends": ends}
+    return {"kind": change_kind(change), "service": escaped(change["service"]), "ends": ends}
 
 
-def _html_hosts(plan: Plan, css: Callable[[Service], str]) -> Iterator[dict[str, Any]]:
+def _html_hosts(plan: PlanView, css: Callable[[ServiceView], str]) -> Iterator[dict[str, Any]]:
     marks = marks_of(plan)
     touched = {end["host"] for change in plan["changes"] for end in ends_of(change) if end}
     for host in plan["hosts"]:
-        about = [printable(host["profile"])] if host["profile"] else []
+        about = [escaped(host["profile"])] if host["profile"] else []
         if host["cards"]:
             memory = f" x {host['card_memory_gb']:g} GB" if host["card_memory_gb"] else ""
             about.append(
@@ -188,7 +188,7 @@ def _html_hosts(plan: Plan, css: Callable[[Service], str]) -> Iterator[dict[str,
                 else f"{count(len(host['cards']), 'card')}"
             )
         yield {
-            "name": printable(host["name"]),
+            "name": escaped(host["name"]),
             "about": about,
             "given": host["given"],
             "changed": host["name"] in touched,
@@ -197,7 +197,7 @@ def _html_hosts(plan: Plan, css: Callable[[Service], str]) -> Iterator[dict[str,
 
 
 def _blocks(
-    host: Host, marks: Mapping[Place, str], css: Callable[[Service], str]
+    host: HostView, marks: Mapping[Place, str], css: Callable[[ServiceView], str]
 ) -> Iterator[dict[str, Any]]:
     """What stands in a host's cards, left to right; then services that name no cards."""
     named: set[int] = set()
@@ -213,7 +213,7 @@ def _blocks(
             "css": f"{css(service)} n{min(len(cards), _ROW) or _ROW}"
             + ("" if service["state"] == "started" else " off"),
             "cards": cards,
-            "name": printable(service["name"]),
+            "name": escaped(service["name"]),
             "mark": "" if again else mark,
             "facts": [] if again else _facts(service),
             "port": None if again else service["port"],
@@ -224,7 +224,7 @@ def _blocks(
         if run.fate == USED:
             yield used(run.services[0], run.cards)
             continue
-        users = ", ".join(printable(services[number]["name"]) for number in run.services)
+        users = ", ".join(escaped(services[number]["name"]) for number in run.services)
         css_class, note = {
             FREE: ("free", "free"),
             EXCLUDED: ("out", "excluded"),

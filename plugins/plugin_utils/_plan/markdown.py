@@ -15,17 +15,17 @@ from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.views import
     FREE,
     LONG,
     USED,
-    Host,
-    Plan,
-    Service,
+    HostView,
+    PlanView,
+    ServiceView,
     all_new,
     card_fates,
     change_kind,
     change_words,
     count,
     ends_of,
+    escaped,
     notes_of,
-    printable,
     ranges,
     replica_of,
     source_of,
@@ -48,7 +48,7 @@ def _entities(text: str) -> str:
 
 def _code(value: object) -> str:
     """A name as code, so that nothing in it is markup, a mention or a link."""
-    text = printable(value)
+    text = escaped(value)
     return f"`{text}`" if _PLAIN.fullmatch(text) else f"<code>{_entities(text)}</code>"
 
 
@@ -109,7 +109,7 @@ class _Document:
             )
 
 
-def markdown(plan: Plan, limit: int | None = COMMENT_LIMIT) -> str:
+def markdown(plan: PlanView, limit: int | None = COMMENT_LIMIT) -> str:
     """Return the plan in GitHub flavoured Markdown: what changed, then where everything is.
 
     limit: characters. A longer text is cut between rows and says how much is left out; changes
@@ -129,7 +129,7 @@ def markdown(plan: Plan, limit: int | None = COMMENT_LIMIT) -> str:
     return document.text.rstrip("\n") + "\n"
 
 
-def _markdown_changes(plan: Plan, document: _Document) -> None:
+def _markdown_changes(plan: PlanView, document: _Document) -> None:
     changes = plan["changes"]
     if not changes:
         document.add("### Changes")
@@ -162,14 +162,14 @@ def _markdown_location(location: Mapping[str, Any] | None) -> str:
     )
 
 
-def _length_cells(service: Service) -> tuple[str, str]:
+def _length_cells(service: ServiceView) -> tuple[str, str]:
     length = "" if service["max_model_len"] is None else str(service["max_model_len"])
     source = source_of(service)
-    basis = _entities(printable(service["basis"] or ""))
+    basis = _entities(escaped(service["basis"] or ""))
     return length, f"{basis} ({_entities(source)})" if source else basis
 
 
-def _markdown_services(plan: Plan, document: _Document) -> None:
+def _markdown_services(plan: PlanView, document: _Document) -> None:
     """A long fleet by service: what a reviewer reads when there are too many hosts to read."""
     found: dict[tuple[str, ...], int] = {}
     for host in plan["hosts"]:
@@ -191,7 +191,7 @@ def _markdown_services(plan: Plan, document: _Document) -> None:
     )
 
 
-def _placement(host: Host) -> list[tuple[str, ...]]:
+def _placement(host: HostView) -> list[tuple[str, ...]]:
     """The rows of a host; its name stands in the first."""
     rows: list[tuple[int, tuple[str, ...]]] = []
     free: dict[str, list[int]] = {FREE: [], EXCLUDED: [], CLASH: []}

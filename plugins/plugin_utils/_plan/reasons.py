@@ -7,20 +7,23 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from ansible_collections.inferops.ascend.plugins.plugin_utils._base.words import listed
-from ansible_collections.inferops.ascend.plugins.plugin_utils._place.blocks import block_shape
-from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.search import (
-    Span,
+from ansible_collections.inferops.ascend.plugins.plugin_utils._place.blocks import (
+    block_shape,
+    power_of_two,
+)
+from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.candidates import (
+    Fleet,
+)
+from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.card_sets import (
     cards_of,
     largest_block,
     longest_run,
-    power_of_two,
 )
-
-if TYPE_CHECKING:
-    from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.fleet import Fleet
+from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.needs import (
+    Span,
+)
 
 
 @dataclass(frozen=True)

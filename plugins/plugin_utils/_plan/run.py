@@ -1,70 +1,83 @@
 # SPDX-FileCopyrightText: The inferops.ascend authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""One run of the plan: inventory and standing files in, differences and a report out.
+"""One run of the plan: inventory and existing files in, differences and a report out.
 
 Nothing is written before `Run.apply`.
 """
 
 from __future__ import annotations
 
-import hashlib
-import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
 from ansible_collections.inferops.ascend.plugins.plugin_utils._base.errors import AscendError
-from ansible_collections.inferops.ascend.plugins.plugin_utils._base.words import listed
-from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.files import (
-    EXTENSIONS,
-    Change,
+from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.by_hand import (
+    fleet_host,
+    given_assignments,
+    given_services,
+)
+from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.directory import (
     Directory,
-    Places,
-    PlanFile,
-    Writer,
     adopted_path,
-    apply,
-    as_json,
     beside,
-    defined_where,
-    diffs,
-    hidden_file_message,
-    name_fault,
     place_fault,
     read_directory,
-    write_page,
+)
+from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.entries import (
+    INSTANCES,
+    Entry,
+    PortAllocator,
+    entries,
+)
+from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.files import (
+    Change,
 )
 from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.fleet import (
     Assignment,
     FleetPlan,
-    Unplaced,
-    plan_fleet,
     unplaced_lines,
 )
 from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.hosts import (
     Hardware,
+)
+from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.inventory import (
     Inventory,
     Problems,
     some,
 )
-from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.requests import (
-    INSTANCES,
-    SERVICES,
-    Entry,
-    PortAllocator,
-    Requests,
-    Service,
-    entries,
-    fleet_host,
-    given_assignments,
-    given_services,
-    services_of,
-    view,
+from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.locations import (
+    Places,
+    defined_where,
 )
-
-_NOTES_MAX = 20
+from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.plan_file import (
+    PlanFile,
+    Writer,
+)
+from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.planned_host import (
+    PlannedHost,
+    host_view,
+    write_problems,
+)
+from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.planner import (
+    plan_fleet,
+)
+from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.request_lists import (
+    SERVICES,
+    RequestReader,
+)
+from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.result import (
+    Refused,
+    Run,
+    Settings,
+    location_of,
+    unplaced_groups,
+)
+from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.services import (
+    Service,
+    services_of,
+)
 
 
 class World(Inventory, Protocol):
@@ -80,104 +93,6 @@ class World(Inventory, Protocol):
 
     def load(self, path: Path) -> object:
         """A file of variables as Ansible loads it. Raises AscendError."""
-
-
-@dataclass(frozen=True)
-class Settings:
-    """The options of the action ``plan``; see there."""
-
-    output: str = ""
-    repack: bool = False
-    locked: bool = False
-    adopt: bool = False
-    markdown: str = ""
-    html: str = ""
-    check: bool = False
-    extensions: tuple[str, ...] = EXTENSIONS
-
-
-class Refused(AscendError):
-    """Nothing can be written. problems: all that is wrong, a sentence or more each."""
-
-    def __init__(self, problems: Sequence[str], unplaced: Sequence[Mapping[str, Any]] = ()) -> None:
-        super().__init__("\n".join(problems))
-        self.problems = list(problems)
-        self.unplaced = list(unplaced)
-
-
-@dataclass
-class _Host:
-    """A host of the plan.
-
-    standing: its file of the plan, if it has one. before: that one or, where the host comes from
-    another source now, the one in its old folder: what stands stays all the same.
-    """
-
-    name: str
-    hardware: Hardware
-    directory: Directory
-    source: str
-    existing: PlanFile | None
-    before: PlanFile | None
-    given: list[dict[str, Any]] | None = None  # services written by hand
-
-
-@dataclass
-class Run:
-    """What a run comes to.
-
-    changes: by folder. plan: what the views read. notes: for the report. warnings: what may well
-    be a mistake.
-    """
-
-    settings: Settings
-    directories: dict[Path, Directory]
-    ask: list[str] = field(default_factory=list)
-    changes: dict[Path, list[Change]] = field(default_factory=dict)
-    plan: dict[str, Any] = field(default_factory=dict)
-    notes: list[str] = field(default_factory=list)
-    warnings: list[str] = field(default_factory=list)
-
-    @property
-    def all_changes(self) -> list[Change]:
-        return [change for base in sorted(self.changes) for change in self.changes[base]]
-
-    @property
-    def changed_hosts(self) -> list[str]:
-        return sorted({change.host for change in self.all_changes})
-
-    def apply(self) -> None:
-        """Write the plan, and tidy up after runs that were killed.
-
-        Raises AscendError where the system refuses.
-        """
-        tidied = () if self.settings.output else self.directories
-        for base in sorted({*tidied, *self.changes}):
-            apply(self.directories[base], self.changes.get(base, ()))
-
-    def files(self) -> list[str]:
-        """What becomes of the files, a line for each folder."""
-        lines = []
-        for base, changes in sorted(self.changes.items()):
-            parts = []
-            for verb, past, gone in (("write", "wrote", False), ("remove", "removed", True)):
-                hosts = sorted(
-                    each.host
-                    for each in changes
-                    if each.before != each.after and (each.after is None) is gone
-                )
-                if hosts:
-                    parts.append(
-                        f"{verb if self.settings.check else past} {len(hosts)}"
-                        f" file{'s' if len(hosts) > 1 else ''} ({some(hosts, 10)})"
-                    )
-            if parts:
-                text = f"{'would ' if self.settings.check else ''}{' and '.join(parts)}"
-                lines.append(f"{text[0].upper()}{text[1:]} in {self.directories[base].path}.")
-        return lines or ["No file changes."]
-
-    def diffs(self) -> list[dict[str, str]]:
-        return diffs(self.all_changes)
 
 
 def existing_directories(sources: Iterable[str], output: str) -> dict[Path, Directory]:
@@ -219,7 +134,7 @@ class _Planning:
         self.problems = Problems()
         self.places = Places(world.sources, settings.output)
         self.result = Run(settings, directories)
-        self.reader = Requests(world, self.problems)
+        self.reader = RequestReader(world, self.problems)
         self.elsewhere: dict[str, list[str]] = {}  # hosts outside this plan, by service on them
 
     def run(self, names: list[str], seen: Mapping[str, Sequence[Mapping[str, Any]]]) -> Run:
@@ -255,7 +170,7 @@ class _Planning:
 
     # Hosts
 
-    def _host(self, name: str, hardware: Hardware | None) -> _Host | None:
+    def _host(self, name: str, hardware: Hardware | None) -> PlannedHost | None:
         raw = self.world.variables(name)
         try:
             base, source = self.places.of(raw.get("inventory_dir"), raw.get("inventory_file"))
@@ -270,24 +185,29 @@ class _Planning:
         if existing is None and not self.settings.output:
             found = [each.plans[name] for each in self.directories.values() if name in each.plans]
             before = found[0] if found else None
-        host = _Host(name, hardware, directory, source, existing, before)
+        host = PlannedHost(name, hardware, directory, source, existing, before)
         by_hand = directory.by_hand.get(name)
         # With variables loaded at the start (run_vars_plugins), the plan's own file shows here.
         ours = before is not None and before.describes(raw.get(INSTANCES))
         if (INSTANCES in raw and not ours) or by_hand is not None:
             self._take_as_given(host, raw, by_hand)
         if host.given is None:
-            self._check_place(host)
+            for text, about in write_problems(
+                host, self.world.known, self.settings.extensions, adopt=self.settings.adopt
+            ):
+                self.problems.add(text, about)
         return host
 
-    def _take_as_given(self, host: _Host, raw: Mapping[str, Any], by_hand: Path | None) -> None:
+    def _take_as_given(
+        self, host: PlannedHost, raw: Mapping[str, Any], by_hand: Path | None
+    ) -> None:
         where = by_hand
         if INSTANCES in raw and (where is None or self.settings.output):
             groups = raw.get("group_names") or []
             bases = [Path(base) for base in self.places.directories]
             playbook = raw.get("playbook_dir")
             bases += [Path(str(playbook))] if playbook else []
-            where = defined_where(host.name, ["all", *groups], bases, self._marked()) or where
+            where = defined_where(host.name, ["all", *groups], bases, self.marked_source()) or where
         location = str(where) if where else "the inventory or an extra variable"
         if host.existing is not None:
             self.problems.add(
@@ -310,7 +230,7 @@ class _Planning:
             " and nothing else is placed there."
         )
 
-    def _marked(self) -> set[Path]:
+    def marked_source(self) -> set[Path]:
         return {
             each.path
             for directory in self.directories.values()
@@ -326,42 +246,8 @@ class _Planning:
             )
         return content[INSTANCES]
 
-    def _check_place(self, host: _Host) -> None:
-        """Look whether the host's file may be written, and read again."""
-        fault = name_fault(host.name)
-        for ending in self.settings.extensions:
-            if host.name.endswith(ending) and host.name[: -len(ending)] in self.world.known:
-                fault = f"Ansible would read its folder for {host.name[: -len(ending)]} too"
-        if fault:
-            self.problems.add(
-                f"the name {host.name!r} cannot be planned for: {fault}. Give the host another name"
-                " in the inventory, with ansible_host for its address."
-            )
-            return
-        fault = place_fault(host.directory, host.name)
-        if fault or (host.existing and host.existing.fault):
-            self.problems.add(str(fault or (host.existing and host.existing.fault)), host.name)
-        files = beside(host.directory, host.name, self.settings.extensions)
-        if not files or fault:
-            return
-        target = adopted_path(host.directory, host.name, files[0])
-        if len(files) > 1:
-            self.problems.add(
-                f"{' and '.join(map(str, files))} both stand there, and Ansible reads one of"
-                " them. Make them one.",
-                host.name,
-            )
-        elif os.path.lexists(target) and host.directory.beside.get(host.name) == "folder":
-            self.problems.add(
-                f"{files[0]} is not read by Ansible, because there is the folder {target.parent},"
-                f" and {target.name} is in there already. Move what is needed into it.",
-                host.name,
-            )
-        elif not self.settings.adopt:
-            self.problems.add(hidden_file_message(host.directory, host.name, files[0]), host.name)
-
     def _leavers(
-        self, hosts: Mapping[str, _Host], services: Mapping[str, Service]
+        self, hosts: Mapping[str, PlannedHost], services: Mapping[str, Service]
     ) -> Iterable[tuple[Directory, str, PlanFile]]:
         """Files of the plan for hosts that are no longer planned here."""
         for base, directory in sorted(self.directories.items()):
@@ -389,7 +275,7 @@ class _Planning:
 
     def _place(
         self,
-        hosts: Mapping[str, _Host],
+        hosts: Mapping[str, PlannedHost],
         services: Mapping[str, Service],
         leavers: Iterable[tuple[Directory, str, PlanFile]],
     ) -> FleetPlan:
@@ -418,7 +304,7 @@ class _Planning:
             repack=self.settings.repack,
         )
         if fleet.unplaced:
-            raise Refused(unplaced_lines(fleet.unplaced), _unplaced(fleet.unplaced))
+            raise Refused(unplaced_lines(fleet.unplaced), unplaced_groups(fleet.unplaced))
         added = {each.service for each in fleet.moved if each.before is None}
         for service in sorted(added & self.elsewhere.keys()):
             self.result.warnings.append(
@@ -430,7 +316,7 @@ class _Planning:
 
     def _write(
         self,
-        hosts: Mapping[str, _Host],
+        hosts: Mapping[str, PlannedHost],
         services: Mapping[str, Service],
         fleet: FleetPlan,
         leavers: Iterable[tuple[Directory, str, PlanFile]],
@@ -453,7 +339,7 @@ class _Planning:
                     continue
                 self._change(host, writer.text(made, host.source))
                 self._report_lost(host, made)
-            shown_hosts.append(_view(host, made))
+            shown_hosts.append(host_view(host, made))
         for directory, name, existing in leavers:
             change = Change(name, existing.path, existing.text, None)
             self.result.changes.setdefault(directory.base, []).append(change)
@@ -462,14 +348,14 @@ class _Planning:
             "changes": [
                 {
                     "service": each.service,
-                    "before": _location(each.before),
-                    "after": _location(each.after),
+                    "before": location_of(each.before),
+                    "after": location_of(each.after),
                 }
                 for each in fleet.moved
             ],
         }
 
-    def _change(self, host: _Host, text: str) -> None:
+    def _change(self, host: PlannedHost, text: str) -> None:
         before = host.existing.text if host.existing else None
         files = beside(host.directory, host.name, self.settings.extensions)
         adopt = files[0] if files else None
@@ -483,7 +369,7 @@ class _Planning:
 
     # The report
 
-    def _report_lost(self, host: _Host, made: Iterable[Entry]) -> None:
+    def _report_lost(self, host: PlannedHost, made: Iterable[Entry]) -> None:
         """Name what somebody wrote into a file of the plan, and moves do not show."""
         names = {entry.name for entry in made}
         lost = [
@@ -525,74 +411,3 @@ class _Planning:
                     messages.setdefault(warning, []).append(name)
         for text, names in messages.items():
             notes.append(f"{', '.join(dict.fromkeys(names))}: {text}")
-
-
-def _unplaced(unplaced: Iterable[Unplaced]) -> list[dict[str, Any]]:
-    """Services without room; replicas for which the same holds in one."""
-    folded: dict[tuple[object, ...], list[int]] = {}
-    for each in unplaced:
-        key = (each.service, each.cards, each.largest_free, each.repack_helps, each.reason)
-        folded.setdefault(key, []).append(each.replica)
-    names = ("service", "cards", "largest_free", "repack_helps", "reason")
-    return [
-        {**dict(zip(names, key, strict=True)), "replicas": listed(replicas)}
-        for key, replicas in folded.items()
-    ]
-
-
-def _location(assignment: Assignment | None) -> dict[str, Any] | None:
-    return (
-        None if assignment is None else {"host": assignment.host, "cards": list(assignment.cards)}
-    )
-
-
-def _view(host: _Host, made: Iterable[Entry]) -> dict[str, Any]:
-    memory = host.hardware.card_memory_gb
-    if host.given is not None:
-        services = [view(each, each, each["name"], given=True) for each in host.given]
-    else:
-        services = [
-            view(
-                entry.settled,
-                {**entry.spec, "state": entry.state},
-                entry.service.name,
-                given=False,
-            )
-            for entry in made
-        ]
-    return {
-        "name": host.name,
-        "profile": host.hardware.profile,
-        "card_memory_gb": int(memory) if memory % 1 == 0 else memory,
-        "cards": list(host.hardware.cards),
-        "excluded": [card for card in host.hardware.excluded if card in host.hardware.cards],
-        "given": host.given is not None,
-        "services": sorted(services, key=lambda service: str(service["name"])),
-    }
-
-
-def short(lines: Sequence[str], limit: int = _NOTES_MAX) -> list[str]:
-    """Lines, cut where they are many."""
-    if len(lines) <= limit:
-        return list(lines)
-    return [*lines[: limit - 1], f"... and {len(lines) - limit + 1} more"]
-
-
-# -- pages -----------------------------------------------------------------------------------------
-
-_STAMP = "<!-- inferops.ascend.plan {digest} -->\n"
-
-
-def page(path: str, text: str, plan: Mapping[str, Any], *, check: bool) -> tuple[bool, str]:
-    """Write a page of the plan where it says another plan. Returns (whether it does, what it was).
-
-    A stamp at the end tells which plan a page shows: what a page says of changes is about the run
-    that made them, and the next run, which changes nothing, leaves it.
-
-    Raises AscendError where it cannot be written.
-    """
-    state = {key: value for key, value in plan.items() if key != "changes"}
-    digest = hashlib.sha256(as_json(state).encode()).hexdigest()[:32]
-    stamp = _STAMP.format(digest=digest)
-    file = Path(os.path.abspath(os.path.expanduser(path)))
-    return write_page(file, text.rstrip("\n") + "\n" + stamp, stamp, check=check)

@@ -14,18 +14,18 @@ from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.views import
     EXCLUDED,
     FREE,
     USED,
-    Host,
+    HostView,
     Place,
-    Plan,
+    PlanView,
     all_new,
     card_fates,
     change_kind,
     change_words,
+    escaped,
     location_text,
     marks_of,
     notes_of,
     place_key,
-    printable,
     summary_of,
 )
 
@@ -92,7 +92,7 @@ class _Columns:
     # Rows of a multiple of ten, so that the ids in the head hold for all rows of a host.
     ROW = 20
 
-    def __init__(self, hosts: Sequence[Host], width: int) -> None:
+    def __init__(self, hosts: Sequence[HostView], width: int) -> None:
         ids = [card for host in hosts for card, _fate, _users in card_fates(host)]
         self.ids = range(max(ids, default=0) + 1)
         self.long = len(self.ids) > self.ROW
@@ -102,7 +102,7 @@ class _Columns:
         self.head = self.head if not self.long else " " * self.label + self.head[self.label :]
         self.cells = max(len(self.head), 5)
         room = max(width - self.cells - 4, 16)
-        longest = max(_width(printable(host["name"])) for host in hosts)
+        longest = max(_width(escaped(host["name"])) for host in hosts)
         self.name = min(max(longest, 4), max(room - _LEGEND, room // 2))
         self.legend = room - self.name
 
@@ -123,7 +123,7 @@ class _Columns:
         return f"{_ljust(name, self.name)}  {_ljust(cells, self.cells)}  {legend}".rstrip()
 
 
-def card_map(plan: Plan, width: int = 80) -> list[str]:
+def card_map(plan: PlanView, width: int = 80) -> list[str]:
     """Return the lines of a map: a host per line, a cell per card, and the services in the cells.
 
     width: columns; what does not fit goes on below, nothing is cut off. The map's own characters
@@ -157,7 +157,7 @@ _KEY = (
 
 
 def _host_lines(
-    host: Host, columns: _Columns, marks: Mapping[Place, str], seen: set[str]
+    host: HostView, columns: _Columns, marks: Mapping[Place, str], seen: set[str]
 ) -> list[str]:
     services = host["services"]
     order = sorted(range(len(services)), key=lambda number: services[number]["cards"] or [1 << 30])
@@ -176,18 +176,18 @@ def _host_lines(
         seen.add(mark)
         notes = notes_of(service, host)
         about = f" ({'; '.join(notes)})" if notes else ""
-        legend.append(f"{letters.get(number, '-')} {mark}{printable(service['name'])}{about}")
+        legend.append(f"{letters.get(number, '-')} {mark}{escaped(service['name'])}{about}")
     return [
         columns.line(name or "", row or "", text or "")
         for name, row, text in zip_longest(
-            _fold(printable(host["name"]), columns.name),
+            _fold(escaped(host["name"]), columns.name),
             columns.rows(cells),
             _flow(legend, columns.legend),
         )
     ]
 
 
-def _change_lines(plan: Plan, width: int) -> list[str]:
+def _change_lines(plan: PlanView, width: int) -> list[str]:
     """What the map cannot show: where a service came from, and what is gone."""
     words = change_words(plan)
     if not words:
@@ -197,7 +197,7 @@ def _change_lines(plan: Plan, width: int) -> list[str]:
     lines = ["", f"Changes: {words}."]
     for change in plan["changes"]:
         kind = change_kind(change)
-        service = printable(change["service"])
+        service = escaped(change["service"])
         if kind == "moved":
             text = f"> {service}: {location_text(change['before'])} -> {location_text(change['after'])}"
         elif kind == "removed":

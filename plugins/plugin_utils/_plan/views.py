@@ -24,9 +24,9 @@ from typing import Any, Iterable, Iterator, Mapping, Sequence
 
 from ansible_collections.inferops.ascend.plugins.plugin_utils._base.words import listed
 
-Plan = Mapping[str, Any]
-Host = Mapping[str, Any]
-Service = Mapping[str, Any]
+PlanView = Mapping[str, Any]
+HostView = Mapping[str, Any]
+ServiceView = Mapping[str, Any]
 Place = tuple[str, tuple[int, ...]]  # a host and cards
 
 # With more hosts or changes than this a list is folded away, and the page starts as an overview.
@@ -35,7 +35,7 @@ LONG = 40
 USED, FREE, EXCLUDED, CLASH = "used", "free", "excluded", "clash"
 
 
-def printable(value: object) -> str:
+def escaped(value: object) -> str:
     """Return a text without control, formatting (bidirectional) and other unprintable characters."""
     return "".join(
         char if char.isprintable() else char.encode("unicode_escape").decode("ascii")
@@ -53,7 +53,7 @@ def count(number: int, noun: str) -> str:
 
 
 @dataclass(frozen=True)
-class Run:
+class CardRun:
     """Cards of a host, one beside the other, with the same fate."""
 
     fate: str  # USED, FREE, EXCLUDED or CLASH: wanted twice, or excluded and wanted
@@ -61,7 +61,7 @@ class Run:
     services: tuple[int, ...]  # places in the host's list of services
 
 
-def card_fates(host: Host) -> Iterator[tuple[int, str, tuple[int, ...]]]:
+def card_fates(host: HostView) -> Iterator[tuple[int, str, tuple[int, ...]]]:
     """Yield each card with its fate, also a card that only a service names."""
     wanted: dict[int, list[int]] = {card: [] for card in host["cards"]}
     for number, service in enumerate(host["services"]):
@@ -78,26 +78,26 @@ def card_fates(host: Host) -> Iterator[tuple[int, str, tuple[int, ...]]]:
             yield card, EXCLUDED if card in excluded else FREE, ()
 
 
-def runs_of(host: Host, row: int) -> list[Run]:
+def runs_of(host: HostView, row: int) -> list[CardRun]:
     """Return the runs of a host, cut after every `row` cards unless a run is made of whole rows."""
-    runs: list[Run] = []
+    runs: list[CardRun] = []
     for place, (card, fate, services) in enumerate(card_fates(host)):
         last = runs[-1] if runs else None
         if last and (last.fate, last.services) == (fate, services):
             whole_rows = len(last.cards) % row == 0
             if place % row or whole_rows:
-                runs[-1] = Run(fate, (*last.cards, card), services)
+                runs[-1] = CardRun(fate, (*last.cards, card), services)
                 continue
-        runs.append(Run(fate, (card,), services))
+        runs.append(CardRun(fate, (card,), services))
     return [part for run in runs for part in _cut(run, row)]
 
 
-def _cut(run: Run, row: int) -> Iterator[Run]:
+def _cut(run: CardRun, row: int) -> Iterator[CardRun]:
     """Cut a run of several rows where its last row is not whole."""
     whole = len(run.cards) // row * row
     for cards in (run.cards[:whole], run.cards[whole:]):
         if cards:
-            yield Run(run.fate, cards, run.services)
+            yield CardRun(run.fate, cards, run.services)
 
 
 def change_kind(change: Mapping[str, Any]) -> str:
@@ -106,7 +106,7 @@ def change_kind(change: Mapping[str, Any]) -> str:
     return "removed" if change["after"] is None else "moved"
 
 
-def all_new(plan: Plan) -> bool:
+def all_new(plan: PlanView) -> bool:
     """Whether a long list of changes would only repeat the placement: a first plan."""
     changes = plan["changes"]
     placed = sum(not service["given"] for host in plan["hosts"] for service in host["services"])
@@ -121,7 +121,7 @@ def place_key(host: str, cards: Iterable[int]) -> Place:
     return host, tuple(sorted(cards))
 
 
-def marks_of(plan: Plan) -> dict[Place, str]:
+def marks_of(plan: PlanView) -> dict[Place, str]:
     """Host and cards to what this plan did there, where that sets it apart: ``added``, ``moved``.
 
     By the cards, because changes name the service, and a second replica on a host is called NAME-2.
@@ -135,13 +135,13 @@ def marks_of(plan: Plan) -> dict[Place, str]:
     }
 
 
-def _changes_by_kind(plan: Plan) -> dict[str, int]:
+def _changes_by_kind(plan: PlanView) -> dict[str, int]:
     """How many changes of each kind, the kinds that there are, in a fixed order."""
     kinds = [change_kind(change) for change in plan["changes"]]
     return {kind: kinds.count(kind) for kind in ("added", "moved", "removed") if kind in kinds}
 
 
-def change_words(plan: Plan) -> str:
+def change_words(plan: PlanView) -> str:
     found = _changes_by_kind(plan)
     return ", ".join(f"{number:,} {kind}" for kind, number in found.items())
 
@@ -150,7 +150,7 @@ def location_text(location: Mapping[str, Any] | None) -> str:
     return (
         ""
         if location is None
-        else f"{printable(location['host'])} {ranges(location['cards'])}".rstrip()
+        else f"{escaped(location['host'])} {ranges(location['cards'])}".rstrip()
     )
 
 
@@ -166,7 +166,7 @@ class Totals:
     instances: int
 
 
-def totals_of(plan: Plan) -> Totals:
+def totals_of(plan: PlanView) -> Totals:
     """Count the fleet. A service that spans hosts is one instance."""
     fates = [fate for host in plan["hosts"] for _card, fate, _users in card_fates(host)]
     services = [service for host in plan["hosts"] for service in host["services"]]
@@ -182,7 +182,7 @@ def totals_of(plan: Plan) -> Totals:
     )
 
 
-def summary_of(plan: Plan) -> str:
+def summary_of(plan: PlanView) -> str:
     total = totals_of(plan)
     parts = [f"{total.used:,} in use", f"{total.free:,} free"]
     if total.excluded:
@@ -198,7 +198,7 @@ def summary_of(plan: Plan) -> str:
     )
 
 
-def notes_of(service: Service, host: Host) -> list[str]:
+def notes_of(service: ServiceView, host: HostView) -> list[str]:
     """What is out of the ordinary with a service, in words."""
     notes = []
     if service["state"] == "stopped":
@@ -207,21 +207,21 @@ def notes_of(service: Service, host: Host) -> list[str]:
         notes.append("by hand")
     cluster = service["cluster"]
     if cluster:
-        leader = f", leader {printable(cluster['leader'])}" if cluster["rank"] else ""
+        leader = f", leader {escaped(cluster['leader'])}" if cluster["rank"] else ""
         notes.append(f"rank {cluster['rank']} of {len(cluster['hosts'])}{leader}")
     if not service["cards"]:
         notes.append("no cards named")
     return notes
 
 
-def replica_of(service: Service) -> str:
+def replica_of(service: ServiceView) -> str:
     return str(service.get("service") or service["name"])
 
 
-def source_of(service: Service) -> str:
+def source_of(service: ServiceView) -> str:
     """Where the length comes from: ``ascend-64gb row 24``."""
-    table = printable(service["table"] or "")
-    return f"{table} row {printable(service['row'])}" if service["row"] else table
+    table = escaped(service["table"] or "")
+    return f"{table} row {escaped(service['row'])}" if service["row"] else table
 
 
 def ends_of(change: Mapping[str, Any]) -> tuple[Any, Any]:

@@ -8,7 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.html import html
+from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.html import (
+    html,
+)
 
 from .chromium import Chromium, chromium
 from .pages import FOUR, thousand

@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.html import html
+from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.html import (
+    html,
+)
 
 from .chromium import Chromium
 from .pages import FOUR, host, problems, service, shown, spot, visible

@@ -10,7 +10,9 @@ from typing import Any
 
 import pytest
 import yaml
-from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.hosts import ENGINE_VERSION
+from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.hosts import (
+    ENGINE_VERSION,
+)
 
 from ..hosts import environment
 

@@ -17,30 +17,44 @@ from ansible.inventory.host import Host
 from ansible.parsing.dataloader import DataLoader
 from ansible.plugins.vars import host_group_vars
 from ansible_collections.inferops.ascend.plugins.plugin_utils._base.errors import AscendError
-from ansible_collections.inferops.ascend.plugins.plugin_utils._plan import files as _plan_files
-from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.files import (
-    FILE,
-    HOST_VARS,
-    Change,
-    Places,
-    Writer,
+from ansible_collections.inferops.ascend.plugins.plugin_utils._plan import files, plan_file
+from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.directory import (
     adopted_path,
-    apply,
     beside,
-    defined_where,
     hidden_file_message,
-    name_fault,
     place_fault,
     read_directory,
-    write_page,
 )
-from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.fleet import Assignment
-from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.hosts import TaggedValue
-from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.requests import (
+from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.entries import (
     INSTANCES,
     Entry,
-    Service,
+)
+from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.files import (
+    Change,
+    apply,
+    write_page,
+)
+from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.fleet import (
+    Assignment,
+)
+from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.inventory import (
+    TaggedValue,
+)
+from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.locations import (
+    FILE,
+    HOST_VARS,
+    Places,
+    defined_where,
+    name_fault,
+)
+from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.plan_file import (
+    Writer,
+)
+from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.requests import (
     ServiceRequest,
+)
+from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.services import (
+    Service,
 )
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
@@ -253,20 +267,20 @@ def test_a_file_that_is_edited_by_hand_is_read_as_yaml_reads_it(
         lines.insert(min(max(place, 2), len(lines)), line)
     content = "\n".join(lines) + "\n"
     data = content.encode()
-    quick = _plan_files._read_plan_file(Path("f"), "h", data, "hosts.yml")
+    quick = plan_file.read_plan_file(Path("f"), "h", data, "hosts.yml")
     try:
         yaml.safe_load(content)
     except yaml.YAMLError:
         return  # what the fast way makes of it does not matter: it is written anew
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_plan_files, "_quickly", lambda *_: False)
-        slow = _plan_files._read_plan_file(Path("f"), "h", data, "hosts.yml")
+        patch.setattr(plan_file, "_quickly", lambda *_: False)
+        slow = plan_file.read_plan_file(Path("f"), "h", data, "hosts.yml")
     assert quick == slow
 
 
 def test_cards_changed_by_hand_stand() -> None:
     content = text(entry("a"), entry("b", cards=[2, 3])).replace("[2, 3]", "[5, 4]")
-    existing = _plan_files._read_plan_file(Path("f"), "h", content.encode(), "hosts.yml")
+    existing = plan_file.read_plan_file(Path("f"), "h", content.encode(), "hosts.yml")
     assert existing.assignments[1] == Assignment("b", "h", (4, 5))
 
 
@@ -498,7 +512,7 @@ def test_the_folder_of_another_host_is_no_file_beside(tmp_path: Path) -> None:
 # -- writing ---------------------------------------------------------------------------------------
 
 
-def changes(directory: _plan_files.Directory, *hosts: str) -> list[Change]:
+def changes(directory: files.Directory, *hosts: str) -> list[Change]:
     return [
         Change(
             host,
@@ -540,7 +554,7 @@ def test_what_was_removed_takes_its_empty_folder_along(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def interrupted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[_plan_files.Directory]:
+def interrupted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[files.Directory]:
     """A run that dies at the second rename, and does not get to clean up."""
     place_on(tmp_path, "b", text())
     directory = read_directory(tmp_path)
@@ -554,14 +568,14 @@ def interrupted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[_pl
 
     with monkeypatch.context() as patch:
         patch.setattr(os, "replace", dying)
-        patch.setattr(_plan_files.shutil, "rmtree", lambda *_, **__: None)
+        patch.setattr(files.shutil, "rmtree", lambda *_, **__: None)
         with pytest.raises(KeyboardInterrupt):
             apply(directory, changes(directory, "a", "b", "c"))
     yield directory
 
 
 def test_an_interrupted_run_leaves_whole_files_and_is_completed(
-    tmp_path: Path, interrupted: _plan_files.Directory
+    tmp_path: Path, interrupted: files.Directory
 ) -> None:
     assert loaded(tmp_path, "a")[INSTANCES][0]["name"] == "on-a"
     assert loaded(tmp_path, "b")[INSTANCES] == []
@@ -581,7 +595,7 @@ def test_nothing_is_written_where_one_file_cannot_be(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     directory = read_directory(tmp_path)
-    write = _plan_files._stage_file
+    write = files._stage_file
     count = 0
 
     def full(*args: Any) -> None:
@@ -591,7 +605,7 @@ def test_nothing_is_written_where_one_file_cannot_be(
             raise OSError(28, "No space left on device", "x")
         write(*args)
 
-    monkeypatch.setattr(_plan_files, "_stage_file", full)
+    monkeypatch.setattr(files, "_stage_file", full)
     with pytest.raises(AscendError, match="No space left on device"):
         apply(directory, changes(directory, "a", "b"))
     assert list((tmp_path / HOST_VARS).iterdir()) == []

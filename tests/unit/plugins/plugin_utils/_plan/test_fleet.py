@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: The inferops.ascend authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Where the services of a fleet go, what stays, and what is said of those without room."""
+"""Where the services of a fleet go, what stays, and what is reported of those without room."""
 
 from __future__ import annotations
 
@@ -15,12 +15,15 @@ from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.fleet import
     FleetHost,
     FleetPlan,
     FleetService,
-    plan_fleet,
     unplaced_lines,
 )
+from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.planner import (
+    plan_fleet,
+)
 
-SEARCH = "ansible_collections.inferops.ascend.plugins.plugin_utils._plan.search"
-BOUNDS = ("EXCHANGE_TRIALS", "ROUNDS", "EXACT_TRIALS")
+PLAN = "ansible_collections.inferops.ascend.plugins.plugin_utils._plan"
+EXCHANGE, AGAIN, EXACT = "search.EXCHANGE_TRIALS", "repack.ROUNDS", "exact.EXACT_TRIALS"
+BOUNDS = (EXCHANGE, AGAIN, EXACT)
 A2, A2_32, A3 = "atlas-800i-a2-64g", "atlas-800i-a2-32g", "atlas-800i-a3"
 
 
@@ -149,11 +152,11 @@ def test_new_services_change_places_for_one_that_has_fewer_ways(
     services = [service(f"wide{n}", 8, ["h1", "h2", "h3"]) for n in range(2)]
     services.append(service("here", 4, NAMES))
     for bound in {*BOUNDS} - {way}:
-        monkeypatch.setattr(f"{SEARCH}.{bound}", 0)
+        monkeypatch.setattr(f"{PLAN}.{bound}", 0)
     planned = plan(hosts, services)
     assert not planned.unplaced
     assert "h3" in where(planned)
-    monkeypatch.setattr(f"{SEARCH}.{way}", 0)
+    monkeypatch.setattr(f"{PLAN}.{way}", 0)
     assert [each.service for each in plan(hosts, services).unplaced] == ["here"]
 
 
@@ -273,8 +276,8 @@ def test_a_count_that_is_no_multiple_takes_whole_hosts_still() -> None:
 def test_hosts_are_cleared_for_it_by_moving_what_else_is_new(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(f"{SEARCH}.ROUNDS", 0)
-    monkeypatch.setattr(f"{SEARCH}.EXACT_TRIALS", 0)
+    monkeypatch.setattr(f"{PLAN}.{AGAIN}", 0)
+    monkeypatch.setattr(f"{PLAN}.{EXACT}", 0)
     hosts = [*TWO, host("x1", kind=A2_32), host("x2", kind=A2_32)]
     small = service("small", {A2: 1, A2_32: 1}, ["h1", "h2", "x1"], priority=9)
     # Not all of these has room, so services are placed in the order of their priorities.
@@ -285,18 +288,18 @@ def test_hosts_are_cleared_for_it_by_moving_what_else_is_new(
     assert where(planned)["x1"] == {"small": [0]}
 
 
-@pytest.mark.parametrize("way", ["ROUNDS", "EXACT_TRIALS"])
+@pytest.mark.parametrize("way", [AGAIN, EXACT])
 def test_it_takes_other_hosts_where_its_first_choice_is_in_the_way(
     way: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     hosts = [*TWO, host("h3")]
     services = [service("big", 16, ["h1", "h2", "h3"]), service("here", 4, NAMES)]
     for bound in {*BOUNDS} - {way}:
-        monkeypatch.setattr(f"{SEARCH}.{bound}", 0)
+        monkeypatch.setattr(f"{PLAN}.{bound}", 0)
     planned = plan(hosts, services)
     assert not planned.unplaced
     assert {assignment.hosts[1] for assignment in planned.assignments if assignment.hosts} == {"h3"}
-    monkeypatch.setattr(f"{SEARCH}.{way}", 0)
+    monkeypatch.setattr(f"{PLAN}.{way}", 0)
     assert plan(hosts, services).unplaced
 
 
@@ -535,7 +538,7 @@ def test_kinds_that_need_different_numbers_are_both_named() -> None:
 def test_a_search_that_was_cut_short_is_said_to_be(monkeypatch: pytest.MonkeyPatch) -> None:
     services = [service(f"s{n}", 5, NAMES) for n in range(3)]
     assert "No other arrangement makes room." in plan(TWO, services).unplaced[0].reason
-    monkeypatch.setattr(f"{SEARCH}.EXACT_TRIALS", 0)
+    monkeypatch.setattr(f"{PLAN}.{EXACT}", 0)
     assert "Not every arrangement was tried" in plan(TWO, services).unplaced[0].reason
 
 

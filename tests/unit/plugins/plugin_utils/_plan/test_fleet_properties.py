@@ -14,6 +14,8 @@ from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.fleet import
     FleetHost,
     FleetPlan,
     FleetService,
+)
+from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.planner import (
     plan_fleet,
 )
 from hypothesis import given, settings

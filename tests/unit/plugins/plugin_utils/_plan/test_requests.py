@@ -19,21 +19,31 @@ from ansible_collections.inferops.ascend.plugins.plugin_utils._model.catalogue i
     Catalogue,
     load_catalogue,
 )
-from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.fleet import Assignment
+from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.by_hand import (
+    given_services,
+)
+from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.entries import (
+    PortAllocator,
+    entries,
+    source_line,
+)
+from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.fleet import (
+    Assignment,
+)
 from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.hosts import (
     Hardware,
+)
+from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.inventory import (
     Problems,
     TaggedValue,
     some,
 )
-from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.requests import (
-    PortAllocator,
-    Requests,
+from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.request_lists import (
+    RequestReader,
+)
+from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.services import (
     Service,
-    entries,
-    given_services,
     services_of,
-    source_line,
 )
 
 A2 = {"ascend_host_profile": "atlas-800i-a2-64g"}
@@ -71,7 +81,7 @@ def read(
     hosts: Mapping[str, Mapping[str, Any]],
 ) -> tuple[dict[str, Service], dict[str, Hardware], list[str], Hosts]:
     inventory, problems = Hosts(hosts), Problems()
-    reader = Requests(inventory, problems)
+    reader = RequestReader(inventory, problems)
     found, ask = reader.hardware(hosts, {})
     assert not ask
     services = services_of(reader.lists(found), found, inventory, problems)
@@ -103,7 +113,7 @@ def _hardware(
     variables: Mapping[str, Any], seen: Mapping[str, Any] | None = None
 ) -> tuple[dict[str, Hardware], list[str], list[str]]:
     problems = Problems()
-    found, ask = Requests(Hosts({"h": variables}), problems).hardware(["h"], seen or {})
+    found, ask = RequestReader(Hosts({"h": variables}), problems).hardware(["h"], seen or {})
     return found, problems.lines(), ask
 
 
@@ -164,7 +174,7 @@ def test_hosts_on_which_requests_are_resolved_alike_are_of_one_kind() -> None:
         "c": {**A2, "vllm_service_cards": 4},
         "d": {**A2, "vllm_service_allow_untested": True},
     }
-    found, _unused = Requests(Hosts(hosts), Problems()).hardware(hosts, {})
+    found, _unused = RequestReader(Hosts(hosts), Problems()).hardware(hosts, {})
     kinds = {name: own.kind for name, own in found.items()}
     assert kinds["a"] == kinds["b"]
     assert len(set(kinds.values())) == 3
@@ -198,7 +208,7 @@ def test_a_template_of_a_host_is_rendered_for_it() -> None:
     }
     inventory = Hosts(hosts)
     inventory.render = lambda host, text: [1] if "ill" in text else "atlas-800i-a2-32g"  # type: ignore[method-assign]
-    found, _unused = Requests(inventory, Problems()).hardware(hosts, {})
+    found, _unused = RequestReader(inventory, Problems()).hardware(hosts, {})
     assert found["a"].excluded == (1,)
     assert found["b"].card_memory_gb == 32
 
@@ -370,14 +380,14 @@ def test_only_what_is_needed_is_rendered_and_only_for_what_holds_a_template() ->
 
 def test_a_shared_list_without_templates_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
     count = 0
-    request = Requests._request
+    request = RequestReader._request
 
-    def counting(self: Requests, *args: Any) -> Any:
+    def counting(self: RequestReader, *args: Any) -> Any:
         nonlocal count
         count += 1
         return request(self, *args)
 
-    monkeypatch.setattr(Requests, "_request", counting)
+    monkeypatch.setattr(RequestReader, "_request", counting)
     read(group(["Qwen3-14B", {"model": "QwQ-32B", "args": {"seed": "{{ x }}"}}], 50, x=1))
     assert count == 2
 
@@ -522,7 +532,7 @@ def test_a_part_without_its_cards_is_refused() -> None:
 def test_services_written_by_hand_are_placed_as_the_role_places_them() -> None:
     hosts = group([], 1, length="8K")
     inventory = Hosts(hosts)
-    reader = Requests(inventory, Problems())
+    reader = RequestReader(inventory, Problems())
     own = reader.hardware(hosts, {})[0]["npu-01"]
     raw = [
         "QwQ-32B",

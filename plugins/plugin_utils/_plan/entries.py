@@ -1,0 +1,181 @@
+# SPDX-FileCopyrightText: The inferops.ascend authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The services of a host, ready to be written and shown."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ansible_collections.inferops.ascend.plugins.plugin_utils._place.service import (
+    ExistingPlacement,
+)
+from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.fleet import (
+    Assignment,
+)
+from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.hosts import (
+    Hardware,
+    place_on,
+)
+from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.requests import (
+    parse_port,
+)
+from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.services import (
+    Service,
+)
+
+INSTANCES = "vllm_service_instances"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A service on a host, ready to be written.
+
+    settled: the keys that the plan settles, in order. passed: the others as the user wrote them.
+    spec: what the lookup says of it there.
+    """
+
+    name: str
+    settled: dict[str, Any]
+    service: Service
+    spec: Mapping[str, Any]
+
+    @property
+    def passed(self) -> Mapping[str, Any]:
+        return self.service.request.passed
+
+    @property
+    def state(self) -> str:
+        return str(self.service.request.values.get("state") or "started")
+
+
+class PortAllocator:
+    """Gives ports to the services of hosts; hosts that are alike are placed once."""
+
+    def __init__(self) -> None:
+        self._known: dict[object, list[int]] = {}
+
+    def ports(
+        self,
+        hardware: Hardware,
+        assignments: Sequence[Assignment],
+        requested: Sequence[int | None],
+        existing: Mapping[str, int],
+    ) -> list[int]:
+        """A port for each spot of a host: the one asked for, else the standing one, else the next.
+
+        Raises AscendError where there is none, or where one is wanted twice.
+        """
+        kept = [existing.get(assignment.name) for assignment in assignments]
+        key = (
+            id(hardware),
+            tuple((s.cards, w, k) for s, w, k in zip(assignments, requested, kept, strict=True)),
+        )
+        known = self._known.get(key)
+        if known is None:
+            specs = [
+                {
+                    "name": assignment.name,
+                    "cards": len(assignment.cards),
+                    "pinned_cards": list(assignment.cards),
+                    "port": port,
+                }
+                for assignment, port in zip(assignments, requested, strict=True)
+            ]
+            existing_placements = {
+                assignment.name: ExistingPlacement(assignment.cards, port)
+                for assignment, port in zip(assignments, kept, strict=True)
+                if port is not None
+            }
+            known = self._known[key] = [
+                int(each["port"]) for each in place_on(specs, hardware, existing_placements)
+            ]
+        return known
+
+
+def entries(
+    hardware: Hardware,
+    assignments: Sequence[Assignment],
+    services: Mapping[str, Service],
+    existing: Mapping[str, int],
+    allocator: PortAllocator,
+) -> list[Entry]:
+    """The entries of one host, by name. Raises AscendError where ports do not work out."""
+    assignments = sorted(assignments, key=lambda assignment: assignment.name)
+    requested = [
+        parse_port(services[assignment.service].request.values.get("port"))
+        for assignment in assignments
+    ]
+    made = []
+    for assignment, port in zip(
+        assignments, allocator.ports(hardware, assignments, requested, existing), strict=True
+    ):
+        service = services[assignment.service]
+        spec = service.specs[hardware.kind]
+        settled: dict[str, Any] = {
+            "name": assignment.name,
+            "model": _model(service, spec),
+            "cards": list(assignment.cards),
+            "port": port,
+            "max_model_len": spec["max_model_len"],
+            "tensor_parallel_size": spec["tensor_parallel_size"],
+        }
+        if spec["pipeline_parallel_size"] != 1:
+            settled["pipeline_parallel_size"] = spec["pipeline_parallel_size"]
+        if assignment.hosts:
+            settled["cluster"] = {
+                "leader": assignment.leader,
+                "rank": assignment.rank,
+                "hosts": list(assignment.hosts),
+            }
+        made.append(Entry(assignment.name, settled, service, spec))
+    return made
+
+
+def _model(service: Service, spec: Mapping[str, Any]) -> str:
+    """The model's name, or the hub id that was asked for: different ids are different weights."""
+    asked = str(service.request.values["model"]).strip()
+    return str(spec["model"]) if asked.lower() == str(spec["model"]).lower() else asked
+
+
+def source_line(entry: Entry) -> str:
+    """Where the figures of an entry come from, as a line for people."""
+    source = entry.spec["provenance"]
+    if source["table"] is None:
+        text = "figures: estimated from the model's size, never run"
+    else:
+        text = f"figures: table {source['table']}, row {source['row']}"
+        text += f", {source['updated']}" if source["updated"] else ""
+        text += f", {source['basis']}"
+    if entry.service.request.values.get("max_model_len") is not None:
+        text = f"max_model_len as asked for; {text}"
+    return "".join(char if char.isprintable() else "?" for char in text)
+
+
+def view(
+    entry: Mapping[str, Any], spec: Mapping[str, Any], service: str, *, given: bool
+) -> dict[str, Any]:
+    """A service as the views want it.
+
+    entry: name, cards, port, and cluster if it spans hosts. service: the name without a number for
+    a second replica.
+    """
+    source = spec.get("provenance") or {}
+    row = source.get("row")
+    return {
+        "name": entry["name"],
+        "service": service,
+        "model": spec.get("model"),
+        "kind": spec.get("kind"),
+        "cards": list(entry["cards"]),
+        "port": entry.get("port"),
+        "max_model_len": spec.get("max_model_len"),
+        "basis": source.get("basis"),
+        "table": source.get("table"),
+        "row": None if row is None else str(row),
+        "state": "stopped" if spec.get("state") == "stopped" else "started",
+        "given": given,
+        "cluster": entry.get("cluster"),
+    }

@@ -1,0 +1,387 @@
+# SPDX-FileCopyrightText: The inferops.ascend authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Services to the hosts of a fleet: which host, which cards."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.candidates import (
+    COPY_NAME,
+    Fixed,
+    Fleet,
+)
+from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.card_sets import (
+    CARDS_MAX,
+    best_block,
+    cards_of,
+    mask_of,
+)
+from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.fleet import (
+    Assignment,
+    FleetHost,
+    FleetPlan,
+    FleetService,
+    Move,
+    Unplaced,
+)
+from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.needs import (
+    Item,
+    Room,
+)
+from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.reasons import (
+    Reasons,
+)
+from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.repack import (
+    RepackingSearch,
+)
+
+
+def plan_fleet(
+    hosts: Sequence[FleetHost],
+    services: Sequence[FleetService],
+    existing: Sequence[Assignment],
+    given: Sequence[Assignment],
+    *,
+    repack: bool = False,
+) -> FleetPlan:
+    """Place all services; the order of hosts, services and spots does not matter.
+
+    `standing`: what an earlier plan known. It stays where it still fits: the host is a candidate, its
+    cards may be used and are as many as wanted, in a block as this planner makes them. Where there
+    are more replicas than wanted, those with the highest number in their name go, then those on the
+    last hosts by name. `repack` plans as if nothing stood. `given`: written by hand. It stays, and
+    is a replica of the service of its name if the host is a candidate.
+
+    A standing spot named NAME-2 is a replica of NAME if NAME may be twice on a host and no service
+    is called NAME-2.
+
+    A block of 2^n cards starts at a multiple of 2^n; others are consecutive, and start on a whole
+    board if they have one or more. Pinned services go first, then those with one possible host, then
+    the largest. Each takes the block that is of least use to larger ones, on a kind of host
+    where it needs fewest cards. Where that fails, placed services change places, and then all that
+    compete for the same hosts are arranged anew by exact search (up to EXACT_HOSTS hosts,
+    EXACT_SERVICES services and EXACT_TRIALS trials). What stands does not move for it. Only if that
+    fails does `priority` count: those of a higher one are placed before others are looked at.
+
+    Replicas are on different hosts where that is possible, with spread_required always. A service
+    that has more cards than the candidates of a kind takes whole ones of that kind, unless it fits on
+    one host of another kind; a host counts if it has as many cards as the largest of its kind and
+    all may be used. Its leader is the first by name.
+
+    For an `all` service a candidate counts if it is open and has a card that may be used.
+
+    Raises AscendError for input that contradicts itself. What does not fit is in the result.
+    """
+    fleet = _Planner(hosts, services, given)
+    before = [fleet.resolve(assignment) for assignment in existing]
+    kept = [] if repack else fleet.keep(before)
+    outcome = fleet.fill(kept)
+    repacked = fleet.fill([]) if kept and outcome.left else None
+    assignments = tuple(
+        sorted(outcome.assignments, key=lambda assignment: (assignment.host, assignment.name))
+    )
+    return FleetPlan(assignments, fleet.unplaced(outcome, repacked), _moves(before, assignments))
+
+
+def _moves(before: Iterable[Assignment], after: Iterable[Assignment]) -> tuple[Move, ...]:
+    old, new = set(before), set(after)
+    by_service: dict[str, tuple[list[Assignment], list[Assignment]]] = {}
+    for side, assignments in enumerate((old - new, new - old)):
+        for assignment in sorted(
+            assignments,
+            key=lambda assignment: (
+                assignment.host,
+                assignment.name,
+                assignment.cards,
+                assignment.hosts,
+            ),
+        ):
+            by_service.setdefault(assignment.service, ([], []))[side].append(assignment)
+    moves = []
+    for service in sorted(by_service):
+        left, come = by_service[service]
+        # What changes on one host is one move, whatever else comes and goes.
+        same = {(assignment.host, assignment.name): assignment for assignment in come}
+        for assignment in left[:]:
+            found = same.get((assignment.host, assignment.name))
+            if found is not None and found in come:
+                moves.append(Move(service, assignment, found))
+                left.remove(assignment)
+                come.remove(found)
+        for number in range(max(len(left), len(come))):
+            moves.append(
+                Move(
+                    service,
+                    left[number] if number < len(left) else None,
+                    come[number] if number < len(come) else None,
+                )
+            )
+    return tuple(moves)
+
+
+@dataclass
+class _Outcome:
+    """What came of one way to fill the fleet."""
+
+    assignments: list[Assignment]
+    free: list[int]
+    left: dict[int, list[int]] = field(default_factory=dict)  # replicas by service, from 1
+    cut: set[int] = field(default_factory=set)  # services that a complete search might place
+
+
+class _Planner(Fleet):
+    """Keeps what exists, places the rest, and explains what has no room."""
+
+    def keep(self, existing: Iterable[Assignment]) -> list[Fixed]:
+        """The standing spots that still fit, for as many replicas as are wanted."""
+        parts: dict[tuple[int, int, tuple[str, ...], str], list[Assignment]] = {}
+        for assignment in existing:
+            number = self.service_at.get(assignment.service)
+            if number is not None:
+                one = "" if len(assignment.hosts) > 1 else assignment.host
+                parts.setdefault((number, _copy(assignment), assignment.hosts, one), []).append(
+                    assignment
+                )
+        have = Counter(each.service for each in self._replicas(self.given))
+        on = {(each.service, each.host) for each in self.given}
+        names = {(each.host, each.assignment.name) for each in self.given}
+        room = list(self.room)
+        kept = []
+        for key in sorted(parts):
+            number, service = key[0], self.services[key[0]]
+            assignments = self._located(number, parts[key])
+            if service.replicas is not None and have[number] >= service.replicas:
+                continue
+            if any(
+                each.mask & ~room[each.host]
+                or (each.host, each.assignment.name) in names
+                or ((number, each.host) in on and not self.may_double(service))
+                for each in assignments
+            ):
+                continue
+            if not (self._span_fits if key[2] else self._fits)(service, assignments):
+                continue
+            have[number] += 1
+            for each in assignments:
+                room[each.host] &= ~each.mask
+                names.add((each.host, each.assignment.name))
+                on.add((number, each.host))
+            kept += assignments
+        return kept
+
+    def _located(self, number: int, assignments: list[Assignment]) -> list[Fixed]:
+        """The spots of one replica by rank; none if one of them cannot be."""
+        found = [
+            Fixed(number, self.host_at[assignment.host], mask_of(assignment.cards), assignment)
+            for assignment in sorted(assignments, key=lambda assignment: assignment.rank)
+            if assignment.host in self.host_at
+            and all(0 <= card < CARDS_MAX for card in assignment.cards)
+            and len(set(assignment.cards)) == len(assignment.cards)
+        ]
+        return found if len(found) == len(assignments) else []
+
+    def _fits(self, service: FleetService, assignments: list[Fixed]) -> bool:
+        """Whether this spot is one that the planner could have chosen on an empty host."""
+        if len(assignments) != 1:
+            return False
+        fixed = assignments[0]
+        host = self.hosts[fixed.host]
+        count = service.cards.get(host.kind)
+        if fixed.host not in self.groups[fixed.service].members or count != fixed.mask.bit_count():
+            return False
+        if service.pinned is not None:
+            return fixed.mask == mask_of(service.pinned)
+        return best_block(fixed.mask, host.unit, count) is not None
+
+    def _span_fits(self, service: FleetService, assignments: list[Fixed]) -> bool:
+        if not assignments or service.replicas is None:
+            return False
+        hosts = [self.hosts[fixed.host] for fixed in assignments]
+        names = tuple(host.name for host in hosts)
+        size = len(hosts[0].cards)
+        count = service.cards.get(hosts[0].kind, 0)
+        return (
+            service.pinned is None
+            and names == tuple(sorted(names))
+            and -(-count // size) == len(assignments) > 1
+            and all(
+                fixed.host in self.groups[fixed.service].members
+                and (host.kind, len(host.cards)) == (hosts[0].kind, size)
+                and fixed.mask == self.all[fixed.host]
+                and (fixed.assignment.hosts, fixed.assignment.leader, fixed.assignment.rank)
+                == (names, names[0], rank)
+                for rank, (fixed, host) in enumerate(zip(assignments, hosts, strict=True))
+            )
+        )
+
+    def _replicas(self, fixed: Iterable[Fixed]) -> list[Fixed]:
+        """One of each replica of a service."""
+        seen = set()
+        replicas = []
+        for each in fixed:
+            key = (
+                each.service,
+                each.assignment.hosts or (each.assignment.host, each.assignment.name),
+            )
+            if each.service >= 0 and key not in seen:
+                seen.add(key)
+                replicas.append(each)
+        return replicas
+
+    def fill(self, kept: list[Fixed]) -> _Outcome:
+        """Place what is not kept."""
+        # Services that may be twice on a host are, only if not all has room otherwise.
+        items, where, left = self._items(kept, double=False)
+        search = self._search(kept)
+        without = search.place(items)
+        if without and any(self.may_double(self.services[item.service]) for item in items):
+            items, where, left = self._items(kept, double=True)
+            search = self._search(kept)
+            without = search.place(items)
+        levels = sorted({item.priority for item in items}, reverse=True)
+        if any(item.priority > levels[-1] for item in without):
+            # Not all has room: what is of less priority comes after.
+            search, without = self._search(kept), []
+            for level in levels:
+                without += search.place([item for item in items if item.priority == level])
+        cut = {item.service for item in without if item in search.cut}
+        for item in without:
+            left.setdefault(item.service, []).append(where.get(item, 0))
+        outcome = _Outcome([fixed.assignment for fixed in kept], search.free, cut=cut)
+        for number in sorted(left):
+            replicas = self.services[number].replicas
+            outcome.left[number] = (
+                sorted(left[number])
+                if replicas is None
+                else list(range(replicas - len(left[number]) + 1, replicas + 1))
+            )
+        outcome.assignments += self._assignments(search, kept)
+        return outcome
+
+    def _search(self, kept: Iterable[Fixed]) -> RepackingSearch:
+        free = list(self.room)
+        held: list[dict[int, int]] = [{} for _unused in self.services]
+        for fixed in (*self.given, *kept):
+            free[fixed.host] &= ~fixed.mask
+            if fixed.service >= 0:
+                on = held[fixed.service]
+                on[fixed.host] = on.get(fixed.host, 0) + 1
+        return RepackingSearch(
+            [
+                Room(cards, room, host.unit)
+                for cards, room, host in zip(self.all, free, self.hosts, strict=True)
+            ],
+            held,
+        )
+
+    def _items(
+        self, kept: Iterable[Fixed], *, double: bool
+    ) -> tuple[list[Item], dict[Item, int], dict[int, list[int]]]:
+        """(what is to be placed, its place among all hosts, what has no room anyway by service).
+
+        double: let services be twice on a host, also where there are hosts enough for all replicas.
+        """
+        fixed = [*self.given, *kept]
+        have = [0] * len(self.services)
+        held: list[set[int]] = [set() for _unused in self.services]
+        for each in self._replicas(fixed):
+            have[each.service] += 1
+        for each in fixed:
+            if each.service >= 0:
+                held[each.service].add(each.host)
+        items: list[Item] = []
+        where: dict[Item, int] = {}
+        left: dict[int, list[int]] = {}
+        for number, service in enumerate(self.services):
+            need = self.needs[number]
+            if service.replicas is None:
+                for place, host in enumerate(self.targets[number], 1):
+                    if host in held[number]:
+                        continue
+                    if host not in need.singles:
+                        left.setdefault(number, []).append(place)
+                        continue
+                    alone = self._need_on(host, service, need.singles[host])
+                    item = Item(alone, number, True, service.priority)
+                    items.append(item)
+                    where[item] = place
+                continue
+            missing = max(0, service.replicas - have[number])
+            taken = sum(host in need.singles for host in held[number])
+            apart = len(need.singles) - taken
+            twice = self.may_double(service) and (double or missing > apart)
+            possible = missing
+            if not need.spans and not (need.singles and self.may_double(service)):
+                possible = min(missing, apart)
+            if missing > possible:
+                left[number] = [0] * (missing - possible)
+            items += [
+                Item(need, number, not twice, service.priority, service.replicas)
+                for _unused in range(possible)
+            ]
+        return items, where, left
+
+    def _assignments(self, search: RepackingSearch, kept: Iterable[Fixed]) -> Iterator[Assignment]:
+        names = {number: set(names) for number, names in self.names.items()}
+        for fixed in kept:
+            names.setdefault(fixed.host, set()).add(fixed.assignment.name)
+        spans: dict[Item, list[int]] = {}
+        for host, contents in enumerate(search.on):
+            taken = names.setdefault(host, set())
+            here = self.hosts[host]
+            for item, block in sorted(
+                contents.items(), key=lambda each: (each[0].service, each[1])
+            ):
+                if host not in item.need.singles:
+                    spans.setdefault(item, []).append(host)
+                    continue
+                service = self.services[item.service].name
+                name, copy = service, 2
+                while name in taken or (name != service and name in self.service_at):
+                    name, copy = f"{service}-{copy}", copy + 1
+                taken.add(name)
+                yield Assignment(service, here.name, tuple(cards_of(block)), name=name)
+        for item, numbers in spans.items():
+            hosts = tuple(self.hosts[number].name for number in numbers)
+            for rank, number in enumerate(numbers):
+                cards = tuple(cards_of(self.all[number]))
+                name = self.services[item.service].name
+                yield Assignment(name, hosts[rank], cards, hosts[0], rank, hosts)
+
+    def unplaced(self, outcome: _Outcome, repacked: _Outcome | None) -> tuple[Unplaced, ...]:
+        found = []
+        reasons = Reasons(
+            self, outcome.free, Counter(assignment.service for assignment in outcome.assignments)
+        )
+        instead = (
+            [self.services[number].name for number in sorted(repacked.left)] if repacked else []
+        )
+        for number, replicas in outcome.left.items():
+            service = self.services[number]
+            known: dict[object, tuple[int, int, bool, str]] = {}
+            for replica in replicas:
+                on = self.targets[number][replica - 1] if service.replicas is None else None
+                helps = repacked is not None and replica not in repacked.left.get(number, ())
+                if (on, helps) not in known:
+                    cut = number in (repacked or outcome).cut
+                    cards, largest, reason = reasons.why(
+                        number,
+                        on,
+                        helps=helps,
+                        tried=repacked is not None,
+                        cut=cut,
+                        instead=instead,
+                    )
+                    known[on, helps] = (cards, largest, helps, reason)
+                found.append(Unplaced(service.name, replica, *known[on, helps]))
+        return tuple(found)
+
+
+def _copy(assignment: Assignment) -> int:
+    """1 for a service's own name, n for NAME-n."""
+    match = COPY_NAME.fullmatch(assignment.name) if assignment.name != assignment.service else None
+    return int(match[2]) if match else 1

@@ -1,0 +1,163 @@
+# SPDX-FileCopyrightText: The inferops.ascend authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""What a run of the plan comes to: changes of files, the plan, notes."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ansible_collections.inferops.ascend.plugins.plugin_utils._base.errors import AscendError
+from ansible_collections.inferops.ascend.plugins.plugin_utils._base.words import listed
+from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.directory import (
+    Directory,
+)
+from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.files import (
+    Change,
+    apply,
+    as_json,
+    diffs,
+    write_page,
+)
+from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.fleet import (
+    Assignment,
+    Unplaced,
+)
+from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.inventory import (
+    some,
+)
+from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.locations import (
+    EXTENSIONS,
+)
+
+_NOTES_MAX = 20
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The options of the action ``plan``; see there."""
+
+    output: str = ""
+    repack: bool = False
+    locked: bool = False
+    adopt: bool = False
+    markdown: str = ""
+    html: str = ""
+    check: bool = False
+    extensions: tuple[str, ...] = EXTENSIONS
+
+
+class Refused(AscendError):
+    """Nothing can be written. problems: all that is wrong, a sentence or more each."""
+
+    def __init__(self, problems: Sequence[str], unplaced: Sequence[Mapping[str, Any]] = ()) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = list(problems)
+        self.unplaced = list(unplaced)
+
+
+@dataclass
+class Run:
+    """What a run comes to.
+
+    changes: by folder. plan: what the views read. notes: for the report. warnings: what may well
+    be a mistake.
+    """
+
+    settings: Settings
+    directories: dict[Path, Directory]
+    ask: list[str] = field(default_factory=list)
+    changes: dict[Path, list[Change]] = field(default_factory=dict)
+    plan: dict[str, Any] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+    @property
+    def all_changes(self) -> list[Change]:
+        return [change for base in sorted(self.changes) for change in self.changes[base]]
+
+    @property
+    def changed_hosts(self) -> list[str]:
+        return sorted({change.host for change in self.all_changes})
+
+    def apply(self) -> None:
+        """Write the plan, and tidy up after runs that were killed.
+
+        Raises AscendError where the system refuses.
+        """
+        tidied = () if self.settings.output else self.directories
+        for base in sorted({*tidied, *self.changes}):
+            apply(self.directories[base], self.changes.get(base, ()))
+
+    def files(self) -> list[str]:
+        """What becomes of the files, a line for each folder."""
+        lines = []
+        for base, changes in sorted(self.changes.items()):
+            parts = []
+            for verb, past, gone in (("write", "wrote", False), ("remove", "removed", True)):
+                hosts = sorted(
+                    each.host
+                    for each in changes
+                    if each.before != each.after and (each.after is None) is gone
+                )
+                if hosts:
+                    parts.append(
+                        f"{verb if self.settings.check else past} {len(hosts)}"
+                        f" file{'s' if len(hosts) > 1 else ''} ({some(hosts, 10)})"
+                    )
+            if parts:
+                text = f"{'would ' if self.settings.check else ''}{' and '.join(parts)}"
+                lines.append(f"{text[0].upper()}{text[1:]} in {self.directories[base].path}.")
+        return lines or ["No file changes."]
+
+    def diffs(self) -> list[dict[str, str]]:
+        return diffs(self.all_changes)
+
+
+def unplaced_groups(unplaced: Iterable[Unplaced]) -> list[dict[str, Any]]:
+    """Services without room; replicas for which the same holds in one."""
+    folded: dict[tuple[object, ...], list[int]] = {}
+    for each in unplaced:
+        key = (each.service, each.cards, each.largest_free, each.repack_helps, each.reason)
+        folded.setdefault(key, []).append(each.replica)
+    names = ("service", "cards", "largest_free", "repack_helps", "reason")
+    return [
+        {**dict(zip(names, key, strict=True)), "replicas": listed(replicas)}
+        for key, replicas in folded.items()
+    ]
+
+
+def location_of(assignment: Assignment | None) -> dict[str, Any] | None:
+    return (
+        None if assignment is None else {"host": assignment.host, "cards": list(assignment.cards)}
+    )
+
+
+def short(lines: Sequence[str], limit: int = _NOTES_MAX) -> list[str]:
+    """Lines, cut where they are many."""
+    if len(lines) <= limit:
+        return list(lines)
+    return [*lines[: limit - 1], f"... and {len(lines) - limit + 1} more"]
+
+
+_STAMP = "<!-- inferops.ascend.plan {digest} -->\n"
+
+
+def page(path: str, text: str, plan: Mapping[str, Any], *, check: bool) -> tuple[bool, str]:
+    """Write a page of the plan where it says another plan. Returns (whether it does, what it was).
+
+    A stamp at the end tells which plan a page shows: what a page says of changes is about the run
+    that made them, and the next run, which changes nothing, leaves it.
+
+    Raises AscendError where it cannot be written.
+    """
+    state = {key: value for key, value in plan.items() if key != "changes"}
+    digest = hashlib.sha256(as_json(state).encode()).hexdigest()[:32]
+    stamp = _STAMP.format(digest=digest)
+    file = Path(os.path.abspath(os.path.expanduser(path)))
+    return write_page(file, text.rstrip("\n") + "\n" + stamp, stamp, check=check)

@@ -1,0 +1,208 @@
+# SPDX-FileCopyrightText: The inferops.ascend authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The services of a fleet: which hosts may run each, and what it takes on each kind of host."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from ansible_collections.inferops.ascend.plugins.plugin_utils._base.errors import AscendError
+from ansible_collections.inferops.ascend.plugins.plugin_utils._base.words import listed
+from ansible_collections.inferops.ascend.plugins.plugin_utils._model.catalogue import Catalogue
+from ansible_collections.inferops.ascend.plugins.plugin_utils._model.estimate import (
+    tensor_parallel_fault,
+)
+from ansible_collections.inferops.ascend.plugins.plugin_utils._model.resolve import resolve
+from ansible_collections.inferops.ascend.plugins.plugin_utils._place.host_cards import card_ids
+from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.fleet import (
+    FleetService,
+)
+from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.hosts import (
+    Hardware,
+)
+from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.inventory import (
+    Inventory,
+    Problems,
+    TaggedValue,
+    some,
+)
+from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.request_lists import (
+    RequestList,
+)
+from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.requests import (
+    ServiceRequest,
+)
+from ansible_collections.inferops.ascend.plugins.plugin_utils._service.engine import check_args
+
+
+@dataclass
+class Service:
+    """A service of the fleet.
+
+    hosts: candidates, sorted. specs: what the lookup says, by kind of host; for one that spans hosts
+    its cards are those of each host. totals: its cards by kind. refused: reasons by kind.
+    """
+
+    request: ServiceRequest
+    hosts: tuple[str, ...]
+    specs: dict[str, dict[str, Any]] = field(default_factory=dict)
+    totals: dict[str, int] = field(default_factory=dict)
+    refused: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        return self.request.name
+
+    def for_planner(self) -> FleetService:
+        cards = self.request.values.get("cards")
+        pinned = tuple(sorted(card_ids(cards, "cards"))) if isinstance(cards, list) else None
+        return FleetService(
+            name=self.name,
+            replicas=self.request.replicas,
+            cards=self.totals,
+            hosts=self.hosts,
+            spread_required=self.request.spread_required,
+            priority=self.request.priority,
+            pinned=pinned,
+            refused=self.refused,
+        )
+
+
+def services_of(
+    lists: Iterable[RequestList],
+    hosts: Mapping[str, Hardware],
+    inventory: Inventory,
+    problems: Problems,
+) -> dict[str, Service]:
+    """The services that all lists ask for, by name, resolved for every kind of candidate host."""
+    asked: dict[str, list[tuple[ServiceRequest, RequestList]]] = {}
+    for each in lists:
+        for name, request in each.requests.items():
+            asked.setdefault(name, []).append((request, each))
+    candidates: dict[object, tuple[str, ...]] = {}
+    kinds: dict[int, dict[str, Hardware]] = {}
+    matched: dict[str, frozenset[str]] = {}
+    services: dict[str, Service] = {}
+    for name in sorted(asked):
+        request, first = asked[name][0]
+        for other, each in asked[name][1:]:
+            if not other.same(request):
+                problems.add(_difference(name, request, first.hosts[0], other, each.hosts[0]))
+                break
+        lists_of_it = [each[1] for each in asked[name]]
+        key = (tuple(map(id, lists_of_it)), request.hosts)
+        if key not in candidates:
+            names = {host for each in lists_of_it for host in each.hosts}
+            if request.hosts is not None:
+                if request.hosts not in matched:
+                    matched[request.hosts] = inventory.matching(request.hosts)
+                names &= matched[request.hosts]
+            candidates[key] = tuple(sorted(names))
+        service = services[name] = Service(request, candidates[key])
+        if not service.hosts:
+            problems.add(
+                f"service {name}: its hosts, {request.hosts}, match none of the hosts that list it."
+                f" These are {some(sorted({host for each in lists_of_it for host in each.hosts}))}."
+            )
+            continue
+        if id(service.hosts) not in kinds:
+            kinds[id(service.hosts)] = {hosts[host].kind: hosts[host] for host in service.hosts}
+        sizes = kinds[id(service.hosts)]
+        for kind in sorted(sizes):
+            try:
+                spec, total = _resolved(
+                    request, sizes[kind], inventory.catalogue(sizes[kind].tables)
+                )
+                check_service_args(spec, name, sizes[kind])
+                service.specs[kind], service.totals[kind] = spec, total
+            except AscendError as error:
+                service.refused[kind] = str(error)
+    return services
+
+
+def _difference(
+    name: str, one: ServiceRequest, host: str, other: ServiceRequest, other_host: str
+) -> str:
+    """Two hosts that do not mean the same by a name."""
+
+    a, b = one.compared(), other.compared()
+    keys = sorted({str(key).split()[0] for key in {*a, *b} if a.get(key) != b.get(key)})
+    return (
+        f"service {name}: {host} and {other_host} ask for it with other values of"
+        f" {', '.join(keys)}. Write it alike for both, in the variables of a group, or give one of"
+        " them another name."
+    )
+
+
+def check_service_args(spec: Mapping[str, Any], name: str, hardware: Hardware) -> None:
+    """Refuse options that the engine of these hosts does not read. Raises AscendError."""
+    args = spec.get("args")
+    if isinstance(args, dict):
+        # Of what is encrypted only the name is judged.
+        args = {key: None if _is_tagged(value) else value for key, value in args.items()}
+    check_args({**spec, "name": name, "args": args}, hardware.engine_version)
+
+
+def _is_tagged(value: object) -> bool:
+    if isinstance(value, dict):
+        return any(_is_tagged(item) for item in value.values())
+    if isinstance(value, list):
+        return any(_is_tagged(item) for item in value)
+    return isinstance(value, TaggedValue)
+
+
+def _resolved(
+    request: ServiceRequest, hardware: Hardware, catalogue: Catalogue
+) -> tuple[dict[str, Any], int]:
+    """(the spec on hosts of this kind, how many cards in all). Raises AscendError."""
+    size = len(hardware.cards)
+    sizes = ("tensor_parallel_size", "pipeline_parallel_size")
+    settled = any(request.values.get(key) is not None for key in sizes)
+    try:
+        spec = resolve(request.values, catalogue, hardware.options).as_dict()
+    except AscendError:
+        # Perhaps the heads do not divide by as many cards as several hosts have.
+        if settled:
+            raise
+        one = {**request.values, "tensor_parallel_size": 1}
+        spec = resolve(one, catalogue, hardware.options).as_dict()
+        if int(spec["cards"]) <= size:
+            raise
+    total = int(spec["cards"])
+    if total <= size:
+        return spec, total
+    if isinstance(request.values.get("cards"), list):
+        raise AscendError(
+            f"{spec['model']} names {total} cards, and the host has {size}: cards"
+            f" {listed(list(hardware.cards))}."
+        )
+    count = -(-total // size)
+    members = [str(number) for number in range(count)]
+    values = {
+        **request.values,
+        "cards": size,
+        "cluster": {"leader": members[0], "rank": 0, "hosts": members},
+    }
+    if not settled:
+        match = catalogue.find(str(spec["model"]))
+        facts = catalogue.facts(match.model) if match else None
+        tensor = next(
+            number
+            for number in range(size, 0, -1)
+            if size % number == 0
+            and (facts is None or tensor_parallel_fault(facts, number) is None)
+        )
+        values["tensor_parallel_size"] = tensor
+        values["pipeline_parallel_size"] = size * count // tensor
+    elif total % size:
+        raise AscendError(
+            f"{spec['model']} is to be split over {spec['tensor_parallel_size']} x"
+            f" {spec['pipeline_parallel_size']} = {total} cards, which is no whole number of hosts"
+            f" of {size}. Leave the sizes out, or make the product {size * count}."
+        )
+    else:
+        values.update((key, spec[key]) for key in sizes)
+    return resolve(values, catalogue, hardware.options).as_dict(), size * count
