@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.fleet import (
     Assignment,
@@ -119,6 +121,37 @@ def test_new_services_change_places_for_one_that_has_fewer_ways(
     assert "h3" in where(planned)
     monkeypatch.setattr(f"{PLAN}.{way}", 0)
     assert [each.service for each in plan(hosts, services).unplaced] == ["here"]
+
+
+def test_a_mixed_fleet_that_is_nearly_full_is_placed_by_exact_search_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Two A2 and two A3 hosts; 46 of their 48 cards are asked for, some on one kind of host only."""
+    hosts = [
+        host("a3-1", 16, A3, unit=2),
+        host("a2-1"),
+        host("a2-2"),
+        host("a3-2", 16, A3, unit=2),
+    ]
+    everywhere, a2, a3 = [each.name for each in hosts], ["a2-1", "a2-2"], ["a3-1", "a3-2"]
+
+    def both(name: str, cards: int, on: list[str], **more: Any) -> FleetService:
+        return service(name, {A2: cards, A3: cards}, on, **more)
+
+    services = [
+        both("chat", 16, everywhere),
+        both("classify", 1, a2, replicas=4),
+        both("code", 1, everywhere, replicas=2),
+        both("embed", 1, everywhere, replicas=4),
+        both("guard", 1, a2, spread_required=True),
+        both("reason", 8, everywhere),
+        both("transcribe", 8, a3, spread_required=True),
+        both("translate", 1, a3),
+        both("vision", 1, a3, replicas=2),
+    ]
+    assert not plan(hosts, services).unplaced
+    monkeypatch.setattr(f"{PLAN}.{EXACT}", 0)
+    assert plan(hosts, services).unplaced
 
 
 def test_replicas_go_to_different_hosts_while_there_are_any() -> None:
