@@ -134,7 +134,7 @@ class ActionModule(ActionBase):
             names = outcome.changed_hosts
             raise AscendError(
                 f"The written plan is stale for {len(names)} host{'s' if len(names) > 1 else ''}:"
-                f" {some(names, 20)}. Run {_command(given, task_vars)}, look at the change"
+                f" {some(names, 20)}. Run {_command(given, task_vars)}, review the change"
                 " (--check --diff shows it) and commit it. Nothing was written."
             )
         result: dict[str, Any] = {
@@ -180,14 +180,14 @@ def _refuse_limit(task_vars: Mapping[str, Any]) -> None:
     limit = task_vars.get("ansible_limit")
     if limit:
         raise AscendError(
-            f"--limit {limit} is set, and a plan is of a whole group: with some of its hosts out of"
+            f"--limit {limit} is set, and a plan is for a complete group: with some of its hosts out of"
             " sight their services would be placed a second time. Leave it out; to plan a group,"
             " name it (-e ascend_hosts=GROUP), to keep a service to some hosts, give it `hosts`."
         )
 
 
 def _command(given: Mapping[str, Any], task_vars: Mapping[str, Any]) -> str:
-    """The command that writes the plan for the same hosts into the same folder."""
+    """The command that writes the plan for the same hosts into the same directory."""
     variables = {"ascend_hosts": given["hosts"], "vllm_plan_output": given["output"]}
     sources = [
         os.path.relpath(source) if os.path.exists(source) else source

@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 
-# What it does stands in plugins/action/plan.py; nothing of it runs on a host.
+# What it does is in plugins/action/plan.py; nothing of it runs on a host.
 from __future__ import annotations
 
 DOCUMENTATION = r"""
@@ -18,7 +18,7 @@ description:
     inventory, which is all that the role P(inferops.ascend.vllm_service#role) needs.
   - It runs on the controller alone, once for all hosts. Use it with C(run_once), or in a play of one
     host with O(hosts).
-  - What stands in the files of an earlier plan stays where it fits. What somebody wrote by hand is
+  - What is in the files of an earlier plan stays where it fits. What somebody wrote by hand is
     taken as it is and never overwritten or hidden.
   - Either every file is as planned afterwards, or nothing was written and the message says all that
     is wrong.
@@ -30,12 +30,12 @@ options:
     default: ""
   output:
     description:
-      - Folder that gets C(host_vars), instead of the inventory's own.
+      - Directory that gets C(host_vars), instead of the inventory's own.
     type: str
     default: ""
   repack:
     description:
-      - Place all anew, whatever stands. The result says what moves.
+      - Place all again from the start, whatever exists. The result reports what moves.
     type: bool
     default: false
   locked:
@@ -46,8 +46,8 @@ options:
     default: false
   adopt_host_vars:
     description:
-      - Where C(host_vars/HOST.yml) stands, which Ansible no longer reads once there is a folder
-        C(host_vars/HOST), move it into that folder. Without it such a host is refused.
+      - Where C(host_vars/HOST.yml) exists, which Ansible no longer reads once there is a directory
+        C(host_vars/HOST), move it into that directory. Without it such a host is rejected.
     type: bool
     default: false
   markdown:
@@ -69,12 +69,12 @@ options:
     default: []
   return_plan:
     description:
-      - Return the whole plan as RV(plan). For a large fleet that takes longer than planning.
+      - Return the complete plan as RV(plan). For a large fleet that takes longer than planning.
     type: bool
     default: false
 attributes:
   check_mode:
-    description: Can run in check mode and says what it would do.
+    description: Can run in check mode and reports what it would do.
     support: full
   diff_mode:
     description: Shows the difference of each file.
@@ -139,7 +139,7 @@ problems:
 unplaced:
   description: Services without room, each with C(service), C(replicas) (such as V(2-4, 6)), C(cards)
     that one of them takes, C(largest_free) (cards of the largest free block on a host that it may go
-    to), C(repack_helps) (whether it would have room if all were placed anew) and C(reason).
+    to), C(repack_helps) (whether it would have room if all were placed again from the start) and C(reason).
   returned: failure
   type: list
   elements: dict

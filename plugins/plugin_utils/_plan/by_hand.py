@@ -39,7 +39,7 @@ def given_services(
 ) -> list[dict[str, Any]]:
     """The placed services of a host whose vllm_service_instances was written by hand.
 
-    Raises AscendError where the role would refuse them.
+    Raises AscendError where the role would reject them.
     """
     value = reader.as_written(raw, where)
     value = reader.rendered(host, value, where) if isinstance(value, str) else value

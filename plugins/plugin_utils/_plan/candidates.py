@@ -42,7 +42,7 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class Fixed:
-    """A spot that stays, and where that is."""
+    """An assignment that stays, and where it is."""
 
     service: int
     host: int
@@ -118,7 +118,7 @@ class Fleet:
         )
 
     def resolve(self, assignment: Assignment) -> Assignment:
-        """The spot with its service's name, which is not that of the unit for a second replica."""
+        """The assignment with its service's name, which is not that of the unit for a second replica."""
         service = assignment.service
         match = COPY_NAME.fullmatch(service)
         base = self.service_at.get(match[1]) if match else None
@@ -177,7 +177,7 @@ class Fleet:
         return cards if fits else 0
 
     def _spans(self, group: Group, service: FleetService) -> Iterator[Span]:
-        """Ways to take whole hosts, that with the fewest cards first."""
+        """Ways to take complete hosts, that with the fewest cards first."""
         for cards, kind in sorted((cards, kind) for kind, cards in service.cards.items()):
             size = group.sizes.get(kind, 0)
             if not 0 < size < cards:
@@ -188,7 +188,7 @@ class Fleet:
                 yield Span(cards, count, among)
 
     def whole(self, group: Group, kind: str) -> Iterator[int]:
-        """Hosts of a kind that can be taken whole."""
+        """Hosts of a kind that can be taken completely."""
         for number in group.hosts:
             host, full = self.hosts[number], self.room[number] == self.all[number]
             if full and (host.kind, len(host.cards)) == (kind, group.sizes[kind]):

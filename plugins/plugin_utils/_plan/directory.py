@@ -27,10 +27,10 @@ from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.plan_file im
 
 @dataclass
 class Directory:
-    """What stands in one host_vars.
+    """What is in one host_vars.
 
     plans: files of the plan by host. by_hand: hosts that have a file of that name without the
-    marker. beside: files and folders in it. stale: what an interrupted run left.
+    marker. beside: files and directories in it. stale: what an interrupted run left.
     """
 
     base: Path
@@ -48,7 +48,7 @@ class Directory:
 
 
 def read_directory(base: Path) -> Directory:
-    """What stands in the host_vars of a folder. Raises AscendError where it cannot be read."""
+    """What is in the host_vars of a directory. Raises AscendError where it cannot be read."""
     directory = Directory(base)
     try:
         with os.scandir(directory.path) as found:
@@ -58,9 +58,9 @@ def read_directory(base: Path) -> Directory:
     except OSError as error:
         raise AscendError(f"{directory.path} cannot be read: {error.strerror}.") from error
     for entry in entries:
-        kind = "folder" if entry.is_dir() else "file"
+        kind = "directory" if entry.is_dir() else "file"
         kind = "link" if entry.is_symlink() else kind
-        if kind == "folder" and entry.name.startswith(STAGE_PREFIX):
+        if kind == "directory" and entry.name.startswith(STAGE_PREFIX):
             directory.stale.append(Path(entry.path))
             continue
         directory.beside[entry.name] = kind
@@ -87,12 +87,12 @@ def place_fault(directory: Directory, host: str) -> str | None:
     if os.path.islink(directory.path):
         return (
             f"{directory.path} is a symbolic link to {os.path.realpath(directory.path)}. Set"
-            " vllm_plan_output to the folder that really has host_vars."
+            " vllm_plan_output to the directory that really has host_vars."
         )
     if directory.beside.get(host) == "link":
         return (
-            f"{directory.path / host} is a symbolic link, and the plan writes into real folders alone."
-            " Put a folder there."
+            f"{directory.path / host} is a symbolic link, and the plan writes into real directories alone."
+            " Create a directory there."
         )
     if os.path.islink(directory.target(host)):
         return f"{directory.target(host)} is a symbolic link. Remove it."
@@ -100,29 +100,29 @@ def place_fault(directory: Directory, host: str) -> str | None:
 
 
 def beside(directory: Directory, host: str, extensions: Sequence[str] = EXTENSIONS) -> list[Path]:
-    """Files of a host's variables beside its folder, in the order in which Ansible looks for one.
+    """Files of a host's variables beside its directory, in the order in which Ansible looks for one.
 
-    Where the folder is, Ansible reads none of them and says nothing.
+    Where the directory is, Ansible reads none of them, without a warning.
     """
     names = [host, *(host + extension for extension in extensions)]
-    there = [name for name in names if directory.beside.get(name, "folder") != "folder"]
-    # A folder HOST.yml is that of a host of this name.
+    there = [name for name in names if directory.beside.get(name, "directory") != "directory"]
+    # A directory HOST.yml is that of a host of this name.
     return [directory.path / name for name in there if not os.path.isdir(directory.path / name)]
 
 
 def adopted_path(directory: Directory, host: str, file: Path) -> Path:
-    """Where a file beside the host's folder goes in it."""
+    """Where a file beside the host's directory goes in it."""
     return directory.path / host / f"vars{file.name[len(host) :]}"
 
 
 def hidden_file_message(directory: Directory, host: str, file: Path) -> str:
-    """What to say of a file beside the host's folder, with the command that mends it."""
+    """What to report about a file beside the host's directory, with the command that fixes it."""
     target = adopted_path(directory, host, file)
-    inside = directory.beside.get(host) == "folder"
+    inside = directory.beside.get(host) == "directory"
     problem = (
-        f"{file} is not read by Ansible, because there is the folder {target.parent}."
+        f"{file} is not read by Ansible, because there is the directory {target.parent}."
         if inside
-        else f"{file} would no longer be read by Ansible once there is the folder {target.parent}."
+        else f"{file} would no longer be read by Ansible once there is the directory {target.parent}."
     )
     if file == target.parent:
         aside = file.with_name(f"{file.name}.moving")
@@ -136,6 +136,6 @@ def hidden_file_message(directory: Directory, host: str, file: Path) -> str:
             f" {shlex.quote(str(target))}"
         )
     return (
-        f"{problem} Move it into the folder: {command} ; or set vllm_plan_adopt_host_vars to true, and"
+        f"{problem} Move it into the directory: {command} ; or set vllm_plan_adopt_host_vars to true, and"
         " the plan does it."
     )

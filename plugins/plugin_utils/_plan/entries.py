@@ -64,7 +64,7 @@ class PortAllocator:
         requested: Sequence[int | None],
         existing: Mapping[str, int],
     ) -> list[int]:
-        """A port for each spot of a host: the one asked for, else the standing one, else the next.
+        """A port for each assignment of a host: the one asked for, else the existing one, else the next.
 
         Raises AscendError where there is none, or where one is wanted twice.
         """

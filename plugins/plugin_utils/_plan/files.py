@@ -29,7 +29,7 @@ from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.locations im
 class Change:
     """A file that is written, or removed where `after` is None.
 
-    adopt: a file beside the host's folder that Ansible would no longer read, moved into it as
+    adopt: a file beside the host's directory that Ansible would no longer read, moved into it as
     `adopted`.
     """
 
@@ -66,10 +66,10 @@ def diffs(changes: Iterable[Change]) -> list[dict[str, str]]:
 def apply(directory: Directory, changes: Sequence[Change]) -> None:
     """Write, move and remove. Every file is written elsewhere first, then all get their names.
 
-    An interrupted run leaves whole files, old or new, and at most a folder that Ansible passes over
+    An interrupted run leaves complete files, old or new, and at most a directory that Ansible passes over
     and that the next run removes.
 
-    Raises AscendError where the system refuses; before any file has its name, nothing is changed.
+    Raises AscendError where the system does not allow it; before any file has its name, nothing is changed.
     """
     for left in directory.stale:
         shutil.rmtree(left, ignore_errors=True)
@@ -87,7 +87,7 @@ def apply(directory: Directory, changes: Sequence[Change]) -> None:
             for number, change in enumerate(writes):
                 if change.adopt is not None and change.adopted is not None:
                     _adopt(stage, change.adopt, change.adopted)
-                elif directory.beside.get(change.host) != "folder":
+                elif directory.beside.get(change.host) != "directory":
                     change.path.parent.mkdir(exist_ok=True)
                 if change.before != change.after:
                     os.replace(stage / str(number), change.path)
@@ -98,7 +98,7 @@ def apply(directory: Directory, changes: Sequence[Change]) -> None:
     except OSError as error:
         where = error.filename2 or error.filename or directory.path
         raise AscendError(
-            f"{where} cannot be written: {error.strerror}. Mend that and run the plan again; it"
+            f"{where} cannot be written: {error.strerror}. Fix this and run the plan again; it"
             " completes what is missing."
         ) from error
     finally:
@@ -130,7 +130,7 @@ def _stage_file(path: Path, text: str, target: Path, mode: int) -> None:
 
 
 def _adopt(stage: Path, file: Path, target: Path) -> None:
-    """Move a file into the host's folder, so that Ansible reads it at any time.
+    """Move a file into the host's directory, so that Ansible reads it at any time.
 
     What is in the stage are copies, for an interrupted run leaves it to be removed.
     """
@@ -138,11 +138,11 @@ def _adopt(stage: Path, file: Path, target: Path) -> None:
     if directory.is_dir():
         os.replace(file, target)
         return
-    made = stage / f"folder {stage.name}"
+    made = stage / f"directory {stage.name}"
     made.mkdir(mode=0o777)
     shutil.copy2(file, made / target.name)
     if file == directory:
-        # The folder needs its name. Under this one Ansible reads it too.
+        # The directory needs its name. Under this one Ansible reads it too.
         file = directory.with_name(f"{directory.name}{EXTENSIONS[0]}")
         shutil.copy2(directory, file)
         directory.unlink()

@@ -84,7 +84,7 @@ class Unplaced:
 
     replica: from 1; for a service on every host the place of the host among the candidates. cards:
     how many it takes, the fewest where kinds differ. largest_free: cards of the largest free block
-    on a candidate, aligned if `cards` is a power of two. repack_helps: planned anew it has room.
+    on a candidate, aligned if `cards` is a power of two. repack_helps: planned again from the start it has room.
     """
 
     service: str
@@ -97,7 +97,7 @@ class Unplaced:
 
 @dataclass(frozen=True, slots=True)
 class Move:
-    """A change against what stood: a new spot, one left, or one for another."""
+    """A change against what existed: a new assignment, one left, or one for another."""
 
     service: str
     before: Assignment | None
@@ -106,7 +106,7 @@ class Move:
 
 @dataclass(frozen=True)
 class FleetPlan:
-    """spots: all but those given, by host and name. moved: the changes, by service."""
+    """assignments: all but those given, by host and name. moved: the changes, by service."""
 
     assignments: tuple[Assignment, ...]
     unplaced: tuple[Unplaced, ...]
@@ -125,7 +125,7 @@ def check_fleet(hosts: Sequence[FleetHost], services: Sequence[FleetService]) ->
         wrong = [card for card in host.cards if not 0 <= card < CARDS_MAX]
         if wrong:
             raise AscendError(
-                f"host {host.name}: {wrong[0]} is not a card id. They are whole numbers from 0 to"
+                f"host {host.name}: {wrong[0]} is not a card id. They are integers from 0 to"
                 f" {CARDS_MAX - 1}, as ASCEND_RT_VISIBLE_DEVICES counts them."
             )
         if len(set(host.cards)) < len(host.cards):

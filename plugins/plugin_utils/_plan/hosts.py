@@ -124,7 +124,7 @@ def _number(value: object, name: str, default: int) -> int:
         return default
     number = whole_number(value)
     if number is None:
-        raise AscendError(f"{name} is {shown(value)}; a whole number is needed.")
+        raise AscendError(f"{name} is {shown(value)}; an integer is needed.")
     return number
 
 
@@ -161,15 +161,15 @@ def _gone(values: Mapping[str, Any]) -> set[int]:
     if excluded is None:
         excluded = values["ascend_host_excluded_cards"]
     gone = set(card_ids([] if excluded is None else excluded, "ascend_host_excluded_cards"))
-    ill = values["vllm_service_unavailable_cards"]
-    if ill is None:
+    unavailable = values["vllm_service_unavailable_cards"]
+    if unavailable is None:
         return gone
-    if not isinstance(ill, Mapping):
+    if not isinstance(unavailable, Mapping):
         raise AscendError(
-            f"vllm_service_unavailable_cards is {kind_of(ill)}; a mapping of card ids to reasons is"
+            f"vllm_service_unavailable_cards is {kind_of(unavailable)}; a mapping of card ids to reasons is"
             " needed."
         )
-    return gone.union(card_ids(list(ill), "vllm_service_unavailable_cards"))
+    return gone.union(card_ids(list(unavailable), "vllm_service_unavailable_cards"))
 
 
 def _ports(values: Mapping[str, Any]) -> PortSettings:

@@ -199,7 +199,7 @@ def _html_hosts(plan: PlanView, css: Callable[[ServiceView], str]) -> Iterator[d
 def _blocks(
     host: HostView, marks: Mapping[Place, str], css: Callable[[ServiceView], str]
 ) -> Iterator[dict[str, Any]]:
-    """What stands in a host's cards, left to right; then services that name no cards."""
+    """What is in a host's cards, left to right; then services that name no cards."""
     named: set[int] = set()
     services = host["services"]
 

@@ -47,7 +47,7 @@ class Inventory(Protocol):
 
 
 def written(value: object, where: str, tagged_value: TagReader) -> Any:
-    """`value` in plain types, with `Sealed` for what carries a tag. Raises AscendError."""
+    """`value` in plain types, with `TaggedValue` for what carries a tag. Raises AscendError."""
     tagged = tagged_value(value)
     if tagged is not None:
         return tagged

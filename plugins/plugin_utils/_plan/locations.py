@@ -32,15 +32,15 @@ STAGE_PREFIX = ".inferops-plan-"  # a name that Ansible passes over in host_vars
 
 
 def name_fault(host: str) -> str | None:
-    """Why a host's name cannot name a folder that Ansible reads as its own, or None."""
+    """Why a host's name cannot name a directory that Ansible reads as its own, or None."""
     if not host or host in (".", ".."):
-        return "it names no folder"
+        return "it names no directory"
     if "/" in host or "\0" in host:
-        return "it holds a character that no file's name can have"
+        return "it has a character that no file's name can have"
     if "$" in host:
         return "Ansible would expand the $ in it when it looks for the host's variables"
     if any(unicodedata.category(char) in ("Cc", "Cs") for char in host):
-        return "it holds a control character"
+        return "it has a control character"
     if host.startswith(STAGE_PREFIX):
         return "the plan uses such names itself"
     if len(os.fsencode(host)) > 255:
@@ -68,7 +68,7 @@ class Places:
         return Path(os.path.realpath(os.path.expanduser(self._output)))
 
     def of(self, inventory_dir: object, inventory_file: object) -> tuple[Path, str]:
-        """(the folder that has or gets host_vars, the inventory's name for the marker) of a host.
+        """(the directory that has or gets host_vars, the inventory's name for the marker) of a host.
 
         inventory_dir, inventory_file: Ansible's variables.
 
@@ -91,12 +91,12 @@ class Places:
         if found is None and not self._output:
             raise AscendError(
                 "its variables have no place: it comes from no inventory file"
-                + (f" whose folder Ansible reads ({inventory_dir})" if inventory_dir else "")
-                + ". Set vllm_plan_output to the folder that is to get host_vars."
+                + (f" whose directory Ansible reads ({inventory_dir})" if inventory_dir else "")
+                + ". Set vllm_plan_output to the directory that is to get host_vars."
             )
         name = _COMMAND_LINE
         if found is not None:
-            # By its file and not by what -i named, so that its folder and the file are the same.
+            # By its file and not by what -i named, so that its directory and the file are the same.
             file = os.path.realpath(str(inventory_file)) if inventory_file else found
             below = file.startswith(found.rstrip("/") + "/")
             name = printable(os.path.relpath(file, found) if below else os.path.basename(file))
@@ -122,7 +122,7 @@ def printable(text: str) -> str:
 def defined_where(
     host: str, groups: Iterable[str], directories: Iterable[Path], ours: Collection[Path]
 ) -> Path | None:
-    """The file that defines a host's vllm_service_instances, if one of Ansible's folders has it."""
+    """The file that defines a host's vllm_service_instances, if one of Ansible's directories has it."""
     places = [(HOST_VARS, host), *(("group_vars", group) for group in sorted(groups))]
     for base in directories:
         for kind, name in places:

@@ -81,7 +81,7 @@ class _Document:
     def add_long(
         self, title: str, head: str, parts: Sequence[str], noun: str, fold: bool, share: float
     ) -> None:
-        """Add a heading and as many whole parts as its share of the room allows; say what is left out."""
+        """Add a heading and as many complete parts as its share of the room allows; report what is left out."""
         room = self.left(share)
         shown = len(parts)
         if room is not None:
@@ -112,7 +112,7 @@ class _Document:
 def markdown(plan: PlanView, limit: int | None = COMMENT_LIMIT) -> str:
     """Return the plan in GitHub flavoured Markdown: what changed, then where everything is.
 
-    limit: characters. A longer text is cut between rows and says how much is left out; changes
+    limit: characters. A longer text is cut between rows and reports how much is left out; changes
     come first and have up to 70 % of the room. None sets no limit.
     """
     document = _Document(limit)
@@ -192,7 +192,7 @@ def _markdown_services(plan: PlanView, document: _Document) -> None:
 
 
 def _placement(host: HostView) -> list[tuple[str, ...]]:
-    """The rows of a host; its name stands in the first."""
+    """The rows of a host; its name is in the first."""
     rows: list[tuple[int, tuple[str, ...]]] = []
     free: dict[str, list[int]] = {FREE: [], EXCLUDED: [], CLASH: []}
     for card, fate, _users in card_fates(host):

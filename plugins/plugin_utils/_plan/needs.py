@@ -19,7 +19,7 @@ class Room:
 
 @dataclass(frozen=True)
 class Span:
-    """A way to take whole hosts: how many, of those that are wholly usable."""
+    """A way to take complete hosts: how many, of those that are completely usable."""
 
     cards: int
     hosts: int
@@ -37,7 +37,7 @@ class Need:
 
     def __post_init__(self) -> None:
         self.size = min([*self.singles.values(), *(span.cards for span in self.spans)], default=0)
-        # What a pin or a lone host leaves no choice of goes first; then what takes hosts whole.
+        # What a pin or a lone host leaves no choice of goes first; then what takes complete hosts.
         forced = len(self.singles) == 1 and not self.spans
         wide = 0 if self.singles or not self.spans else min(span.hosts for span in self.spans)
         rank = 0 if self.pinned else 1 if forced else 2

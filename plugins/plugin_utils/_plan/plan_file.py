@@ -57,9 +57,9 @@ _Loader.add_multi_constructor("!", _tagged)
 
 @dataclass
 class PlanFile:
-    """A file of the plan as it stands.
+    """A file of the plan as it is.
 
-    spots: where services are. ports: by the unit's name. loose: names of entries without a place,
+    assignments: where services are. ports: by the unit's name. unplaced_names: of entries without cards,
     which the plan writes none of. fault: why it cannot be read.
     """
 
@@ -73,7 +73,7 @@ class PlanFile:
     fault: str | None = None
 
     def describes(self, value: object) -> bool:
-        """Whether a list of services is the one that stands here."""
+        """Whether a list of services is the one that is here."""
         if not isinstance(value, (list, tuple)):
             return False
         other = PlanFile(self.path, "", "")
@@ -152,12 +152,12 @@ def read_plan_file(path: Path, host: str, data: bytes, source: str) -> PlanFile:
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         mark = getattr(error, "problem_mark", None)
         line = f", line {mark.line + 1}" if mark else ""
-        fault = f"{path}{line} is not YAML. Mend or delete it."
+        fault = f"{path}{line} is not YAML. Fix or delete it."
         return PlanFile(path, data.decode(errors="replace"), source, fault=fault)
     content = {} if content is None else content
     others = sorted(str(key) for key in content if key != INSTANCES) if _is_map(content) else []
     if not _is_map(content) or not isinstance(content.get(INSTANCES, []), list):
-        existing.fault = f"{path} does not hold a list of services. Mend or delete it."
+        existing.fault = f"{path} is not a list of services. Fix or delete it."
     elif others:
         existing.fault = (
             f"{path} also sets {', '.join(others)}, which the plan would remove. Move that to"

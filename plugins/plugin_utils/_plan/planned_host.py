@@ -36,8 +36,8 @@ from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.plan_file im
 class PlannedHost:
     """A host of the plan.
 
-    standing: its file of the plan, if it has one. before: that one or, where the host comes from
-    another source now, the one in its old folder: what stands stays all the same.
+    existing: its file of the plan, if it has one. before: that one or, where the host comes from
+    another source now, the one in its old directory: what exists stays all the same.
     """
 
     name: str

@@ -48,27 +48,27 @@ def plan_fleet(
     *,
     repack: bool = False,
 ) -> FleetPlan:
-    """Place all services; the order of hosts, services and spots does not matter.
+    """Place all services; the order of hosts, services and assignments does not matter.
 
-    `standing`: what an earlier plan known. It stays where it still fits: the host is a candidate, its
+    `existing`: what an earlier plan placed. It stays where it still fits: the host is a candidate, its
     cards may be used and are as many as wanted, in a block as this planner makes them. Where there
     are more replicas than wanted, those with the highest number in their name go, then those on the
-    last hosts by name. `repack` plans as if nothing stood. `given`: written by hand. It stays, and
+    last hosts by name. `repack` plans as if nothing existed. `given`: written by hand. It stays, and
     is a replica of the service of its name if the host is a candidate.
 
-    A standing spot named NAME-2 is a replica of NAME if NAME may be twice on a host and no service
+    An existing assignment named NAME-2 is a replica of NAME if NAME may be twice on a host and no service
     is called NAME-2.
 
     A block of 2^n cards starts at a multiple of 2^n; others are consecutive, and start on a whole
     board if they have one or more. Pinned services go first, then those with one possible host, then
     the largest. Each takes the block that is of least use to larger ones, on a kind of host
     where it needs fewest cards. Where that fails, placed services change places, and then all that
-    compete for the same hosts are arranged anew by exact search (up to EXACT_HOSTS hosts,
-    EXACT_SERVICES services and EXACT_TRIALS trials). What stands does not move for it. Only if that
-    fails does `priority` count: those of a higher one are placed before others are looked at.
+    compete for the same hosts are arranged again by exact search (up to EXACT_HOSTS hosts,
+    EXACT_SERVICES services and EXACT_TRIALS trials). What exists does not move for it. Only if that
+    fails does `priority` count: those of a higher one are placed before others.
 
     Replicas are on different hosts where that is possible, with spread_required always. A service
-    that has more cards than the candidates of a kind takes whole ones of that kind, unless it fits on
+    that has more cards than the candidates of a kind takes complete ones of that kind, unless it fits on
     one host of another kind; a host counts if it has as many cards as the largest of its kind and
     all may be used. Its leader is the first by name.
 
@@ -137,7 +137,7 @@ class _Planner(Fleet):
     """Keeps what exists, places the rest, and explains what has no room."""
 
     def keep(self, existing: Iterable[Assignment]) -> list[Fixed]:
-        """The standing spots that still fit, for as many replicas as are wanted."""
+        """The existing assignments that still fit, for as many replicas as are wanted."""
         parts: dict[tuple[int, int, tuple[str, ...], str], list[Assignment]] = {}
         for assignment in existing:
             number = self.service_at.get(assignment.service)
@@ -174,7 +174,7 @@ class _Planner(Fleet):
         return kept
 
     def _located(self, number: int, assignments: list[Assignment]) -> list[Fixed]:
-        """The spots of one replica by rank; none if one of them cannot be."""
+        """The assignments of one replica by rank; none if one of them cannot be."""
         found = [
             Fixed(number, self.host_at[assignment.host], mask_of(assignment.cards), assignment)
             for assignment in sorted(assignments, key=lambda assignment: assignment.rank)
@@ -185,7 +185,7 @@ class _Planner(Fleet):
         return found if len(found) == len(assignments) else []
 
     def _fits(self, service: FleetService, assignments: list[Fixed]) -> bool:
-        """Whether this spot is one that the planner could have chosen on an empty host."""
+        """Whether this assignment is one that the planner could have chosen on an empty host."""
         if len(assignments) != 1:
             return False
         fixed = assignments[0]

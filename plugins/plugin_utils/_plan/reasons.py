@@ -35,7 +35,7 @@ class _Hosts:
 
 
 class Reasons:
-    """Says why. free: cards free in the end, by host. placed: spots by service's name."""
+    """Explains it. free: cards free in the end, by host. placed: assignments by service's name."""
 
     def __init__(self, fleet: Fleet, free: Sequence[int], placed: Mapping[str, int]) -> None:
         self.fleet, self.free, self.placed = fleet, free, placed
@@ -56,7 +56,7 @@ class Reasons:
         """(cards it takes, cards of the largest free block of that sort, why it has no room).
 
         number: of the service. on: the host, of a service on every host. helps, tried, cut: whether
-        it has room if all is planned anew, whether that was looked at, and not in every way.
+        it has room if all is planned again from the start, whether that was tried, and not in every way.
         instead: services that then have none.
         """
         explanation = _Explanation(self, number, on)
@@ -88,7 +88,7 @@ class Reasons:
         return _Hosts(numbers, {self.fleet.hosts[host].kind: host for host in reversed(numbers)})
 
     def whole(self, span: Span) -> int:
-        """How many of these hosts are wholly free."""
+        """How many of these hosts are completely free."""
         if id(span) not in self._whole:
             full = (self.free[host] == self.fleet.all[host] for host in span.among)
             self._whole[id(span)] = sum(full)
@@ -176,18 +176,18 @@ class _Explanation:
             whole = len(list(self.fleet.whole(self.group, kind)))
             return (
                 f"{self.name} needs {_cards(service.cards[kind])}, which is"
-                f" {-(-service.cards[kind] // size)} whole hosts of {size} of one kind;"
-                f" {whole} of {self._who(self.hosts)} can be taken whole. No card of such a host may"
+                f" {-(-service.cards[kind] // size)} complete hosts of {size} of one kind;"
+                f" {whole} of {self._who(self.hosts)} can be taken completely. No card of such a host may"
                 " be excluded, missing or taken by hand. Add hosts of this kind, or serve a smaller"
                 f" model.{self._others()}"
             )
-        text = f"{self.need_text}, and {self._who(self.hosts)} cannot give that even when empty"
+        text = f"{self.need_text}, and {self._who(self.hosts)} cannot provide that even when empty"
         shown = "; ".join(map(self._describe, self.hosts[:3]))
         shown += "; and so on" if len(self.hosts) > 3 else ""
         way = (
             "Name other cards, or give a number of cards"
             if service.pinned is not None
-            else "Give back excluded cards, name the cards by number, or widen `hosts`"
+            else "Exclude fewer cards, name the cards by number, or widen `hosts`"
         )
         return f"{text}: {shown}. {way}.{self._others()}"
 
@@ -217,8 +217,8 @@ class _Explanation:
             span = self.need.spans[0]
             whole = self.reasons.whole(span)
             return (
-                f"{self.name} needs {_cards(span.cards)}, which is {span.hosts} whole hosts of one"
-                f" kind, and {whole} of {who} {'is' if whole == 1 else 'are'} wholly free."
+                f"{self.name} needs {_cards(span.cards)}, which is {span.hosts} complete hosts of one"
+                f" kind, and {whole} of {who} {'is' if whole == 1 else 'are'} completely free."
                 f"{self._others()}"
             )
         if self.service.pinned is not None:
@@ -264,8 +264,8 @@ class _Explanation:
 
 
 def _advice(helps: bool, tried: bool, cut: bool, instead: Sequence[str]) -> str:
-    """tried: whether all was planned anew. cut: not in every way there is."""
-    remedy = " Add a host, give back excluded cards, or remove or shrink a service."
+    """tried: whether all was planned again from the start. cut: not in every way there is."""
+    remedy = " Add a host, exclude fewer cards, or remove or shrink a service."
     if helps and instead:
         # Nothing is written unless all has room, so this is no way out.
         others = ", ".join(instead[:3]) + (" and others" if len(instead) > 3 else "")

@@ -38,7 +38,7 @@ class RepackingSearch(ExactSearch):
         return self._repack(left) if left else []
 
     def _repack(self, left: list[Item]) -> list[Item]:
-        """Place anew those left with all that competes with them; what is left then."""
+        """Place those left again with all that competes with them; what is left then."""
         waiting: dict[int, list[Item]] = {}
         for item in {item.need.number: item for item in left}.values():
             for host in self._hosts(item):

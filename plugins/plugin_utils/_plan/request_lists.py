@@ -116,7 +116,7 @@ class RequestReader(HostReader):
                 parts += self._parts(host, variables[name], name, level + 1)
             return parts
         if not isinstance(value, list):
-            what = "encrypted as a whole" if isinstance(value, TaggedValue) else kind_of(value)
+            what = "encrypted completely" if isinstance(value, TaggedValue) else kind_of(value)
             raise AscendError(
                 f"{where} is {what}; a list of services is needed, such as"
                 " [{model: Qwen3-14B, replicas: 2}]."
@@ -127,7 +127,7 @@ class RequestReader(HostReader):
         """Whether a host's variables decide what is asked for."""
         known = self._templated.get(id(part))
         if known is None:
-            # What stands in args is the host's own affair; the planner reads those of one host.
+            # What is in args is the host's own affair; the planner reads those of one host.
             known = (
                 part,
                 any(
@@ -241,7 +241,7 @@ class RequestReader(HostReader):
         bare = {key: values[key] for key in ("model", "name") if values.get(key) is not None}
         if state != "absent" and "model" not in bare:
             resolve(bare, catalogue, Options())  # raises
-        # Resolves nothing, but judges the names and finds the model.
+        # Resolves nothing, but checks the names and finds the model.
         absent = resolve({**bare, "state": "absent"}, catalogue, Options()).as_dict()
         if state != "absent" and catalogue.find(str(absent.get("model"))) is None:
             resolve(bare, catalogue, Options())  # raises, with the closest names

@@ -156,7 +156,7 @@ def _priority(value: object) -> int:
     negative = isinstance(text, str) and text.startswith("-")
     number = whole_number(text[1:] if negative else text)  # type: ignore[index]  # a text there
     if number is None:
-        raise AscendError(f"priority is {shown(value)}; a whole number is needed.")
+        raise AscendError(f"priority is {shown(value)}; an integer is needed.")
     return -number if negative else number
 
 
@@ -193,7 +193,7 @@ def _has_password(address: str) -> bool:
 
 
 def secret_faults(passed: Mapping[str, Any], args: object) -> Iterable[str]:
-    """What would stand in the plan for all to read."""
+    """What would be in the plan for all to read."""
     named: dict[str, Any] = {"api_key": passed.get("api_key")}
     secret = passed.get("secret_env")
     if isinstance(secret, dict):
@@ -207,7 +207,7 @@ def secret_faults(passed: Mapping[str, Any], args: object) -> Iterable[str]:
     open_ones = [name for name, value in named.items() if value is not None and not _hidden(value)]
     for name in open_ones:
         yield (
-            f"{name} stands there in plain text, and the plan is a file that others read. Put the"
+            f"{name} is in plain text, and the plan is a file that others read. Put the"
             " value into a variable of a vaulted file and name it here, as in"
             ' api_key: "{{ vault_chat_key }}", or encrypt it in place (ansible-vault'
             " encrypt_string)."
@@ -229,7 +229,7 @@ def key_fault(key: object, model: str) -> str | None:
     if not isinstance(key, str):
         return f"it has the key {shown(key)}, which is no text."
     if key in RESULT_KEYS:
-        return f"the key {key} is the plan's or the placement's to say. Leave it out."
+        return f"the key {key} is set by the plan or the placement. Leave it out."
     if key in READ_KEYS or key in _OTHER_KEYS:
         return None
     try:

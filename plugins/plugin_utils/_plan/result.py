@@ -65,7 +65,7 @@ class Refused(AscendError):
 class Run:
     """What a run comes to.
 
-    changes: by folder. plan: what the views read. notes: for the report. warnings: what may well
+    changes: by directory. plan: what the views read. notes: for the report. warnings: what may well
     be a mistake.
     """
 
@@ -88,14 +88,14 @@ class Run:
     def apply(self) -> None:
         """Write the plan, and tidy up after runs that were killed.
 
-        Raises AscendError where the system refuses.
+        Raises AscendError where the system does not allow it.
         """
         tidied = () if self.settings.output else self.directories
         for base in sorted({*tidied, *self.changes}):
             apply(self.directories[base], self.changes.get(base, ()))
 
     def files(self) -> list[str]:
-        """What becomes of the files, a line for each folder."""
+        """What becomes of the files, a line for each directory."""
         lines = []
         for base, changes in sorted(self.changes.items()):
             parts = []

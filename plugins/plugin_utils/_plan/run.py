@@ -96,7 +96,7 @@ class World(Inventory, Protocol):
 
 
 def existing_directories(sources: Iterable[str], output: str) -> dict[Path, Directory]:
-    """What stands in every folder whose host_vars Ansible reads, and in the output folder.
+    """What is in every directory whose host_vars Ansible reads, and in the output directory.
 
     Raises AscendError where one cannot be read.
     """
@@ -115,8 +115,8 @@ def run(
 ) -> Run:
     """Plan for hosts by name.
 
-    seen: cards of hosts that were asked, as the module npu_info returns them. folders: what
-    `standing_folders` gave; the world's variables do not hold what the plan's own files say.
+    seen: cards of hosts that were asked, as the module npu_info returns them. directories: what
+    `existing_directories` gave; the world's variables do not hold what the plan's own files say.
 
     Raises Refused with all that is wrong. A Run whose `ask` is not empty has no plan: these hosts do
     not say what cards they have.
@@ -257,7 +257,7 @@ class _Planning:
                 if name in hosts:
                     if hosts[name].directory is directory:
                         continue
-                    # The host has moved to another source, and Ansible reads both folders.
+                    # The host has moved to another source, and Ansible reads both directories.
                 elif not self.places.speaks_for(base, existing.source):
                     continue  # another inventory's
                 elif name in self.world.known and SERVICES in self.world.variables(name):

@@ -161,7 +161,7 @@ class Search:
             self._set(host, {item: self.rooms[host].cards})
 
     def _clear(self, item: Item, span: Span) -> bool:
-        """Make hosts whole by moving what is on them to others."""
+        """Empty hosts by moving what is on them to others."""
         key = ("clear", item.need.number, span.cards)
         if key in self._dead:
             return False

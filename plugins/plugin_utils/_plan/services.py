@@ -138,10 +138,10 @@ def _difference(
 
 
 def check_service_args(spec: Mapping[str, Any], name: str, hardware: Hardware) -> None:
-    """Refuse options that the engine of these hosts does not read. Raises AscendError."""
+    """Reject options that the engine of these hosts does not read. Raises AscendError."""
     args = spec.get("args")
     if isinstance(args, dict):
-        # Of what is encrypted only the name is judged.
+        # Of what is encrypted only the name is checked.
         args = {key: None if _is_tagged(value) else value for key, value in args.items()}
     check_args({**spec, "name": name, "args": args}, hardware.engine_version)
 
@@ -200,7 +200,7 @@ def _resolved(
     elif total % size:
         raise AscendError(
             f"{spec['model']} is to be split over {spec['tensor_parallel_size']} x"
-            f" {spec['pipeline_parallel_size']} = {total} cards, which is no whole number of hosts"
+            f" {spec['pipeline_parallel_size']} = {total} cards, which does not fill hosts"
             f" of {size}. Leave the sizes out, or make the product {size * count}."
         )
     else:

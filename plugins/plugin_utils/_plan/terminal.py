@@ -127,7 +127,7 @@ def card_map(plan: PlanView, width: int = 80) -> list[str]:
     """Return the lines of a map: a host per line, a cell per card, and the services in the cells.
 
     width: columns; what does not fit goes on below, nothing is cut off. The map's own characters
-    are ASCII, and there is no colour. Letters hold for the line they stand in: they name the
+    are ASCII, and there is no color. Letters hold for the line they stand in: they name the
     services of that host, in the order of their cards.
     """
     hosts = plan["hosts"]

@@ -79,7 +79,7 @@ def card_fates(host: HostView) -> Iterator[tuple[int, str, tuple[int, ...]]]:
 
 
 def runs_of(host: HostView, row: int) -> list[CardRun]:
-    """Return the runs of a host, cut after every `row` cards unless a run is made of whole rows."""
+    """Return the runs of a host, cut after every `row` cards unless a run is made of complete rows."""
     runs: list[CardRun] = []
     for place, (card, fate, services) in enumerate(card_fates(host)):
         last = runs[-1] if runs else None
@@ -93,7 +93,7 @@ def runs_of(host: HostView, row: int) -> list[CardRun]:
 
 
 def _cut(run: CardRun, row: int) -> Iterator[CardRun]:
-    """Cut a run of several rows where its last row is not whole."""
+    """Cut a run of several rows where its last row is not complete."""
     whole = len(run.cards) // row * row
     for cards in (run.cards[:whole], run.cards[whole:]):
         if cards:

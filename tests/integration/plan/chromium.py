@@ -145,14 +145,14 @@ class Chromium:
 
 
 @contextmanager
-def chromium(folder: Path) -> Iterator[Chromium]:
-    """Start a browser that keeps its profile in a folder, and end it afterwards."""
+def chromium(directory: Path) -> Iterator[Chromium]:
+    """Start a browser that keeps its profile in a directory, and end it afterwards."""
     program = next((path for name in PROGRAMS if (path := shutil.which(name))), None)
     if program is None:
         raise FileNotFoundError(
             "there is no Chromium to try the page in: tests/tools/dev browser installs it"
         )
-    flags = ["--headless=new", "--remote-debugging-pipe", f"--user-data-dir={folder}"]
+    flags = ["--headless=new", "--remote-debugging-pipe", f"--user-data-dir={directory}"]
     flags += ["--no-first-run", "--disable-gpu", "--disable-dev-shm-usage", "--hide-scrollbars"]
     flags += ["--disable-background-networking", "--disable-component-update", "--disable-sync"]
     if os.geteuid() == 0:
@@ -164,7 +164,7 @@ def chromium(folder: Path) -> Iterator[Chromium]:
     start = "import os, sys; a, b, *command = sys.argv[1:]; os.dup2(int(a), 3); os.dup2(int(b), 4)"
     start += "; os.execv(command[0], command)"
     ends = (to_browser, from_browser)
-    log = folder.with_suffix(".log")
+    log = directory.with_suffix(".log")
     with log.open("wb") as output:
         process = subprocess.Popen(
             [sys.executable, "-c", start, *map(str, ends), program, *flags],

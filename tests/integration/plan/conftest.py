@@ -26,10 +26,10 @@ def site(tmp_path: Path) -> Site:
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    folder = tmp_path_factory.mktemp("pages")
+    directory = tmp_path_factory.mktemp("pages")
     files = {}
     for name, plan in (("four", FOUR), ("thousand", thousand())):
-        files[name] = folder / f"{name}.html"
+        files[name] = directory / f"{name}.html"
         files[name].write_text(html(plan), encoding="utf-8")
     return files
 

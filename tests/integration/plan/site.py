@@ -50,7 +50,7 @@ class Outcome:
 
 @dataclass
 class Site:
-    """An inventory in a folder of its own."""
+    """An inventory in a directory of its own."""
 
     root: Path
     sources: list[str] = field(default_factory=lambda: ["hosts.yml"])
@@ -108,7 +108,7 @@ class Site:
         return outcome.words
 
     def tree(self) -> dict[str, str]:
-        """Every file below the folder that has the inventory's folder, and its text."""
+        """Every file below the directory that has the inventory's directory, and its text."""
         return {
             str(path.relative_to(self.root.parent)): (
                 os.readlink(path) if path.is_symlink() else path.read_text(encoding="utf-8")

@@ -117,14 +117,14 @@ def test_a_change_of_one_service_rewrites_only_the_files_it_must(site: Site) -> 
     assert {path for path in before if before[path] != after[path]} == on
 
 
-def test_cards_that_were_changed_by_hand_stand(site: Site) -> None:
+def test_cards_that_were_changed_by_hand_stay(site: Site) -> None:
     site.group("QwQ-32B", "Qwen3-14B", hosts=["npu-01"])
     site.planned()
     file = site.file("npu-01")
     file.write_text(file.read_text().replace("cards: [0, 1]", "cards: [4, 5]"), encoding="utf-8")
     site.planned()
     assert site.where()["npu-01"]["qwq-32b"] == [4, 5]
-    # What does not fit any more is placed anew.
+    # What does not fit any more is placed again from the start.
     file.write_text(file.read_text().replace("cards: [4, 5]", "cards: [5, 6]"), encoding="utf-8")
     site.planned()
     assert site.where()["npu-01"]["qwq-32b"] != [5, 6]
@@ -182,6 +182,6 @@ def test_nobody_who_lists_services_is_an_error(site: Site) -> None:
     assert "vllm_plan_services is not set for any host of this plan (npu-01)" in site.refused()
 
 
-def test_a_limit_is_refused(site: Site) -> None:
+def test_a_limit_is_rejected(site: Site) -> None:
     site.group("Qwen3-14B")
-    assert "a plan is of a whole group" in site.refused("--limit", "npu-02")
+    assert "a plan is for a complete group" in site.refused("--limit", "npu-02")

@@ -29,7 +29,7 @@ def test_hosts_that_left_lose_their_files_and_nothing_else(site: Site) -> None:
     assert [path.name for path in (site.root / "host_vars" / "b").iterdir()] == ["own.yml"]
 
 
-def test_other_plans_in_the_same_folder_are_left_alone(site: Site) -> None:
+def test_other_plans_in_the_same_directory_are_left_alone(site: Site) -> None:
     services = {"vllm_plan_services": ["Qwen3-14B"], "ascend_host_profile": PROFILE}
     site.write(
         "hosts.yml",
@@ -145,7 +145,7 @@ def test_a_file_that_cannot_be_read_is_named(site: Site) -> None:
     assert "variables of npu-02 cannot be read" in said
     assert str(broken) in said
     broken.unlink()
-    site.write("out", "no folder")
+    site.write("out", "no directory")
     said = site.refused(vllm_plan_output="out")
     assert "out/host_vars cannot be read: Not a directory." in said
     assert "Errno" not in said
@@ -171,11 +171,11 @@ def test_a_file_that_ansible_would_no_longer_read(site: Site, name: str) -> None
     assert not site.planned().changed
 
 
-def test_a_file_beside_a_folder_that_is_there_is_not_read_either(site: Site) -> None:
+def test_a_file_beside_a_directory_that_is_there_is_not_read_either(site: Site) -> None:
     site.group("QwQ-32B", hosts=["npu-01"])
     site.planned()
     site.write("host_vars/npu-01.yml", "mine: 5\n")
-    assert "is not read by Ansible, because there is the folder" in site.refused()
+    assert "is not read by Ansible, because there is the directory" in site.refused()
     site.planned(vllm_plan_adopt_host_vars=True)
     assert site.variables()["npu-01"]["mine"] == 5
 
@@ -219,12 +219,12 @@ def test_secrets_and_templates_stay_as_they_were_written(site: Site) -> None:
         ),
     ],
 )
-def test_a_secret_in_plain_text_is_refused(
+def test_a_secret_in_plain_text_is_rejected(
     site: Site, request_keys: dict[str, object], named: str
 ) -> None:
     site.group({"model": "Qwen3-14B", **request_keys})
     said = site.refused()
-    assert f"{named} stands there in plain text" in said
+    assert f"{named} is in plain text" in said
     assert "hush-hush" not in said
 
 

@@ -15,7 +15,7 @@ from .site import FILE, PROFILE, Site
 SERVICES = {"vllm_plan_services": ["Qwen3-14B"], "ascend_host_profile": PROFILE}
 
 
-def test_an_inventory_is_a_folder_too(site: Site) -> None:
+def test_an_inventory_is_a_directory_too(site: Site) -> None:
     apart = [{"model": f"Qwen3-{n}B", "hosts": f"npu-0{i}"} for i, n in ((1, 8), (2, 14))]
     site.group(*apart, hosts=["npu-01"])
     site.write("more/hosts", "[ascend]\nnpu-02\n")
@@ -62,7 +62,7 @@ def test_an_inventory_is_a_script_too(site: Site) -> None:
     assert sorted(site.where()) == ["fe80::1", "npu-01"]
 
 
-def test_hosts_of_the_command_line_need_a_folder(site: Site) -> None:
+def test_hosts_of_the_command_line_need_a_directory(site: Site) -> None:
     site.sources = ["npu-01,npu-02,"]
     assert "Set vllm_plan_output" in site.refused(**SERVICES)
     site.planned(vllm_plan_output="out", **SERVICES)
@@ -73,7 +73,7 @@ def test_hosts_of_the_command_line_need_a_folder(site: Site) -> None:
     assert sorted(site.files()) == [f"out/host_vars/npu-01/{FILE}"]
 
 
-def test_an_output_folder_is_kept_as_the_inventorys_own(site: Site) -> None:
+def test_an_output_directory_is_kept_as_the_inventorys_own(site: Site) -> None:
     site.group("Qwen3-14B", "QwQ-32B", hosts=["npu-01", "npu-02"])
     site.planned()
     beside = site.files()
@@ -95,12 +95,12 @@ def test_odd_names_of_hosts(site: Site) -> None:
 @pytest.mark.parametrize(
     "name", ["../../etc", "/etc", "..", ".", "a/b", "$HOME", "${HOME}/x", "a\nb", "npu-01.yml"]
 )
-def test_no_name_leads_out_of_the_folder(site: Site, name: str) -> None:
+def test_no_name_leads_out_of_the_directory(site: Site, name: str) -> None:
     site.group({"model": "Qwen3-14B", "replicas": "all"}, hosts=["npu-01", name])
     assert "cannot be planned for" in site.refused()
 
 
-def test_no_link_leads_out_of_the_folder(site: Site) -> None:
+def test_no_link_leads_out_of_the_directory(site: Site) -> None:
     site.group({"model": "Qwen3-14B", "replicas": "all"}, hosts=["npu-01"])
     outside = site.root.parent / "outside"
     outside.mkdir()

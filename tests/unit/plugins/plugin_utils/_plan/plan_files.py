@@ -48,7 +48,7 @@ def place_on(base: Path, host: str, content: str) -> Path:
 
 
 def loaded(base: Path, host: str) -> Any:
-    """What Ansible itself reads for a host, of this folder alone."""
+    """What Ansible itself reads for a host, of this directory alone."""
     host_group_vars.FOUND.clear()
     host_group_vars.NAK.clear()
     plugin = host_group_vars.VarsModule()

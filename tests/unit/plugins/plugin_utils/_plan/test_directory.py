@@ -44,17 +44,17 @@ def test_links_are_not_followed(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["h.yml", "h.yaml", "h.json", "h"])
-def test_the_command_that_is_named_mends_it(tmp_path: Path, name: str) -> None:
-    folder_path = tmp_path / "with space" / HOST_VARS
-    folder_path.mkdir(parents=True)
-    (folder_path / name).write_text('{"mine": 5}', encoding="utf-8")
+def test_the_command_that_is_named_fixes_it(tmp_path: Path, name: str) -> None:
+    directory_path = tmp_path / "with space" / HOST_VARS
+    directory_path.mkdir(parents=True)
+    (directory_path / name).write_text('{"mine": 5}', encoding="utf-8")
     directory = read_directory(tmp_path / "with space")
     (file,) = beside(directory, "h")
     said = hidden_file_message(directory, "h", file)
     assert "would no longer be read" in said
-    command = said.split("into the folder: ")[1].split(" ; or")[0]
+    command = said.split("into the directory: ")[1].split(" ; or")[0]
     assert os.system(command) == 0
-    put_beside = folder_path / "h" / FILE
+    put_beside = directory_path / "h" / FILE
     put_beside.write_text(text(entry("a")), encoding="utf-8")
     read = loaded(tmp_path / "with space", "h")
     assert (read["mine"], read[INSTANCES][0]["name"]) == (5, "a")
@@ -107,6 +107,6 @@ def test_adopted_files_are_read_beside_the_plan(tmp_path: Path, name: str, there
     assert not beside(read_directory(tmp_path), "h")
 
 
-def test_the_folder_of_another_host_is_no_file_beside(tmp_path: Path) -> None:
+def test_the_directory_of_another_host_is_no_file_beside(tmp_path: Path) -> None:
     place_on(tmp_path, "h.yml", text())
     assert not beside(read_directory(tmp_path), "h")

@@ -16,7 +16,7 @@ from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.fleet import
 from .fleets import A2_32, NAMES, TWO, host, plan, service, where
 
 
-def test_what_stands_stays_whatever_comes_goes_or_is_reordered() -> None:
+def test_what_exists_stays_whatever_comes_goes_or_is_reordered() -> None:
     existing_placements = [Assignment("b", "h2", (4, 5)), Assignment("c", "h1", (7,))]
     services = [service("a", 4, NAMES), service("b", 2, NAMES), service("c", 1, NAMES)]
     planned = plan([host("h3"), *TWO], services, existing_placements)
@@ -77,7 +77,7 @@ def test_a_second_replica_keeps_its_name_when_the_first_goes() -> None:
     assert where(planned) == {"h1": {"chat-2": [1], "chat": [2]}}
 
 
-def test_required_spread_parts_replicas_that_stood_on_one_host() -> None:
+def test_required_spread_parts_replicas_that_were_on_one_host() -> None:
     existing_placements = [Assignment("chat", "h1", (0,)), Assignment("chat-2", "h1", (1,))]
     request = service("chat", 1, NAMES, replicas=2, spread_required=True)
     assert where(plan(TWO, [request], existing_placements)) == {
@@ -88,7 +88,7 @@ def test_required_spread_parts_replicas_that_stood_on_one_host() -> None:
     assert where(plan(TWO, [request], told)) == {"h1": {"chat": [0]}, "h2": {"chat": [0]}}
 
 
-def test_a_standing_span_stays_and_moves_as_one() -> None:
+def test_an_existing_span_stays_and_moves_as_one() -> None:
     hosts = [host(f"h{n}") for n in range(4)]
     names = [each.name for each in hosts]
     big = service("big", 16, names)
@@ -105,7 +105,7 @@ def test_a_standing_span_stays_and_moves_as_one() -> None:
     } == {"h0"}
 
 
-def test_what_overlaps_or_is_no_block_does_not_stand() -> None:
+def test_what_overlaps_or_is_no_block_does_not_stay() -> None:
     existing_placements = [
         Assignment("a", "h1", (1, 2)),
         Assignment("b", "h1", (4, 5)),
@@ -116,7 +116,7 @@ def test_what_overlaps_or_is_no_block_does_not_stand() -> None:
     assert taken["b"] == [4, 5] and taken["a"] != [1, 2] and taken["c"] != [5]
 
 
-def test_a_repack_starts_anew_and_says_what_moves() -> None:
+def test_a_repack_starts_again_and_reports_what_moves() -> None:
     existing_placements = [Assignment("a", "h1", (1,)), Assignment("b", "h2", (6,))]
     services = [service("a", 1, NAMES), service("b", 1, NAMES), service("big", 8, NAMES)]
     stuck = plan(TWO, services, existing_placements)

@@ -56,7 +56,7 @@ def test_modes_are_kept_and_those_of_new_files_are_the_users(tmp_path: Path) -> 
     assert sorted(path.name for path in (tmp_path / HOST_VARS).iterdir()) == ["a", "b"]
 
 
-def test_what_was_removed_takes_its_empty_folder_along(tmp_path: Path) -> None:
+def test_what_was_removed_takes_its_empty_directory_along(tmp_path: Path) -> None:
     for host in ("a", "b"):
         place_on(tmp_path, host, text())
     (tmp_path / HOST_VARS / "b" / "own.yml").touch()
@@ -91,7 +91,7 @@ def interrupted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[fil
     yield directory
 
 
-def test_an_interrupted_run_leaves_whole_files_and_is_completed(
+def test_an_interrupted_run_leaves_complete_files_and_is_completed(
     tmp_path: Path, interrupted: files.Directory
 ) -> None:
     assert loaded(tmp_path, "a")[INSTANCES][0]["name"] == "on-a"

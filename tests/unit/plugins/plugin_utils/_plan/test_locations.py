@@ -34,14 +34,14 @@ def test_where_files_go(tmp_path: Path) -> None:
     sources = [str(one / "hosts.yml"), str(two), str(three / "a.yml"), "x,y,", "/nowhere"]
     places = Places(sources, "")
     assert places.of(str(one), str(one / "hosts.yml")) == (one, "hosts.yml")
-    # Ansible reads no host_vars beside a file in a folder of the inventory's folder.
+    # Ansible reads no host_vars beside a file in a directory of the inventory's directory.
     assert places.of(str(two / "sub"), str(two / "sub" / "more.yml")) == (two, "sub/more.yml")
     assert places.speaks_for(two, "sub/more.yml")
     assert places.speaks_for(three, "a.yml")
     assert not places.speaks_for(three, "b.yml")
     with pytest.raises(AscendError, match="vllm_plan_output"):
         places.of(None, None)
-    with pytest.raises(AscendError, match="whose folder Ansible reads"):
+    with pytest.raises(AscendError, match="whose directory Ansible reads"):
         places.of("/elsewhere", "/elsewhere/hosts")
     output = Places(sources, str(tmp_path / "out"))
     assert output.of(None, None) == (tmp_path / "out", "of the command line")
@@ -49,7 +49,7 @@ def test_where_files_go(tmp_path: Path) -> None:
     assert output.speaks_for(tmp_path / "out", "of the command line")
 
 
-def test_a_folder_and_its_file_are_called_the_same(tmp_path: Path) -> None:
+def test_a_directory_and_its_file_are_called_the_same(tmp_path: Path) -> None:
     file = tmp_path / "hosts.yml"
     file.touch()
     for source in (tmp_path, file):
@@ -94,7 +94,7 @@ def test_odd_names_that_work(tmp_path: Path, name: str) -> None:
     | st.lists(st.sampled_from(["..", ".", "a", "", "~", "$HOME", "etc"]), max_size=5).map("/".join)
 )
 @settings(max_examples=200, deadline=None)
-def test_no_name_leads_out_of_the_folder_or_to_where_ansible_does_not_look(
+def test_no_name_leads_out_of_the_directory_or_to_where_ansible_does_not_look(
     tmp_path_factory: pytest.TempPathFactory, name: str
 ) -> None:
     outer = tmp_path_factory.mktemp("outer", numbered=True)

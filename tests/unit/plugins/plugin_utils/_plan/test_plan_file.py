@@ -198,14 +198,14 @@ def test_a_file_that_is_edited_by_hand_is_read_as_yaml_reads_it(
     try:
         yaml.safe_load(content)
     except yaml.YAMLError:
-        return  # what the fast way makes of it does not matter: it is written anew
+        return  # what the fast way makes of it does not matter: it is written again
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(plan_file, "_quickly", lambda *_: False)
         slow = plan_file.read_plan_file(Path("f"), "h", data, "hosts.yml")
     assert quick == slow
 
 
-def test_cards_changed_by_hand_stand() -> None:
+def test_cards_changed_by_hand_stay() -> None:
     content = text(entry("a"), entry("b", cards=[2, 3])).replace("[2, 3]", "[5, 4]")
     existing = plan_file.read_plan_file(Path("f"), "h", content.encode(), "hosts.yml")
     assert existing.assignments[1] == Assignment("b", "h", (4, 5))
@@ -235,9 +235,9 @@ def test_the_marker_decides_whose_a_file_is(
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        (text() + "a: [", "is not YAML. Mend or delete it"),
+        (text() + "a: [", "is not YAML. Fix or delete it"),
         (text() + "more: 5\nother: 6\n", "also sets more, other"),
-        (text().replace("[]", "5"), "does not hold a list"),
+        (text().replace("[]", "5"), "is not a list"),
     ],
 )
 def test_a_file_of_ours_that_cannot_be_taken(tmp_path: Path, content: str, words: str) -> None:

@@ -32,7 +32,7 @@ from .fleets import (
 BOUNDS = (EXCHANGE, AGAIN, EXACT)
 
 
-def test_whole_hosts_and_large_services_go_first_and_small_ones_fill_what_is_left() -> None:
+def test_complete_hosts_and_large_services_go_first_and_small_ones_fill_what_is_left() -> None:
     services = [service("a1", 1, NAMES), service("b2", 2, NAMES), service("c4", 4, NAMES)]
     services += [service("d8", 8, NAMES), service("e1", 1, NAMES)]
     assert where(plan(TWO, services)) == {
@@ -68,7 +68,7 @@ def test_other_counts_are_consecutive_and_lie_where_they_spoil_least() -> None:
     assert where(plan(TWO, services)) == {"h1": {"s0": [0, 1, 2], "s1": [3, 4, 5], "two": [6, 7]}}
 
 
-def test_boards_are_kept_whole_where_a_service_has_the_cards_of_one() -> None:
+def test_boards_are_kept_complete_where_a_service_has_the_cards_of_one() -> None:
     hosts = [host("h1", 16, A3, unit=2)]
     services = [service("one", {A3: 1}, ["h1"]), service("three", {A3: 3}, ["h1"])]
     services += [service("other", {A3: 1}, ["h1"]), service("eight", {A3: 8}, ["h1"])]
@@ -229,7 +229,7 @@ def test_with_all_hosts_written_by_hand_there_is_no_open_host() -> None:
     assert "its candidate host h1 were written by hand" in reason(planned)
 
 
-def test_a_service_larger_than_a_host_takes_whole_hosts_of_one_kind() -> None:
+def test_a_service_larger_than_a_host_takes_complete_hosts_of_one_kind() -> None:
     hosts = [host("h2"), host("h1"), host("h3"), host("x1", kind=A2_32), host("h0", excluded=[7])]
     names = [each.name for each in hosts]
     planned = plan(hosts, [service("big", {A2: 16, A2_32: 32}, names), service("one", 1, names)])
@@ -253,7 +253,7 @@ def test_it_rather_goes_to_one_larger_host() -> None:
     assert set(where(plan(hosts, [service("big", {A2: 16, A3: 16}, names)]))) == {"a3"}
 
 
-def test_a_count_that_is_no_multiple_takes_whole_hosts_still() -> None:
+def test_a_count_that_is_no_multiple_takes_complete_hosts_still() -> None:
     parts = plan(TWO, [service("big", 12, NAMES)]).assignments
     assert [len(assignment.cards) for assignment in parts] == [8, 8]
 
@@ -288,11 +288,11 @@ def test_it_takes_other_hosts_where_its_first_choice_is_in_the_way(
     assert plan(hosts, services).unplaced
 
 
-def test_too_few_whole_hosts_are_reported_as_that() -> None:
+def test_too_few_complete_hosts_are_reported_as_that() -> None:
     planned = plan([TWO[0], host("h2", excluded=[0])], [service("big", 16, NAMES)])
     assert (
-        "needs 16 cards, which is 2 whole hosts of 8 of one kind; 1 of its candidate hosts h1, h2"
+        "needs 16 cards, which is 2 complete hosts of 8 of one kind; 1 of its candidate hosts h1, h2"
         in (reason(planned))
     )
     planned = plan(TWO, [service("big", 16, NAMES), service("bigger", 16, NAMES)])
-    assert "and 0 of its candidate hosts h1, h2 are wholly free" in reason(planned)
+    assert "and 0 of its candidate hosts h1, h2 are completely free" in reason(planned)

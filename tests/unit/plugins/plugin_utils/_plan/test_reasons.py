@@ -36,7 +36,7 @@ def test_priority_does_not_keep_out_what_would_fit() -> None:
     assert not planned.unplaced
 
 
-def test_two_without_room_that_share_some_candidates_are_judged_together() -> None:
+def test_two_without_room_that_share_some_candidates_are_checked_together() -> None:
     hosts = [host("h1"), host("h2", 4), host("h3", 4)]
     services = [service("four2", 4, ["h2"]), service("four3", 4, ["h3"])]
     services += [service("three", 3, ["h1", "h3"], replicas=2), service("two", 2, ["h2", "h3"])]
@@ -63,7 +63,7 @@ def test_replicas_without_room_share_a_line() -> None:
 
 def test_what_not_even_an_empty_host_gives_is_said_with_the_cards() -> None:
     planned = plan([host("h1", excluded=[2, 6])], [service("a", 4, ["h1"])])
-    assert "cannot give that even when empty: h1 has the cards 0-7, excluded 2, 6" in reason(
+    assert "cannot provide that even when empty: h1 has the cards 0-7, excluded 2, 6" in reason(
         planned
     )
     planned = plan([host("h1", excluded=[2])], [service("a", 2, ["h1"], pinned=(2, 3))])
@@ -112,7 +112,7 @@ def test_a_search_that_was_cut_short_is_said_to_be(monkeypatch: pytest.MonkeyPat
         (TWO, [service("a", 2, NAMES, pinned=(1, 1))], "service a names the cards 1, 1"),
     ],
 )
-def test_contradictions_are_refused(
+def test_contradictions_are_rejected(
     hosts: list[FleetHost], services: list[FleetService], text: str
 ) -> None:
     with pytest.raises(AscendError, match=text):

@@ -80,7 +80,7 @@ def test_lists_may_be_named_and_joined_without_being_rendered() -> None:
         ({"args": {"api_key": "hush-hush"}}, "api_key"),
     ],
 )
-def test_a_secret_in_plain_text_is_refused_and_not_shown(
+def test_a_secret_in_plain_text_is_rejected_and_not_shown(
     secrets: dict[str, Any], name: str
 ) -> None:
     text = problems([{"model": "Qwen3-14B", **secrets}])

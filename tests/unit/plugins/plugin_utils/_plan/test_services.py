@@ -38,9 +38,9 @@ def test_the_size_of_hosts_settles_how_a_service_is_split() -> None:
     assert split("Qwen2.5-7B", cards=16) == (16, 4, 4)
 
 
-def test_sizes_that_the_user_gives_are_kept_where_they_fill_whole_hosts() -> None:
+def test_sizes_that_the_user_gives_are_kept_where_they_fill_complete_hosts() -> None:
     assert split("Qwen3-235B-A22B", tensor_parallel_size=16) == (16, 16, 1)
-    with pytest.raises(AscendError, match="no whole number of hosts of 8"):
+    with pytest.raises(AscendError, match="does not fill hosts of 8"):
         split("Qwen3-14B", tensor_parallel_size=4, pipeline_parallel_size=3)
 
 
@@ -77,7 +77,7 @@ def test_a_cluster_that_is_none(cluster: Any) -> None:
         resolve({"model": "Qwen3-14B", "cards": 8, "cluster": cluster}, load_catalogue(), Options())
 
 
-def test_a_part_without_its_cards_is_refused() -> None:
+def test_a_part_without_its_cards_is_rejected() -> None:
     members = {"leader": "a", "rank": 0, "hosts": ["a", "b"]}
     with pytest.raises(AscendError, match="how many cards it takes on this one"):
         resolve({"model": "Qwen3-14B", "cluster": members}, load_catalogue(), Options())
