@@ -20,7 +20,7 @@ description:
     host with O(hosts).
   - What is in the files of an earlier plan stays where it fits. What somebody wrote by hand is
     taken as it is and never overwritten or hidden.
-  - Either every file is as planned afterwards, or nothing was written and the message says all that
+  - Either every file is as planned afterwards, or nothing was written and the message lists all that
     is wrong.
 options:
   hosts:
