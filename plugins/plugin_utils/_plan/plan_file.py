@@ -12,6 +12,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -44,8 +45,8 @@ _HEADER = """\
 """
 
 
-class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]  # C where there is
-    """Reads a plan; a value under a tag of Ansible's is kept as a text."""
+# Reads a plan; a value under a tag of Ansible's is kept as a text.
+_Loader: Any = type("_Loader", (getattr(yaml, "CSafeLoader", yaml.SafeLoader),), {})
 
 
 def _tagged(loader: Any, suffix: str, node: yaml.Node) -> Any:
@@ -94,90 +95,43 @@ def marked_source(data: bytes) -> str | None:
     return None
 
 
-# A file as `Writer` makes it; other keys may follow.
-_NAME = "[A-Za-z][A-Za-z0-9_./-]*"
-
-
-_NUMBER = "(?:0|[1-9][0-9]{0,4})"  # YAML takes 010 for eight
-
-
-_OTHERS = "(?:    (?!name|cards|port|cluster|\"|')[^\n]*\n)*"
-
-
-_OWN_ENTRY = re.compile(
-    rf"  #[^\n]*\n  - name: ({_NAME})\n    model: [^\n]*\n"
-    rf"    cards: \[({_NUMBER}(?:, {_NUMBER})*)\]\n    port: ({_NUMBER})\n{_OTHERS}"
-    rf"(?:    cluster:\n      leader: ({_NAME})\n      rank: ({_NUMBER})\n"
-    rf"      hosts: \[({_NAME}(?:, {_NAME})*)\]\n(?!      ){_OTHERS})?",
-    re.ASCII,
-)
-
-
-_OWN_FILE = re.compile(
-    rf"---\n(?:#[^\n]*\n)+{INSTANCES}:(?: \[\]\n|\n((?:    [^\n]*\n|  [#-] [^\n]*\n)+))"
-)
-
-
-def _quickly(existing: PlanFile, host: str) -> bool:
-    """Read a file that is as the plan wrote it; False for any other, which YAML has to read."""
-    match = _OWN_FILE.fullmatch(existing.text)
-    if match is None:
-        return False
-    found, end = [], match.start(1) if match[1] else len(existing.text)
-    while end < len(existing.text):
-        entry = _OWN_ENTRY.match(existing.text, end)
-        if entry is None:
-            return False
-        name, cards, port, leader, rank, members = entry.groups()
-        hosts = tuple(members.split(", ")) if members else ()
-        if any(word.lower() in _WORDS for word in (name, leader or name, *hosts)):
-            return False
-        ids = tuple(sorted(map(int, cards.split(", "))))
-        found.append((Assignment(name, host, ids, leader, int(rank or 0), hosts), int(port)))
-        end = entry.end()
-    for assignment, listens in found:
-        existing.names.append(assignment.name)
-        existing.ports.setdefault(assignment.name, listens)
-        existing.assignments.append(assignment)
-    return True
-
-
 def read_plan_file(path: Path, host: str, data: bytes, source: str) -> PlanFile:
     try:
         text = data.decode()
-        existing = PlanFile(path, text, source)
-        if _quickly(existing, host):
-            return existing
-        content = yaml.load(text, Loader=_Loader)
+        content = _content(text)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         mark = getattr(error, "problem_mark", None)
         line = f", line {mark.line + 1}" if mark else ""
         fault = f"{path}{line} is not YAML. Fix or delete it."
         return PlanFile(path, data.decode(errors="replace"), source, fault=fault)
-    content = {} if content is None else content
-    others = sorted(str(key) for key in content if key != INSTANCES) if _is_map(content) else []
-    if not _is_map(content) or not isinstance(content.get(INSTANCES, []), list):
+    existing = PlanFile(path, text, source)
+    if not isinstance(content, dict) or not isinstance(content.get(INSTANCES, []), list):
         existing.fault = f"{path} is not a list of services. Fix or delete it."
-    elif others:
+        return existing
+    others = sorted(str(key) for key in content if key != INSTANCES)
+    if others:
         existing.fault = (
             f"{path} also sets {', '.join(others)}, which the plan would remove. Move that to"
             f" another file in {path.parent}."
         )
-    else:
-        for item in content.get(INSTANCES, []):
-            if _is_map(item) and isinstance(item.get("name"), str):
-                _add_entry(existing, host, item)
-            else:
-                model = item.get("model") if _is_map(item) else item
-                # Of anything else nothing is shown: who knows what is in it.
-                existing.unplaced_names.append(
-                    printable(model) if isinstance(model, str) else "an entry"
-                )
+        return existing
+    for item in content.get(INSTANCES, []):
+        if isinstance(item, dict) and isinstance(item.get("name"), str):
+            _add_entry(existing, host, item)
+        else:
+            model = item.get("model") if isinstance(item, dict) else item
+            # Of anything else nothing is shown: who knows what is in it.
+            existing.unplaced_names.append(
+                printable(model) if isinstance(model, str) else "an entry"
+            )
     return existing
 
 
-def _is_map(value: object) -> bool:
-    return isinstance(value, dict)
+@lru_cache(maxsize=1 << 10)
+def _content(text: str) -> Any:
+    """What a file contains; most hosts of a large fleet have the same as another one."""
+    content = yaml.load(text, Loader=_Loader)
+    return {} if content is None else content
 
 
 def _add_entry(existing: PlanFile, host: str, item: Mapping[str, Any]) -> None:

@@ -152,12 +152,11 @@ def _spread(value: object) -> bool:
 def _priority(value: object) -> int:
     if value is None:
         return 0
-    text = value.strip() if isinstance(value, str) else value
-    negative = isinstance(text, str) and text.startswith("-")
-    number = whole_number(text[1:] if negative else text)  # type: ignore[index]  # a text there
+    text = value.strip() if isinstance(value, str) else ""
+    number = whole_number(text[1:] if text.startswith("-") else text or value)
     if number is None:
         raise AscendError(f"priority is {shown(value)}; an integer is needed.")
-    return -number if negative else number
+    return -number if text.startswith("-") else number
 
 
 def parse_port(value: object) -> int | None:

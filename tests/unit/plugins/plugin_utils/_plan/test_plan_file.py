@@ -193,16 +193,26 @@ def test_a_file_that_is_edited_by_hand_is_read_as_yaml_reads_it(
     for place, line in edits:
         lines.insert(min(max(place, 2), len(lines)), line)
     content = "\n".join(lines) + "\n"
-    data = content.encode()
-    quick = plan_file.read_plan_file(Path("f"), "h", data, "hosts.yml")
+    read = plan_file.read_plan_file(Path("f"), "h", content.encode(), "hosts.yml")
     try:
-        yaml.safe_load(content)
+        meant = yaml.safe_load(content)
+        meant = {} if meant is None else meant
     except yaml.YAMLError:
-        return  # what the fast way makes of it does not matter: it is written again
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(plan_file, "_quickly", lambda *_: False)
-        slow = plan_file.read_plan_file(Path("f"), "h", data, "hosts.yml")
-    assert quick == slow
+        assert read.fault is not None
+        return  # it is written again
+    if not isinstance(meant, dict) or set(meant) - {INSTANCES}:
+        assert read.fault is not None
+        return
+    if not isinstance(meant.get(INSTANCES, []), list):
+        assert read.fault is not None
+        return
+    items = [each for each in meant.get(INSTANCES, []) if isinstance(each, dict)]
+    named = [each for each in items if isinstance(each.get("name"), str)]
+    assert read.names == [each["name"] for each in named]
+    cards = {each.name: list(each.cards) for each in read.assignments}
+    for each in named:
+        if isinstance(each.get("cards"), list):
+            assert sorted(each["cards"]) in cards.values()
 
 
 def test_cards_changed_by_hand_stay() -> None:
