@@ -20,10 +20,12 @@ from dataclasses import dataclass, replace
 
 import yaml
 from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.fleet import (
+    Assignment,
     FleetHost,
     FleetPlan,
     FleetService,
-    Spot,
+)
+from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.planner import (
     plan_fleet,
 )
 
@@ -79,13 +81,13 @@ def fleet(hosts: int, *, apart: bool) -> Fleet:
     return Fleet([FleetHost(name, KIND, tuple(range(CARDS))) for name in names], services)
 
 
-def timed(of: Fleet, standing: Sequence[Spot], rounds: int) -> tuple[float, FleetPlan]:
+def timed(of: Fleet, existing: Sequence[Assignment], rounds: int) -> tuple[float, FleetPlan]:
     """The median of processor seconds, and the plan."""
     seconds = []
     for _ in range(rounds):
         gc.collect()
         start = time.process_time()
-        plan = plan_fleet(of.hosts, of.services, standing, [])
+        plan = plan_fleet(of.hosts, of.services, existing, [])
         seconds.append(time.process_time() - start)
     return statistics.median(seconds), plan
 
@@ -101,32 +103,32 @@ def measure(hosts: int, rounds: int, *, apart: bool) -> dict[str, float]:
     found: dict[str, float] = {}
     found["new"], plan = timed(whole, [], rounds)
     check(whole, plan)
-    placed = sum(len(spot.cards) for spot in plan.spots)
+    placed = sum(len(assignment.cards) for assignment in plan.assignments)
     found["placed"] = placed / whole.wanted
     found["services"], found["replicas"] = (
         len(whole.services),
         sum(each.replicas or 0 for each in whole.services),
     )
-    found["no change"], again = timed(whole, plan.spots, rounds)
+    found["no change"], again = timed(whole, plan.assignments, rounds)
     if again.moved:
         fail(f"{hosts} hosts: {len(again.moved)} services moved although nothing changed")
     names = whole.services[0].hosts
     more = Fleet(whole.hosts, [*whole.services, FleetService("more", 1, {KIND: 1}, names)])
-    found["one service more"], again = timed(more, plan.spots, rounds)
+    found["one service more"], again = timed(more, plan.assignments, rounds)
     if [move.service for move in again.moved] != ["more"]:
         fail(f"{hosts} hosts: one service more, and others moved")
     gone = replace(whole.hosts[0], excluded=frozenset(range(CARDS)))
     less = Fleet([gone, *whole.hosts[1:]], whole.services)
-    found["one host less"], again = timed(less, plan.spots, rounds)
+    found["one host less"], again = timed(less, plan.assignments, rounds)
     # Single cards for all that is free, and one too many: refused after planning all anew.
     count = hosts * CARDS - placed + 1
     full = [FleetService(f"more-{n}", 1, {KIND: 1}, names) for n in range(count)]
     found["one too many"], over = timed(
-        Fleet(whole.hosts, [*whole.services, *full]), plan.spots, rounds
+        Fleet(whole.hosts, [*whole.services, *full]), plan.assignments, rounds
     )
     check(whole, over, 1)
     tracemalloc.start()
-    plan_fleet(whole.hosts, whole.services, plan.spots, [])
+    plan_fleet(whole.hosts, whole.services, plan.assignments, [])
     found["MiB"] = tracemalloc.get_traced_memory()[1] / 2**20
     tracemalloc.stop()
     return found
