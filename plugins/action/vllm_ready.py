@@ -20,6 +20,8 @@ from ansible_collections.inferops.ascend.plugins.plugin_utils._service.status im
     module_arguments,
     services_of,
 )
+from ansible_collections.inferops.ascend.plugins.plugin_utils.deployment import Deployment
+from ansible_collections.inferops.ascend.plugins.plugin_utils.host_variables import HostVariables
 
 display = Display()
 
@@ -41,7 +43,7 @@ class ActionModule(ActionBase):
         result = super().run(tmp, task_vars)
         try:
             options = _options(self._task.args)
-            services = services_of(self._task.args.get("services"), wanted_only=True)
+            services = services_of(self._services(), wanted_only=True)
         except AscendError as error:
             raise AnsibleActionFail(str(error)) from error
         self._host = str(self._variables.get("inventory_hostname", "this host"))
@@ -90,6 +92,16 @@ class ActionModule(ActionBase):
                 # Before, a callback shows the message of a failure as one line of JSON alone.
                 self._show(result["msg"])
         return result
+
+    def _services(self) -> Any:
+        """The services to wait for: those given, else those that the host's variables list."""
+        given = self._task.args.get("services")
+        if given is not None:
+            return given
+        variables = HostVariables(self, self._variables)
+        settings = variables.settings()
+        settings.require_services()
+        return Deployment(settings, variables.catalogue(settings.tables)).specs
 
     @property
     def _waited(self) -> float:

@@ -1,20 +1,22 @@
 # SPDX-FileCopyrightText: The inferops.ascend authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Adds to placed services the texts of their files, then runs the action systemd_instances."""
+"""Renders the files of a host's services, and has the action systemd_instances converge them."""
 
 from __future__ import annotations
 
-from dataclasses import fields
 from typing import Any
 
-from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 from ansible_collections.inferops.ascend.plugins.plugin_utils._base.errors import AscendError
-from ansible_collections.inferops.ascend.plugins.plugin_utils._base.values import kind_of
-from ansible_collections.inferops.ascend.plugins.plugin_utils._service.unit import (
-    UnitSettings,
-    instances,
+from ansible_collections.inferops.ascend.plugins.plugin_utils._service import unit
+from ansible_collections.inferops.ascend.plugins.plugin_utils._service.expected import (
+    expected_services,
+)
+from ansible_collections.inferops.ascend.plugins.plugin_utils.deployment import complete
+from ansible_collections.inferops.ascend.plugins.plugin_utils.host_variables import (
+    HostVariables,
+    run_action,
 )
 
 
@@ -23,39 +25,60 @@ class ActionModule(ActionBase):
 
     def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         self._supports_check_mode = True
-        super().run(tmp, task_vars)
-        variables = dict(task_vars or {})
-        arguments = dict(self._task.args)
-        given = {name: arguments.pop(name, None) for name in ("services", "requests")}
+        task_vars = task_vars or {}
+        result: dict[str, Any] = super().run(tmp, task_vars)
+        given = self.validate_argument_spec(
+            argument_spec={
+                "compare": {"type": "bool", "default": False},
+                "probe": {"type": "bool", "default": False},
+            }
+        )[1]
+        variables = HostVariables(self, task_vars)
+        settings = variables.settings()
         try:
-            for name, value in given.items():
-                if not isinstance(value, list):
-                    raise AscendError(f"{name} is {kind_of(value)}; a list is needed.")
-            settings = UnitSettings.of(self._role_variables(variables))
-            arguments["instances"] = instances(given["services"], given["requests"], settings)
-            variables["unit"] = settings.texts()
-        except AscendError as error:
-            raise AnsibleActionFail(str(error)) from error
-        task = self._task.copy()
-        task.args = arguments
-        action = self._shared_loader_obj.action_loader.get(
-            "inferops.ascend.systemd_instances",
-            task=task,
-            connection=self._connection,
-            play_context=self._play_context,
-            loader=self._loader,
-            templar=self._templar,
-            shared_loader_obj=self._shared_loader_obj,
-        )
-        result: dict[str, Any] = action.run(task_vars=variables)
-        return result
-
-    def _role_variables(self, variables: dict[str, Any]) -> dict[str, Any]:
-        names = [f"vllm_service_{each.name}" for each in fields(UnitSettings)]
-        missing = [name for name in names if name not in variables]
-        if missing:
-            raise AscendError(
-                f"{missing[0]} is not defined: run this from the role inferops.ascend.vllm_service."
+            services = complete(
+                settings,
+                lambda: variables.catalogue(settings.tables),
+                task_vars.get("ascend_host_deployment"),
             )
-        found: dict[str, Any] = self._templar.template({name: variables[name] for name in names})
-        return found
+            texts = settings.unit
+            arguments = {
+                **unit.FILES,
+                "instances": unit.instances(services, texts),
+                "process_variables": ["ASCEND_RT_VISIBLE_DEVICES", "HCCL_IF_BASE_PORT"],
+                # Each service keeps the program that `current` led to until it is deployed again.
+                "process_programs": {}
+                if texts.contained
+                else {"INFEROPS_PROGRAM": texts.executable},
+                "probe": given["probe"],
+                **settings.converge,
+            }
+            if given["compare"]:
+                # What waits for its restart differs from what is wanted.
+                arguments["restart"] = "now"
+            result = run_action(
+                self,
+                "inferops.ascend.systemd_instances",
+                arguments,
+                {**task_vars, "unit": texts.texts()},
+            )
+            if given["compare"]:
+                expected = expected_services(services, texts)
+                return {**result, "changed": False, "expected": expected}
+        except AscendError as error:
+            return {**result, "failed": True, "msg": str(error)}
+        waiting = {each["name"] for each in result.get("waiting") or []}
+        running = {each["name"] for each in result.get("services") or [] if each["pid"]}
+        # One that gets the cards of another that waits for its restart is not started yet.
+        result["awaited"] = [
+            service["name"]
+            for service in services
+            if service.get("state", "started") == "started"
+            and (service["name"] not in waiting or service["name"] in running)
+        ]
+        for each in result.get("waiting") or []:
+            self._display.display(
+                f"{variables.host}: the next deploy without vllm_service_restart: deferred restarts"
+                f" {each['name']}: {each['reason']}"
+            )
+        return result

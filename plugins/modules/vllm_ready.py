@@ -26,10 +26,10 @@ options:
   services:
     description:
       - The services to wait for, by name, or as specs or placed services. Those whose C(state) is
-        V(stopped) or V(absent) are left out.
+        V(stopped) or V(absent) are left out. By default the services that the variables of the host
+        list.
     type: list
     elements: raw
-    required: true
   seen:
     description:
       - An answer about the services of a moment ago, as the module M(inferops.ascend.systemd_instances)

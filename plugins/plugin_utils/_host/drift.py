@@ -19,7 +19,6 @@ from ansible_collections.inferops.ascend.plugins.plugin_utils._host.report impor
     format_card,
     format_process,
 )
-from ansible_collections.inferops.ascend.plugins.plugin_utils._service import engine
 
 _CARDS = 12
 
@@ -98,34 +97,6 @@ def reason(text: str) -> str:
     return _WRAPPING.sub("", text.strip()).strip()
 
 
-def wanted_services(
-    placed: Iterable[Mapping[str, Any]], version: object, weights_dir: str
-) -> list[dict[str, Any]]:
-    """Placed services as they should look from outside, without their secrets.
-
-    version: of vLLM. Returns {name, state, cards, port, max_model_len (tokens), aliases} of each
-    that is not absent; aliases are the ids that /v1/models should list. Raises AscendError for
-    what `engine_config` refuses.
-    """
-    services = []
-    for service in placed:
-        if service.get("state") == "absent":
-            continue
-        config = engine.engine_config(service, version, weights_dir=weights_dir)
-        names = config.get("served-model-name") or config["model"]
-        services.append(
-            {
-                "name": str(service["name"]),
-                "state": str(service.get("state") or "started"),
-                "cards": [int(card) for card in service["cards"]],
-                "port": int(service["port"]),
-                "max_model_len": config["max-model-len"],
-                "aliases": [str(each) for each in names] if isinstance(names, list) else [names],
-            }
-        )
-    return services
-
-
 def judge(
     host: str,
     wanted: Sequence[Mapping[str, Any]],
@@ -140,7 +111,7 @@ def judge(
 ) -> Verdict:
     """Compare a host with what is wanted of it.
 
-    wanted: what `wanted_services` returns. converged: the result of systemd_instances in check
+    wanted: what `expected_services` returns. converged: the result of systemd_instances in check
     mode, also a failed one. status: what vllm_status returns. facts: what host_info returns.
     preflight: the filter's verdict. excluded: logic ids of cards that are nobody's business.
     problem: why the host could not be compared, if so. accept_loading: a service that is still

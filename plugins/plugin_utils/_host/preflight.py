@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ansible_collections.inferops.ascend.plugins.plugin_utils._base.errors import AscendError
 from ansible_collections.inferops.ascend.plugins.plugin_utils._host import (
     cards,
     services,
@@ -20,16 +19,9 @@ from ansible_collections.inferops.ascend.plugins.plugin_utils._host import (
 )
 from ansible_collections.inferops.ascend.plugins.plugin_utils._host.checks import (
     HostChecks,
-    name_of,
 )
 from ansible_collections.inferops.ascend.plugins.plugin_utils._host.options import PreflightOptions
-from ansible_collections.inferops.ascend.plugins.plugin_utils._host.report import CheckReport
-from ansible_collections.inferops.ascend.plugins.plugin_utils._model.catalogue import load_catalogue
 from ansible_collections.inferops.ascend.plugins.plugin_utils._model.profiles import Profile
-from ansible_collections.inferops.ascend.plugins.plugin_utils._model.resolve import Options, resolve
-from ansible_collections.inferops.ascend.plugins.plugin_utils._place.host_cards import HostCards
-from ansible_collections.inferops.ascend.plugins.plugin_utils._place.placement import place
-from ansible_collections.inferops.ascend.plugins.plugin_utils._place.ports import PortSettings
 from ansible_collections.inferops.ascend.plugins.plugin_utils._place.service import PlacedService
 
 
@@ -69,83 +61,3 @@ def check_services(checks: HostChecks, placed: Sequence[PlacedService]) -> None:
         services.check_memory(checks, service, its_cards)
         services.check_mask(checks, service, its_cards)
         services.check_ports(checks, service.name, service.port, service.hccl_ports, len(its_cards))
-
-
-def check(
-    facts: Mapping[str, Any],
-    profile: Profile | None,
-    options: PreflightOptions,
-    *,
-    requests: Sequence[Any] = (),
-    placement: Mapping[str, Any] | None = None,
-    tables: object = None,
-    estimate: bool = False,
-    allow_untested: bool = False,
-) -> CheckReport:
-    """Check a host, resolve `requests` where its memory is not as declared, and place its services.
-
-    requests: the services as they were written. placement: the options of `place` that say how.
-    tables, estimate, allow_untested: options of the lookup, for `requests`.
-    """
-    checks = check_host(facts, profile, options)
-    real = checks.real_profile
-    if real is not None:
-        try:
-            catalogue = load_catalogue(tables)
-        except AscendError:
-            requests = ()  # a relative path, which only the lookup can find; it was read there
-        for request in requests:
-            wanted = Options(
-                card_memory_gb=real.card_memory_gb,
-                estimate=estimate,
-                allow_untested=allow_untested,
-                profile=real.name,
-            )
-            try:
-                resolve(request, catalogue, wanted)
-            except AscendError as error:
-                name = request.get("model") if isinstance(request, Mapping) else request
-                checks.add("error", "model", f"{name} on {real.name}", str(error), "")
-    if checks.cards:
-        check_services(checks, _place(checks, placement or {}))
-    return checks.report()
-
-
-def _place(checks: HostChecks, how: Mapping[str, Any]) -> list[PlacedService]:
-    """The services in their places; what cannot be placed is a finding of its own."""
-
-    host = HostCards.parse(
-        checks.cards, checks.options.excluded, checks.unavailable, how.get("block_unit", 1)
-    )
-    ports = PortSettings.parse(
-        how.get("port_base", 8000),
-        how.get("hccl_port_base", 61000),
-        how.get("hccl_port_count", 32),
-        checks.ephemeral_ports,
-    )
-
-    def attempt(specs: list[Mapping[str, Any]]) -> list[PlacedService]:
-        return place(specs, host, ports, checks.existing)
-
-    possible = []
-    for spec in checks.options.specs:
-        try:
-            attempt([spec])
-            possible.append(spec)
-        except AscendError as error:
-            name = spec.get("name") or spec.get("model")
-            checks.add("error", "placement", f"service {name}", str(error), "")
-    try:
-        return attempt(possible)
-    except AscendError:
-        pass
-    # Each fits alone. Those that fit together are checked further, in the order of the list.
-    together: list[Mapping[str, Any]] = []
-    placed: list[PlacedService] = []
-    for spec in possible:
-        try:
-            placed = attempt([*together, spec])
-            together.append(spec)
-        except AscendError as error:
-            checks.add("error", "placement", f"service {name_of(spec)}", str(error), "")
-    return placed

@@ -78,13 +78,6 @@ class CheckReport:
             "findings": [asdict(finding) for finding in self.findings],
             "errors": errors,
             "warnings": len(self.findings) - errors,
-            "cards": self.cards,
-            "unavailable": {str(card): reason for card, reason in self.unavailable.items()},
-            "standing": {
-                name: {"cards": list(each.cards), "port": each.port, "runs": each.running}
-                for name, each in self.existing.items()
-            },
-            "ephemeral_ports": self.ephemeral_ports,
             "report": self.text(host, stops=stops),
         }
 

@@ -102,6 +102,9 @@ class ExistingPlacement:
     port: int | None = None
     running: bool = False
 
+    def as_dict(self) -> dict[str, Any]:
+        return {"cards": list(self.cards), "port": self.port, "runs": self.running}
+
 
 def existing_placements(value: object) -> dict[str, ExistingPlacement]:
     """Read {name: {cards: [logic ids], port: N, runs: bool}}. Raises AscendError."""

@@ -5,10 +5,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
+from ansible_collections.inferops.ascend.plugins.plugin_utils._base import data
 from ansible_collections.inferops.ascend.plugins.plugin_utils._base.errors import AscendError
 from ansible_collections.inferops.ascend.plugins.plugin_utils._base.systemd import (
     environment_file,
@@ -21,9 +22,27 @@ from ansible_collections.inferops.ascend.plugins.plugin_utils._base.values impor
     plain,
     whole_number,
 )
-from ansible_collections.inferops.ascend.plugins.plugin_utils._place.names import slug
 from ansible_collections.inferops.ascend.plugins.plugin_utils._service import container, engine
 
+_TEMPLATES = data.ROOT / "roles" / "vllm_service" / "templates"
+# The files of services, as the action systemd_instances takes them.
+FILES: Mapping[str, Any] = {
+    "unit": "vllm@.service",
+    "files": [
+        {
+            "src": str(_TEMPLATES / "vllm@.service.j2"),
+            "dest": "/etc/systemd/system/vllm@.service",
+        }
+    ],
+    "instance_files": [
+        {
+            "src": str(_TEMPLATES / "placement.conf.j2"),
+            "dest": "/etc/systemd/system/vllm@%i.service.d/placement.conf",
+        },
+        {"src": str(_TEMPLATES / "config.yaml.j2"), "dest": "/etc/vllm/%i.yaml"},
+        {"src": str(_TEMPLATES / "secret.env.j2"), "dest": "/etc/vllm/%i.env", "secret": True},
+    ],
+}
 # What a placed service does not carry, because it travels as a fact: the request has it.
 PRIVATE = ("env", "api_key", "secret_env")
 
@@ -128,19 +147,18 @@ class UnitSettings:
 
 
 def instances(
-    services: Sequence[Mapping[str, Any]], requests: Sequence[object], settings: UnitSettings
+    services: Iterable[Mapping[str, Any]], settings: UnitSettings
 ) -> list[dict[str, Any]]:
-    """Placed services with what their requests keep private, and with `texts` for the templates.
+    """Placed services with `texts` for the templates.
 
-    Raises AscendError for a service that cannot be written as it is asked for, and for a request
-    with private keys that belongs to no service.
+    Raises AscendError for a service that cannot be written as it is asked for.
     """
-    found = []
-    for service in joined(services, requests):
-        if service.get("state") != "absent":
-            service["texts"] = service_texts(service, settings)
-        found.append(service)
-    return found
+    return [
+        dict(service)
+        if service.get("state") == "absent"
+        else {**service, "texts": service_texts(service, settings)}
+        for service in services
+    ]
 
 
 def service_texts(service: Mapping[str, Any], settings: UnitSettings) -> dict[str, Any]:
@@ -163,41 +181,3 @@ def service_texts(service: Mapping[str, Any], settings: UnitSettings) -> dict[st
     if isinstance(env, Mapping):
         env = {**settings.env, **env}
     return {**found, "environment": service_environment({**service, "env": env})}
-
-
-def joined(
-    services: Sequence[Mapping[str, Any]], requests: Sequence[object]
-) -> list[dict[str, Any]]:
-    """Each service with the private keys of its request."""
-    found = [dict(service) for service in services]
-    for request in requests:
-        if not isinstance(request, Mapping):
-            continue
-        private = {key: request[key] for key in PRIVATE if request.get(key) is not None}
-        if not private or request.get("state") == "absent":
-            continue
-        for service in found:
-            if _is_of(service, request):
-                service.update(private)
-                break
-        else:
-            named = request.get("name") or request.get("model")
-            raise AscendError(
-                f"the request {named!r} has {', '.join(private)} and belongs to none of the placed"
-                " services. Give it a `name`."
-            )
-    return found
-
-
-def _is_of(service: Mapping[str, Any], request: Mapping[str, Any]) -> bool:
-    """Whether a placed service was made of a request, which may be without a name."""
-    name, by_model = service.get("name"), slug(str(service.get("model")))
-    asked = request.get("name")
-    if asked is not None:
-        return bool(asked == name or (asked == service.get("model") and by_model == name))
-    if by_model != name:
-        return False
-    wanted = str(request.get("model")).strip().lower()
-    known = [service.get(key) for key in ("model", "huggingface", "modelscope")]
-    texts = [text.lower() for text in known if isinstance(text, str)]
-    return wanted in texts or wanted.split("/")[-1] in [text.split("/")[-1] for text in texts]

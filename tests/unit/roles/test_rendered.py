@@ -82,12 +82,11 @@ def load(path: Path) -> Any:
 
 
 def sent(monkeypatch: pytest.MonkeyPatch, **variables: Any) -> dict[str, Any]:
-    """The module's arguments as the role's first task has them sent."""
+    """The module's arguments as the role has them sent."""
     values = load(ROLE / "defaults" / "main.yml")
-    values.update(load(ROLE / "vars" / "main.yml"))
     values.update(COMMON, omit="(left out)", **variables)
-    task = load(ROLE / "tasks" / "main.yml")[0]
-    name = next(key for key in task if key.startswith("inferops.ascend."))
+    name = "inferops.ascend.vllm_services"
+    task = next(each for each in load(ROLE / "tasks" / "main.yml") if name in each)
     loader = DataLoader()
     loader.set_basedir(str(ROLE))
     templar = Templar(loader=loader, variables=values)

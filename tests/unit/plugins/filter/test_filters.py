@@ -58,19 +58,10 @@ def test_place() -> None:
     assert placed[0]["env"]["OMP_NUM_THREADS"] in (10, "10")
 
 
-def test_engine_args() -> None:
-    assert len(template("(specs + ['Qwen3-8B']) | inferops.ascend.engine_args('0.18.0')")) == 2
-
-
 @pytest.mark.parametrize(
     ("expression", "words"),
     [
         ("specs | inferops.ascend.place(1)", "service chat needs 2 cards, and this host has 1"),
-        (
-            "[{'model': 'm', 'args': {'a': 1}}] | inferops.ascend.engine_args('0.18.0')",
-            "option 'a'",
-        ),
-        ("'m' | inferops.ascend.engine_args('0.18.0')", "a list of services is needed"),
     ],
 )
 def test_errors_are_ansibles(expression: str, words: str) -> None:

@@ -379,35 +379,6 @@ def test_the_sums_tell_whether_all_is_well(host: Readings) -> None:
     assert not drift.summary([good, drift.missing("npu-02")])["ok"]
 
 
-def test_what_is_wanted_leaves_secrets_behind() -> None:
-    placed = {
-        "name": "chat",
-        "model": "Qwen3-14B",
-        "kind": "generate",
-        "cards": [0],
-        "port": 8000,
-        "max_model_len": 4096,
-        "gpu_memory_utilization": 0.9,
-        "tensor_parallel_size": 1,
-        "huggingface": "Qwen/Qwen3-14B",
-        "api_key": "opensesame",
-        "secret_env": {"TOKEN": "opensesame"},
-    }
-    services = drift.wanted_services(
-        [placed, {"name": "old", "state": "absent"}], "0.18.0", "/weights"
-    )
-    assert services == [
-        {
-            "name": "chat",
-            "state": "started",
-            "cards": [0],
-            "port": 8000,
-            "max_model_len": 4096,
-            "aliases": ["Qwen3-14B", "chat"],
-        }
-    ]
-
-
 def test_a_service_of_which_nothing_was_read_is_no_right_one(host: Readings) -> None:
     host.status["services"] = host.status["services"][1:]
     host.converged["services"] = host.converged["services"][1:]

@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 from ansible_collections.inferops.ascend.plugins.plugin_utils._base.errors import AscendError
 from ansible_collections.inferops.ascend.plugins.plugin_utils._host.options import PreflightOptions
-from ansible_collections.inferops.ascend.plugins.plugin_utils._host.preflight import check
 from ansible_collections.inferops.ascend.plugins.plugin_utils._host.report import (
     CheckReport,
     Finding,
@@ -18,7 +17,6 @@ from ansible_collections.inferops.ascend.plugins.plugin_utils._model.catalogue i
 from ansible_collections.inferops.ascend.plugins.plugin_utils._model.hardware import (
     matching_profiles,
 )
-from ansible_collections.inferops.ascend.plugins.plugin_utils._model.profiles import profile
 from ansible_collections.inferops.ascend.plugins.plugin_utils._model.resolve import (
     Options,
     resolve,
@@ -33,6 +31,8 @@ from ansible_collections.inferops.ascend.plugins.plugin_utils._place.ports impor
 from ansible_collections.inferops.ascend.plugins.plugin_utils._place.service import (
     ExistingPlacement,
 )
+from ansible_collections.inferops.ascend.plugins.plugin_utils.deployment import Deployment
+from ansible_collections.inferops.ascend.plugins.plugin_utils.settings import Settings
 
 A2 = "atlas-800i-a2-64g"
 DUO = "atlas-300i-duo-96g"
@@ -110,26 +110,29 @@ def specs(*requests: Any, kind: str = A2, **options: Any) -> list[dict[str, Any]
     return [resolve(request, load_catalogue(), chosen).as_dict() for request in requests]
 
 
+VARIABLES = {
+    "estimate": "vllm_service_estimate",
+    "allow_untested": "vllm_service_allow_untested",
+    "excluded": "ascend_host_excluded_cards",
+    "version_row": "vllm_runtime_row",
+    "engine_version": "ascend_host_engine_version",
+    "memory": "vllm_service_card_memory_gb",
+    "scripts": "ascend_host_cann_scripts",
+}
+
+
 def checked(
-    host: dict[str, Any],
-    *requests: Any,
-    kind: str | None = A2,
-    estimate: bool = False,
-    allow_untested: bool = False,
-    **more: Any,
+    host: dict[str, Any], *requests: Any, kind: str | None = A2, asked: bool = True, **more: Any
 ) -> CheckReport:
-    options = {"estimate": estimate, "allow_untested": allow_untested}
-    chosen = PreflightOptions.from_dict(
-        {
-            "specs": specs(*requests, kind=kind or A2, **options),
-            "groups": ["HwHiAiUser"],
-            "scripts": SCRIPTS,
-            "executable": VLLM,
-            "engine_version": "0.18.0",
-            **more,
-        }
-    )
-    return check(host, profile(kind) if kind else None, chosen, requests=requests, **options)
+    """What the deployment of these requests reports, with variables by their short names."""
+    variables: dict[str, Any] = {"ascend_host_profile": kind, "ascend_host_cann_scripts": SCRIPTS}
+    if kind is None:
+        variables.update(vllm_service_cards=8, vllm_service_card_memory_gb=64)
+    if asked:
+        variables["vllm_service_instances"] = list(requests)
+    for name, value in more.items():
+        variables[VARIABLES.get(name, f"ascend_host_{name}")] = "" if value is None else value
+    return Deployment(Settings(variables.get), load_catalogue()).check(host)
 
 
 def codes(found: CheckReport) -> list[tuple[str, str]]:
@@ -341,8 +344,7 @@ def test_every_row_of_the_matrix_can_be_judged() -> None:
     for row in rows():
         host = facts()
         host["npu"]["cann_version"] = row.cann
-        options = PreflightOptions(engine_version=row.vllm)
-        assert check(host, profile(A2), options).findings == []
+        assert checked(host, engine_version=row.vllm, executable=None, scripts=[]).findings == []
 
 
 def test_a_version_row_of_the_user_takes_the_place_of_the_matrix() -> None:
@@ -452,9 +454,8 @@ def test_errors_come_first_and_the_report_counts() -> None:
         "ERROR engine",
         "WARNING health",
     ]
-    assert data["unavailable"] == {"0": "health Alarm"}
-    data = checked(serving(3)).as_dict("alpha")
-    assert data["standing"] == {"chat": {"cards": [3], "port": 8000, "runs": True}}
+    assert checked(host, "Qwen3-14B").unavailable == {0: "health Alarm"}
+    assert checked(serving(3)).existing == {"chat": ExistingPlacement((3,), 8000, True)}
 
 
 def test_options_as_a_playbook_gives_them() -> None:
@@ -598,8 +599,7 @@ def test_a_release_candidate_is_not_the_release(name: str, version: str, fits: b
 def test_memory_whose_visible_share_nobody_has_published_stops_nothing() -> None:
     cards = [card(n, name="310P3", memory_total_mb=21527, memory_used_mb=1800) for n in range(2)]
     wish = {"model": "Qwen3-0.6B", "max_model_len": "4K", "gpu_memory_utilization": 0.95}
-    asked = PreflightOptions(specs=specs(wish, kind=DUO, estimate=True), groups=["HwHiAiUser"])
-    found = check(facts(cards), profile("atlas-300i-duo-48g"), asked)
+    found = checked(facts(cards), wish, kind="atlas-300i-duo-48g", memory=48, estimate=True)
     assert [each for each in codes(found) if each[1] == "memory"] == [("warning", "memory")]
 
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: The inferops.ascend authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The texts of services, on values as Ansible's templar hands them over, and the secrets joined."""
+"""The texts of services, on values as Ansible's templar hands them over."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ from ansible_collections.inferops.ascend.plugins.plugin_utils._base.errors impor
 from ansible_collections.inferops.ascend.plugins.plugin_utils._service.unit import (
     UnitSettings,
     instances,
-    joined,
     service_texts,
 )
 
@@ -123,35 +122,6 @@ def test_a_path_of_the_unit_is_a_plain_word() -> None:
         settings(executable="/opt/my vllm").texts()
 
 
-@pytest.mark.parametrize(
-    "named",
-    [
-        {"model": "qwen3-14b"},
-        {"model": " Qwen/Qwen3-14B "},
-        {"model": "Other/Qwen3-14B"},
-        {"model": "x", "name": "qwen3-14b"},
-        {"model": "x", "name": "Qwen3-14B"},
-    ],
-)
-def test_secrets_are_joined_by_the_name_of_the_service(named: dict[str, Any]) -> None:
-    other = {**SERVICE, "name": "other"}
-    private = {"api_key": "k", "secret_env": {"A": "1"}, "env": {"B": "2"}}
-    requests = ["Qwen3-8B", {"model": "m", "name": "gone", "state": "absent", "api_key": "x"}]
-    found = joined([other, SERVICE], [*requests, {**named, **private}])
-    assert found == [other, {**SERVICE, **private}]
-    assert "api_key" not in SERVICE
-
-
-def test_secrets_that_belong_to_no_service_are_rejected_and_not_shown() -> None:
-    with pytest.raises(AscendError) as caught:
-        joined([SERVICE], [{"model": "Qwen3-8B", "api_key": "opensesame"}])
-    assert "'Qwen3-8B' has api_key and belongs to none" in str(caught.value)
-    assert "opensesame" not in str(caught.value)
-    two = {**SERVICE, "name": "chat"}
-    with pytest.raises(AscendError):  # two of one model have names, and the key needs one
-        joined([two], [{"model": "Qwen3-14B", "api_key": "k"}])
-
-
 def test_an_absent_service_has_no_texts() -> None:
     gone = {"name": "gone", "state": "absent", "cards": []}
-    assert instances([gone], [{"name": "gone", "state": "absent"}], settings()) == [gone]
+    assert instances([gone], settings()) == [gone]

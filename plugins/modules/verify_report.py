@@ -1,0 +1,63 @@
+#!/usr/bin/python
+# SPDX-FileCopyrightText: The inferops.ascend authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Documentation of the action inferops.ascend.verify_report, which runs on the controller."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: verify_report
+short_description: Sum up the comparison of all hosts of a play
+version_added: 0.3.0
+author:
+  - The inferops.ascend authors (@inferops)
+description:
+  - Collects what M(inferops.ascend.verify) found on each host, for one table and one file.
+options:
+  registered:
+    description: Name of the variable in which each host has the result of M(inferops.ascend.verify).
+    type: str
+    required: true
+  output:
+    description: File on the controller for RV(data) as JSON. It is not written in check mode.
+    type: path
+attributes:
+  action:
+    description: Runs on the controller, and modules on the host.
+    support: full
+  async:
+    description: Can be run with C(async).
+    support: none
+  check_mode:
+    description: Reports what it would do.
+    support: full
+  diff_mode:
+    description: Shows what would be different.
+    support: none
+  platform:
+    description: Hosts that run systemd.
+    platforms: linux
+    support: full
+seealso:
+  - module: inferops.ascend.verify
+"""
+
+EXAMPLES = r"""
+- name: Sum up the comparison
+  inferops.ascend.verify_report:
+    registered: found
+  run_once: true
+"""
+
+RETURN = r"""
+data:
+  description: C(ok), C(hosts) and C(services) as sums, and C(results) with the verdict of each host.
+  returned: success
+  type: dict
+lines:
+  description: The same as a table of text lines.
+  returned: success
+  type: list
+  elements: str
+"""

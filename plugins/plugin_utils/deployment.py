@@ -1,0 +1,292 @@
+# SPDX-FileCopyrightText: The inferops.ascend authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""What a host serves: requests resolved, placed, and checked against the host.
+
+`declared` computes it from variables alone, before any contact; `checked` once more from what the
+host is. Preflight reports it, the services' files are rendered from it, readiness waits for it,
+verify compares with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from ansible_collections.inferops.ascend.plugins.plugin_utils._base.errors import AscendError
+from ansible_collections.inferops.ascend.plugins.plugin_utils._host.checks import (
+    HostChecks,
+    name_of,
+)
+from ansible_collections.inferops.ascend.plugins.plugin_utils._host.options import PreflightOptions
+from ansible_collections.inferops.ascend.plugins.plugin_utils._host.preflight import (
+    check_host,
+    check_services,
+)
+from ansible_collections.inferops.ascend.plugins.plugin_utils._host.report import CheckReport
+from ansible_collections.inferops.ascend.plugins.plugin_utils._model.catalogue import Catalogue
+from ansible_collections.inferops.ascend.plugins.plugin_utils._model.profiles import load_profiles
+from ansible_collections.inferops.ascend.plugins.plugin_utils._model.resolve import resolve_terms
+from ansible_collections.inferops.ascend.plugins.plugin_utils._place.host_cards import (
+    HostCards,
+    host_devices,
+)
+from ansible_collections.inferops.ascend.plugins.plugin_utils._place.placement import place
+from ansible_collections.inferops.ascend.plugins.plugin_utils._place.ports import PortSettings
+from ansible_collections.inferops.ascend.plugins.plugin_utils._place.service import (
+    ExistingPlacement,
+    PlacedService,
+    existing_placements,
+)
+from ansible_collections.inferops.ascend.plugins.plugin_utils._service.engine import check_args
+from ansible_collections.inferops.ascend.plugins.plugin_utils._service.unit import PRIVATE
+from ansible_collections.inferops.ascend.plugins.plugin_utils.settings import Settings
+
+# The kernel's default of net.ipv4.ip_local_port_range.
+EPHEMERAL_PORTS = (32768, 60999)
+
+Spec = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class HostState:
+    """What is known of a host, as far as placement needs it.
+
+    Attributes:
+        cards: a number, logic ids, or npu_info's records of the cards whose ids are known.
+        unavailable: {logic id: reason} of cards that may not be used now.
+        existing: this collection's services on the host.
+        ephemeral_ports: [first, last] of the kernel's range, or [] to ignore it.
+    """
+
+    cards: object
+    unavailable: Mapping[Any, str] = field(default_factory=dict)
+    existing: Mapping[str, ExistingPlacement] = field(default_factory=dict)
+    ephemeral_ports: Sequence[int] = EPHEMERAL_PORTS
+
+    @classmethod
+    def from_dict(cls, state: Mapping[str, Any]) -> HostState:
+        return cls(**{**state, "existing": existing_placements(state["existing"])})
+
+    def as_dict(self) -> dict[str, Any]:
+        return {
+            "cards": self.cards,
+            "unavailable": {str(card): reason for card, reason in self.unavailable.items()},
+            "existing": {name: each.as_dict() for name, each in self.existing.items()},
+            "ephemeral_ports": list(self.ephemeral_ports),
+        }
+
+
+class Deployment:
+    """The services of one host: resolved when it is made, placed as soon as its cards are known.
+
+    Attributes:
+        specs: the resolved requests, in the order written.
+        services: the placed services; those that could not be placed are missing.
+        state: what they were placed on; None before.
+    """
+
+    def __init__(self, settings: Settings, catalogue: Catalogue) -> None:
+        """Resolve the requests. Raises AscendError for one that cannot be resolved."""
+        self.settings = settings
+        self.catalogue = catalogue
+        self.specs: list[Spec] = []
+        self.services: list[PlacedService] = []
+        self.state: HostState | None = None
+        self._requests: list[Any] = []  # the request of each spec
+        if settings.services and settings.card_memory_gb is None:
+            raise AscendError(
+                "ascend_host_profile is not set, so nothing tells what cards the host has. Set it to"
+                f" one of {', '.join(load_profiles())}, or set vllm_service_cards and"
+                " vllm_service_card_memory_gb."
+            )
+        for request in settings.requests:
+            found = resolve_terms([request], catalogue, settings.lookup)
+            self.specs += [spec.as_dict() for spec in found]
+            self._requests += [request] * len(found)
+
+    # -- before contact -----------------------------------------------------------------------
+
+    def check_declared(self) -> None:
+        """Check what can be checked without the host.
+
+        Raises AscendError for services that the declared cards cannot carry, and for options in
+        `args` that the version of the engine does not read.
+        """
+        for request in self._requests:
+            if isinstance(request, Mapping):
+                check_args(request, self.settings.engine_version)
+        cards = self.settings.declared_cards
+        if cards is not None:
+            # The host's own range of ephemeral ports is not known yet.
+            self.place(HostState(cards, ephemeral_ports=()))
+
+    def place(self, state: HostState) -> None:
+        """Place all services. Raises AscendError for what has no room."""
+        self.state = state
+        self.services = self._placed(self.specs)
+
+    # -- with what the host shows -------------------------------------------------------------
+
+    def check(self, facts: Mapping[str, Any]) -> CheckReport:
+        """Place on the real cards, and report all that is wrong with the host and its services.
+
+        facts: what the module host_info returns.
+        """
+        checks = check_host(facts, self.settings.profile, self._preflight())
+        self._check_requests(checks)
+        self.state = HostState(
+            checks.cards, checks.unavailable, checks.existing, checks.ephemeral_ports
+        )
+        if checks.cards:
+            self.services = self._place_what_fits(checks)
+            check_services(checks, self.services)
+        return checks.report()
+
+    def _preflight(self) -> PreflightOptions:
+        settings = self.settings
+        return PreflightOptions.from_dict(
+            {
+                "specs": self.specs,
+                "asked": settings.services is not None or settings.prepare,
+                "excluded": settings.excluded_cards,
+                "accepted_health": settings.accepted_health,
+                "checks": settings.checks,
+                "engine_version": settings.checked_version,
+                "version_row": settings.version_row,
+                "user": settings.user,
+                "groups": settings.groups,
+                "scripts": settings.checked_scripts,
+                "executable": settings.checked_executable,
+                "weights_dir": settings.weights_dir,
+            }
+        )
+
+    def _check_requests(self, checks: HostChecks) -> None:
+        """What the requests come to on the memory that is really there, if it is another."""
+        if checks.real_profile is None:
+            return
+        options = replace(
+            self.settings.lookup,
+            card_memory_gb=checks.real_profile.card_memory_gb,
+            profile=checks.real_profile.name,
+        )
+        for request in self.settings.requests:
+            try:
+                resolve_terms([request], self.catalogue, options)
+            except AscendError as error:
+                name = request.get("model") if isinstance(request, Mapping) else request
+                subject = f"{name} on {checks.real_profile.name}"
+                checks.add("error", "model", subject, str(error), "")
+
+    def _place_what_fits(self, checks: HostChecks) -> list[PlacedService]:
+        """The services that have room together; each other one is a finding of its own."""
+        try:
+            return self._placed(self.specs)
+        except AscendError:
+            pass  # raised again below for the service that it is about
+        together: list[Spec] = []
+        placed: list[PlacedService] = []
+        for spec in self.specs:
+            try:
+                self._placed([spec])
+                placed = self._placed([*together, spec])
+                together.append(spec)
+            except AscendError as error:
+                checks.add("error", "placement", f"service {name_of(spec)}", str(error), "")
+        return placed
+
+    def _placed(self, specs: Sequence[Spec]) -> list[PlacedService]:
+        settings, state = self.settings, self.state
+        assert state is not None
+        unavailable = settings.unavailable_cards
+        existing = settings.existing
+        ports = settings.ports
+        ephemeral = ports["ephemeral_ports"]
+        return place(
+            specs,
+            HostCards.parse(
+                self._cards(state.cards),
+                settings.excluded_cards,
+                state.unavailable if unavailable is None else unavailable,
+                settings.cards_per_board,
+            ),
+            PortSettings.parse(
+                ports["port_base"],
+                ports["hccl_port_base"],
+                ports["hccl_port_count"],
+                state.ephemeral_ports if ephemeral is None else ephemeral,
+            ),
+            state.existing if existing is None else existing_placements(existing),
+        )
+
+    def _cards(self, real: object) -> object:
+        """The cards that services may use: of the real ones those that vllm_service_cards names."""
+        named = self.settings.named_cards
+        if named is None or named == real:
+            return real
+        if not isinstance(real, list) or not real:
+            return named
+        wanted = host_devices(named)
+        return [card for card in real if card["logic_id"] in wanted]
+
+    # -- results ------------------------------------------------------------------------------
+
+    @property
+    def is_complete(self) -> bool:
+        return len(self.services) == len(self.specs)
+
+    def as_dict(self) -> dict[str, Any]:
+        """What later tasks use, in plain types and without what is private.
+
+        services: the placed services. started: the names of those that should run. origins: for each, the position of its request in
+        `settings.requests`. fingerprint: of the variables that this was computed from. The rest is
+        what they were placed on.
+        """
+        places = {id(request): place for place, request in enumerate(self.settings.requests)}
+        origin = {
+            id(spec): places[id(r)] for spec, r in zip(self.specs, self._requests, strict=True)
+        }
+        return {
+            "services": [_public(service.as_dict()) for service in self.services],
+            "started": [
+                service.name
+                for service in self.services
+                if service.spec.get("state", "started") == "started"
+            ],
+            "origins": [origin[id(service.spec)] for service in self.services],
+            # Without one, nobody takes a part of the services for all of them.
+            "fingerprint": self.settings.fingerprint if self.is_complete else "",
+            "state": self.state.as_dict() if self.state else None,
+        }
+
+
+def complete(
+    settings: Settings, catalogue: Callable[[], Catalogue], earlier: object
+) -> list[dict[str, Any]]:
+    """The placed services with their private keys, for rendering.
+
+    earlier: what `as_dict` returned in an earlier task, if there was one. It is used as it is where
+    the variables are still the same; else what it knows of the host is.
+
+    Raises AscendError.
+    """
+    settings.require_services()
+    known = earlier if isinstance(earlier, Mapping) else {}
+    if known.get("fingerprint") == settings.fingerprint:
+        pairs = zip(known["services"], known["origins"], strict=True)
+        return [{**service, **_private(settings.requests[place])} for service, place in pairs]
+    deployment = Deployment(settings, catalogue())
+    state = known.get("state")
+    deployment.place(HostState.from_dict(state) if state else HostState(settings.declared_cards))
+    return [service.as_dict() for service in deployment.services]
+
+
+def _public(service: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in service.items() if key not in PRIVATE}
+
+
+def _private(request: object) -> dict[str, Any]:
+    given = request if isinstance(request, Mapping) else {}
+    return {key: given[key] for key in PRIVATE if given.get(key) is not None}

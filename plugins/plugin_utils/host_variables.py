@@ -1,0 +1,94 @@
+# SPDX-FileCopyrightText: The inferops.ascend authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The variables of one host as Ansible renders them: the one file of this layer that knows Ansible."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ansible.errors import AnsibleError
+from ansible_collections.inferops.ascend.plugins.plugin_utils._base.errors import AscendError
+from ansible_collections.inferops.ascend.plugins.plugin_utils._base.values import plain
+from ansible_collections.inferops.ascend.plugins.plugin_utils._model.catalogue import (
+    Catalogue,
+    load_catalogue,
+)
+from ansible_collections.inferops.ascend.plugins.plugin_utils.settings import Settings
+
+
+class HostVariables:
+    """What an action plugin knows of the host that it runs for.
+
+    action: the plugin (`ActionBase`). variables: its `task_vars`.
+    """
+
+    def __init__(self, action: Any, variables: Mapping[str, Any]) -> None:
+        self._action = action
+        self._variables = variables
+
+    @property
+    def host(self) -> str:
+        """The name in the inventory."""
+        return str(self._variables.get("inventory_hostname", "this host"))
+
+    def settings(self) -> Settings:
+        return Settings(self.read)
+
+    def read(self, name: str) -> Any:
+        """The variable, rendered and in plain types; None where it is not set.
+
+        Raises AscendError where it cannot be rendered.
+        """
+        value = self._variables.get(name)
+        if value is None or isinstance(value, (bool, int, float)):
+            return value
+        try:
+            return plain(self._action._templar.template(value), name)
+        except AnsibleError as error:
+            raise AscendError(f"{name} cannot be rendered: {error}") from error
+
+    def catalogue(self, tables: Sequence[str]) -> Catalogue:
+        """The model tables; relative paths are searched as Ansible searches files and vars.
+
+        Raises AscendError for a file that is missing or malformed.
+        """
+        return load_catalogue(list(tables), self._find_table)
+
+    def _find_table(self, path: str) -> str | None:
+        for directory in ("files", "vars"):
+            try:
+                return str(self._action._find_needle(directory, path))
+            except AnsibleError:
+                continue
+        return path if Path(path).exists() else None
+
+
+def run_action(
+    action: Any,
+    name: str,
+    arguments: Mapping[str, Any],
+    variables: Mapping[str, Any],
+    *,
+    check_mode: bool = False,
+) -> dict[str, Any]:
+    """The result of another action plugin with these arguments, run in place of `action`.
+
+    check_mode: run it in check mode, also where the play is not.
+    """
+    task = action._task.copy()
+    task.args = dict(arguments)
+    task.check_mode = check_mode or action._task.check_mode
+    other = action._shared_loader_obj.action_loader.get(
+        name,
+        task=task,
+        connection=action._connection,
+        play_context=action._play_context,
+        loader=action._loader,
+        templar=action._templar,
+        shared_loader_obj=action._shared_loader_obj,
+    )
+    result: dict[str, Any] = other.run(task_vars=dict(variables))
+    return result

@@ -1,0 +1,365 @@
+# SPDX-FileCopyrightText: The inferops.ascend authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""What the variables of a host say, read once.
+
+The defaults are those in `roles/*/defaults/main.yml`, which the roles themselves and the plan use.
+A variable that is not set there (null) follows from another one; which one is written here alone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import fields
+from functools import cached_property
+from typing import Any
+
+from ansible_collections.inferops.ascend.plugins.plugin_utils._base.errors import AscendError
+from ansible_collections.inferops.ascend.plugins.plugin_utils._base.values import (
+    kind_of,
+    shown,
+)
+from ansible_collections.inferops.ascend.plugins.plugin_utils._base.variables import (
+    Reader,
+    Variables,
+)
+from ansible_collections.inferops.ascend.plugins.plugin_utils._model.profiles import (
+    Profile,
+    profile,
+)
+from ansible_collections.inferops.ascend.plugins.plugin_utils._model.request import (
+    parse_card_memory,
+)
+from ansible_collections.inferops.ascend.plugins.plugin_utils._model.resolve import (
+    DEFAULT_CARD_MEMORY_GB,
+    Options,
+)
+from ansible_collections.inferops.ascend.plugins.plugin_utils._place.host_cards import card_ids
+from ansible_collections.inferops.ascend.plugins.plugin_utils._service.unit import (
+    PRIVATE,
+    UnitSettings,
+)
+
+# What decides which services fit on a host, and where; the plan of a fleet reads no others.
+PLACEMENT_VARIABLES = (
+    "ascend_host_profile",
+    "ascend_host_excluded_cards",
+    "ascend_model_tables",
+    "vllm_service_cards",
+    "vllm_service_card_memory_gb",
+    "vllm_service_cards_per_board",
+    "vllm_service_excluded_cards",
+    "vllm_service_unavailable_cards",
+    "vllm_service_port_base",
+    "vllm_service_hccl_port_base",
+    "vllm_service_hccl_port_count",
+    "vllm_service_ephemeral_ports",
+    "vllm_service_model_tables",
+    "vllm_service_estimate",
+    "vllm_service_allow_untested",
+    "vllm_service_engine_version",
+)
+
+
+class Settings:
+    """The settings of one host; each is read and checked when it is first needed.
+
+    Every attribute raises AscendError, which names the variable, where its value cannot be used.
+    """
+
+    def __init__(self, read: Reader) -> None:
+        self._variables = Variables(read)
+
+    # -- what the host is ---------------------------------------------------------------------
+
+    @cached_property
+    def profile(self) -> Profile | None:
+        """The declared hardware profile."""
+        name = self._variables.text("ascend_host_profile")
+        return profile(name) if name else None
+
+    @cached_property
+    def named_cards(self) -> object:
+        """vllm_service_cards: a number, logic ids or npu_info's records; None if not set."""
+        cards = self._variables.value("vllm_service_cards")
+        return None if cards == "" else cards
+
+    @cached_property
+    def declared_cards(self) -> object:
+        """The cards that variables declare, by name or by the profile; None if they do not."""
+        if self.named_cards is None and self.profile is not None:
+            return self.profile.cards
+        return self.named_cards
+
+    @cached_property
+    def card_memory_gb(self) -> float | None:
+        """Nominal memory of one card in GB; None if undeclared."""
+        memory = self._variables.value("vllm_service_card_memory_gb")
+        if memory is not None:
+            return parse_card_memory(memory)
+        return self.profile.card_memory_gb if self.profile else None
+
+    @cached_property
+    def cards_per_board(self) -> int:
+        """Devices on one card as it is built in; a power of two."""
+        number = self._variables.number("vllm_service_cards_per_board")
+        if number is None:
+            number = self.profile.cards_per_board if self.profile else 1
+        if not 1 <= number <= 64 or number & (number - 1):
+            raise AscendError(
+                f"vllm_service_cards_per_board is {number}; a power of two up to 64 is needed."
+            )
+        return number
+
+    @cached_property
+    def excluded_cards(self) -> tuple[int, ...]:
+        """Logic ids that no service may use."""
+        name = "vllm_service_excluded_cards"
+        if self._variables.value(name) is None:
+            name = "ascend_host_excluded_cards"
+        return tuple(card_ids(self._variables.value(name) or [], name))
+
+    @cached_property
+    def unavailable_cards(self) -> dict[int, str] | None:
+        """Reasons by logic id, where the user gives them; None leaves it to what the host shows."""
+        name = "vllm_service_unavailable_cards"
+        value = self._variables.mapping(name)
+        if value is None:
+            return None
+        return dict(zip(card_ids(list(value), name), map(str, value.values()), strict=True))
+
+    @cached_property
+    def existing(self) -> dict[str, Any] | None:
+        """Cards and port by service, where the user gives them (vllm_service_standing)."""
+        return self._variables.mapping("vllm_service_standing")
+
+    @cached_property
+    def ports(self) -> dict[str, Any]:
+        """Where ports are taken from, as `place` takes it; ephemeral_ports None if not given."""
+        return {
+            "port_base": self._variables.value("vllm_service_port_base"),
+            "hccl_port_base": self._variables.value("vllm_service_hccl_port_base"),
+            "hccl_port_count": self._variables.value("vllm_service_hccl_port_count"),
+            "ephemeral_ports": self._variables.value("vllm_service_ephemeral_ports"),
+        }
+
+    # -- what it serves -----------------------------------------------------------------------
+
+    @cached_property
+    def services(self) -> list[Any] | None:
+        """The requests as written; None where no variable lists any."""
+        value = self._variables.value("ascend_host_services")
+        if value is None:
+            value = self._variables.value("vllm_service_instances")
+        if value is None or isinstance(value, list):
+            return value
+        if isinstance(value, (str, dict)):
+            return [value]
+        raise AscendError(
+            f"vllm_service_instances is {kind_of(value)}; a list of services is needed, such as"
+            " [{model: Qwen3-14B}], or [] for none."
+        )
+
+    def require_services(self) -> None:
+        """Raises AscendError where no variable lists the services."""
+        if self.services is None:
+            raise AscendError(
+                "vllm_service_instances is not defined for this host. List what it serves, or [] where"
+                " it serves nothing."
+            )
+
+    @cached_property
+    def requests(self) -> list[Any]:
+        """The requests in one flat list; empty where no variable lists any."""
+        found: list[Any] = []
+        for request in self.services or []:
+            found += request if isinstance(request, list) else [request]
+        return found
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Equal where requests, without what is private, and the variables of placement are."""
+        requests = [
+            {key: item for key, item in request.items() if key not in PRIVATE}
+            if isinstance(request, dict)
+            else request
+            for request in self.requests
+        ]
+        read = [requests, *(self._variables.value(name) for name in PLACEMENT_VARIABLES)]
+        return hashlib.sha256(json.dumps(read, sort_keys=True).encode()).hexdigest()[:32]
+
+    @cached_property
+    def tables(self) -> tuple[str, ...]:
+        """Paths of the user's model tables, as written."""
+        name = "vllm_service_model_tables"
+        if self._variables.value(name) is None:
+            name = "ascend_model_tables"
+        return self._variables.texts(name)
+
+    @cached_property
+    def lookup(self) -> Options:
+        """How requests are resolved."""
+        return Options(
+            card_memory_gb=DEFAULT_CARD_MEMORY_GB
+            if self.card_memory_gb is None
+            else self.card_memory_gb,
+            estimate=self._variables.flag("vllm_service_estimate"),
+            allow_untested=self._variables.flag("vllm_service_allow_untested"),
+            profile=self.profile.name if self.profile else None,
+        )
+
+    # -- how it serves ------------------------------------------------------------------------
+
+    @cached_property
+    def engine_version(self) -> str:
+        """The version of vLLM that configuration is written for."""
+        return self._variables.text("vllm_service_engine_version")
+
+    @cached_property
+    def version_row(self) -> dict[str, Any]:
+        """A row of the version matrix of the user's own (vllm_runtime_row)."""
+        return self._variables.mapping("vllm_runtime_row") or {}
+
+    @cached_property
+    def method(self) -> str:
+        """venv, container or external."""
+        method = self._variables.text("vllm_service_method") or self._variables.text(
+            "vllm_runtime_method"
+        )
+        if method not in ("venv", "container", "external"):
+            raise AscendError(
+                f"vllm_service_method is {shown(method)}; write venv, container or external."
+            )
+        return method
+
+    @property
+    def in_containers(self) -> bool:
+        return self.method == "container"
+
+    @cached_property
+    def container_engine(self) -> str:
+        name = self._variables.text(
+            "vllm_service_container_engine", "vllm_runtime_container_engine"
+        )
+        if name not in ("podman", "docker"):
+            raise AscendError(
+                f"vllm_service_container_engine is {shown(name)}; write podman or docker."
+            )
+        return name
+
+    @cached_property
+    def container_image(self) -> str:
+        return self._variables.text("vllm_service_container_image", "vllm_runtime_image")
+
+    @cached_property
+    def executable(self) -> str:
+        return self._variables.text("vllm_service_executable")
+
+    @cached_property
+    def weights_dir(self) -> str:
+        return self._variables.text("ascend_host_weights_dir", "vllm_service_weights_dir")
+
+    @cached_property
+    def user(self) -> str:
+        return self._variables.text("ascend_host_user", "vllm_service_user")
+
+    @cached_property
+    def groups(self) -> tuple[str, ...]:
+        return self._variables.texts("ascend_host_groups", "vllm_service_groups")
+
+    @cached_property
+    def cann_scripts(self) -> tuple[str, ...]:
+        return self._variables.texts("ascend_host_cann_scripts", "vllm_service_cann_scripts")
+
+    @cached_property
+    def env(self) -> dict[str, Any]:
+        """Environment variables of every service."""
+        return self._variables.mapping("vllm_service_env") or {}
+
+    @cached_property
+    def unit(self) -> UnitSettings:
+        """How the files of services are written."""
+        resolved = {
+            "method": self.method,
+            "container_engine": self.container_engine,
+            "container_image": self.container_image,
+        }
+        names = [each.name for each in fields(UnitSettings)]
+        return UnitSettings.of(
+            {
+                f"vllm_service_{name}": resolved[name]
+                if name in resolved
+                else self._variables.value(f"vllm_service_{name}")
+                for name in names
+            }
+        )
+
+    @cached_property
+    def converge(self) -> dict[str, Any]:
+        """Options of systemd_instances that say how a run goes about it."""
+        found = {
+            name: self._variables.value(f"vllm_service_{name}")
+            for name in ("restart", "free_timeout", "adopt", "lock_timeout")
+        }
+        npu_smi = self._variables.text("vllm_service_npu_smi", "ascend_host_npu_smi")
+        return {**found, **({"npu_smi": npu_smi} if npu_smi else {})}
+
+    # -- what is checked ----------------------------------------------------------------------
+
+    @cached_property
+    def checked_version(self) -> str | None:
+        """The version that the host's engine is held against; None for none, as in containers."""
+        return self._of_the_host("ascend_host_engine_version", self.engine_version)
+
+    @cached_property
+    def checked_executable(self) -> str | None:
+        return self._of_the_host("ascend_host_executable", self.executable)
+
+    @cached_property
+    def checked_scripts(self) -> tuple[str, ...]:
+        if self._variables.value("ascend_host_cann_scripts") is None and self.in_containers:
+            return ()
+        return self.cann_scripts
+
+    @cached_property
+    def checks(self) -> dict[str, str]:
+        """Severities by check, where the user sets them."""
+        found = self._variables.mapping("ascend_host_checks") or {}
+        return {str(code): str(severity) for code, severity in found.items()}
+
+    @cached_property
+    def accepted_health(self) -> tuple[str, ...]:
+        return self._variables.texts("ascend_host_accepted_health")
+
+    @cached_property
+    def stop_on_error(self) -> bool:
+        return self._variables.flag("ascend_host_stop_on_error")
+
+    @cached_property
+    def prepare(self) -> bool:
+        return self._variables.flag("ascend_host_prepare")
+
+    @cached_property
+    def npu_smi(self) -> str:
+        return self._variables.text("ascend_host_npu_smi")
+
+    @cached_property
+    def timeout(self) -> float:
+        """Seconds that one call of npu-smi may take."""
+        value = self._variables.value("ascend_host_timeout")
+        try:
+            seconds = float(value)
+        except (TypeError, ValueError):
+            seconds = 0
+        if isinstance(value, bool) or not 0 < seconds < float("inf"):
+            raise AscendError(
+                f"ascend_host_timeout is {shown(value)}; a number of seconds above 0 is needed."
+            )
+        return seconds
+
+    def _of_the_host(self, name: str, otherwise: str) -> str | None:
+        value = self._variables.value(name)
+        if value is None:
+            return None if self.in_containers else otherwise
+        return self._variables.text(name) or None
