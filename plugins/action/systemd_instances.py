@@ -6,14 +6,19 @@
 from __future__ import annotations
 
 import os
+import secrets
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 from ansible.utils.unsafe_proxy import wrap_var
 from ansible_collections.inferops.ascend.plugins.plugin_utils._base.errors import AscendError
-from ansible_collections.inferops.ascend.plugins.plugin_utils._service.payload import build
+from ansible_collections.inferops.ascend.plugins.plugin_utils._service.payload import (
+    Render,
+    build,
+)
 
 try:
     from ansible.template import trust_as_template
@@ -24,6 +29,10 @@ except ImportError:  # ansible-core before 2.19 trusts every template, and guess
 
     def trust_as_template(value: str) -> str:
         return value
+
+
+# The variable with all instances, in a template that is rendered for all of them.
+_ALL = "inferops_ascend_instances"
 
 
 class ActionModule(ActionBase):
@@ -45,15 +54,9 @@ class ActionModule(ActionBase):
                         f"instances: a {type(instance).__name__} is listed, where a mapping with a "
                         "name is wanted"
                     )
-            templates: dict[str, tuple[str, str]] = {}
-
-            def render(src: str, variables: Mapping[str, Any]) -> str:
-                if src not in templates:
-                    path = self._find_needle("templates", src)
-                    templates[src] = (path, self._read_template(path))
-                return self._render(*templates[src], variables, task_vars)
-
-            payload = build(unit, instances, files, instance_files, render)
+            payload = build(
+                unit, instances, files, instance_files, self._renderer(instances, task_vars)
+            )
         except AscendError as error:
             raise AnsibleActionFail(str(error)) from error
         arguments.update(
@@ -81,9 +84,37 @@ class ActionModule(ActionBase):
             result["warnings"] = [*result.get("warnings", []), *warnings]
         return result
 
-    def _read_template(self, path: str) -> str:
-        with open(path, encoding="utf-8") as handle:
-            return handle.read()
+    def _renderer(self, instances: list[Mapping[str, Any]], task_vars: dict[str, Any]) -> Render:
+        """A function that renders one template for one instance.
+
+        Compiling a template takes longer than rendering it, so each is rendered once, for all
+        instances, with a mark between them that nobody can have written.
+        """
+        present = [each for each in instances if each.get("state") != "absent"]
+        numbers = {id(each): number for number, each in enumerate(present)}
+        mark = secrets.token_hex(16)
+        done: dict[tuple[str, ...], list[str]] = {}
+
+        def render(src: str, variables: Mapping[str, Any]) -> str:
+            key = (src, *sorted(variables))
+            if key not in done:
+                path = self._find_needle("templates", src)
+                text = Path(path).read_text(encoding="utf-8")
+                # The first line of a template may set options of Jinja for that template.
+                if "instance" not in variables or text.startswith("#jinja2:"):
+                    return self._render(path, text, variables, task_vars)
+                # As Ansible does: the last newline is no part of the template, and a text that
+                # then ends with fewer newlines than the template gets them.
+                body = text[:-1] if text.endswith("\n") else text
+                body = f"{{% for instance in {_ALL} %}}{body}{mark}{{% endfor %}}"
+                everything = {**variables, _ALL: present}
+                parts = self._render(path, body, everything, task_vars).split(mark)
+                done[key] = [
+                    part + "\n" * (_last_newlines(text) - _last_newlines(part)) for part in parts
+                ]
+            return done[key][numbers[id(variables["instance"])]]
+
+        return render
 
     def _render(
         self, path: str, text: str, variables: Mapping[str, Any], task_vars: dict[str, Any]
@@ -96,6 +127,10 @@ class ActionModule(ActionBase):
         )
         rendered = templar.template(trust_as_template(text), escape_backslashes=False, **_OPTIONS)
         return "" if rendered is None else str(rendered)
+
+
+def _last_newlines(text: str) -> int:
+    return len(text) - len(text.rstrip("\n"))
 
 
 def _required(arguments: Mapping[str, Any], key: str, kind: type) -> Any:
