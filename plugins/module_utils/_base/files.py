@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: The inferops.ascend authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Files that a run writes on a host: told apart from hand-made ones, written whole or not at all."""
+"""Files that a run writes on a host: told apart from those made by hand, written completely or not at all."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def mark(unit: str) -> str:
 def is_marked(content: str, unit: str) -> bool:
     """Tell whether a file with this content was written for `unit`.
 
-    The mark names the instance, so that a copy which somebody made for a unit of his own is his.
+    The mark names the instance, so that a copy which somebody made for another unit is not ours.
     """
     return content.startswith(f"{MARK} {unit}. ")
 
@@ -42,7 +42,7 @@ def effective(path: str, text: str) -> str:
     return "\n".join(lines)
 
 
-class FileWish(NamedTuple):
+class DesiredFile(NamedTuple):
     """One file of `unit` as it should be. `content` None: the file should not be there."""
 
     unit: str
@@ -53,13 +53,13 @@ class FileWish(NamedTuple):
 
 
 class FileChange(NamedTuple):
-    """One difference between a file and its wish. `before` None: there is no such file now.
+    """One difference between a file and what is desired. `before` None: there is no such file now.
 
     `foreign`: the file that is there is somebody else's, and `adopt` lets it be replaced.
     `touched`: when the file or its attributes last changed (its ctime), in seconds of the host's clock.
     """
 
-    wish: FileWish
+    desired: DesiredFile
     before: str | None
     mode_before: int | None
     foreign: bool = False
@@ -74,14 +74,14 @@ class FileChange(NamedTuple):
         return (
             self.before is not None
             and self.touched <= started
-            and effective(self.wish.path, self.before)
-            != effective(self.wish.path, self.wish.content or "")
+            and effective(self.desired.path, self.before)
+            != effective(self.desired.path, self.desired.content or "")
         )
 
     def diff(self) -> dict[str, str]:
         """Return the difference as Ansible shows it; of a secret only that it differs."""
-        before, after = self.before, self.wish.content
-        if self.wish.secret:
+        before, after = self.before, self.desired.content
+        if self.desired.secret:
             before = None if before is None else "(secret content, not shown)\n"
             after = None if after is None else "(new secret content, not shown)\n"
         elif self.foreign:
@@ -90,16 +90,16 @@ class FileChange(NamedTuple):
         lines = {
             "before": before or "",
             "after": after or "",
-            "before_header": self.wish.path,
-            "after_header": self.wish.path,
+            "before_header": self.desired.path,
+            "after_header": self.desired.path,
         }
         if before is None:
             lines["before_header"] += " (absent)"
         elif after is None:
             lines["after_header"] += " (removed)"
-        elif self.mode_before != self.wish.mode:
+        elif self.mode_before != self.desired.mode:
             lines["before_header"] += f" mode {self.mode_before or 0:04o}"
-            lines["after_header"] += f" mode {self.wish.mode:04o}"
+            lines["after_header"] += f" mode {self.desired.mode:04o}"
         return lines
 
 
@@ -112,46 +112,46 @@ def read_text(path: str) -> str | None:
         return None
 
 
-def compare(wish: FileWish, adopt: bool) -> FileChange | None:
+def compare(desired: DesiredFile, adopt: bool) -> FileChange | None:
     """Return what must change for one file, or None.
 
     Raises HostError where somebody else's file stands in the way and `adopt` is off.
     """
     try:
-        status = os.lstat(wish.path)
+        status = os.lstat(desired.path)
     except (FileNotFoundError, NotADirectoryError):
-        if wish.content is None:
+        if desired.content is None:
             return None
-        _check_directory(wish)
-        return FileChange(wish, None, None)
+        _check_directory(desired)
+        return FileChange(desired, None, None)
     if not stat.S_ISREG(status.st_mode) and not stat.S_ISLNK(status.st_mode):
         raise HostError(
-            f"{wish.path} is in the way: it is neither a file nor a link. Move it away."
+            f"{desired.path} is in the way: it is neither a file nor a link. Move it away."
         )
-    before = read_text(wish.path)
-    foreign = stat.S_ISLNK(status.st_mode) or not is_marked(before or "", wish.unit)
-    if foreign and wish.content is None:
+    before = read_text(desired.path)
+    foreign = stat.S_ISLNK(status.st_mode) or not is_marked(before or "", desired.unit)
+    if foreign and desired.content is None:
         return None
     if foreign and not adopt:
         raise HostError(
-            f"{wish.path} was not written by this collection (its first line is not '{MARK} {wish.unit}.'), so it is "
+            f"{desired.path} was not written by this collection (its first line is not '{MARK} {desired.unit}.'), so it is "
             "not overwritten. Move it away, or let it be replaced with adopt: true (in the role: "
             "vllm_service_adopt), which keeps a copy beside it."
         )
-    if wish.content is not None:
-        _check_directory(wish)
+    if desired.content is not None:
+        _check_directory(desired)
     mode = stat.S_IMODE(status.st_mode)
     owned = status.st_uid == os.geteuid() and not stat.S_ISLNK(status.st_mode)
-    if wish.content == before and mode == wish.mode and owned:
+    if desired.content == before and mode == desired.mode and owned:
         return None
-    return FileChange(wish, before, mode, foreign, status.st_ctime)
+    return FileChange(desired, before, mode, foreign, status.st_ctime)
 
 
 def set_aside(unit: str, path: str) -> FileChange:
     """Return the change that takes somebody else's file away and keeps a copy beside it."""
     status = os.lstat(path)
     return FileChange(
-        FileWish(unit, path, None),
+        DesiredFile(unit, path, None),
         read_text(path),
         stat.S_IMODE(status.st_mode),
         True,
@@ -159,19 +159,19 @@ def set_aside(unit: str, path: str) -> FileChange:
     )
 
 
-def _check_directory(wish: FileWish) -> None:
+def _check_directory(desired: DesiredFile) -> None:
     """Raise HostError where the file's directory is none, or the service could not enter it."""
-    directory = os.path.dirname(wish.path)
+    directory = os.path.dirname(desired.path)
     while not os.path.lexists(directory):
         directory = os.path.dirname(directory)
     if not os.path.isdir(directory):
         raise HostError(
-            f"{directory} is no directory, and {wish.path} is to go below it. Move it away."
+            f"{directory} is no directory, and {desired.path} is to go below it. Move it away."
         )
-    if wish.mode & 0o004 and not os.stat(directory).st_mode & 0o001:
+    if desired.mode & 0o004 and not os.stat(directory).st_mode & 0o001:
         raise HostError(
             f"{directory} can be entered by its owner alone, so the service could not read "
-            f"{wish.path}. Run 'chmod o+x {directory}' on the host."
+            f"{desired.path}. Run 'chmod o+x {directory}' on the host."
         )
 
 
@@ -180,16 +180,16 @@ def apply(change: FileChange, label: Callable[[str, str], None]) -> str | None:
 
     `label(temporary, final)` gives the temporary file the security context of the final one.
     """
-    path = change.wish.path
+    path = change.desired.path
     copy = None
     if change.foreign:
         copy = "{}.{}~".format(path, time.strftime("%Y%m%d-%H%M%S"))
         os.link(path, copy, follow_symlinks=False)
-    if change.wish.content is None:
+    if change.desired.content is None:
         os.unlink(path)
         return copy
     os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
-    write_atomically(path, change.wish.content, change.wish.mode, label)
+    write_atomically(path, change.desired.content, change.desired.mode, label)
     return copy
 
 

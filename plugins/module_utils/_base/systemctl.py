@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: The inferops.ascend authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""What systemd says of units, and what has to be done to them."""
+"""What systemd reports about units, and what their files and processes set."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import re
 import shlex
 from typing import Iterable, Mapping, NamedTuple
 
-# The running process carries these, so that a run which died between writing and restarting is
-# mended by the next: equal files prove nothing about the process.
+# Variables of the running process. They let a run complete one that was interrupted between writing
+# and restarting: equal files prove nothing about the process.
 DIGEST = "INFEROPS_DIGEST"
 SECRET_DIGEST = "INFEROPS_SECRET_DIGEST"
 
@@ -30,7 +30,7 @@ PROPERTIES = (
     "ExecMainStartTimestampMonotonic",
 )
 
-# In a drop-in of somebody else's. The last can bring in another environment without a name.
+# In a drop-in that somebody else wrote. The last can set an environment without naming variables.
 _SETS = r"^\s*Environment\s*=.*\b{}="
 _UNSETS = r"^\s*UnsetEnvironment\s*=.*\b{}\b"
 _INDIRECT = re.compile(r"^\s*(EnvironmentFile|ExecStart)\s*=", re.MULTILINE)
@@ -40,8 +40,8 @@ class UnitState(NamedTuple):
     """One unit as `systemctl show` prints it, with the digests its main process runs with.
 
     `fragment` is the path of the unit file that it comes from, `drop_ins` those of all that systemd
-    reads besides. `started` is when its main process did, in seconds of the monotonic clock.
-    `environ` is that process' environment.
+    reads besides. `started` is when its main process started, in seconds of the monotonic clock.
+    `environ` is the environment of that process.
     """
 
     name: str
@@ -70,30 +70,6 @@ class UnitState(NamedTuple):
     def up(self) -> bool:
         """Tell whether systemd is running it or about to, as after a crash."""
         return self.active in ("active", "activating", "reloading", "deactivating")
-
-
-class InstanceWish(NamedTuple):
-    """One instance as it should be. `state` is started, stopped or absent.
-
-    `environment` has the variables that its process must have beside the digests.
-    """
-
-    name: str
-    state: str
-    digest: str = ""
-    secret_digest: str = ""
-    environment: Mapping[str, str] = {}
-
-
-class Decision(NamedTuple):
-    """What is done to one unit, and why. `action` is start, restart, stop, wait or none.
-
-    A unit that waits needs a restart, or cards that such a one still has, and gets it in a later run.
-    """
-
-    action: str
-    reason: str
-    enable: bool | None = None
 
 
 def parse_show(text: str) -> list[dict[str, str]]:
@@ -151,7 +127,7 @@ def overrides(text: str, names: Iterable[str], later: bool, strays: bool) -> str
     """Return how a drop-in takes variables from a process, or "" where it does not.
 
     `later`: systemd reads it after the one that sets them. `strays`: the process has other values,
-    so a drop-in that can bring such in without naming them is to blame as well.
+    so a drop-in that can set them without naming them is a cause as well.
     """
     for name in names:
         if later and re.search(_SETS.format(name), text, re.MULTILINE):
@@ -168,77 +144,3 @@ def parse_environ(data: bytes) -> dict[str, str]:
     return {
         key.decode("utf-8", "replace"): value.decode("utf-8", "replace") for key, value in entries
     }
-
-
-def decide(
-    wish: InstanceWish, state: UnitState, files_changed: bool, read_edited: bool = False
-) -> Decision:
-    """Return what has to be done to one unit.
-
-    A running service is restarted if and only if its process does not run with what is wanted: the
-    digests in its environment tell, and where somebody went around them, `wish.environment`, or
-    `read_edited`, that it was started from files with edits by hand. A service that systemd is
-    restarting after a crash has no process to ask: it is left to systemd unless its files have
-    changed.
-    """
-    if wish.state != "started":
-        reason = "it is no longer wanted" if wish.state == "absent" else "it is to be stopped"
-        enable = False if state.enabled else None
-        return Decision("stop" if state.up else "none", reason, enable)
-    enable = None if state.enabled else True
-    if state.running and state.active != "deactivating":
-        if state.digest != wish.digest:
-            return Decision("restart", "its process runs with other settings", enable)
-        if state.secret_digest != wish.secret_digest:
-            return Decision("restart", "its process runs with another secret", enable)
-        for name, value in wish.environment.items():
-            has = state.environ.get(name)
-            if has != value:
-                has = "no " + name if has is None else f"{name}={has}"
-                return Decision("restart", f"its process has {has}, not {value}", enable)
-        if read_edited:
-            return Decision("restart", "its process was started from files edited by hand", enable)
-        return Decision("none", "it runs as wanted", enable)
-    if state.active == "activating" and not (files_changed or state.needs_reload):
-        return Decision("none", "systemd is restarting it after a failure", enable)
-    if state.up:
-        return Decision("restart", "it was between two starts and its settings changed", enable)
-    if state.active == "failed":
-        return Decision("start", "it had failed ({})".format(state.result or "?"), enable)
-    return Decision("start", "it was not running", enable)
-
-
-def defer(
-    decisions: Mapping[str, Decision],
-    holds: Mapping[str, Iterable[int]],
-    takes: Mapping[str, Iterable[int]],
-) -> dict[str, Decision]:
-    """Return the decisions with every restart put off, and every start that such a one is in the way of.
-
-    `holds`: cards that the processes of running units have. `takes`: cards that units are to have.
-    Stops stay: what is to be down is not to wait.
-    """
-    result = dict(decisions)
-    taken: dict[int, str] = {}
-    for name, decision in decisions.items():
-        if decision.action == "restart":
-            result[name] = decision._replace(action="wait")
-            taken.update(dict.fromkeys(holds.get(name, ()), name))
-    for name, decision in decisions.items():
-        others = sorted({taken[card] for card in takes.get(name, ()) if card in taken} - {name})
-        if decision.action == "start" and others:
-            reason = f"its cards are free when {', '.join(others)} is restarted"
-            result[name] = decision._replace(action="wait", reason=reason)
-    return result
-
-
-def describe(name: str, state: UnitState, journal: list[str]) -> str:
-    """Return what to tell of a unit that did not come up, with the end of its journal."""
-    lines = [
-        "{} is {} ({}; result {}, exit status {}). The end of its journal:".format(
-            name, state.active, state.sub, state.result or "?", state.exit_status or "?"
-        )
-    ]
-    lines += ["    " + line for line in journal] or ["    (empty)"]
-    lines.append(f"  More: journalctl -u {name}")
-    return "\n".join(lines)

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from ansible_collections.inferops.ascend.plugins.module_utils._base.errors import HostError
 from ansible_collections.inferops.ascend.plugins.module_utils._base.files import (
+    DesiredFile,
     FileChange,
-    FileWish,
     apply,
     compare,
     mark,
@@ -34,44 +34,44 @@ def directory_that_a_service_can_enter(tmp_path: Path) -> None:
     tmp_path.chmod(0o755)
 
 
-def converge(wish: FileWish, adopt: bool = False) -> str | None:
-    change = compare(wish, adopt)
+def converge(desired: DesiredFile, adopt: bool = False) -> str | None:
+    change = compare(desired, adopt)
     assert change is not None
     return apply(change, no_label)
 
 
 def test_a_file_is_written_once_with_its_mode_and_its_directory(tmp_path: Path) -> None:
     path = tmp_path / "new" / "chat.yaml"
-    wish = FileWish(UNIT, str(path), OURS + "port: 8000\n", 0o640)
-    converge(wish)
-    assert path.read_text() == wish.content
+    desired = DesiredFile(UNIT, str(path), OURS + "port: 8000\n", 0o640)
+    converge(desired)
+    assert path.read_text() == desired.content
     assert stat.S_IMODE(path.stat().st_mode) == 0o640
-    assert compare(wish, adopt=False) is None
+    assert compare(desired, adopt=False) is None
 
 
 def test_a_changed_mode_alone_is_a_difference(tmp_path: Path) -> None:
-    wish = FileWish(UNIT, str(tmp_path / "chat.env"), OURS + "A=1\n", 0o600, secret=True)
-    converge(wish)
-    os.chmod(wish.path, 0o644)
-    change = compare(wish, adopt=False)
+    desired = DesiredFile(UNIT, str(tmp_path / "chat.env"), OURS + "A=1\n", 0o600, secret=True)
+    converge(desired)
+    os.chmod(desired.path, 0o644)
+    change = compare(desired, adopt=False)
     assert change is not None
     assert change.diff()["before_header"].endswith("mode 0644")
     apply(change, no_label)
-    assert stat.S_IMODE(os.stat(wish.path).st_mode) == 0o600
+    assert stat.S_IMODE(os.stat(desired.path).st_mode) == 0o600
 
 
 def test_a_hand_made_file_is_refused_and_stays(tmp_path: Path) -> None:
     path = tmp_path / "chat.yaml"
     path.write_text("mine: true\n")
     with pytest.raises(HostError, match=r"chat\.yaml was not written by this collection"):
-        compare(FileWish(UNIT, str(path), OURS), adopt=False)
+        compare(DesiredFile(UNIT, str(path), OURS), adopt=False)
     assert path.read_text() == "mine: true\n"
 
 
 def test_an_adopted_file_leaves_a_copy(tmp_path: Path) -> None:
     path = tmp_path / "chat.yaml"
     path.write_text("mine: true\n")
-    copy = converge(FileWish(UNIT, str(path), OURS), adopt=True)
+    copy = converge(DesiredFile(UNIT, str(path), OURS), adopt=True)
     assert copy is not None and Path(copy).read_text() == "mine: true\n"
     assert path.read_text() == OURS
 
@@ -81,41 +81,41 @@ def test_a_link_is_somebody_elses(tmp_path: Path) -> None:
     target.write_text(OURS)
     (tmp_path / "chat.yaml").symlink_to(target)
     with pytest.raises(HostError, match="was not written by this collection"):
-        compare(FileWish(UNIT, str(tmp_path / "chat.yaml"), OURS + "x: 1\n"), adopt=False)
+        compare(DesiredFile(UNIT, str(tmp_path / "chat.yaml"), OURS + "x: 1\n"), adopt=False)
 
 
 def test_a_directory_in_the_way_is_named(tmp_path: Path) -> None:
     with pytest.raises(HostError, match="neither a file nor a link"):
-        compare(FileWish(UNIT, str(tmp_path), OURS), adopt=True)
+        compare(DesiredFile(UNIT, str(tmp_path), OURS), adopt=True)
 
 
 def test_a_file_of_another_unit_is_not_removed(tmp_path: Path) -> None:
     path = tmp_path / "chat.yaml"
     path.write_text(mark("other@.service"))
-    assert compare(FileWish(UNIT, str(path), None), adopt=False) is None
+    assert compare(DesiredFile(UNIT, str(path), None), adopt=False) is None
 
 
 def test_an_unwanted_file_of_ours_is_removed(tmp_path: Path) -> None:
     path = tmp_path / "chat.yaml"
     path.write_text(OURS)
-    converge(FileWish(UNIT, str(path), None))
+    converge(DesiredFile(UNIT, str(path), None))
     assert not path.exists()
 
 
 def test_bytes_that_are_no_text_are_a_difference_and_no_crash(tmp_path: Path) -> None:
     path = tmp_path / "chat.yaml"
     path.write_bytes(OURS.encode() + b"\xff\xfe\n")
-    wish = FileWish(UNIT, str(path), OURS)
-    converge(wish)
+    desired = DesiredFile(UNIT, str(path), OURS)
+    converge(desired)
     assert path.read_text() == OURS
 
 
 def test_a_secret_never_reaches_a_diff(tmp_path: Path) -> None:
-    wish = FileWish(
+    desired = DesiredFile(
         UNIT, str(tmp_path / "chat.env"), OURS + "VLLM_API_KEY=first\n", 0o600, secret=True
     )
-    converge(wish)
-    change = compare(wish._replace(content=OURS + "VLLM_API_KEY=second\n"), adopt=False)
+    converge(desired)
+    change = compare(desired._replace(content=OURS + "VLLM_API_KEY=second\n"), adopt=False)
     assert change is not None
     shown = str(change.diff())
     assert "first" not in shown and "second" not in shown
@@ -123,9 +123,9 @@ def test_a_secret_never_reaches_a_diff(tmp_path: Path) -> None:
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
-    wish = FileWish(UNIT, str(tmp_path / "chat.yaml"), OURS + "port: 8000\n")
-    converge(wish)
-    change = compare(wish._replace(content=OURS + "port: 8001\n"), adopt=False)
+    desired = DesiredFile(UNIT, str(tmp_path / "chat.yaml"), OURS + "port: 8000\n")
+    converge(desired)
+    change = compare(desired._replace(content=OURS + "port: 8001\n"), adopt=False)
     assert change is not None
 
     def fail(_temporary: str, _final: str) -> None:
@@ -134,7 +134,7 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> 
     with pytest.raises(OSError, match="no space"):
         apply(change, fail)
     assert os.listdir(tmp_path) == ["chat.yaml"]
-    assert Path(wish.path).read_text() == wish.content
+    assert Path(desired.path).read_text() == desired.content
 
 
 def test_only_our_files_name_instances(tmp_path: Path) -> None:
@@ -157,26 +157,28 @@ def test_a_directory_that_the_service_cannot_enter_is_named(tmp_path: Path) -> N
     folder = tmp_path / "etc"
     folder.mkdir(mode=0o700)
     with pytest.raises(HostError, match=rf"chmod o\+x {folder}"):
-        compare(FileWish(UNIT, str(folder / "chat.yaml"), OURS), adopt=False)
-    assert compare(FileWish(UNIT, str(folder / "chat.env"), OURS, 0o600, secret=True), adopt=False)
+        compare(DesiredFile(UNIT, str(folder / "chat.yaml"), OURS), adopt=False)
+    assert compare(
+        DesiredFile(UNIT, str(folder / "chat.env"), OURS, 0o600, secret=True), adopt=False
+    )
 
 
 def test_a_file_where_a_directory_should_be_is_named(tmp_path: Path) -> None:
     (tmp_path / "vllm").write_text("")
     with pytest.raises(HostError, match="is no directory"):
-        compare(FileWish(UNIT, str(tmp_path / "vllm" / "chat.yaml"), OURS), adopt=True)
+        compare(DesiredFile(UNIT, str(tmp_path / "vllm" / "chat.yaml"), OURS), adopt=True)
 
 
 def test_a_dangling_link_that_is_adopted_is_kept(tmp_path: Path) -> None:
     (tmp_path / "chat.env").symlink_to(tmp_path / "gone")
-    copy = converge(FileWish(UNIT, str(tmp_path / "chat.env"), OURS), adopt=True)
+    copy = converge(DesiredFile(UNIT, str(tmp_path / "chat.env"), OURS), adopt=True)
     assert copy is not None and os.readlink(copy) == str(tmp_path / "gone")
 
 
 def test_what_a_foreign_file_holds_is_not_shown(tmp_path: Path) -> None:
     path = tmp_path / "placement.conf"
     path.write_text("Environment=VLLM_API_KEY=hand-made-key\n")
-    change = compare(FileWish(UNIT, str(path), OURS), adopt=True)
+    change = compare(DesiredFile(UNIT, str(path), OURS), adopt=True)
     assert change is not None and "hand-made-key" not in str(change.diff())
 
 
@@ -199,11 +201,11 @@ def test_what_a_killed_run_left_is_removed(tmp_path: Path) -> None:
 def test_a_process_has_read_what_was_there_before_it_started(
     before: str, after: str, path: str, read: bool
 ) -> None:
-    change = FileChange(FileWish(UNIT, path, OURS + after), OURS + before, 0o644, touched=100.0)
+    change = FileChange(DesiredFile(UNIT, path, OURS + after), OURS + before, 0o644, touched=100.0)
     assert change.was_read_by(200.0) is read
     assert not change.was_read_by(99.0), "it was changed after the start"
     assert not change._replace(before=None).was_read_by(200.0), "there was nothing to read"
-    assert not change._replace(before=change.wish.content).was_read_by(200.0), "only its mode"
+    assert not change._replace(before=change.desired.content).was_read_by(200.0), "only its mode"
 
 
 def test_a_file_that_is_set_aside_leaves_a_copy(tmp_path: Path) -> None:

@@ -1,0 +1,141 @@
+# SPDX-FileCopyrightText: The inferops.ascend authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The units of a host: what systemd reports, their processes and their journals."""
+
+from __future__ import annotations
+
+import time
+from typing import Any, NoReturn, Protocol
+
+from ansible_collections.inferops.ascend.plugins.module_utils._base.errors import HostError
+from ansible_collections.inferops.ascend.plugins.module_utils._base.systemctl import (
+    DIGEST,
+    PROPERTIES,
+    SECRET_DIGEST,
+    UnitState,
+    parse_environ,
+    unit_states,
+)
+
+
+class Module(Protocol):
+    """What is used of AnsibleModule."""
+
+    params: dict[str, Any]
+    check_mode: bool
+    _diff: bool
+
+    def run_command(self, args: list[str]) -> tuple[int, str, str]:
+        """Run a command; return status, output and errors."""
+
+    def fail_json(self, msg: str, **result: Any) -> NoReturn:
+        """End the module as failed."""
+
+    def warn(self, warning: str) -> None:
+        """Show a warning."""
+
+    def selinux_enabled(self) -> bool:
+        """Tell whether files have security contexts."""
+
+    def selinux_default_context(self, path: str) -> list[str]:
+        """Return the context that a file at this path should have."""
+
+    def set_context_if_different(self, path: str, context: list[str], changed: bool) -> bool:
+        """Give a file its context."""
+
+
+class Units:
+    """The host's commands, as few calls as can be: each takes any number of units."""
+
+    def __init__(self, module: Module) -> None:
+        self.module = module
+
+    def run(self, *command: str) -> str:
+        code, out, err = self.module.run_command(list(command))
+        if code != 0:
+            raise HostError(
+                "{} failed with status {}: {}".format(" ".join(command), code, (err or out).strip())
+            )
+        return out
+
+    def systemctl(self, verb: str, *arguments: str) -> str:
+        return self.run("systemctl", verb, *arguments)
+
+    def states(self, units: list[str], pattern: str = "") -> dict[str, UnitState]:
+        """Return what systemd says of the units, with the environment of their processes.
+
+        Loaded units that match the pattern are added by their own names.
+        """
+        asked = units + ([pattern] if pattern else [])
+        if not asked:
+            return {}
+        try:
+            text = self.systemctl("show", "--property=" + ",".join(PROPERTIES), "--", *asked)
+        except HostError as error:
+            raise HostError(
+                f"systemd does not answer on this host, so no service can be managed: {error}"
+            ) from None
+        states: dict[str, UnitState] = {}
+        for number, state in enumerate(unit_states(text)):
+            unit = units[number] if number < len(units) else state.name
+            if unit in states:
+                continue
+            environ = self.environ(state.pid) if state.running else {}
+            states[unit] = state._replace(
+                digest=environ.get(DIGEST, ""),
+                secret_digest=environ.get(SECRET_DIGEST, ""),
+                environ=environ,
+            )
+        return states
+
+    @staticmethod
+    def environ(pid: int) -> dict[str, str]:
+        """Return the environment of a process, empty where it is gone.
+
+        A process shows none while it turns into another program, as every service does when its
+        shell becomes the server: a short wait tells that from one without our digest.
+        """
+        for _attempt in range(10):
+            try:
+                with open(f"/proc/{pid}/environ", "rb") as handle:
+                    data = handle.read()
+            except (FileNotFoundError, ProcessLookupError):
+                return {}
+            if data:
+                return parse_environ(data)
+            time.sleep(0.05)
+        return {}
+
+    def journal(self, unit: str) -> list[str]:
+        _code, out, _err = self.module.run_command(
+            [
+                "journalctl",
+                "--unit",
+                unit,
+                "--lines",
+                "10",
+                "--output",
+                "cat",
+                "--no-pager",
+                "--quiet",
+            ]
+        )
+        return out.splitlines()
+
+    def label(self, temporary: str, final: str) -> None:
+        if self.module.selinux_enabled():
+            context = self.module.selinux_default_context(final)
+            self.module.set_context_if_different(temporary, context, False)
+
+
+def describe(name: str, state: UnitState, journal: list[str]) -> str:
+    """Return the message about a unit that did not come up, with the end of its journal."""
+    lines = [
+        "{} is {} ({}; result {}, exit status {}). The end of its journal:".format(
+            name, state.active, state.sub, state.result or "?", state.exit_status or "?"
+        )
+    ]
+    lines += ["    " + line for line in journal] or ["    (empty)"]
+    lines.append(f"  More: journalctl -u {name}")
+    return "\n".join(lines)
