@@ -274,6 +274,7 @@ problems:
 """
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.inferops.ascend.plugins.module_utils._base.errors import HostError
 from ansible_collections.inferops.ascend.plugins.module_utils._host.npu import npu_facts
 from ansible_collections.inferops.ascend.plugins.module_utils._service import journal, status
 
@@ -298,22 +299,22 @@ def main() -> None:
     )
     given = module.params
     try:
-        ways = status.ways_of(given)
-        wishes = status.wishes_of(given["services"])
+        limits = status.limits_of(given)
+        requests = status.requests_of(given["services"])
         if given["others"]:
-            named = {wish.name for wish in wishes}
-            wishes += [w for w in status.standing(given["unit"]) if w.name not in named]
+            named = {request.name for request in requests}
+            requests += [each for each in status.installed(given["unit"]) if each.name not in named]
         facts = status.collect(
-            wishes,
+            requests,
             given["unit"],
-            ways,
+            limits,
             journal.phases_of(given["phases"]),
             journal.failures_of(given["failures"]),
             lambda root: (
                 npu_facts(given["npu_smi"], given["npu_timeout"], root) if given["npu"] else None
             ),
         )
-    except (status.StatusError, journal.LogError) as error:
+    except HostError as error:
         module.fail_json(msg=str(error))
     module.exit_json(changed=False, **facts)
 

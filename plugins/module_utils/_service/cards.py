@@ -3,8 +3,8 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """Whether the memory of cards is free again after the services on them were stopped.
 
-A process is gone before the driver has taken back what it held, and an engine that starts meanwhile
-finds too little memory and gives up.
+A process ends before the driver has freed its memory, and an engine that starts meanwhile finds too
+little memory and fails.
 """
 
 from __future__ import annotations
@@ -16,15 +16,19 @@ from typing import Any, Callable, Mapping, NamedTuple, Sequence
 from ansible_collections.inferops.ascend.plugins.module_utils._host.npu import npu_facts
 
 VISIBLE = "ASCEND_RT_VISIBLE_DEVICES"
-# Between two looks; npu-smi itself takes a second or two where there are eight cards.
+# Seconds between two calls; npu-smi itself takes a second or two where there are eight cards.
 PAUSE = 1.0
-# What npu-smi may take for one look.
-LOOK = 30.0
+# Seconds that one call of npu-smi may take.
+CALL = 30.0
 
 
-def listed(text: str) -> list[int]:
-    """Return the ids in a value of ASCEND_RT_VISIBLE_DEVICES; what is no number is left out."""
-    return [int(each) for each in text.split(",") if each.strip().isdigit()]
+def visible(environ: Mapping[str, str]) -> list[int] | None:
+    """ASCEND_RT_VISIBLE_DEVICES as logic ids; None where it is not set or not a list of numbers."""
+    text = environ.get(VISIBLE)
+    if text is None:
+        return None
+    words = [word.strip() for word in text.split(",") if word.strip()]
+    return [int(word) for word in words] if all(word.isdigit() for word in words) else None
 
 
 class Use(NamedTuple):
@@ -36,7 +40,7 @@ class Use(NamedTuple):
 
     @property
     def held(self) -> int:
-        """MB that processes hold, as far as can be told.
+        """MB that processes use, as far as can be told.
 
         npu-smi may list none though memory is in use, as where they run in a container. No idle
         card has half of its memory in use.
@@ -93,11 +97,11 @@ class Freed:
         self.timeout = timeout
         self.cards = cards if timeout > 0 else []
         self.earlier: dict[int, Use] = {}
-        # Where npu-smi is missing or ill no card is listed, and there is nothing to wait for.
-        self.read = read or (lambda: npu_facts(npu_smi, LOOK, Path("/"))["cards"])
+        # Where npu-smi is missing or fails no card is listed, and there is nothing to wait for.
+        self.read = read or (lambda: npu_facts(npu_smi, CALL, Path("/"))["cards"])
 
     def before(self) -> None:
-        """Note what is on the cards before services are stopped."""
+        """Record what is on the cards before services are stopped."""
         if self.cards:
             self.earlier = uses(self.read(), self.cards)
 

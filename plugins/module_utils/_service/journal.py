@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: The inferops.ascend authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""What a service's journal tells: how far a start has come, and why one failed.
+"""What the journal of a service shows: how far a start has come, and why one failed.
 
 The patterns are data (vars/start_phases.yml, vars/failures.yml) and come from the controller.
 """
@@ -12,8 +12,10 @@ import json
 import re
 from typing import Any, Callable, Iterable, Mapping, NamedTuple, Sequence
 
-# Characters of one line that are looked at. A line of a traceback or of the engine's options may
-# have a megabyte; what matters of it stands at its beginning.
+from ansible_collections.inferops.ascend.plugins.module_utils._base.errors import HostError
+
+# Characters of one line that are read. A line of a traceback or of the engine's options may
+# have a megabyte; what matters of it is at its beginning.
 LINE_LIMIT = 4000
 # Characters of a line that is shown.
 SHOWN_LIMIT = 400
@@ -22,12 +24,8 @@ _EVIDENCE = 3
 # Colours and cursor movements, ECMA-48 5.4: CSI, parameters, final byte.
 _ESCAPE = re.compile(r"\x1b\[[0-9;?]{0,16}[ -/]?[@-~]")
 _PLACE = re.compile(r"\{([a-z_]+)\}")
-# A user's prompt may say anything; vllm/entrypoints/logger.py writes it in lines like these.
+# A user's prompt may contain anything; vllm/entrypoints/logger.py writes it in lines like these.
 _REQUEST = re.compile(r"Received request \S{1,200}: |Request \S{1,200} details: ")
-
-
-class LogError(Exception):
-    """A pattern that cannot be used. The message names it."""
 
 
 class Entry(NamedTuple):
@@ -39,7 +37,7 @@ class Entry(NamedTuple):
 
 
 class Phase(NamedTuple):
-    """A part of a start. A line that one of its patterns finds says that it has begun.
+    """A part of a start. A line that one of its patterns finds shows that it has begun.
 
     Groups named `done` and `total`, or `percent`, tell how much of it is done.
     """
@@ -61,7 +59,7 @@ class Failure(NamedTuple):
     """A reason why a service fails, and what to do about it.
 
     `patterns` find a line of the journal; `results` and `statuses` are systemd's Result and exit
-    status, which speak where there is no such line. Of `cause` and `advice` the first text counts
+    status, which count where there is no such line. Of `cause` and `advice` the first text counts
     whose {names} are all known. `retry` is False where another start fails likewise.
     """
 
@@ -85,12 +83,12 @@ def _compiled(patterns: Iterable[str], owner: str) -> list[re.Pattern[str]]:
         try:
             found.append(re.compile(pattern, re.MULTILINE))
         except (re.error, TypeError) as error:
-            raise LogError(f"{owner}: the pattern {pattern!r} is none: {error}") from None
+            raise HostError(f"{owner}: the pattern {pattern!r} is not valid: {error}") from None
     return found
 
 
 def phases_of(data: Sequence[Mapping[str, Any]]) -> list[Phase]:
-    """Phases in their order. Raises LogError that names the phase of a bad pattern."""
+    """Phases in their order. Raises HostError that names the phase of a bad pattern."""
     return [
         Phase(each["name"], _compiled(each.get("lines") or [], "phase " + each["name"]))
         for each in data
@@ -98,7 +96,7 @@ def phases_of(data: Sequence[Mapping[str, Any]]) -> list[Phase]:
 
 
 def failures_of(data: Sequence[Mapping[str, Any]]) -> list[Failure]:
-    """Failures in their order. Raises LogError that names the failure of a bad pattern."""
+    """Failures in their order. Raises HostError that names the failure of a bad pattern."""
     return [
         Failure(
             id=each["id"],
@@ -140,7 +138,7 @@ def _text(value: Any) -> str:
 
 
 def parse_journal(data: bytes) -> list[Entry]:
-    """Lines of `journalctl --output=json --reverse`, put in the order they were written.
+    """Lines of `journalctl --output=json --reverse`, put in the order in which they were written.
 
     A last line that was cut off, and a line without text, is left out. A line that does not say
     which start it belongs to counts to that of the line after it.
@@ -155,9 +153,9 @@ def parse_journal(data: bytes) -> list[Entry]:
             at = int(_text(fields.get("__REALTIME_TIMESTAMP")) or 0) / 1e6
         except (ValueError, AttributeError):
             continue
-        # Of systemd's own messages about the unit, INVOCATION_ID names the start.
-        own = fields.get("_SYSTEMD_UNIT") == "init.scope" or fields.get("_PID") == "1"
-        name = _text(fields.get("INVOCATION_ID" if own else "_SYSTEMD_INVOCATION_ID"))
+        # In the messages of systemd about the unit, INVOCATION_ID names the start.
+        from_systemd = fields.get("_SYSTEMD_UNIT") == "init.scope" or fields.get("_PID") == "1"
+        name = _text(fields.get("INVOCATION_ID" if from_systemd else "_SYSTEMD_INVOCATION_ID"))
         invocation = name or invocation
         for line in reversed(_text(fields.get("MESSAGE")).split("\n")):
             text = clean(line)
@@ -226,14 +224,14 @@ def _figure(name: str, text: str) -> str:
 
 
 def fill(texts: Sequence[str], values: Mapping[str, Any]) -> str:
-    """The first text whose {names} are all known, filled in; else the last one as it stands."""
+    """The first text whose {names} are all known, filled in; else the last one as it is."""
     for text in texts:
         if all(values.get(name) is not None for name in _PLACE.findall(text)):
             return _PLACE.sub(lambda match: str(values[match.group(1)]), text)
     return texts[-1] if texts else ""
 
 
-def cause(
+def find_cause(
     lines: Sequence[str],
     failures: Sequence[Failure],
     values: Mapping[str, Any],
@@ -243,18 +241,18 @@ def cause(
 ) -> dict[str, Any] | None:
     """Why a start failed: the first failure of the list of which a line, or systemd, speaks.
 
-    The order of the list decides, not that of the lines: what is a consequence stands behind what
+    The order of the list decides, not that of the lines: what is a consequence comes after what
     may have caused it. values: what is known of the service, for {names} in the texts.
     Returns {id, cause, advice, retry, source, values (figures of the lines), lines}, or None.
     """
     lines = [line for line in lines if not _REQUEST.search(line)]
     # Most patterns are found nowhere: one search over all lines tells that at once.
-    whole = "\n".join(lines)
+    text = "\n".join(lines)
     for failure in failures:
         figures: dict[str, str] = {}
         evidence: list[str] = []
         for pattern in failure.patterns:
-            for line in lines if pattern.search(whole) else ():
+            for line in lines if pattern.search(text) else ():
                 found = pattern.search(line)
                 if found is None:
                     continue

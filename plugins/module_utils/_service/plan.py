@@ -143,7 +143,7 @@ class Plan:
             )
         if self.module.params["restart"] == "deferred":
             in_use = {
-                name: cards.listed(self.states[self.unit_of(name)].environ.get(cards.VISIBLE, ""))
+                name: cards.visible(self.states[self.unit_of(name)].environ) or []
                 for name in self.desired
             }
             self.decisions = defer(self.decisions, in_use, self.cards)

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from ansible_collections.inferops.ascend.plugins.module_utils._service import cards as _cards
+from ansible_collections.inferops.ascend.plugins.module_utils._service import cards as service_cards
+from ansible_collections.inferops.ascend.plugins.module_utils._service.cards import Freed, visible
 
 
 def card(number: int, used: int | None, *processes: tuple[int, int]) -> dict[str, Any]:
@@ -24,7 +25,7 @@ def card(number: int, used: int | None, *processes: tuple[int, int]) -> dict[str
 def waited(*looks: list[dict[str, Any]], timeout: float = 60, cards: Any = (0,)) -> list[str]:
     """What is held at the end, when npu-smi shows these one after the other."""
     shown: Iterator[list[dict[str, Any]]] = iter(looks)
-    freed = _cards.Freed(None, timeout, cards, lambda: next(shown))
+    freed = Freed(None, timeout, cards, lambda: next(shown))
     freed.before()
     held = freed.wait()
     assert next(shown, None) is None, "it did not look until the end"
@@ -33,7 +34,7 @@ def waited(*looks: list[dict[str, Any]], timeout: float = 60, cards: Any = (0,))
 
 @pytest.fixture(autouse=True)
 def _no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_cards, "PAUSE", 0.0)
+    monkeypatch.setattr(service_cards, "PAUSE", 0.0)
 
 
 SERVING = [card(0, 60000, (41, 57000))]
@@ -60,14 +61,14 @@ def test_memory_is_waited_for_where_npu_smi_never_listed_its_process() -> None:
 
 
 def test_the_end_of_the_time_names_the_process_and_the_card() -> None:
-    freed = _cards.Freed(None, 0.001, [0], lambda: SERVING)
+    freed = Freed(None, 0.001, [0], lambda: SERVING)
     (text,) = freed.wait()
     assert "card 0 is held by PID 41 (python)" in text
 
 
 def test_the_end_of_the_time_names_memory_that_nobody_holds() -> None:
     looks = iter([SERVING] + [[card(0, 60000)]] * 9999999)
-    freed = _cards.Freed(None, 0.001, [0], lambda: next(looks))
+    freed = Freed(None, 0.001, [0], lambda: next(looks))
     freed.before()
     (text,) = freed.wait()
     assert "card 0 has 60000 MB in use though no process is listed on it" in text
@@ -86,5 +87,7 @@ def test_nothing_is_asked_where_it_need_not_be() -> None:
 
 
 def test_visible_devices_are_read() -> None:
-    assert _cards.listed("4,5") == [4, 5]
-    assert _cards.listed("") == []
+    assert visible({"ASCEND_RT_VISIBLE_DEVICES": "4,5"}) == [4, 5]
+    assert visible({"ASCEND_RT_VISIBLE_DEVICES": ""}) == []
+    assert visible({"ASCEND_RT_VISIBLE_DEVICES": "npu0"}) is None
+    assert visible({}) is None

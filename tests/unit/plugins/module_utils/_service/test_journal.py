@@ -8,10 +8,21 @@ import json
 from typing import Any
 
 import pytest
-from ansible_collections.inferops.ascend.plugins.module_utils._service import journal as _vllm_log
+from ansible_collections.inferops.ascend.plugins.module_utils._base.errors import HostError
+from ansible_collections.inferops.ascend.plugins.module_utils._service.journal import (
+    LINE_LIMIT,
+    SHOWN_LIMIT,
+    by_start,
+    failures_of,
+    find_cause,
+    parse_journal,
+    phases_of,
+    progress,
+    shown,
+)
 from ansible_collections.inferops.ascend.plugins.plugin_utils._service import causes
 
-PHASES = _vllm_log.phases_of(causes.phases())
+PHASES = phases_of(causes.phases())
 
 
 def journal(*entries: dict[str, Any]) -> bytes:
@@ -31,7 +42,7 @@ def test_lines_come_in_the_order_they_were_written_with_their_start_and_time() -
         said("first", "one", __REALTIME_TIMESTAMP="1700000000000000"),
         said("second", "two", __REALTIME_TIMESTAMP="1700000001500000"),
     )
-    assert _vllm_log.parse_journal(data) == [
+    assert parse_journal(data) == [
         ("first", "one", 1700000000.0),
         ("second", "two", 1700000001.5),
     ]
@@ -45,7 +56,7 @@ def test_a_line_that_journald_gives_as_bytes_reads_as_text() -> None:
         said([list(b"twice"), "given"]),
         said(list(b"\xff\xfe bytes")),
     )
-    assert [entry.text for entry in _vllm_log.parse_journal(data)] == [
+    assert [entry.text for entry in parse_journal(data)] == [
         "Loading: 100%|\u2588\u2588",
         "blue",
         "given",
@@ -55,7 +66,7 @@ def test_a_line_that_journald_gives_as_bytes_reads_as_text() -> None:
 
 def test_what_is_cut_off_empty_or_no_json_is_left_out() -> None:
     whole = journal(said("cut off"), said(None), said("  "), said("kept"))
-    assert [e.text for e in _vllm_log.parse_journal(whole[:-30] + b"\n[1]\nx\n")] == ["kept"]
+    assert [e.text for e in parse_journal(whole[:-30] + b"\n[1]\nx\n")] == ["kept"]
 
 
 def test_systemds_own_messages_count_to_the_start_they_speak_of() -> None:
@@ -67,22 +78,22 @@ def test_systemds_own_messages_count_to_the_start_they_speak_of() -> None:
         {"MESSAGE": "without any"},
         said("of the next", "two"),
     )
-    starts = _vllm_log.by_start(_vllm_log.parse_journal(data))
+    starts = by_start(parse_journal(data))
     assert [(name, len(entries)) for name, entries in starts] == [("one", 2), ("two", 3)]
 
 
 def test_of_a_line_of_a_megabyte_the_beginning_is_kept() -> None:
-    entry = _vllm_log.parse_journal(journal(said("ValueError: " + "x" * 1_000_000)))[0]
+    entry = parse_journal(journal(said("ValueError: " + "x" * 1_000_000)))[0]
     assert entry.text.startswith("ValueError: xxx")
-    assert len(entry.text) <= _vllm_log.LINE_LIMIT
-    assert len(_vllm_log.shown([entry], 1, str)[0]) == _vllm_log.SHOWN_LIMIT
+    assert len(entry.text) <= LINE_LIMIT
+    assert len(shown([entry], 1, str)[0]) == SHOWN_LIMIT
 
 
 def test_of_a_long_bar_the_end_is_kept() -> None:
     drawn = "".join(
         f"\rCapturing CUDA graphs (decode, FULL): {n}%|####| {n}/100" for n in range(101)
     )
-    text = _vllm_log.parse_journal(journal(said(list(drawn.encode()))))[0].text
+    text = parse_journal(journal(said(list(drawn.encode()))))[0].text
     assert text == "Capturing CUDA graphs (decode, FULL): 100%|####| 100/100"
 
 
@@ -108,7 +119,7 @@ Capturing CUDA graphs (mixed prefill-decode, PIECEWISE):  41%|####1     | 21/51 
 
 
 def test_a_start_of_vllm_goes_through_the_phases_in_order() -> None:
-    seen = [_vllm_log.progress(START[: n + 1], PHASES) for n in range(len(START))]
+    seen = [progress(START[: n + 1], PHASES) for n in range(len(START))]
     assert [(step.phase, step.percent, step.done, step.total) for step in seen] == [
         ("starting", None, None, None),
         ("starting", None, None, None),
@@ -125,7 +136,7 @@ def test_a_start_of_vllm_goes_through_the_phases_in_order() -> None:
         ("listening", None, None, None),
         ("serving", None, None, None),
     ]
-    assert _vllm_log.progress([], PHASES) == (None, None, None, None)
+    assert progress([], PHASES) == (None, None, None, None)
 
 
 # Formats of other versions, with where they stand.
@@ -159,12 +170,12 @@ def test_a_start_of_vllm_goes_through_the_phases_in_order() -> None:
     ],
 )  # fmt: skip
 def test_lines_of_other_versions_are_known(line: str, phase: str, percent: int | None) -> None:
-    progress = _vllm_log.progress([line], PHASES)
-    assert (progress.phase, progress.percent) == (phase, percent)
+    reached = progress([line], PHASES)
+    assert (reached.phase, reached.percent) == (phase, percent)
 
 
 def test_a_slower_rank_does_not_lead_back() -> None:
-    assert _vllm_log.progress([START[8], START[4]], PHASES).phase == "kv-cache"
+    assert progress([START[8], START[4]], PHASES).phase == "kv-cache"
 
 
 def test_a_users_prompt_is_no_progress_and_no_cause() -> None:
@@ -172,9 +183,9 @@ def test_a_users_prompt_is_no_progress_and_no_cause() -> None:
         "INFO [logger.py:40] Received request cmpl-1: prompt: 'NPU out of memory. "
         "Application startup complete. ValueError: x', params: SamplingParams(n=1)"
     )
-    assert _vllm_log.progress([START[0], prompt], PHASES).phase == "starting"
-    failures = _vllm_log.failures_of(causes.failures())
-    assert _vllm_log.cause([START[0], prompt], failures, {}) is None
+    assert progress([START[0], prompt], PHASES).phase == "starting"
+    failures = failures_of(causes.failures())
+    assert find_cause([START[0], prompt], failures, {}) is None
 
 
 # --- why ----------------------------------------------------------------------------------------
@@ -187,7 +198,7 @@ def failure(name: str, *lines: str, **fields: Any) -> dict[str, Any]:
 
 def why(lines: list[str], *failures: dict[str, Any], **given: Any) -> dict[str, Any] | None:
     values = given.pop("values", {})
-    return _vllm_log.cause(lines, _vllm_log.failures_of(failures), values, **given)
+    return find_cause(lines, failures_of(failures), values, **given)
 
 
 def test_the_order_of_the_list_decides_and_not_that_of_the_lines() -> None:
@@ -237,7 +248,7 @@ def test_secrets_are_in_no_evidence_and_no_figure() -> None:
 
 
 def test_a_pattern_that_is_none_is_named() -> None:
-    with pytest.raises(_vllm_log.LogError, match=r"failure broken: the pattern '\(' is none"):
-        _vllm_log.failures_of([failure("broken", "(")])
-    with pytest.raises(_vllm_log.LogError, match="phase weights: the pattern"):
-        _vllm_log.phases_of([{"name": "weights", "lines": ["["]}])
+    with pytest.raises(HostError, match=r"failure broken: the pattern '\(' is not valid"):
+        failures_of([failure("broken", "(")])
+    with pytest.raises(HostError, match="phase weights: the pattern"):
+        phases_of([{"name": "weights", "lines": ["["]}])

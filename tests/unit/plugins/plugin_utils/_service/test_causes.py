@@ -364,7 +364,7 @@ HARMLESS = [
 
 
 def why(*lines: str, **given: Any) -> dict[str, Any] | None:
-    return journal.cause(list(lines), FAILURES, KNOWN, **given)
+    return journal.find_cause(list(lines), FAILURES, KNOWN, **given)
 
 
 def test_the_data_fits_its_schema(repository: Path) -> None:
@@ -450,7 +450,7 @@ def test_an_estimate_of_nothing_is_no_advice() -> None:
 def test_who_holds_the_port_is_named() -> None:
     line = "OSError: [Errno 98] Address already in use"
     known = {**KNOWN, "holder": "nginx (PID 4, unit nginx.service)"}
-    found = journal.cause([line], FAILURES, known)
+    found = journal.find_cause([line], FAILURES, known)
     assert found is not None
     assert found["cause"] == "Port 8000 is taken by nginx (PID 4, unit nginx.service)."
     without = why(line)

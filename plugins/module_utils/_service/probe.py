@@ -1,0 +1,115 @@
+# SPDX-FileCopyrightText: The inferops.ascend authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""What a vLLM server answers over HTTP, asked from its own host."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import json
+import socket
+import ssl
+import threading
+from typing import Any, NamedTuple
+
+_ANSWER_LIMIT = 4 << 20  # bytes of one answer
+
+
+class Answer(NamedTuple):
+    """An answer over HTTP, or why there is none."""
+
+    status: int | None
+    body: bytes = b""
+    error: str | None = None
+
+
+def get(
+    address: str, port: int, path: str, key: str | None, timeout: float, tls: bool = False
+) -> Answer:
+    """GET without proxies or redirects; `timeout` seconds for all of it."""
+    connection: http.client.HTTPConnection
+    if tls:
+        # The server of this host is asked by an address that no certificate names.
+        context = ssl.create_default_context()
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+        connection = http.client.HTTPSConnection(address, port, timeout=timeout, context=context)
+    else:
+        connection = http.client.HTTPConnection(address, port, timeout=timeout)
+    late = threading.Event()
+    end: threading.Timer | None = None
+    try:
+        headers = {"Connection": "close"}
+        if key:
+            headers["Authorization"] = f"Bearer {key}"
+        connection.connect()
+        # The socket's own limit counts from one byte to the next, so an answer in single bytes could go on forever.
+        end = threading.Timer(timeout, _cut_off, (connection.sock, late))
+        end.start()
+        connection.request("GET", path, headers=headers)
+        answer = connection.getresponse()
+        body = answer.read(_ANSWER_LIMIT)
+        if not late.is_set():
+            return Answer(answer.status, body)
+    except socket.timeout:
+        late.set()
+    except ConnectionRefusedError:
+        return Answer(None, error=f"nothing listens on port {port} yet")
+    except (OSError, ValueError, http.client.HTTPException) as error:
+        if not late.is_set():
+            # The name of the exception alone: its text may repeat what was sent.
+            return Answer(None, error=f"asking port {port} failed: {type(error).__name__}")
+    finally:
+        if end:
+            end.cancel()
+        connection.close()
+    return Answer(None, error=f"no answer from port {port} within {timeout:g} s")
+
+
+def _cut_off(connected: socket.socket, late: threading.Event) -> None:
+    late.set()
+    with contextlib.suppress(OSError):
+        connected.shutdown(socket.SHUT_RDWR)
+
+
+def addresses(host: str | None) -> list[str]:
+    """Where a server that listens on `host` is reached from its own host."""
+    name = (host or "").strip("[]")
+    if name in ("", "0.0.0.0", "*"):
+        return ["127.0.0.1", "::1"]
+    if name == "::":
+        return ["::1", "127.0.0.1"]
+    return [name]
+
+
+def ask(
+    host: str | None, port: int, key: str | None, timeout: float, tls: bool = False
+) -> dict[str, Any]:
+    """{health: status or None, models: [{id, max_model_len}], error: text or None}."""
+    result: dict[str, Any] = {"health": None, "models": [], "error": None}
+    where = addresses(host)
+    for address in where:
+        health = get(address, port, "/health", None, timeout, tls)
+        if health.status is not None or "nothing listens" not in (health.error or ""):
+            break
+    result["health"], result["error"] = health.status, health.error
+    if health.status is None:
+        return result
+    if health.status != 200:
+        result["error"] = f"/health answers {health.status}"
+        return result
+    models = get(address, port, "/v1/models", key, timeout, tls)
+    if models.status != 200:
+        result["error"] = models.error or f"/v1/models answers {models.status}"
+        if models.status == 401:
+            result["error"] += ": it needs another API key than the one in the service's file"
+        return result
+    try:
+        entries = json.loads(models.body.decode("utf-8"))["data"]
+        result["models"] = [
+            {"id": str(each["id"]), "max_model_len": each.get("max_model_len")} for each in entries
+        ]
+    except (ValueError, KeyError, TypeError, AttributeError):
+        result["error"] = "/v1/models answers with something else than a list of models"
+    return result
