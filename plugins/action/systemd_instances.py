@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: The inferops.ascend authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Renders the templates of all instances here, so that the host is asked once."""
+"""Renders the templates of all instances on the controller, so that the host is contacted once."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class ActionModule(ActionBase):
                 if not isinstance(instance, Mapping):
                     raise AscendError(
                         f"instances: a {type(instance).__name__} is listed, where a mapping with a "
-                        "name is wanted"
+                        "name is needed"
                     )
             payload = build(
                 unit, instances, files, instance_files, self._renderer(instances, task_vars)
@@ -136,7 +136,7 @@ def _last_newlines(text: str) -> int:
 def _required(arguments: Mapping[str, Any], key: str, kind: type) -> Any:
     value = arguments.get(key)
     if not isinstance(value, kind):
-        # Its type alone: what was written here by mistake may be a secret.
+        # Only its type: what was written here by mistake may be a secret.
         raise AscendError(
             f"{key} is required and has to be a {kind.__name__}, not a {type(value).__name__}"
         )

@@ -16,40 +16,35 @@ description:
     wanted state, removes instances that are no longer listed, and enables, starts, stops and
     restarts what needs it, in one round trip whatever the number of instances.
   - An instance is restarted if and only if the digest in the environment of its running process
-    is not the wanted one. A run that died between writing and restarting is therefore mended by
-    the next one, and equal files cause nothing.
+    is not the wanted one. A run that was interrupted between writing and restarting is
+    therefore completed by the next one, and equal files cause nothing.
   - Somebody who edits a file and restarts the instance by hand leaves the digest as it was. So an
-    instance is restarted, too, where a file that is put back was edited before its process
+    instance is also restarted where a file that is restored was edited before its process
     started, or where its process has other O(process_variables) or O(process_programs).
-  - Every file it writes begins with a line that says so. Files without that line are neither
+  - Every file it writes begins with a line that marks it. Files without that line are neither
     overwritten nor removed.
   - The templates are rendered on the controller, with the variables of the task and those that the
     notes name.
 options:
   unit:
-    description:
-      - Name of the template unit.
+    description: Name of the template unit.
     type: str
     required: true
   files:
-    description:
-      - Files that all instances share, the template unit itself among them.
+    description: Files that all instances share, the template unit itself among them.
     type: list
     elements: dict
     default: []
     suboptions:
       src:
-        description:
-          - Jinja template on the controller, looked for in C(templates/) of the role.
+        description: Jinja template on the controller, searched in C(templates/) of the role.
         type: path
       dest:
-        description:
-          - Path on the host.
+        description: Path on the host.
         type: path
         required: true
       mode:
-        description:
-          - Permissions, an octal number in quotes.
+        description: Permissions, an octal number in quotes.
         type: str
         default: "0644"
   instance_files:
@@ -65,19 +60,17 @@ options:
           - Jinja template on the controller. It sees the instance as the variable C(instance).
         type: path
       dest:
-        description:
-          - Path on the host, with C(%i) for the name.
+        description: Path on the host, with C(%i) for the name.
         type: path
         required: true
       mode:
-        description:
-          - Permissions, an octal number in quotes.
+        description: Permissions, an octal number in quotes.
         type: str
         default: "0644"
       secret:
         description:
-          - The file holds secrets. It is readable by root alone whatever O(instance_files[].mode)
-            says, and is never shown in a diff or a log.
+          - The file contains secrets. Only root can read it, whatever O(instance_files[].mode)
+            is, and it is never shown in a diff or a log.
         type: bool
         default: false
   instances:
@@ -91,19 +84,16 @@ options:
     required: true
     suboptions:
       name:
-        description:
-          - Name of the instance, the part between C(@) and C(.service).
+        description: Name of the instance, the part between C(@) and C(.service).
         type: str
         required: true
       state:
-        description:
-          - V(started) and V(stopped) are enabled and disabled at boot likewise.
+        description: V(started) and V(stopped) are enabled and disabled at boot likewise.
         type: str
         choices: [started, stopped, absent]
         default: started
       cards:
-        description:
-          - Logic ids of the cards that it has, for O(free_timeout) and O(restart).
+        description: Logic ids of the cards that it has, for O(free_timeout) and O(restart).
         type: list
         elements: int
         default: []
@@ -115,26 +105,23 @@ options:
     type: dict
     suboptions:
       name:
-        description:
-          - Name of the user.
+        description: Name of the user.
         type: str
         required: true
       home:
-        description:
-          - Home directory. It is not created.
+        description: Home directory. It is not created.
         type: path
         required: true
       groups:
-        description:
-          - Supplementary groups. They must exist.
+        description: Supplementary groups. They must exist.
         type: list
         elements: str
         default: []
   adopt:
     description:
-      - Replace files that somebody else wrote and that stand where a wanted file goes, and set aside
-        drop-ins of an instance that give its process other O(process_variables). A copy of
-        each is kept beside it.
+      - Replace files that somebody else wrote where a desired file goes, and set aside drop-ins of
+        an instance that change the O(process_variables) of its process. A copy of each is kept
+        beside it.
     type: bool
     default: false
   process_variables:
@@ -142,7 +129,8 @@ options:
       - Names of environment variables that O(instance_files) set by lines C(Environment=NAME=value)
         without quotes, and that the running process must have as they are set. Where it has
         not, it is restarted.
-      - A drop-in of somebody else's that changes one of them is refused, for a restart would not help.
+      - A drop-in that somebody else wrote and that changes one of them is rejected, because a restart
+        would not help.
     type: list
     elements: str
     default: []
@@ -160,7 +148,7 @@ options:
   remove_unlisted:
     description:
       - Remove instances that this module made and that O(instances) does not list. With V(false)
-        those are left alone, and only what is listed is looked after.
+        those are left alone, and only what is listed is managed.
     type: bool
     default: true
     version_added: 0.2.0
@@ -179,18 +167,16 @@ options:
     description:
       - Seconds to wait, before instances are started, until C(npu-smi) lists no process on their
         O(instances[].cards) any more and the memory is back. After that they are started all the
-        same, and a warning says who holds the card. V(0) does not look.
+        same, and a warning names the process on the card. V(0) does not check.
     type: float
     default: 0
     version_added: 0.2.0
   npu_smi:
-    description:
-      - Path of C(npu-smi) where it is not on the usual ones.
+    description: Path of C(npu-smi) where it is not on the usual ones.
     type: path
     version_added: 0.2.0
   lock_timeout:
-    description:
-      - Seconds to wait for another run on the same host to end.
+    description: Seconds to wait for another run on the same host to end.
     type: float
     default: 300
   probe:
@@ -200,28 +186,24 @@ options:
     default: false
     version_added: 0.3.0
   contents:
-    description:
-      - Set by the action plugin, not by hand. The rendered text of each file by its path.
+    description: Set by the action plugin, not by hand. The rendered text of each file by its path.
     type: dict
     default: {}
   secret_contents:
-    description:
-      - Set by the action plugin, not by hand. Likewise for files that hold secrets.
+    description: Set by the action plugin, not by hand. Likewise for files that contain secrets.
     type: dict
     default: {}
   digests:
-    description:
-      - Set by the action plugin, not by hand. For each instance the digest of its files.
+    description: Set by the action plugin, not by hand. For each instance the digest of its files.
     type: dict
     default: {}
   secret_digests:
-    description:
-      - Set by the action plugin, not by hand. For each instance the digest of its secrets.
+    description: Set by the action plugin, not by hand. For each instance the digest of its secrets.
     type: dict
     default: {}
 attributes:
   check_mode:
-    description: Can run in check mode and says what it would do.
+    description: Can run in check mode and reports what it would do.
     support: full
   diff_mode:
     description: Shows the difference of each file, of a secret only that it differs.
@@ -233,7 +215,7 @@ attributes:
 notes:
   - Needs root on the host.
   - "Variables that a template sees beside those of the task: C(instance), the entry of
-    O(instances); C(instance_digest), which one of the files has to put into the environment of
+    O(instances); C(instance_digest), which one of the files has to set in the environment of
     the process as C(INFEROPS_DIGEST); and in secret files C(secret_digest), likewise as
     C(INFEROPS_SECRET_DIGEST)."
 """
@@ -262,16 +244,6 @@ services:
   returned: always
   type: list
   elements: dict
-  sample:
-    - name: chat
-      unit: vllm@chat.service
-      action: restart
-      reason: its process runs with other settings
-      pid: 4242
-      boot: none
-      files:
-        - /etc/vllm/chat.yaml
-      other_files: []
   contains:
     name:
       description: Name of the instance.
@@ -326,7 +298,7 @@ refused:
   type: list
   elements: dict
 reloaded:
-  description: Whether systemd read its units anew.
+  description: Whether systemd read its units again.
   returned: always
   type: bool
 waiting:
@@ -424,7 +396,7 @@ def main() -> None:
         if module.check_mode:
             result = run(module)
         else:
-            # Not below /run/lock, where any user could hold it or put a link in its place.
+            # Not below /run/lock, where any user could lock it or replace it by a link.
             lock = "/run/inferops-ascend/{}.lock".format(module.params["unit"])
             with exclusive(lock, module.params["lock_timeout"], "changing these services"):
                 result = run(module)

@@ -9,19 +9,19 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 ---
 module: vllm_ready
-short_description: Wait until the vLLM services of a host serve, and say how far they are
+short_description: Wait until the vLLM services of a host serve, and show their progress
 version_added: 0.2.0
 description:
-  - Looks at all services of the host with M(inferops.ascend.vllm_status), one round trip each time
+  - Checks all services of the host with M(inferops.ascend.vllm_status), one round trip each time
     whatever their number, until every one of them answers its C(/health). What it serves is not
-    held against what was asked for; the playbook C(inferops.ascend.verify) does that.
+    compared with what was requested; the playbook C(inferops.ascend.verify) does that.
   - Meanwhile it shows each service's state, phase, percent and time on standard error, where they
     have changed, with the host's name in each line. Hosts are waited for at the same time, as many
     as C(forks) allows.
   - It ends early, and fails, when a service has failed, when it fails again and again, or when it
-    failed in a way that another start does not mend. The message has the cause as found in the
+    failed in a way that another start does not fix. The message has the cause as found in the
     journal, and what to do about it.
-  - When the time is over, the message names the phase in which each service stood.
+  - When the time is over, the message names the phase that each service had reached.
 options:
   services:
     description:
@@ -39,23 +39,23 @@ options:
     default: []
     version_added: 0.3.0
   timeout:
-    description: Seconds to wait in all. With 0 it looks once.
+    description: Seconds to wait in all. With 0 it checks once.
     type: float
     default: 3600
   interval:
-    description: Seconds between two looks. In the first minute it looks more often.
+    description: Seconds between two checks. In the first minute it checks more often.
     type: float
     default: 10
   unreachable_timeout:
     description:
       - Seconds for which a host may not answer, as in a reboot, once it has answered. Then it
         counts as unreachable.
-      - A look that takes longer, or longer than four times O(question_timeout) and 20 seconds,
+      - A check that takes longer, or longer than four times O(question_timeout) and 20 seconds,
         counts as no answer, so that a host that hangs does not keep the wait.
     type: float
     default: 300
   question_timeout:
-    description: Seconds that one question may take on the host, over HTTP, to systemd, or to the
+    description: Seconds that one request may take on the host, over HTTP, to systemd, or to the
       journal.
     type: float
     default: 10
@@ -73,7 +73,7 @@ attributes:
     description: Can be run with C(async).
     support: none
   check_mode:
-    description: Looks once, tells what is not ready, and does not fail for it.
+    description: Checks once, reports what is not ready, and does not fail for it.
     support: full
   diff_mode:
     description: Returns what has changed, in diff mode.

@@ -12,15 +12,15 @@ module: vllm_status
 short_description: How the vLLM services of a host are, in one reading
 version_added: 0.2.0
 description:
-  - Reads for each service what systemd says of its unit, what its process runs with, what it
+  - Reads for each service what systemd reports of its unit, what its process runs with, what it
     answers over HTTP, and, where it does not serve, how far its start has come or why it failed,
     from its journal. It changes nothing.
-  - All services are asked at the same time. What cannot be read is null, and
-    RV(problems) and RV(services[].problems) say why; that a part fails never costs the rest.
+  - All services are asked at the same time. What cannot be read is null, with the reason in
+    RV(problems) or RV(services[].problems); a part that fails does not affect the rest.
 options:
   services:
     description:
-      - The services to look at. Beside the keys named here a placed service may carry any other.
+      - The services to check. A placed service may have other keys than those named here.
       - A name alone is enough for a service that this collection wrote.
     type: list
     elements: raw
@@ -39,23 +39,23 @@ options:
       api_key_file:
         description:
           - File of variables, for root alone, with the API key as C(VLLM_API_KEY). It counts where
-            the process does not tell its own. By default C(NAME.env) beside the configuration.
+            the process does not show the key that it runs with. By default C(NAME.env) beside the configuration.
         type: path
   others:
-    description: Look as well at every other service that this collection wrote on the host.
+    description: Check every other service that this collection wrote on the host as well.
     type: bool
     default: false
   unit:
-    description: Template unit of the services. Their configurations lie in the folder of C(/etc)
+    description: Template unit of the services. Their configurations are in the directory of C(/etc)
       that is named like it.
     type: str
     default: vllm@.service
   timeout:
-    description: Seconds that one question may take, over HTTP, to systemd, or to the journal.
+    description: Seconds that one request may take, over HTTP, to systemd, or to the journal.
     type: float
     default: 10
   journal_lines:
-    description: Lines of each journal that are looked at, the newest. 0 leaves the journal alone.
+    description: Lines of each journal that are read, the newest. With 0 no journal is read.
     type: int
     default: 2000
   log_lines:
@@ -93,7 +93,7 @@ notes:
 """
 
 EXAMPLES = r"""
-- name: Look at two services
+- name: Check two services
   inferops.ascend.vllm_status:
     services:
       - name: chat
@@ -102,7 +102,7 @@ EXAMPLES = r"""
   become: true
   register: status
 
-- name: Say how they are
+- name: Report their states
   ansible.builtin.debug:
     msg: "{{ item.name }} is {{ item.state }}, {{ item.phase }} {{ item.percent }}"
   loop: "{{ status.services }}"
@@ -124,7 +124,7 @@ services:
       type: int
       sample: 8000
     unit:
-      description: What systemd says; null and 0 where it says nothing.
+      description: What systemd reports; null and 0 where it reports nothing.
       type: dict
       contains:
         load_state:
@@ -180,13 +180,13 @@ services:
           description: Why there is no answer, or no right one; null if all is well.
           type: str
     state:
-      description: V(ready), V(starting), V(unhealthy) (it has served and does no more),
+      description: V(ready), V(starting), V(unhealthy) (it has served and does not any more),
         V(restarting) (it ended and systemd waits to start it again), V(stopping), V(stopped),
         V(failed), V(absent) or V(unknown).
       type: str
       sample: starting
     phase:
-      description: The part of the start that the journal speaks of last, or V(ready); null where
+      description: The part of the start that the journal names last, or V(ready); null where
         there is none.
       type: str
       sample: weights
@@ -228,7 +228,7 @@ services:
           description: Where this failure was described.
           type: str
         start:
-          description: V(current) if this start says so, V(previous) if the one before did. That of
+          description: V(current) if it is of this start, V(previous) if of the one before. That of
             a service which is still starting is a suspicion; it may come up all the same.
           type: str
         served:
@@ -238,7 +238,7 @@ services:
           description: Figures of the lines.
           type: dict
         lines:
-          description: The lines that say so.
+          description: The lines that show it.
           type: list
           elements: str
     log:
@@ -262,7 +262,7 @@ report:
   elements: str
 not_serving:
   description: Names of services that should serve and do not. One that is stopped and not enabled
-    at boot is wanted so.
+    at boot is meant to be.
   returned: always
   type: list
   elements: str

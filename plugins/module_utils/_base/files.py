@@ -85,7 +85,7 @@ class FileChange(NamedTuple):
             before = None if before is None else "(secret content, not shown)\n"
             after = None if after is None else "(new secret content, not shown)\n"
         elif self.foreign:
-            # Nobody said what is in it: a hand-made unit may well hold a key.
+            # Nobody knows what is in it: a unit made by hand may contain a key.
             before = "(somebody else's file, not shown)\n"
         lines = {
             "before": before or "",
@@ -115,7 +115,7 @@ def read_text(path: str) -> str | None:
 def compare(desired: DesiredFile, adopt: bool) -> FileChange | None:
     """Return what must change for one file, or None.
 
-    Raises HostError where somebody else's file stands in the way and `adopt` is off.
+    Raises HostError where somebody else's file is in the way and `adopt` is off.
     """
     try:
         status = os.lstat(desired.path)

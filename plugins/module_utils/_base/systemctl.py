@@ -114,7 +114,7 @@ def _paths(text: str) -> tuple[str, ...]:
 
 
 def unit_variables(text: str, names: Iterable[str]) -> dict[str, str]:
-    """Return those of the variables that a unit's text sets, each on a line of its own unquoted."""
+    """Return those of the variables that a unit's text sets, each on a separate line unquoted."""
     found = {}
     for name in names:
         line = re.search(rf"^Environment={re.escape(name)}=([^\s\"']*)$", text, re.MULTILINE)

@@ -32,7 +32,7 @@ def visible(environ: Mapping[str, str]) -> list[int] | None:
 
 
 class Use(NamedTuple):
-    """What is on one card: memory in MB, None where npu-smi does not say, and processes."""
+    """What is on one card: memory in MB, None where npu-smi does not show it, and processes."""
 
     used: int | None
     processes: tuple[Mapping[str, Any], ...]
@@ -62,9 +62,9 @@ def uses(cards: Sequence[Mapping[str, Any]], wanted: Sequence[int]) -> dict[int,
 
 
 def holders(before: Mapping[int, Use], now: Mapping[int, Use]) -> list[str]:
-    """Return, for each card that is not free, who holds it.
+    """Return, for each card that is not free, what uses it.
 
-    A card is free when no process is listed on it, and more than half of the memory that was held
+    A card is free when no process is listed on it, and more than half of the memory that was used
     before is back: less than that is no rounding.
     """
     found = []
@@ -106,7 +106,7 @@ class Freed:
             self.earlier = uses(self.read(), self.cards)
 
     def wait(self) -> list[str]:
-        """Wait; return a sentence for each card that is still held when the time is over."""
+        """Wait; return a sentence for each card that is still in use when the time is over."""
         end = time.monotonic() + self.timeout
         while self.cards:
             held = holders(self.earlier, uses(self.read(), self.cards))

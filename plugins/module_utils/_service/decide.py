@@ -77,10 +77,10 @@ def defer(
     in_use: Mapping[str, Iterable[int]],
     takes: Mapping[str, Iterable[int]],
 ) -> dict[str, Decision]:
-    """Return the decisions with every restart put off, and every start that such a one is in the way of.
+    """Return the decisions with every restart deferred, and every start that needs the cards of such a unit.
 
     `in_use`: cards that the processes of running units have. `takes`: cards that units are to have.
-    Stops stay: what is to be down is not to wait.
+    Stops stay: what should be down does not wait.
     """
     result = dict(decisions)
     taken: dict[int, str] = {}

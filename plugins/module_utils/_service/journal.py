@@ -118,7 +118,7 @@ def failures_of(data: Sequence[Mapping[str, Any]]) -> list[Failure]:
 
 def clean(text: str) -> str:
     """One line as a person reads it: without colours, and of a line that was written over again
-    and again, as progress bars are, what stands last."""
+    and again, as progress bars are, what is last."""
     text = text[-LINE_LIMIT:] if "\r" in text else text[:LINE_LIMIT]
     text = _ESCAPE.sub("", text)
     parts = [part for part in text.split("\r") if part.strip()]
@@ -138,10 +138,10 @@ def _text(value: Any) -> str:
 
 
 def parse_journal(data: bytes) -> list[Entry]:
-    """Lines of `journalctl --output=json --reverse`, put in the order in which they were written.
+    """Lines of `journalctl --output=json --reverse`, in the order in which they were written.
 
-    A last line that was cut off, and a line without text, is left out. A line that does not say
-    which start it belongs to counts to that of the line after it.
+    A last line that was cut off, and a line without text, is left out. A line that does not name its
+    start counts to that of the line after it.
     """
     entries: list[Entry] = []
     invocation = ""
@@ -219,7 +219,7 @@ def _number(text: str | None) -> int | None:
 
 
 def _figure(name: str, text: str) -> str:
-    """A number of tokens as configurations write it: 40960 also where the log says 40,960."""
+    """A number of tokens as configurations write it: 40960 also where the log has 40,960."""
     return text.replace(",", "") if name.startswith("tokens_") else text.strip()
 
 

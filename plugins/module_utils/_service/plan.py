@@ -265,7 +265,7 @@ def mode_of(entry: dict[str, Any]) -> int:
 
 
 def program_of(path: str) -> str:
-    """Return where a program's path leads, or the path itself where a unit could not hold that."""
+    """Return where a program's path leads, or the path itself where a unit could not contain that."""
     found = os.path.realpath(path)
     return found if _PLAIN_PATH.fullmatch(found) else path
 

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: The inferops.ascend authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""What a vLLM server answers over HTTP, asked from its own host."""
+"""What a vLLM server answers over HTTP, asked from its host."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def get(
         if key:
             headers["Authorization"] = f"Bearer {key}"
         connection.connect()
-        # The socket's own limit counts from one byte to the next, so an answer in single bytes could go on forever.
+        # The limit of the socket counts from one byte to the next, so an answer in single bytes could go on forever.
         end = threading.Timer(timeout, _cut_off, (connection.sock, late))
         end.start()
         connection.request("GET", path, headers=headers)
@@ -74,7 +74,7 @@ def _cut_off(connected: socket.socket, late: threading.Event) -> None:
 
 
 def addresses(host: str | None) -> list[str]:
-    """Where a server that listens on `host` is reached from its own host."""
+    """Where a server that listens on `host` is reached from its host."""
     name = (host or "").strip("[]")
     if name in ("", "0.0.0.0", "*"):
         return ["127.0.0.1", "::1"]

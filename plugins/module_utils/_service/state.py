@@ -88,9 +88,9 @@ def environ_of(root: Path, pid: int, group: str) -> dict[str, str]:
     found = _environ(root, pid)
     if systemctl.DIGEST in found or not group:
         return found
-    for folder in ("sys/fs/cgroup", "sys/fs/cgroup/systemd", "sys/fs/cgroup/unified"):
+    for directory in ("sys/fs/cgroup", "sys/fs/cgroup/systemd", "sys/fs/cgroup/unified"):
         try:
-            text = (root / folder / group.lstrip("/") / "cgroup.procs").read_text()
+            text = (root / directory / group.lstrip("/") / "cgroup.procs").read_text()
         except OSError:
             continue
         for other in text.split()[:64]:
@@ -105,7 +105,7 @@ def state_of(
 ) -> str:
     """A service in one word.
 
-    served: whether the journal says that this start has been serving. written: whether its
+    served: whether the journal shows that this start has been serving. written: whether its
     configuration is there, without which an instance of a template is nothing.
     """
     active = values.get("ActiveState")

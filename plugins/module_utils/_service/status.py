@@ -3,7 +3,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """How the services of a host are: units, processes, answers over HTTP, journals. Changes nothing.
 
-What cannot be read is None, and `problems` says why; it never costs the rest.
+What cannot be read is None, and `problems` has the reason; the rest is not affected.
 """
 
 from __future__ import annotations
@@ -273,7 +273,7 @@ class ServiceCheck:
             "holder": self.holder(),
         }
         ended = state in (FAILED, RESTARTING)
-        # Values such as a result left from before say nothing of a start that goes on.
+        # Values such as a result left from before tell nothing about a start that goes on.
         result = self.values.get("Result") if ended else None
         status = None
         if ended and number(self.values.get("ExecMainCode")) == _EXITED:
@@ -347,7 +347,7 @@ def collect(
                 if len(shown) != len(units):
                     raise HostError(f"systemctl shows {len(shown)} of {len(units)} units")
             except (HostError, ValueError) as error:
-                problems.append(f"systemd does not tell of the units: {error}")
+                problems.append(f"systemd does not report on the units: {error}")
                 shown = [{} for _unit in units]
         now, wall = time.clock_gettime(time.CLOCK_MONOTONIC), time.time()
         ports: dict[int, dict[str, Any]] = {}

@@ -63,7 +63,7 @@ class Units:
         return self.run("systemctl", verb, *arguments)
 
     def states(self, units: list[str], pattern: str = "") -> dict[str, UnitState]:
-        """Return what systemd says of the units, with the environment of their processes.
+        """Return what systemd reports of the units, with the environment of their processes.
 
         Loaded units that match the pattern are added by their own names.
         """

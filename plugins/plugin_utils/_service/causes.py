@@ -3,7 +3,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """The parts of a start and the known failures, from ``vars/``, as the host's module takes them.
 
-The shipped files are held to their schemas by the tests, not at run time.
+The shipped files are checked against their schemas by the tests, not at run time.
 """
 
 from __future__ import annotations

@@ -113,7 +113,7 @@ def arguments(service: Mapping[str, object], how: Container) -> list[str]:
     # What the server prints goes to the journal as it is; a second copy would fill the disk.
     words += ["--log-driver=none"]
     if how.engine == "podman":
-        # Beneath the unit's own control group: systemd counts and kills what runs inside, and a
+        # Beneath the control group of the unit: systemd counts and kills what runs inside, and a
         # process on a card is seen to be this service's.
         words += ["--cgroups=split", "--sdnotify=ignore"]
     for device in [*devices, *how.devices]:

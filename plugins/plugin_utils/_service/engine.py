@@ -51,7 +51,7 @@ def engine_config(
     string or a list) and `args`. `version`: a vLLM version of vars/vllm_options.json.
     `shutdown_timeout`: seconds; written where the version has it.
 
-    The model is `path`, or `weights_dir`/hub id. It is served under its own name and, where the
+    The model is `path`, or `weights_dir`/hub id. It is served under the name of the model and, where the
     engine takes several, under the service's. Embedding and reranking get the pooling runner
     unless `args` set `runner`, `convert` or `task`.
 
@@ -112,7 +112,7 @@ def check_args(service: Mapping[str, Any], version: object) -> None:
     if service.get("state") == "absent":
         return
     engine = options_of(version)
-    # A request does not say its kind, by which an option's value may be chosen, never rejected.
+    # A request does not have its kind, by which an option's value may be chosen, never rejected.
     known = {**service, "kind": service.get("kind") or "embed"}
     read_args(known, engine, f"service {service.get('name') or service.get('model')}")
 

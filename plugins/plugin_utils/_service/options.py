@@ -26,7 +26,7 @@ RENAMED: dict[str, tuple[tuple[str, ...], str]] = {
     ),
 }
 
-# vllm-ascend adds its own method to what vLLM lists (`pre_register_and_update` in
+# vllm-ascend adds a method to what vLLM lists (`pre_register_and_update` in
 # vllm_ascend/platform.py).
 PLUGIN_CHOICES = {"quantization": ("ascend",)}
 

@@ -113,7 +113,7 @@ def _render_instance(
 def _add(texts: dict[str, str], path: str, text: str) -> None:
     if path in texts:
         raise AscendError(
-            f"two files go to {path}: give each instance its own name and each file its own path"
+            f"two files go to {path}: give each instance another name and each file another path"
         )
     texts[path] = text
 

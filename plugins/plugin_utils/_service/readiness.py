@@ -29,7 +29,7 @@ SAME_FAILURES, ANY_FAILURES = 2, 3
 # Seconds without a line after which the operator is told that the waiting goes on.
 SILENCE = 300.0
 
-# (services in the play, percent that one has to advance for a line of its own)
+# (services in the play, percent that one has to advance for a further line)
 _STEPS = ((16, 10), (128, 25))
 
 
@@ -45,9 +45,9 @@ def longest_check(question_timeout: float, unreachable_timeout: float) -> float:
 
 
 def step_of(services: int) -> int:
-    """Percent that a service has to advance for a line of its own; 0: never.
+    """Percent that a service has to advance for a further line; 0: never.
 
-    services: how many there are in the whole play. Thousands of lines help nobody.
+    services: how many there are in all of the play. Thousands of lines help nobody.
     """
     return next((step for limit, step in _STEPS if services <= limit), 0)
 
@@ -102,7 +102,7 @@ def at_most(seconds: float) -> Iterator[None]:
 class Watch:
     """What has been seen of the services of one host since the waiting began.
 
-    host: its name, which stands in every line. step: see `step_of`.
+    host: its name, which is in every line. step: see `step_of`.
     """
 
     def __init__(self, host: str, names: Sequence[str], step: int = 10) -> None:

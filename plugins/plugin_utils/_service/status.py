@@ -59,7 +59,7 @@ def services_of(value: object, wanted_only: bool = False) -> list[dict[str, Any]
 
 
 def module_arguments(arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """The options of the module vllm_status: a task's own, and the patterns of the log.
+    """The options of the module vllm_status: those of a task, and the patterns of the log.
 
     Raises AscendError as `services_of` does.
     """
@@ -75,12 +75,12 @@ def duration(seconds: float | None) -> str:
     """Seconds as people read them: `40 s`, `3 min 20 s`, `1 h 5 min`."""
     if seconds is None:
         return "?"
-    whole = int(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min" + (f" {whole % 60} s" if whole % 60 else "")
-    return f"{whole // 3600} h" + (f" {whole % 3600 // 60} min" if whole % 3600 >= 60 else "")
+    total = int(seconds)
+    if total < 60:
+        return f"{total} s"
+    if total < 3600:
+        return f"{total // 60} min" + (f" {total % 60} s" if total % 60 else "")
+    return f"{total // 3600} h" + (f" {total % 3600 // 60} min" if total % 3600 >= 60 else "")
 
 
 def describe_state(status: Status) -> str:

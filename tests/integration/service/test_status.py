@@ -234,9 +234,9 @@ def test_of_a_service_that_starts_again_the_start_before_tells_the_cause(host: H
 ENDS = {
     "fail=oom-then-timeout": ("out-of-memory", "896.00 MiB more are wanted of 60.97 GiB"),
     "fail=killed": ("engine-killed", "killed by signal 9"),
-    "fail=quiet": ("engine-dead", "did not say why"),
+    "fail=quiet": ("engine-dead", "without a reason in the log"),
     "fail=weights": ("weights-missing", "/var/lib/vllm/weights/Qwen/Qwen3-0.6B"),
-    "engine_dies_after=0.5 engine_grace=0.2": ("engine-dead", "did not say why"),
+    "engine_dies_after=0.5 engine_grace=0.2": ("engine-dead", "without a reason in the log"),
 }
 
 
