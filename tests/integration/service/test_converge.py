@@ -91,7 +91,7 @@ def test_a_run_killed_after_writing_is_completed_by_the_next(host: Host) -> None
         env=environment(),
     )
     host.sh(
-        "for i in $(seq 100); do grep -q 16384 /etc/vllm/kept.yaml && exit 0; sleep 0.1; done; exit 1"
+        "for i in $(seq 600); do grep -q 16384 /etc/vllm/kept.yaml && exit 0; sleep 0.1; done; exit 1"
     )
     host.sh("pkill -9 -f '[s]ystemd_instances'")
     running.communicate(timeout=60)
@@ -117,7 +117,7 @@ def test_a_second_run_waits_for_the_first_and_names_it(host: Host) -> None:
     ).strip()
     run = host.deploy([{"model": "Qwen3-0.6B"}], vllm_service_lock_timeout=1)
     assert run.status == 2
-    assert f"process {pid} on this host holds" in run.output
+    assert f"process {pid} on this host, or what it started, holds" in run.output
     assert host.sh("ls /etc/vllm 2>/dev/null || echo none") == "none\n"
     host.sh(f"pkill -P {pid}; kill {pid}; sleep 0.3", check=False)
     assert host.deploy([{"model": "Qwen3-0.6B"}]).status == 0

@@ -236,8 +236,10 @@ def test_systemd_speaks_where_no_line_does() -> None:
     by_line, by_result = failure("line", "nothing says this"), failure("oom", results=["oom-kill"])
     by_status = failure("status", statuses=[78])
     assert why(["x"], by_line, by_result, by_status) is None
-    assert why(["x"], by_line, by_result, result="oom-kill")["id"] == "oom"  # type: ignore[index]
-    assert why(["x"], by_status, status=78)["id"] == "status"  # type: ignore[index]
+    oom = why(["x"], by_line, by_result, result="oom-kill")
+    assert oom is not None and oom["id"] == "oom"
+    found = why(["x"], by_status, status=78)
+    assert found is not None and found["id"] == "status"
 
 
 def test_secrets_are_in_no_evidence_and_no_figure() -> None:

@@ -1,0 +1,49 @@
+# SPDX-FileCopyrightText: The inferops.ascend authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""No pattern takes long, whatever a journal has."""
+
+from __future__ import annotations
+
+import re
+import time
+
+from ansible_collections.inferops.ascend.plugins.module_utils._service import journal
+from ansible_collections.inferops.ascend.plugins.plugin_utils._service import causes
+
+from .reported_lines import LINES
+
+FAILURES = journal.failures_of(causes.failures())
+PHASES = journal.phases_of(causes.phases())
+RUNS = ["a", "9", " ", "(", "/", "A ", "9.", "1,", "A.b", "x: ", "[", "{'", "0% Completed | 9/"]
+
+
+def hostile(pattern: str) -> list[str]:
+    """Lines of a megabyte on which a careless pattern takes forever: runs, and its words."""
+    size = 1_000_000
+    reported = [line for line, _name, _figures in LINES if re.search(pattern, line)]
+    texts = [*RUNS, re.split(r"[\\(\[.?*+{|]", pattern)[0], *reported]
+    texts += [line[: len(line) // 2] for line in reported]
+    return [(text * (size // len(text) + 1))[:size] for text in dict.fromkeys(texts) if text]
+
+
+def test_no_pattern_takes_long_on_a_line_of_a_megabyte() -> None:
+    """Linear patterns take some 10 ms; one that is quadratic in a megabyte takes an hour."""
+    slow = []
+    for pattern in {p for each in [*FAILURES, *PHASES] for p in each.patterns}:
+        for line in hostile(pattern.pattern):
+            begun = time.process_time()
+            pattern.search(line)
+            taken = time.process_time() - begun
+            if taken > 1.0:
+                slow.append((pattern.pattern, line[:30], round(taken, 1)))
+    assert slow == []
+
+
+def test_a_journal_of_two_thousand_lines_is_read_in_no_time() -> None:
+    lines = [
+        f"(Worker_TP{n % 8} pid={n}) INFO 11-23 [layer.py:{n}] {'word ' * 30}" for n in range(2000)
+    ]
+    begun = time.process_time()
+    assert journal.progress(lines, PHASES).phase is None
+    assert journal.find_cause(lines, FAILURES, {}) is None
+    assert time.process_time() - begun < 2.0
