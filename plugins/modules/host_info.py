@@ -146,7 +146,7 @@ system:
   returned: always
   type: dict
 tuned:
-  description: Whether M(inferops.ascend.host_tuning) has set something that can be put back.
+  description: Whether files of C(ascend_host_tuning) are there.
   returned: always
   type: bool
 """

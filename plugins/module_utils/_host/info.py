@@ -13,7 +13,6 @@ import stat
 from pathlib import Path
 from typing import Any, Iterable, Sequence
 
-from ansible_collections.inferops.ascend.plugins.module_utils._host import tuning
 from ansible_collections.inferops.ascend.plugins.module_utils._host.files import below, read
 from ansible_collections.inferops.ascend.plugins.module_utils._host.npu import (
     davinci_nodes,
@@ -31,6 +30,14 @@ from ansible_collections.inferops.ascend.plugins.module_utils._host.versions imp
     cann_beside,
     driver,
     engine,
+)
+
+# What the role ascend_host writes to tune a host, and what versions before 0.3 wrote.
+TUNING = (
+    "/etc/sysctl.d/90-inferops-ascend.conf",
+    "/etc/tmpfiles.d/inferops-ascend.conf",
+    "/etc/systemd/system/irqbalance.service.d/90-inferops-ascend.conf",
+    "/var/lib/inferops-ascend/tuning.json",
 )
 
 
@@ -117,6 +124,11 @@ def system(root: Path) -> dict[str, Any]:
     }
 
 
+def is_tuned(root: Path) -> bool:
+    """Whether a file of the tuning is there."""
+    return any(below(root, path).exists() for path in TUNING)
+
+
 def collect(
     npu_smi: str | None,
     timeout: float,
@@ -157,5 +169,5 @@ def collect(
         "standing": existing_services(root, template),
         "engine": engine(root, executable),
         "system": system(root),
-        "tuned": (root / tuning.RECORD).exists(),
+        "tuned": is_tuned(root),
     }

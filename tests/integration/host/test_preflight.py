@@ -210,19 +210,69 @@ def test_the_table_of_cards_is_read_at_a_glance(site: Site) -> None:
     assert data["cards"][5]["processes"][0]["unit"] == "train.service"
 
 
-def test_tuning_says_what_a_container_does_not_allow_and_leaves_no_trace(site: Site) -> None:
+TUNABLE = """
+mount -t tmpfs none /proc/sys
+mkdir -p /proc/sys/vm /proc/sys/kernel
+echo 60 >/proc/sys/vm/swappiness
+echo 1 >/proc/sys/kernel/numa_balancing
+mount -t tmpfs none /sys/devices/system/cpu
+mkdir -p /sys/devices/system/cpu/cpufreq/policy0
+echo powersave >/sys/devices/system/cpu/cpufreq/policy0/scaling_governor
+cat >/etc/systemd/system/irqbalance.service <<X
+[Service]
+ExecStart=/bin/sleep infinity
+[Install]
+WantedBy=multi-user.target
+X
+systemctl enable -q --now irqbalance
+"""
+TUNED = """
+cat /proc/sys/vm/swappiness /proc/sys/kernel/numa_balancing
+cat /sys/devices/system/cpu/cpufreq/policy0/scaling_governor
+systemctl is-active irqbalance || true
+systemctl start irqbalance; systemctl is-active irqbalance || true
+ls /etc/sysctl.d/90-inferops-ascend.conf /etc/tmpfiles.d/inferops-ascend.conf 2>/dev/null || true
+"""
+
+
+def test_tuning_says_that_a_container_does_not_allow_it_and_leaves_no_trace(site: Site) -> None:
     before = site.sh("a3", "ls -R /etc/sysctl.d /etc/tmpfiles.d /var/lib")
     host = {"a3": {"ascend_host_profile": "atlas-800i-a3", "ascend_host_tuning": True}}
     text = site.play("bootstrap", host).refusal("a3")
-    assert "vm.swappiness stays 60, /proc/sys/vm/swappiness does not take 0: Read-only" in text
-    assert site.sh("a3", "stat -c '%a %U' /var/lib/inferops-ascend/tuning.json") == "600 root\n"
+    assert "/proc/sys is read-only on this host" in text
     host["a3"]["ascend_host_tuning"] = False
-    for changed in (1, 0):
+    run = site.play("bootstrap", host)
+    assert run.status == 0, run.output
+    assert run.recap("a3", "changed") == 0, run.output
+    site.sh("a3", "rm -r /var/lib/vllm")
+    assert site.sh("a3", "ls -R /etc/sysctl.d /etc/tmpfiles.d /var/lib") == before
+
+
+def test_tuning_is_files_and_taking_it_back_removes_them(site: Site) -> None:
+    site.sh("a3", TUNABLE)
+    host = {
+        "a3": {
+            "ascend_host_profile": "atlas-800i-a3",
+            "ascend_host_tuning": True,
+            "ascend_host_irqbalance": "stop",
+        }
+    }
+    run = site.play("bootstrap", host, "--check", "--diff")
+    assert run.status == 0, run.output
+    assert "+vm.swappiness = 0" in run.output
+    assert "active\nactive\n" in site.sh("a3", TUNED)
+    for changed in (True, False):
         run = site.play("bootstrap", host)
         assert run.status == 0, run.output
-        assert run.recap("a3", "changed") == changed, run.output
-    site.sh("a3", "rmdir /var/lib/inferops-ascend; rm -r /var/lib/vllm")
-    assert site.sh("a3", "ls -R /etc/sysctl.d /etc/tmpfiles.d /var/lib") == before
+        assert bool(run.recap("a3", "changed")) == changed, run.output
+    files = "/etc/sysctl.d/90-inferops-ascend.conf\n/etc/tmpfiles.d/inferops-ascend.conf\n"
+    assert site.sh("a3", TUNED) == f"0\n0\nperformance\ninactive\ninactive\n{files}"
+    host["a3"]["ascend_host_tuning"] = False
+    for changed in (True, False):
+        run = site.play("bootstrap", host)
+        assert run.status == 0, run.output
+        assert bool(run.recap("a3", "changed")) == changed, run.output
+    assert site.sh("a3", TUNED) == "0\n0\nperformance\nactive\nactive\n"
 
 
 INCLUDED = """

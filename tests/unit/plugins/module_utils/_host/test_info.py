@@ -59,3 +59,9 @@ def test_an_empty_host_is_read_without_an_error(tmp_path: Path) -> None:
     assert facts["services"] == facts["ports"] == []
     assert facts["models"] == {"/w/a": False}
     assert facts["tuned"] is False
+
+
+def test_a_host_is_tuned_where_a_file_of_the_tuning_is_there(tmp_path: Path) -> None:
+    put(tmp_path, info.TUNING[2].lstrip("/"), "")
+    assert info.is_tuned(tmp_path)
+    assert not info.is_tuned(tmp_path / "etc")
