@@ -1,0 +1,66 @@
+# SPDX-FileCopyrightText: The inferops.ascend authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""How hosts and services differ from their variables, as data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+OK, LOADING, DIFFERS, UNKNOWN = "ok", "loading", "differs", "unknown"
+FAILED, UNREACHABLE = "failed", "unreachable"
+# The worst of a host's services is the host's.
+SEVERITY_ORDER = (OK, LOADING, UNKNOWN, DIFFERS)
+
+DEPLOY = "Run deploy; with --check --diff it first shows what it would change."
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One difference: a word to test for, what is wrong, and what to do."""
+
+    code: str
+    message: str
+    advice: str
+
+
+@dataclass
+class ServiceDrift:
+    """The comparison of one service. `cards` are logic ids, `max_model_len` is in tokens.
+
+    `progress` is how far one has come that is still loading, in words.
+    """
+
+    name: str
+    cards: list[int]
+    port: int | None
+    max_model_len: int | None
+    state: str
+    verdict: str = OK
+    progress: str = ""
+    findings: list[Difference] = field(default_factory=list)
+
+    def add(self, code: str, message: str, advice: str = DEPLOY) -> None:
+        self.findings.append(Difference(code, message, advice))
+
+
+@dataclass
+class HostDrift:
+    """The comparison of one host.
+
+    Attributes:
+        state: ok, loading, differs, failed (it could not be compared) or unreachable.
+        ok: whether the host counts as right for the exit status.
+        findings: what is wrong with the host itself. notes: what is worth knowing and wrong with
+            nothing.
+    """
+
+    host: str
+    state: str
+    ok: bool
+    services: list[ServiceDrift] = field(default_factory=list)
+    findings: list[Difference] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    def add(self, code: str, message: str, advice: str) -> None:
+        self.findings.append(Difference(code, message, advice))

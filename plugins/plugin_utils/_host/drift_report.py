@@ -1,0 +1,148 @@
+# SPDX-FileCopyrightText: The inferops.ascend authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Comparisons of all hosts as a table and as data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from ansible_collections.inferops.ascend.plugins.plugin_utils._base.words import (
+    WIDTH,
+    counted,
+    listed,
+    wrap,
+)
+from ansible_collections.inferops.ascend.plugins.plugin_utils._host.differences import (
+    DIFFERS,
+    FAILED,
+    LOADING,
+    OK,
+    UNKNOWN,
+    UNREACHABLE,
+    HostDrift,
+)
+
+# The width of the column of cards.
+_CARDS = 12
+
+
+def as_dict(verdict: HostDrift) -> dict[str, Any]:
+    """A comparison in plain types, with `say`, its outcome in one line."""
+    data = asdict(verdict)
+    data["say"] = f"{verdict.host}: {_status_line(data)}"
+    return data
+
+
+def missing(host: str) -> dict[str, Any]:
+    """The outcome of a host that is in the play and was not compared."""
+    verdict = HostDrift(host, FAILED, False)
+    verdict.add("compare", "an earlier step of this run failed on it.", "See above.")
+    return as_dict(verdict)
+
+
+def summary(verdicts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """{ok, hosts: {state: number}, services: {verdict: number}} over all hosts."""
+    hosts: dict[str, int] = {}
+    services: dict[str, int] = {}
+    for verdict in verdicts:
+        hosts[verdict["state"]] = hosts.get(verdict["state"], 0) + 1
+        for service in verdict["services"]:
+            services[service["verdict"]] = services.get(service["verdict"], 0) + 1
+    return {
+        "ok": all(verdict["ok"] for verdict in verdicts),
+        "hosts": hosts,
+        "services": services,
+    }
+
+
+def lines(verdicts: Sequence[Mapping[str, Any]], width: int = WIDTH) -> list[str]:
+    """A table of all hosts: a line for each service, what is wrong below it, the sums last.
+
+    None is longer than `width`, but for words that are.
+    """
+    services = [service for verdict in verdicts for service in verdict["services"]]
+    cards = max((len(_cards(service)) for service in services), default=0)
+    columns = max(cards, 5)
+    room = width - 41 - columns
+    result = []
+    for verdict in verdicts:
+        result.append(verdict["say"])
+        if verdict["services"]:
+            head = ("VERDICT", "SERVICE", "CARDS", "PORT", "LENGTH", "STATE")
+            result += _row(head, room, columns)
+        for service in verdict["services"]:
+            cells = (
+                service["verdict"].upper() if service["verdict"] == DIFFERS else service["verdict"],
+                service["name"],
+                _cards(service),
+                str(service["port"] or "-"),
+                str(service["max_model_len"] or "-"),
+                service["state"],
+            )
+            result += _row(cells, room, columns)
+            if service["progress"]:
+                result += wrap(f"loading: {service['progress']}", " " * 11, " " * 13, width)
+            result += _findings(service["findings"], " " * 11, width)
+        result += _findings(verdict["findings"], "  ", width)
+        for note in verdict["notes"]:
+            result += wrap(note, "  note: ", "    ", width)
+    total = summary(verdicts)
+    result += wrap(_sums(total), "", "  ", width)
+    return result
+
+
+def _status_line(verdict: Mapping[str, Any]) -> str:
+    services = counted(len(verdict["services"]), "service")
+    wrong = sum(service["verdict"] == DIFFERS for service in verdict["services"])
+    loading = sum(service["verdict"] == LOADING for service in verdict["services"])
+    if verdict["state"] == UNREACHABLE:
+        return "NOT REACHED"
+    if verdict["state"] == FAILED:
+        return "NOT COMPARED"
+    if verdict["state"] == OK:
+        return f"{services}, as wanted"
+    parts = [f"{wrong} of {services} DIFFER{'S' if wrong == 1 else ''}"] if wrong else [services]
+    parts += [f"{loading} loading"] if loading else []
+    parts += ["the host DIFFERS"] if verdict["findings"] else []
+    return ", ".join(parts)
+
+
+def _sums(total: Mapping[str, Any]) -> str:
+    hosts, services = total["hosts"], total["services"]
+
+    def numbered(numbers: Mapping[str, int], order: Sequence[str]) -> str:
+        return ", ".join(f"{numbers[word]} {word}" for word in order if numbers.get(word))
+
+    text = "hosts: " + (numbered(hosts, (OK, LOADING, DIFFERS, FAILED, UNREACHABLE)) or "none")
+    text += "; services: " + (numbered(services, (OK, LOADING, DIFFERS, UNKNOWN)) or "none")
+    return text[0].upper() + text[1:] + "."
+
+
+def _cards(service: Mapping[str, Any]) -> str:
+    """Card ids for a narrow column; the JSON has all of them."""
+    text = listed(list(service["cards"])).replace(" ", "") if service["cards"] else "-"
+    return text if len(text) <= _CARDS else text[: text.rindex(",", 0, _CARDS - 2) + 1] + ".."
+
+
+def _row(cells: Sequence[str], room: int, columns: int) -> list[str]:
+    verdict, name, cards, port, length, state = cells
+    before = []
+    if len(name) > room:
+        before = [f"  {verdict:7}  {name}"]
+        verdict, name = "", ""
+    text = f"  {verdict:7}  {name:{room}}  {cards:{columns}}  {port:>5}  {length:>7}  {state}"
+    return [*before, text.rstrip()]
+
+
+def _findings(findings: Sequence[Mapping[str, Any]], indent: str, width: int) -> list[str]:
+    """What is wrong, and each advice once."""
+    result = []
+    for finding in findings:
+        result += wrap(finding["message"], indent + "- ", indent + "  ", width)
+    for advice in dict.fromkeys(finding["advice"] for finding in findings):
+        if advice:
+            result += wrap(advice, indent + "> ", indent + "  ", width)
+    return result
