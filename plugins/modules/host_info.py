@@ -17,7 +17,7 @@ description:
     listening ports with their owners, disk, and which services of this collection run on which
     cards. It changes nothing and judges nothing; the filter
     P(inferops.ascend.preflight#filter) does that.
-  - It does not fail where C(npu-smi) does. Then the cards of RV(npu) are empty and its problems say
+  - It does not fail where C(npu-smi) does. Then the cards of RV(npu) are empty and its problems state
     why.
 options:
   npu_smi:
@@ -51,7 +51,7 @@ options:
     type: path
     default: /var/lib/vllm/weights
   models:
-    description: Folders that should hold a model's weights.
+    description: Directories that should contain a model's weights.
     type: list
     elements: path
     default: []
@@ -121,7 +121,7 @@ disk:
   returned: always
   type: dict
 models:
-  description: Whether each folder holds weights.
+  description: Whether each directory contains weights.
   returned: always
   type: dict
 services:

@@ -12,7 +12,7 @@ module: npu_info
 short_description: Cards, ids, health, processes and versions of an Ascend host
 version_added: 0.1.0
 description:
-  - Reads what C(npu-smi) says of the Ascend cards of a host, the ids by which runtime and kernel
+  - Reads what C(npu-smi) prints of the Ascend cards of a host, the ids by which runtime and kernel
     know them, who uses them, and the versions of driver, firmware and CANN. It changes nothing.
   - Ids come from C(npu-smi info -m), never from the order of rows. What is not known is null, and
     RV(problems) says why; a row that was cut off is never reported as a card.
@@ -83,7 +83,7 @@ cards:
       type: int
       sample: 0
     name:
-      description: Name of the chip as C(npu-smi) prints it. It does not tell the memory.
+      description: Name of the chip as C(npu-smi) prints it. The memory does not follow from it.
       type: str
       sample: 910B4
     health:
@@ -134,7 +134,7 @@ cards:
           type: str
           sample: VLLMWorker_TP
         memory_mb:
-          description: Memory of the card that it holds, in MB; null if not printed.
+          description: Memory of the card that it uses, in MB; null if not printed.
           type: int
           sample: 30780
         unit:

@@ -88,11 +88,13 @@ def parse_mapping(text: str, errors: str = "") -> Mapping:
             if ELLIPSIS.match(line):
                 problems.append(problem("mapping_truncated", text="..."))
             continue
-        whole = chip_id is not None and len(tokens) == len(columns)
+        complete = chip_id is not None and len(tokens) == len(columns)
         for key in ("logic", "phy"):
             token = values.get(key)
-            whole = whole and (token is None or read_id(token) is not None or is_absent(token))
-        if not whole or chip_id is None:
+            complete = complete and (
+                token is None or read_id(token) is not None or is_absent(token)
+            )
+        if not complete or chip_id is None:
             problems.append(problem("mapping_truncated", text=shorten(line)))
             continue
         logic_id, phy_id = read_id(values.get("logic")), read_id(values.get("phy"))
@@ -101,9 +103,9 @@ def parse_mapping(text: str, errors: str = "") -> Mapping:
             continue
         chips.append(Chip(npu_id, chip_id, logic_id, phy_id, name))
     if not columns:
-        said = errors_in(text + "\n" + errors)
+        reported = errors_in(text + "\n" + errors)
         output = shorten(text + "\n" + errors)
-        raise HostError([problem("mapping_failed", output=output), *said])
+        raise HostError([problem("mapping_failed", output=output), *reported])
     if "logic" not in columns:
         problems.append(problem("logic_id_not_printed"))
     return Mapping(chips, "logic" in columns, problems)

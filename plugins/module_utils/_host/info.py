@@ -63,20 +63,20 @@ def paths(root: Path, wanted: Iterable[str]) -> dict[str, dict[str, Any]]:
 
 def disk(root: Path, path: str) -> dict[str, Any]:
     """Free bytes for `path`, measured at its nearest parent that exists: {path, at, free_bytes}."""
-    folder = path
-    while not below(root, folder).is_dir() and folder not in ("", "/"):
-        folder = folder.rstrip("/").rpartition("/")[0] or "/"
+    directory = path
+    while not below(root, directory).is_dir() and directory not in ("", "/"):
+        directory = directory.rstrip("/").rpartition("/")[0] or "/"
     try:
-        info = os.statvfs(str(below(root, folder)))
+        info = os.statvfs(str(below(root, directory)))
     except OSError:
-        return {"path": path, "at": folder, "free_bytes": None}
-    return {"path": path, "at": folder, "free_bytes": info.f_bavail * info.f_frsize}
+        return {"path": path, "at": directory, "free_bytes": None}
+    return {"path": path, "at": directory, "free_bytes": info.f_bavail * info.f_frsize}
 
 
-def has_weights(root: Path, folder: str) -> bool:
-    """Whether a folder has a model's configuration and a file of weights."""
+def has_weights(root: Path, directory: str) -> bool:
+    """Whether a directory has a model's configuration and a file of weights."""
     try:
-        names = os.listdir(str(below(root, folder)))
+        names = os.listdir(str(below(root, directory)))
     except OSError:
         return False
     weights = any(name.endswith((".safetensors", ".bin", ".gguf", ".pt")) for name in names)
@@ -143,7 +143,7 @@ def collect(
 ) -> dict[str, Any]:
     """Everything a preflight judges, in one reading.
 
-    files: paths to look at. models: folders of weights. executable: the engine's program.
+    files: paths to look at. models: directories of weights. executable: the engine's program.
     Keys: npu, driver, devices, groups, user, files, cann, ports, ephemeral_ports, disk, models,
     services, engine, system, tuned. Raises nothing: what is missing is said in the facts.
     """
@@ -164,7 +164,7 @@ def collect(
         "ports": listening(root),
         "ephemeral_ports": ephemeral_ports(root),
         "disk": disk(root, weights_dir),
-        "models": {folder: has_weights(root, folder) for folder in models},
+        "models": {directory: has_weights(root, directory) for directory in models},
         "services": running_services(root, template),
         "standing": existing_services(root, template),
         "engine": engine(root, executable),

@@ -36,29 +36,31 @@ from ansible_collections.inferops.ascend.plugins.module_utils._host.processes im
     process_unit,
 )
 from ansible_collections.inferops.ascend.plugins.module_utils._host.versions import (
-    driver_folder,
+    driver_directory,
     versions,
 )
 
 # Where the driver's packages put npu-smi; it is often not on the PATH of a non-login shell.
-NPU_SMI_FOLDERS = ("/usr/local/bin", "/usr/local/sbin")
+NPU_SMI_DIRECTORIES = ("/usr/local/bin", "/usr/local/sbin")
 _DAVINCI = re.compile(r"davinci([0-9]{1,9})\Z")
 
 
 def find_npu_smi(path: str | None = None, search: str | None = None) -> str:
-    """The path of npu-smi: `path` if given, else from NPU_SMI_FOLDERS and then the search path.
+    """The path of npu-smi: `path` if given, else from NPU_SMI_DIRECTORIES and then the search path.
 
-    search: colon-separated folders, default the PATH of this process.
+    search: colon-separated directories, default the PATH of this process.
     Raises HostError that names every place looked at.
     """
     if path:
         candidates = [path]
     else:
-        folders = list(NPU_SMI_FOLDERS)
-        for folder in (os.environ.get("PATH", "") if search is None else search).split(os.pathsep):
-            if folder and folder not in folders:
-                folders.append(folder)
-        candidates = [folder + "/npu-smi" for folder in folders]
+        directories = list(NPU_SMI_DIRECTORIES)
+        for directory in (os.environ.get("PATH", "") if search is None else search).split(
+            os.pathsep
+        ):
+            if directory and directory not in directories:
+                directories.append(directory)
+        candidates = [directory + "/npu-smi" for directory in directories]
     for candidate in candidates:
         if Path(candidate).is_file() and os.access(candidate, os.X_OK):
             return candidate
@@ -69,15 +71,15 @@ def find_npu_smi(path: str | None = None, search: str | None = None) -> str:
 def environment(driver: Path, base: Mapping[str, str] | None = None) -> dict[str, str]:
     """The environment for npu-smi: plain English output, and the driver's libraries to be found.
 
-    driver: the folder of the driver, /usr/local/Ascend/driver. A shell that is no login shell has
+    driver: the directory of the driver, /usr/local/Ascend/driver. A shell that is no login shell has
     no LD_LIBRARY_PATH for it, and npu-smi then does not start.
     """
     env = dict(os.environ if base is None else base)
     env["LC_ALL"] = "C"
     library = driver / "lib64"
-    folders = [str(library / name) for name in ("", "common", "driver")]
+    directories = [str(library / name) for name in ("", "common", "driver")]
     have = [entry for entry in env.get("LD_LIBRARY_PATH", "").split(":") if entry]
-    have += [entry for entry in folders if entry not in have and Path(entry).is_dir()]
+    have += [entry for entry in directories if entry not in have and Path(entry).is_dir()]
     if have:
         env["LD_LIBRARY_PATH"] = ":".join(have)
     return env
@@ -127,9 +129,9 @@ def read_npu(npu_smi: str, timeout: float, root: Path = Path("/")) -> dict[str, 
     share it. Raises HostError if npu-smi cannot be run, hangs, or prints no table of cards.
     """
     facts = blank(root)
-    env = environment(driver_folder(root))
-    said = run([npu_smi, "info"], timeout, env)
-    info = parse_info(said.text, said.errors, said.status, command=npu_smi + " info")
+    env = environment(driver_directory(root))
+    printed = run([npu_smi, "info"], timeout, env)
+    info = parse_info(printed.text, printed.errors, printed.status, command=npu_smi + " info")
     problems = list(info.problems)
     problems += _read_mapping(npu_smi, timeout, env, info.cards)
     nodes = davinci_nodes(root)

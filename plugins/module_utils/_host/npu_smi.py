@@ -154,9 +154,13 @@ class _InfoParser:
         return bool(_BUS_ID.match(bus)) or is_absent(bus)
 
     def card(
-        self, named: tuple[int, dict[str, str], bool], line: str, chip: dict[str, str], whole: bool
+        self,
+        named: tuple[int, dict[str, str], bool],
+        line: str,
+        chip: dict[str, str],
+        complete: bool,
     ) -> None:
-        npu_id, name, name_whole = named
+        npu_id, name, name_complete = named
         chip_id = read_id(chip.get("chip"))
         if (npu_id, chip_id) in self.by_key:
             self.add("duplicate_card", npu_id=npu_id, chip_id=chip_id)
@@ -181,7 +185,7 @@ class _InfoParser:
             "device_logic_id": read_id(chip.get("device")),
             "phy_id_printed": "phy" in chip,
         }
-        if not (whole and name_whole):
+        if not (complete and name_complete):
             self.add("unread_value", npu_id=npu_id, chip_id=chip_id, text=shorten(line))
         self.cards.append(card)
         self.by_key[npu_id, chip_id] = card
@@ -323,24 +327,26 @@ def parse_info(text: str, errors: str = "", status: int = 0, command: str = "npu
     errors: what came on standard error; status: the exit status.
     Raises HostError, and nothing else, if there is no table of cards at all.
     What is there is returned with problems if rows are missing, cut off or not understood:
-    a card is reported only if both of its rows are whole.
+    a card is reported only if both of its rows are complete.
     """
     parser = _InfoParser()
     parser.feed(text)
-    said = errors_in(text + "\n" + errors)
+    reported = errors_in(text + "\n" + errors)
     if parser.first is None:
-        if not said:
+        if not reported:
             output = shorten(text + "\n" + errors)
             code = "npu_smi_failed" if status else "unknown_layout"
-            said = [problem(code, output=output, command=command, status=status)]
-        elif said[0]["code"] == "driver_incomplete":
+            reported = [problem(code, output=output, command=command, status=status)]
+        elif reported[0]["code"] == "driver_incomplete":
             # Its warning alone does not explain why there is no table.
-            said.append(problem("unknown_layout", output=shorten(text + "\n" + errors)))
-        raise HostError(said)
+            reported.append(problem("unknown_layout", output=shorten(text + "\n" + errors)))
+        raise HostError(reported)
     if status:
         what = shorten(errors)
-        said.append(problem("npu_smi_exit", command=command, status=status, output=what))
-    return Info(parser.cards, parser.npu_smi_version, parser.driver_version, said + parser.problems)
+        reported.append(problem("npu_smi_exit", command=command, status=status, output=what))
+    return Info(
+        parser.cards, parser.npu_smi_version, parser.driver_version, reported + parser.problems
+    )
 
 
 def parse_tool_version(text: str) -> str | None:

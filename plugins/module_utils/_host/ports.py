@@ -53,14 +53,14 @@ def _holders(root: Path, inodes: set[str]) -> dict[str, int]:
     for pid in pids(root):
         if len(found) == len(inodes):
             break
-        folder = root / "proc" / str(pid) / "fd"
+        directory = root / "proc" / str(pid) / "fd"
         try:
-            names = os.listdir(str(folder))
+            names = os.listdir(str(directory))
         except OSError:
             continue
         for name in names:
             try:
-                match = _SOCKET.match(os.readlink(str(folder / name)))
+                match = _SOCKET.match(os.readlink(str(directory / name)))
             except OSError:
                 continue
             if match and match.group(1) in inodes:

@@ -15,18 +15,18 @@ Problem = Dict[str, str]
 # code -> (message, advice). Braces are filled in by problem().
 PROBLEMS: dict[str, tuple[str, str]] = {
     "npu_smi_missing": (
-        "npu-smi was not found; looked for {looked}.",
-        "Install the Ascend driver (its package brings npu-smi to /usr/local/bin or"
+        "npu-smi was not found; searched for {looked}.",
+        "Install the Ascend driver (its package installs npu-smi in /usr/local/bin or"
         " /usr/local/sbin), or name the program with the option npu_smi.",
     ),
     "npu_smi_timeout": (
         "`{command}` did not answer within {timeout} s and was killed, with its children.",
-        "The driver or a card is stuck. Look at `dmesg -T | grep -iE 'davinci|ascend|hdc'`, and for"
-        " processes in state D with `ps -eo pid,stat,cmd | grep ' D'`. Stop what holds the cards,"
-        " then reboot the host if it stays. On a host that is only slow, raise the option timeout.",
+        "The driver or a card is stuck. Check `dmesg -T | grep -iE 'davinci|ascend|hdc'`, and for"
+        " processes in state D with `ps -eo pid,stat,cmd | grep ' D'`. Stop what uses the cards,"
+        " then reboot the host if that does not help. On a host that is only slow, raise the option timeout.",
     ),
     "npu_smi_failed": (
-        "`{command}` printed no table of cards (exit status {status}); it said: {output}",
+        "`{command}` printed no table of cards (exit status {status}); its output: {output}",
         "Run the command by hand as root on the host. If it fails there too, the driver is not"
         " loaded or not healthy: `lsmod | grep drv_`, `dmesg -T | grep -i ascend`.",
     ),
@@ -37,28 +37,28 @@ PROBLEMS: dict[str, tuple[str, str]] = {
     ),
     "npu_smi_library": (
         "npu-smi does not start, a library of the driver is not found: {output}",
-        "Check that /usr/local/Ascend/driver/lib64 with its folders common and driver is there,"
+        "Check that /usr/local/Ascend/driver/lib64 with its directories common and driver is there,"
         " and that the service or login has it in LD_LIBRARY_PATH or /etc/ld.so.conf.d;"
         " reinstall the driver if files are missing.",
     ),
     "dcmi_8005": (
         "npu-smi cannot talk to the driver: {output}",
-        "-8005: run as root, or put the user into the group HwHiAiUser (usermod -aG HwHiAiUser"
+        "-8005: run as root, or add the user to the group HwHiAiUser (usermod -aG HwHiAiUser"
         " USER, then log in again). After an upgrade of the driver or firmware the host must be"
         " rebooted. In a container, /dev/davinci_manager, /dev/devmm_svm, /dev/hisi_hdc and"
         " /usr/local/dcmi must be passed in, and the card must not belong to another container.",
     ),
     "dcmi_8020": (
         "A card is in use by another container: {output}",
-        "-8020: a card can be in one container only, unless they are privileged. Find the holder"
+        "-8020: a card can be in one container only, unless they are privileged. Find the process that uses it"
         " (`docker ps`, `crictl ps`, `fuser -v /dev/davinci*`) and stop it, or take the card out of"
         " its devices. Run this on the host, not in a container.",
     ),
     "dcmi_9005": (
         "npu-smi could not read the type of the board: {output}",
         "-9005: in a container, pass in /usr/local/dcmi, /etc/ascend_install.info and"
-        " /usr/local/Ascend/driver/version.info; npu-smi also says this when only some of the"
-        " cards are passed in. On the host, look at `dmesg -T | grep -i ascend` and reboot; if it"
+        " /usr/local/Ascend/driver/version.info; npu-smi also reports this when only some of the"
+        " cards are passed in. On the host, check `dmesg -T | grep -i ascend` and reboot; if it"
         " stays, reinstall driver and firmware.",
     ),
     "dcmi_error": (
@@ -79,15 +79,15 @@ PROBLEMS: dict[str, tuple[str, str]] = {
     "unknown_layout": (
         "The output of npu-smi has no table of cards that this collection can read: {output}",
         "Run `npu-smi info` by hand. If it prints a table, this driver prints it in a new way:"
-        " report it with the whole output.",
+        " report it with its complete output.",
     ),
     "truncated": (
-        "The output of npu-smi is incomplete: {what}. Only what was read whole is reported.",
+        "The output of npu-smi is incomplete: {what}. Only what was read completely is reported.",
         "Run the module again. If it stays, run `npu-smi info` by hand: it may have crashed half"
         " way, which is a matter for the driver.",
     ),
     "elided": (
-        "The table is incomplete: line {line} stands for rows that were left out ('...').",
+        "The table is incomplete: line {line} replaces rows that were left out ('...').",
         "This is an edited recording, not the output of a host. Cards are missing from it.",
     ),
     "unread_row": (
@@ -100,17 +100,17 @@ PROBLEMS: dict[str, tuple[str, str]] = {
     ),
     "duplicate_card": (
         "NPU {npu_id} chip {chip_id} is printed more than once; the first row counts.",
-        "Run the module again. If it stays, look at `npu-smi info -l`.",
+        "Run the module again. If it stays, check `npu-smi info -l`.",
     ),
     "no_process_table": (
         "npu-smi printed no table of processes: the output is incomplete, or this driver prints"
-        " none. Who holds the cards is not known, and cards may be missing.",
-        "Judge by the memory in use whether a card is free. `npu-smi info -t proc-mem -i ID` may"
-        " say more.",
+        " none. Which processes use the cards is not known, and cards may be missing.",
+        "Tell by the memory in use whether a card is free. `npu-smi info -t proc-mem -i ID` may"
+        " show more.",
     ),
     "processes_not_shown": (
-        "The table of processes is incomplete: it does not speak of NPU {npu_id}.",
-        "Whether that card is free is not known from this output. Judge by its memory in use, and"
+        "The table of processes is incomplete: it does not mention NPU {npu_id}.",
+        "Whether that card is free is not known from this output. Tell by its memory in use, and"
         " run the module again.",
     ),
     "process_unknown_card": (
@@ -120,7 +120,7 @@ PROBLEMS: dict[str, tuple[str, str]] = {
     ),
     "mapping_failed": (
         "`npu-smi info -m` gave no mapping, so logic ids are not known: {output}",
-        "Without it nobody knows which card ASCEND_RT_VISIBLE_DEVICES=N means. Run"
+        "Without it it is not known which card ASCEND_RT_VISIBLE_DEVICES=N means. Run"
         " `npu-smi info -m` by hand as root.",
     ),
     "logic_id_not_printed": (
@@ -133,8 +133,8 @@ PROBLEMS: dict[str, tuple[str, str]] = {
     ),
     "mapping_missing": (
         "`npu-smi info -m` has no logic id for NPU {npu_id} chip {chip_id}, so it is null.",
-        "The card is printed but not usable by the runtime, or it changed between two calls. Look"
-        " at its health and run the module again.",
+        "The card is printed but not usable by the runtime, or it changed between two calls. Check"
+        " its health and run the module again.",
     ),
     "mapping_conflict": (
         "The {what} of NPU {npu_id} chip {chip_id} is not certain ({values}), so it is null.",
@@ -144,11 +144,11 @@ PROBLEMS: dict[str, tuple[str, str]] = {
     "card_not_shown": (
         "`npu-smi info -m` lists NPU {npu_id} chip {chip_id} (logic id {logic_id}), the table of"
         " `npu-smi info` does not.",
-        "The card does not answer, or the table was cut off. Look at"
+        "The card does not answer, or the table was cut off. Check"
         " `npu-smi info -t health -i {npu_id}` and `dmesg -T | grep -i ascend`.",
     ),
     "phy_id_assumed": (
-        "npu-smi does not say the physical id of NPU {npu_id} chip {chip_id}; {phy_id} is assumed,"
+        "npu-smi does not print the physical id of NPU {npu_id} chip {chip_id}; {phy_id} is assumed,"
         " as the {rule} that has a /dev/davinci{phy_id}.",
         "Check with `npu-smi info -t phyid-remap -p {phy_id}`, before a service gets that device.",
     ),
@@ -159,8 +159,8 @@ PROBLEMS: dict[str, tuple[str, str]] = {
     ),
     "device_missing": (
         "/dev/davinci{phy_id} of NPU {npu_id} chip {chip_id} does not exist.",
-        "The driver made no device for this card, or it was not passed into the container. Look at"
-        " `ls -l /dev/davinci*` and `dmesg -T | grep -i ascend`; a reset or reboot brings it back.",
+        "The driver created no device for this card, or it was not passed into the container. Check"
+        " `ls -l /dev/davinci*` and `dmesg -T | grep -i ascend`; a reset or reboot restores it.",
     ),
 }
 
@@ -176,7 +176,7 @@ def problem(code: str, **values: object) -> Problem:
 
 
 class HostError(errors.HostError):
-    """The host could not be asked at all. `problems` says why, the reason first."""
+    """npu-smi gave no table of cards. `problems` contains why, the reason first."""
 
     def __init__(self, problems: Sequence[Problem]) -> None:
         self.problems = list(problems)

@@ -85,10 +85,10 @@ def existing_services(root: Path, template: str) -> list[dict[str, Any]]:
     """
     before, after = template.split("@", 1)
     found = []
-    for folder in sorted((root / "etc/systemd/system").glob(f"{before}@*{after}.d")):
-        unit = folder.name[: -len(".d")]
+    for directory in sorted((root / "etc/systemd/system").glob(f"{before}@*{after}.d")):
+        unit = directory.name[: -len(".d")]
         name = unit[len(before) + 1 : len(unit) - len(after)]
-        if not is_marked(read(folder / "placement.conf") or "", unit):
+        if not is_marked(read(directory / "placement.conf") or "", unit):
             continue
         config = read(root / "etc" / before / f"{name}.yaml") or ""
         port = re.search(r"^port: ([0-9]+)$", config, re.MULTILINE)

@@ -54,7 +54,7 @@ _COLUMNS = (
 
 
 def lines_of(text: str) -> list[str]:
-    """The lines of an output, without colour codes, byte order mark and outer blanks.
+    """The lines of an output, without color codes, byte order mark and outer blanks.
 
     Only CR and LF end a line: str.splitlines() would also break at characters that a process
     name may hold. A leading `>` (a quoted recording) is dropped.
@@ -159,7 +159,7 @@ class Layout:
         if len(cells) != len(self.cells):
             return None
         values: dict[str, str] = {}
-        whole = True
+        complete = True
         for text, columns in zip(cells, self.cells):
             if not columns:
                 if text:
@@ -169,10 +169,10 @@ class Layout:
             if found is None:
                 if not {"npu", "chip"}.isdisjoint(columns):
                     return None
-                whole = False
+                complete = False
             else:
                 values.update(found)
-        return values, whole
+        return values, complete
 
 
 def is_complete(line: str) -> bool:

@@ -31,27 +31,27 @@ def install_path(root: Path, package: str) -> str:
     return _field(text, package + "_Install_Path_Param") or "/usr/local/Ascend"
 
 
-def driver_folder(root: Path) -> Path:
-    """The folder of the driver, /usr/local/Ascend/driver unless it is installed elsewhere."""
+def driver_directory(root: Path) -> Path:
+    """The directory of the driver, /usr/local/Ascend/driver unless it is installed elsewhere."""
     return below(root, install_path(root, "Driver")) / "driver"
 
 
 def driver_version(root: Path) -> str | None:
     """`Version=` of the driver's version.info, such as `24.1.rc3`."""
-    return _field(read(driver_folder(root) / "version.info"), "Version")
+    return _field(read(driver_directory(root) / "version.info"), "Version")
 
 
 def firmware_version(root: Path) -> str | None:
     """`Version=` of the firmware's version.info, such as `7.5.0.1.129`."""
-    folder = below(root, install_path(root, "Firmware")) / "firmware"
-    return _field(read(folder / "version.info"), "Version")
+    directory = below(root, install_path(root, "Firmware")) / "firmware"
+    return _field(read(directory / "version.info"), "Version")
 
 
 def cann_version(root: Path, environ: Mapping[str, str] | None = None) -> str | None:
     """The version of the CANN toolkit, such as `8.5.0` or `8.3.RC2`.
 
     environ: where ASCEND_HOME_PATH or ASCEND_TOOLKIT_HOME name the toolkit, default this process'.
-    Read is the first of these that is there, below the variables' folder, then
+    Read is the first of these that is there, below the variables' directory, then
     /usr/local/Ascend/cann (8.5 and later), /usr/local/Ascend/ascend-toolkit/latest (before):
     ARCH-linux/ascend_toolkit_install.info (`version=`), version.cfg
     (`toolkit_running_version=[INTERNAL:VERSION]`). Last comes the runtime-only package nnae.
@@ -72,12 +72,12 @@ def cann_version(root: Path, environ: Mapping[str, str] | None = None) -> str | 
 
 
 def _toolkit_version(root: Path, home: str) -> str | None:
-    folder = below(root, home)
-    for info in sorted(folder.glob("*-linux/ascend_toolkit_install.info")):
+    directory = below(root, home)
+    for info in sorted(directory.glob("*-linux/ascend_toolkit_install.info")):
         version = _field(read(info), "version")
         if version:
             return version
-    running = _field(read(folder / "version.cfg"), "toolkit_running_version")
+    running = _field(read(directory / "version.cfg"), "toolkit_running_version")
     found = re.match(r"\[[^:\]]*:([^:\]]+)\]", running or "")
     return found.group(1) if found else None
 
@@ -85,11 +85,11 @@ def _toolkit_version(root: Path, home: str) -> str | None:
 def cann_beside(root: Path, script: str) -> str | None:
     """The version of the CANN toolkit that a set_env.sh belongs to; None where that is not told.
 
-    The script lies in the toolkit (/usr/local/Ascend/cann, 8.5 and later) or beside its folder
+    The script lies in the toolkit (/usr/local/Ascend/cann, 8.5 and later) or beside its directory
     `latest` (/usr/local/Ascend/ascend-toolkit). That of NNAL has no toolkit beside it.
     """
-    folder = script.rpartition("/")[0]
-    return _toolkit_version(root, folder + "/latest") or _toolkit_version(root, folder)
+    directory = script.rpartition("/")[0]
+    return _toolkit_version(root, directory + "/latest") or _toolkit_version(root, directory)
 
 
 def versions(root: Path) -> dict[str, str | None]:
@@ -102,11 +102,11 @@ def versions(root: Path) -> dict[str, str | None]:
 
 
 def driver(root: Path) -> dict[str, Any]:
-    """The driver's own records: {version_info, version_info_exists, install_status}.
+    """The driver's records: {version_info, version_info_exists, install_status}.
 
     install_status: Driver_Install_Status of /etc/ascend_install.info, `complete` where all is well.
     """
-    info = driver_folder(root) / "version.info"
+    info = driver_directory(root) / "version.info"
     text = read(root / "etc/ascend_install.info")
     found = re.search(r"^\s*Driver_Install_Status\s*=\s*(\S+)", text or "", re.MULTILINE)
     return {
@@ -120,12 +120,12 @@ def driver(root: Path) -> dict[str, Any]:
 def engine(root: Path, executable: str) -> dict[str, str | None]:
     """Versions in the virtual environment of `executable`: {vllm, vllm_ascend, torch_npu, python}.
 
-    From the names of its *.dist-info folders and its pyvenv.cfg; nothing is imported.
+    From the names of its *.dist-info directories and its pyvenv.cfg; nothing is imported.
     """
     found: dict[str, str | None] = dict.fromkeys(("vllm", "vllm_ascend", "torch_npu", "python"))
     top = below(root, executable).parent.parent
-    for folder in sorted(top.glob("lib*/python3*/site-packages/*.dist-info")):
-        name, version = (folder.name[: -len(".dist-info")].split("-", 1) + [""])[:2]
+    for directory in sorted(top.glob("lib*/python3*/site-packages/*.dist-info")):
+        name, version = (directory.name[: -len(".dist-info")].split("-", 1) + [""])[:2]
         key = name.lower().replace("-", "_")
         if key in found:
             found[key] = version

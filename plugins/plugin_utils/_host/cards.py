@@ -71,7 +71,7 @@ def check_profile(checks: HostChecks) -> None:
             "warning",
             "profile",
             "ascend_host_profile",
-            f"no profile is declared, so nothing says what this host should have; it has {seen}.",
+            f"no profile is declared, so it is not known what this host should have; it has {seen}.",
             f"Set ascend_host_profile; {fits}.",
         )
         return
@@ -86,8 +86,8 @@ def check_profile(checks: HostChecks) -> None:
                 declared.name,
                 f"npu-smi shows {len(checks.shown)} cards, the profile has {declared.cards}.",
                 "A missing card fell off the bus or its driver gave it up: `npu-smi info -l`,"
-                " `lspci -d 19e5:`, `dmesg -T | grep -i ascend`. To go on without it, put its"
-                " logic id into ascend_host_excluded_cards. " + advice
+                " `lspci -d 19e5:`, `dmesg -T | grep -i ascend`. To continue without it, add its"
+                " logic id to ascend_host_excluded_cards. " + advice
                 if missing > 0
                 else advice,
             )
@@ -101,7 +101,7 @@ def check_profile(checks: HostChecks) -> None:
             f"the profile has cards of {declared.card_memory_gb:g} GB, but"
             f" {'every card' if len(wrong) == len(checks.shown) else 'card ' + which} has"
             f" {wrong[0]['memory_total_mb']} MB. What was tested on"
-            f" {declared.card_memory_gb:g} GB does not hold here.",
+            f" {declared.card_memory_gb:g} GB does not apply here.",
             advice,
         )
         checks.real_profile = fitting[0] if fitting else None
@@ -155,8 +155,8 @@ def check_health(checks: HostChecks) -> None:
             format_card(card),
             f"health {card['health']} (accepted: {', '.join(sorted(accepted))});"
             f" {checks.consequence(card)}.",
-            f"Look at `npu-smi info -t health -i {card['npu_id']}{chip}`. To use it all the"
-            " same, put the word into ascend_host_accepted_health.",
+            f"Check `npu-smi info -t health -i {card['npu_id']}{chip}`. To use it anyway,"
+            " add the word to ascend_host_accepted_health.",
         )
 
 
@@ -182,13 +182,13 @@ def check_processes(checks: HostChecks) -> None:
         if not foreign:
             continue
         held = ", ".join(format_process(each) for each in foreign)
-        checks.leave_out(card, f"held by {held}")
+        checks.leave_out(card, f"in use by {held}")
         if card["logic_id"] not in checks.excluded:
             checks.add(
                 "warning",
                 "processes",
                 format_card(card),
-                f"held by {held}; {checks.consequence(card)}.",
+                f"in use by {held}; {checks.consequence(card)}.",
                 "Stop it to free the card"
                 + (
                     f" (systemctl stop {foreign[0]['unit']})."
@@ -214,13 +214,13 @@ def check_memory(checks: HostChecks) -> None:
         return
     for card in short:
         need, whose = checks.memory_need(card, utilization), checks.consequence(card)
-        checks.leave_out(card, f"{need}, and no process shows that holds the rest")
+        checks.leave_out(card, f"{need}, and npu-smi shows no process that uses the rest")
         checks.add(
             "warning",
             "memory",
             format_card(card),
-            f"{need}; npu-smi shows no process that holds the rest. {whose[0].upper()}{whose[1:]}.",
-            "A container, another namespace or a dead process may hold it: `fuser -v"
+            f"{need}; npu-smi shows no process that uses the rest. {whose[0].upper()}{whose[1:]}.",
+            "A container, another namespace or a dead process may use it: `fuser -v"
             f" {card['device'] or '/dev/davinci*'}`, `docker ps`. A reset of the card frees"
             " what is left of a dead process.",
         )

@@ -136,7 +136,7 @@ class HostChecks:
         if serving:
             return f"service {serving} runs here and stays, no other gets this card"
         moved = self.service_on(card, runs=False)
-        return "no service gets this card" + (f", service {moved} stands here" if moved else "")
+        return "no service gets this card" + (f", service {moved} was placed here" if moved else "")
 
     def is_ours(self, process: Mapping[str, Any]) -> bool:
         return process["unit"] in self.ours or process["pid"] in self._our_pids

@@ -140,7 +140,7 @@ class _Comparison:
             self.drift.add("account", "the services' account or its groups are missing.", DEPLOY)
         for each in self.converged.get("refused", ()):
             if each["name"] not in self.wanted:
-                self.drift.add("refused", f"deploy refuses: {each['message']}", "")
+                self.drift.add("refused", f"deploy rejects: {each['message']}", "")
         changes = bool(self.converged.get("files")) or any(
             plan["files"] or plan["boot"] != "none" for plan in self.plans.values()
         )
@@ -197,7 +197,7 @@ class _Comparison:
             if each["name"] == service.name
         ]
         for message in refused:
-            service.add("refused", f"deploy refuses: {message}", "")
+            service.add("refused", f"deploy rejects: {message}", "")
         plan = self.plans.get(service.name)
         if plan is not None:
             if plan["files"]:
@@ -262,7 +262,7 @@ class _Comparison:
             parts += [f"for {seen['elapsed']:.0f} s"] if seen.get("elapsed") is not None else []
             service.progress = " ".join(parts)
         elif state == "unknown" and seen:
-            why = "; ".join(seen.get("problems", ())) or "it tells nothing"
+            why = "; ".join(seen.get("problems", ())) or "it reports nothing"
             service.add("service", f"its state could not be read: {why}", f"See: {log}")
         elif state == "stopping":
             service.add("service", "it is being stopped.", "Wait for it, then run deploy.")
@@ -275,11 +275,11 @@ class _Comparison:
     ) -> None:
         pid = (seen.get("unit") or {}).get("main_pid")
         visible = seen.get("visible_cards")
-        said = any(
+        reported = any(
             each.code == "process" and "ASCEND_RT_VISIBLE_DEVICES" in each.message
             for each in service.findings
         )
-        if not pid or said or visible == target["cards"]:
+        if not pid or reported or visible == target["cards"]:
             return
         sees = "every card of the host" if visible is None else f"card {listed(visible)}"
         service.add("cards", f"its process sees {sees}, and should see {listed(target['cards'])}.")
@@ -293,10 +293,12 @@ class _Comparison:
             service.add("http", f"{http['error']}.", f"See: journalctl -u vllm@{service.name}")
             return
         lengths = {each["id"]: each["max_model_len"] for each in http["models"]}
-        mend = DEPLOY if service.findings else f"Restart it: systemctl restart vllm@{service.name}"
+        advice = (
+            DEPLOY if service.findings else f"Restart it: systemctl restart vllm@{service.name}"
+        )
         missing = [name for name in target["aliases"] if name not in lengths]
         if missing:
-            service.add("names", f"/v1/models does not list {', '.join(missing)}.", mend)
+            service.add("names", f"/v1/models does not list {', '.join(missing)}.", advice)
         wrong = {
             length
             for name, length in lengths.items()
@@ -306,5 +308,5 @@ class _Comparison:
             service.add(
                 "length",
                 f"it serves max_model_len {length}, and {target['max_model_len']} is wanted.",
-                mend,
+                advice,
             )

@@ -50,7 +50,7 @@ def check_cards(
             elif name is not None and name != owner and name in listed_names:
                 by_name[name].add(
                     "cards",
-                    f"PID {process['pid']} of it is on card {number}, which is not its own.",
+                    f"PID {process['pid']} of it is on card {number}, which is not one of its cards.",
                 )
     ready = [each for each in drift.services if each.state == "ready" and each.name in listed_names]
     blind = _BLIND & {each["code"] for each in npu.get("problems", ())}
@@ -70,8 +70,8 @@ def _add_foreign(
     stop = f"systemctl stop {unit}" if unit else f"kill {process['pid']}"
     drift.add(
         "tenant",
-        f"{format_card(card)}, {whose}, is held by {format_process(process)}.",
-        f"Stop it ({stop}), or put the card into ascend_host_excluded_cards.",
+        f"{format_card(card)}, {whose}, is in use by {format_process(process)}.",
+        f"Stop it ({stop}), or add the card to ascend_host_excluded_cards.",
     )
 
 
@@ -83,7 +83,7 @@ def _check_missing(ready: Sequence[ServiceDrift], users: Mapping[str, set[int]])
             service.add(
                 "cards",
                 f"it answers, and npu-smi shows no process of it on card {listed(idle)}.",
-                "Look at npu-smi info, and at who listens on its port: "
+                "Check npu-smi info, and which process listens on its port: "
                 f"ss -ltnp sport = :{service.port}",
             )
 

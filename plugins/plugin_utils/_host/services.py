@@ -63,10 +63,10 @@ def _check_lost(checks: HostChecks) -> None:
                 "error",
                 "placement",
                 f"service {name}",
-                f"it stands on card {listed(lost)}, which npu-smi does not show"
+                f"it is placed on card {listed(lost)}, which npu-smi does not show"
                 " with its ids now; it would be moved and restarted.",
                 "Run again, and compare with `npu-smi info` and `npu-smi info -m` by hand. If"
-                " the card is gone for good, put its logic id into ascend_host_excluded_cards.",
+                " the card is gone for good, add its logic id to ascend_host_excluded_cards.",
             )
 
 

@@ -16,7 +16,7 @@ def check_driver(checks: HostChecks) -> None:
             "driver",
             driver["version_info"],
             "the file is missing: the driver is not installed, or somewhere else.",
-            "Install the driver's package. /etc/ascend_install.info names its folder"
+            "Install the driver's package. /etc/ascend_install.info names its directory"
             " (Driver_Install_Path_Param).",
         )
     if not driver["install_info_exists"]:
@@ -24,7 +24,7 @@ def check_driver(checks: HostChecks) -> None:
             "warning",
             "driver",
             "/etc/ascend_install.info",
-            "the file is missing, so it is not known whether the driver is whole.",
+            "the file is missing, so it is not known whether the driver is complete.",
             "The driver's installer writes it. In a container, pass it in.",
         )
     elif driver["install_status"] != "complete":
@@ -73,7 +73,7 @@ def check_access(checks: HostChecks) -> None:
             "access",
             ", ".join(nodes[:3]) + (f" and {len(nodes) - 3} more" if len(nodes) > 3 else ""),
             f"the groups {', '.join(checks.options.groups)} may not open them ({who}).",
-            "Set vllm_service_groups to the group of the nodes, or mend the driver's udev rule.",
+            "Set vllm_service_groups to the group of the nodes, or fix the driver's udev rule.",
         )
 
 

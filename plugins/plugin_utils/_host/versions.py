@@ -48,7 +48,7 @@ def _check_cann(checks: HostChecks, vllm: str, cann: str) -> None:
             "versions",
             "CANN",
             f"its version cannot be read; {unit} (driver {driver}).",
-            f"Looked for it beside {', '.join(scripts) or '/usr/local/Ascend'}.",
+            f"Searched for it next to {', '.join(scripts) or '/usr/local/Ascend'}.",
         )
     for path, installed in sourced.items():
         if str(installed).lower() == cann.lower():

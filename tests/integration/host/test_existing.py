@@ -69,7 +69,7 @@ def test_services_stay_where_they_are_while_their_cards_cannot_be_seen(site: Sit
     run = site.play("deploy", wishes)
     text = run.refusal("duo")
     assert "The output of npu-smi is incomplete" in text
-    assert "service d: it stands on card 7, which npu-smi does not show" in text
+    assert "service d: it is placed on card 7, which npu-smi does not show" in text
     for lenient in (
         {"ascend_host_checks": {"npu_smi": "warning"}},
         {"ascend_host_stop_on_error": False},
@@ -106,6 +106,6 @@ def test_what_serves_beside_a_tenant_or_on_a_card_that_warns_stays(site: Site) -
     assert second.status == 0, second.output
     assert second.recap("a2", "changed") == 0, second.output
     assert "health Warning (accepted: OK); service free runs here and stays" in second.output
-    assert f"held by PID {pid} " in second.output
+    assert f"in use by PID {pid} " in second.output
     assert "(unit port.service); service b runs here and stays, no other gets this" in second.output
     assert site.snapshot("a2") == before

@@ -48,18 +48,18 @@ def test_each_host_is_refused_in_its_own_words_and_left_as_it_was(site: Site) ->
     text = run.refusal("a2")
     assert text.startswith("Preflight of a2: 2 errors and 2 warnings. Nothing was changed")
     assert (
-        "ERROR placement, service b: service b wants card 5, which is not available: held by PID"
+        "ERROR placement, service b: service b wants card 5, which is not available: in use by PID"
         f" {pid} /bin/sleep 99999 (unit train.service)." in text
     )
     assert "service c wants card 2, which is not available: health Alarm." in text
     assert "WARNING health, card 2 (NPU 26 chip 0, /dev/davinci6): health Alarm" in text
-    assert f"card 5 (NPU 29 chip 0, /dev/davinci1): held by PID {pid} /bin/sleep 99999" in text
+    assert f"card 5 (NPU 29 chip 0, /dev/davinci1): in use by PID {pid} /bin/sleep 99999" in text
 
     text = run.refusal("a3")
     assert "service all needs 16 cards in one block" in text
     assert (
-        "card 5, 25536 of 65536 MB are free, gpu_memory_utilization 0.95 takes 59613 MB, and no"
-        " process shows that holds the rest" in text
+        "card 5, 25536 of 65536 MB are free, gpu_memory_utilization 0.95 takes 59613 MB, and"
+        " npu-smi shows no process that uses the rest" in text
     )
 
     text = run.refusal("duo")

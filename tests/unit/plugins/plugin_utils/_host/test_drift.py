@@ -119,7 +119,7 @@ def test_a_stranger_on_a_card_is_the_hosts_finding(host: Readings) -> None:
     verdict = host.compare()
     assert found(verdict) == {"": ["tenant", "tenant"]}
     first, second = verdict.findings
-    assert "the card of service chat, is held by PID 99 python3 train.py" in first.message
+    assert "the card of service chat, is in use by PID 99 python3 train.py" in first.message
     assert "systemctl stop train.service" in first.advice
     assert "a card of no service" in second.message and "kill 98" in second.advice
     assert found(host.compare(excluded=[3])) == {"": ["tenant"]}
@@ -134,7 +134,7 @@ def test_a_service_on_the_card_of_another(host: Readings) -> None:
     host.facts["npu"]["cards"][2] = card(2, (9, "vllm@chat.service"))
     verdict = host.compare()
     assert found(verdict) == {"chat": ["cards"]}
-    assert "card 2, which is not its own" in verdict.services[0].findings[0].message
+    assert "card 2, which is not one of its cards" in verdict.services[0].findings[0].message
 
 
 def test_who_answers_without_its_cards_is_noticed(host: Readings) -> None:

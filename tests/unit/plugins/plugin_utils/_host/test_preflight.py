@@ -177,12 +177,12 @@ def test_a_card_that_others_hold_is_named_with_pid_command_and_unit() -> None:
     foreign = process(4711, 40000, "train.service", "python3 train.py")
     found = checked(with_card(3, processes=[foreign], memory_used_mb=43465))
     assert only(found).message == (
-        "held by PID 4711 python3 train.py (unit train.service); no service gets this card."
+        "in use by PID 4711 python3 train.py (unit train.service); no service gets this card."
     )
     assert "systemctl stop train.service" in only(found).advice
     nobody = process(4711, 10, None, "")
     found = checked(with_card(3, processes=[nobody]))
-    assert found.unavailable == {3: "held by PID 4711 python3 (in no systemd unit)"}
+    assert found.unavailable == {3: "in use by PID 4711 python3 (in no systemd unit)"}
 
 
 def test_our_own_services_hold_no_card_of_ours() -> None:
@@ -209,7 +209,7 @@ def test_memory_without_a_process_makes_a_card_not_free() -> None:
     found = checked(host, "Qwen3-14B")
     assert only(found).message == (
         "44849 of 65536 MB are free, gpu_memory_utilization 0.95 takes 59312 MB; npu-smi shows no"
-        " process that holds the rest. No service gets this card."
+        " process that uses the rest. No service gets this card."
     )
     assert list(found.unavailable) == [0]
     assert checked(host).findings == [], "no service, no need of memory"
@@ -496,7 +496,7 @@ def test_half_a_table_moves_no_service() -> None:
         found = checked(problems(half, code), wish, kind=None)
         assert [each.code for each in found.errors].count("placement") == 1, code
         assert len(found.errors) == 2, code
-        assert "it stands on card 7, which npu-smi does not show" in found.text("h")
+        assert "it is placed on card 7, which npu-smi does not show" in found.text("h")
     assert checked(problems(facts(), "no_process_table"), wish).errors == []
     # A dead card that was excluded is still in the mapping.
     gone = problems(facts([card(n) for n in range(7)], standing=stands), "card_not_shown")
@@ -532,7 +532,7 @@ def test_what_serves_on_an_ill_or_shared_card_stays_there_and_nobody_joins_it(ca
     wish = {"model": "Qwen3-14B", "name": "chat", "cards": cards}
     foreign = process(4711, 700, "train.service", "python3 train.py")
     for host, said in (
-        (serving(3, foreign=[foreign]), "held by PID 4711 python3 train.py (unit train.service)"),
+        (serving(3, foreign=[foreign]), "in use by PID 4711 python3 train.py (unit train.service)"),
         (serving(3, health="Warning"), "health Warning (accepted: OK)"),
     ):
         found = checked(host, wish)
@@ -560,7 +560,7 @@ def test_a_tenant_that_leaves_too_little_for_a_new_start_is_a_warning_to_what_ru
 def test_what_a_crashed_service_has_left_moves_it_with_a_word() -> None:
     host = serving(3, runs=False, memory_used_mb=50000)
     found = checked(host, {"model": "Qwen3-14B", "name": "chat"})
-    assert only(found).message.endswith("No service gets this card, service chat stands here.")
+    assert only(found).message.endswith("No service gets this card, service chat was placed here.")
 
 
 def test_each_service_is_judged_by_its_own_utilization() -> None:
@@ -576,7 +576,7 @@ def test_each_service_is_judged_by_its_own_utilization() -> None:
 def test_versions_are_those_of_what_services_source() -> None:
     host = facts(cann={SCRIPTS[0]: None})
     assert only(checked(host)).message.startswith("its version cannot be read")
-    assert only(checked(host)).advice == f"Looked for it beside {SCRIPTS[0]}."
+    assert only(checked(host)).advice == f"Searched for it next to {SCRIPTS[0]}."
 
 
 @pytest.mark.parametrize(
