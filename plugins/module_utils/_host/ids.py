@@ -11,22 +11,13 @@ from __future__ import annotations
 import re
 from typing import NamedTuple, Sequence
 
+from ansible_collections.inferops.ascend.plugins.module_utils._host import tables
 from ansible_collections.inferops.ascend.plugins.module_utils._host.npu_smi import Card, ChipKey
 from ansible_collections.inferops.ascend.plugins.module_utils._host.problems import (
     HostError,
     Problem,
     errors_in,
     problem,
-)
-from ansible_collections.inferops.ascend.plugins.module_utils._host.tables import (
-    ELLIPSIS,
-    RULE,
-    column_of,
-    header_columns,
-    is_absent,
-    lines_of,
-    read_id,
-    shorten,
 )
 
 
@@ -71,11 +62,11 @@ def parse_mapping(text: str, errors: str = "") -> Mapping:
     columns: list[str] = []
     chips: list[Chip] = []
     problems: list[Problem] = []
-    for line in lines_of(text):
+    for line in tables.lines_of(text):
         line = line.strip("|").strip()
-        if not line or RULE.match(line):
+        if not line or tables.RULE.match(line):
             continue
-        words = header_columns(line)
+        words = tables.header_columns(line)
         if "npu" in words and "chip" in words:
             columns = words if words[-1] == "chip_name" else []
             continue
@@ -83,28 +74,28 @@ def parse_mapping(text: str, errors: str = "") -> Mapping:
             continue
         tokens = line.split(None, len(columns) - 1)
         values = dict(zip(columns, tokens))
-        npu_id, chip_id = read_id(values.get("npu")), read_id(values.get("chip"))
+        npu_id, chip_id = tables.read_id(values.get("npu")), tables.read_id(values.get("chip"))
         if npu_id is None:
-            if ELLIPSIS.match(line):
+            if tables.ELLIPSIS.match(line):
                 problems.append(problem("mapping_truncated", text="..."))
             continue
         complete = chip_id is not None and len(tokens) == len(columns)
         for key in ("logic", "phy"):
             token = values.get(key)
             complete = complete and (
-                token is None or read_id(token) is not None or is_absent(token)
+                token is None or tables.read_id(token) is not None or tables.is_absent(token)
             )
         if not complete or chip_id is None:
-            problems.append(problem("mapping_truncated", text=shorten(line)))
+            problems.append(problem("mapping_truncated", text=tables.shorten(line)))
             continue
-        logic_id, phy_id = read_id(values.get("logic")), read_id(values.get("phy"))
+        logic_id, phy_id = tables.read_id(values.get("logic")), tables.read_id(values.get("phy"))
         name = values["chip_name"].strip()
         if name.lower() == "mcu" or (name == "3559" and logic_id is None):
             continue
         chips.append(Chip(npu_id, chip_id, logic_id, phy_id, name))
     if not columns:
         reported = errors_in(text + "\n" + errors)
-        output = shorten(text + "\n" + errors)
+        output = tables.shorten(text + "\n" + errors)
         raise HostError([problem("mapping_failed", output=output), *reported])
     if "logic" not in columns:
         problems.append(problem("logic_id_not_printed"))
@@ -114,16 +105,20 @@ def parse_mapping(text: str, errors: str = "") -> Mapping:
 def parse_phyid_remap(text: str) -> Remap | None:
     """The ids of one physical chip, from `npu-smi info -t phyid-remap -p PHY`; None without."""
     found: dict[str, int] = {}
-    for line in lines_of(text):
+    for line in tables.lines_of(text):
         field = _REMAP_FIELD.match(line)
         if field:
-            key = column_of(" ".join(field.group(1).split()))
+            key = tables.column_of(" ".join(field.group(1).split()))
             if key in found:
                 return None
             found[key] = int(field.group(2))
     if not {"phy", "npu", "chip"} <= set(found):
         return None
     return Remap(found["phy"], found.get("logic"), found["npu"], found["chip"])
+
+
+def _named(card: Card) -> dict[str, int | None]:
+    return {"npu_id": card["npu_id"], "chip_id": card["chip_id"]}
 
 
 def _values(**ids: int | None) -> str:
@@ -136,7 +131,7 @@ def apply_mapping(cards: Sequence[Card], mapping: Mapping) -> list[Problem]:
     """Write logic and physical ids of `info -m` into the cards; the problems met on the way.
 
     Cards and rows meet by NPU id and chip id, or by NPU id alone where the table prints no chip
-    (950). What two sources say differently is null: a wrong id is somebody else's card.
+    (950). What two sources print differently is null: a wrong id is another user's card.
     """
     problems: list[Problem] = []
     rows: dict[ChipKey, list[Chip]] = {}
@@ -146,27 +141,27 @@ def apply_mapping(cards: Sequence[Card], mapping: Mapping) -> list[Problem]:
     seen: set[ChipKey] = set()
     for card in cards:
         found = rows.get((card["npu_id"], card["chip_id"]), [])
-        where = {"npu_id": card["npu_id"], "chip_id": card["chip_id"]}
         if len(set(found)) != 1:
             if found:
                 seen.update((chip.npu_id, chip.chip_id) for chip in found)
                 values = f"{len(found)} rows of info -m"
                 problems.append(
-                    problem("mapping_conflict", what="logic id", values=values, **where)
+                    problem("mapping_conflict", what="logic id", values=values, **_named(card))
                 )
             elif mapping.has_logic_id:
-                problems.append(problem("mapping_missing", **where))
+                problems.append(problem("mapping_missing", **_named(card)))
             continue
         chip = found[0]
         seen.add((chip.npu_id, chip.chip_id))
         card["chip_id"] = chip.chip_id
-        where["chip_id"] = chip.chip_id
         if chip.logic_id is None:
             if mapping.has_logic_id:
-                problems.append(problem("mapping_missing", **where))
+                problems.append(problem("mapping_missing", **_named(card)))
         elif card["device_logic_id"] not in (None, chip.logic_id):
             values = _values(info_m=chip.logic_id, table=card["device_logic_id"])
-            problems.append(problem("mapping_conflict", what="logic id", values=values, **where))
+            problems.append(
+                problem("mapping_conflict", what="logic id", values=values, **_named(card))
+            )
         else:
             card["logic_id"] = chip.logic_id
         if chip.phy_id is not None:
@@ -174,7 +169,7 @@ def apply_mapping(cards: Sequence[Card], mapping: Mapping) -> list[Problem]:
             if card["phy_id"] not in (None, chip.phy_id):
                 values = _values(info_m=chip.phy_id, table=card["phy_id"])
                 problems.append(
-                    problem("mapping_conflict", what="physical id", values=values, **where)
+                    problem("mapping_conflict", what="physical id", values=values, **_named(card))
                 )
                 card["phy_id"] = None
             else:
@@ -210,8 +205,7 @@ def _null_shared(cards: Sequence[Card], key: str, what: str) -> list[Problem]:
                 problem(
                     "mapping_conflict",
                     what=what,
-                    npu_id=card["npu_id"],
-                    chip_id=card["chip_id"],
+                    **_named(card),
                     values=f"{len(same)} cards have {value}",
                 )
             )
@@ -225,14 +219,14 @@ def apply_physical_ids(
 
     cards: after apply_mapping(). nodes: the N of every /dev/davinciN there is.
 
-    The physical id is the N of /dev/davinciN. Sources, the first that speaks counts:
+    The physical id is the N of /dev/davinciN. Sources, the first that has it counts:
 
     1. The column Phy-ID of `info` or `info -m` (A3, 950).
     2. `npu-smi info -t phyid-remap -p N`: it maps the N of an existing /dev/davinciN to NPU id,
        chip id and logic id (show_ascend_chip_phyid_remap_info() in npu_chip_info.c; set_phy_id()
        in npu_common.c tests /dev/davinciN with that very N).
-    3. Neither says it. On servers of one chip a card the NPU id is the slot of the board
-       (dcmi_init_for_server.c), and containers that hold cards 0, 3, 4, 7 show NPU ids 0, 3, 4, 7
+    3. Neither has it. On servers of one chip a card the NPU id is the slot of the board
+       (dcmi_init_for_server.c), and containers with the cards 0, 3, 4, 7 show NPU ids 0, 3, 4, 7
        over logic ids 0 to 3, so it goes with the device; on cards such as the 300I Duo the NPU id
        comes from the bus, and the logic id goes with the device. Where NPU id and logic id are
        equal for all cards, that is the physical id. Where they differ, the one of which every
@@ -253,8 +247,7 @@ def apply_physical_ids(
                 problem(
                     "mapping_conflict",
                     what="physical id",
-                    npu_id=card["npu_id"],
-                    chip_id=card["chip_id"],
+                    **_named(card),
                     values=_values(info_m=card["logic_id"], phyid_remap=remap.logic_id),
                 )
             )
@@ -272,14 +265,7 @@ def apply_physical_ids(
             if "950" not in card["name"] or phy_id == card["npu_id"]:
                 card["device"] = f"/dev/davinci{phy_id}"
         elif there:
-            problems.append(
-                problem(
-                    "device_missing",
-                    npu_id=card["npu_id"],
-                    chip_id=card["chip_id"],
-                    phy_id=phy_id,
-                )
-            )
+            problems.append(problem("device_missing", **_named(card), phy_id=phy_id))
     return problems
 
 
@@ -293,11 +279,7 @@ def ids_agree(cards: Sequence[Card], nodes: Sequence[int]) -> bool:
 
 
 def _unknown(cards: Sequence[Card]) -> list[Problem]:
-    return [
-        problem("phy_id_unknown", npu_id=card["npu_id"], chip_id=card["chip_id"])
-        for card in cards
-        if card["phy_id"] is None
-    ]
+    return [problem("phy_id_unknown", **_named(card)) for card in cards if card["phy_id"] is None]
 
 
 def _assume_physical_ids(cards: Sequence[Card], nodes: Sequence[int]) -> list[Problem]:
@@ -318,13 +300,5 @@ def _assume_physical_ids(cards: Sequence[Card], nodes: Sequence[int]) -> list[Pr
     problems = []
     for card in cards:
         card["phy_id"] = card[key]
-        problems.append(
-            problem(
-                "phy_id_assumed",
-                npu_id=card["npu_id"],
-                chip_id=card["chip_id"],
-                phy_id=card["phy_id"],
-                rule=rule,
-            )
-        )
+        problems.append(problem("phy_id_assumed", **_named(card), phy_id=card["phy_id"], rule=rule))
     return problems

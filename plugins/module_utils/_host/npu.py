@@ -130,8 +130,8 @@ def read_npu(npu_smi: str, timeout: float, root: Path = Path("/")) -> dict[str, 
     """
     facts = blank(root)
     env = environment(driver_directory(root))
-    printed = run([npu_smi, "info"], timeout, env)
-    info = parse_info(printed.text, printed.errors, printed.status, command=npu_smi + " info")
+    output = run([npu_smi, "info"], timeout, env)
+    info = parse_info(output.text, output.errors, output.status, command=npu_smi + " info")
     problems = list(info.problems)
     problems += _read_mapping(npu_smi, timeout, env, info.cards)
     nodes = davinci_nodes(root)

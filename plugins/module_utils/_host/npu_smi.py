@@ -15,25 +15,12 @@ from __future__ import annotations
 import re
 from typing import Any, Dict, NamedTuple, Optional, Tuple
 
+from ansible_collections.inferops.ascend.plugins.module_utils._host import tables
 from ansible_collections.inferops.ascend.plugins.module_utils._host.problems import (
     HostError,
     Problem,
     errors_in,
     problem,
-)
-from ansible_collections.inferops.ascend.plugins.module_utils._host.tables import (
-    ELLIPSIS,
-    RULE,
-    Layout,
-    cells_of,
-    is_absent,
-    is_complete,
-    lines_of,
-    read_id,
-    read_number,
-    read_ratio,
-    read_version,
-    shorten,
 )
 
 Card = Dict[str, Any]
@@ -67,10 +54,10 @@ class _InfoParser:
         self.problems: list[Problem] = []
         self.npu_smi_version: str | None = None
         self.driver_version: str | None = None
-        self.first: Layout | None = None
-        self.second: Layout | None = None
+        self.first: tables.Layout | None = None
+        self.second: tables.Layout | None = None
         # The table of processes, while in it.
-        self.process: Layout | None = None
+        self.process: tables.Layout | None = None
         # The first of a card's two rows: its NPU id, its values, whether all of them fit.
         self.pending: tuple[int, dict[str, str], bool] | None = None
         self.covered: set[int] = set()
@@ -92,7 +79,7 @@ class _InfoParser:
         """Whether the line is a header; if so, its columns are kept."""
         if "Usage" not in line and "Process" not in line and "Power" not in line:
             return False
-        layout = Layout(line)
+        layout = tables.Layout(line)
         if {"pid", "process_memory"} <= layout.columns and "npu" in layout.columns:
             self.drop_pending()
             self.process = layout
@@ -113,9 +100,9 @@ class _InfoParser:
         elif self.first is not None and self.second is not None:
             self.card_row(self.first, self.second, number, line)
         elif self.first is not None:
-            self.add("unread_row", line=number, text=shorten(line))
+            self.add("unread_row", line=number, text=tables.shorten(line))
 
-    def card_row(self, first: Layout, second: Layout, number: int, line: str) -> None:
+    def card_row(self, first: tables.Layout, second: tables.Layout, number: int, line: str) -> None:
         if self.pending is not None:
             read = second.read(line)
             if read is not None and self.is_chip_row(second, read[0]):
@@ -136,7 +123,7 @@ class _InfoParser:
             )
             return
         self.drop_pending()
-        self.add("unread_row", line=number, text=shorten(line))
+        self.add("unread_row", line=number, text=tables.shorten(line))
 
     @staticmethod
     def named_npu(values: dict[str, str]) -> int | None:
@@ -144,14 +131,14 @@ class _InfoParser:
         health = values.get("health", "")
         if not values.get("name") or not health or _BUS_ID.match(health):
             return None
-        return read_id(values.get("npu"))
+        return tables.read_id(values.get("npu"))
 
     @staticmethod
-    def is_chip_row(second: Layout, values: dict[str, str]) -> bool:
-        if "chip" in second.columns and read_id(values.get("chip")) is None:
+    def is_chip_row(second: tables.Layout, values: dict[str, str]) -> bool:
+        if "chip" in second.columns and tables.read_id(values.get("chip")) is None:
             return False
         bus = values.get("bus", "")
-        return bool(_BUS_ID.match(bus)) or is_absent(bus)
+        return bool(_BUS_ID.match(bus)) or tables.is_absent(bus)
 
     def card(
         self,
@@ -161,7 +148,7 @@ class _InfoParser:
         complete: bool,
     ) -> None:
         npu_id, name, name_complete = named
-        chip_id = read_id(chip.get("chip"))
+        chip_id = tables.read_id(chip.get("chip"))
         if (npu_id, chip_id) in self.by_key:
             self.add("duplicate_card", npu_id=npu_id, chip_id=chip_id)
             return
@@ -171,45 +158,45 @@ class _InfoParser:
             "npu_id": npu_id,
             "chip_id": chip_id,
             "logic_id": None,
-            "phy_id": read_id(chip.get("phy")),
+            "phy_id": tables.read_id(chip.get("phy")),
             "name": name["name"],
             "health": name["health"],
-            "bus_id": bus if bus and not is_absent(bus) else None,
+            "bus_id": bus if bus and not tables.is_absent(bus) else None,
             "memory_total_mb": total,
             "memory_used_mb": used,
-            "power_w": read_number(name.get("power")),
-            "temperature_c": read_number(name.get("temp")),
-            "aicore_percent": read_number(chip.get("aicore")),
+            "power_w": tables.read_number(name.get("power")),
+            "temperature_c": tables.read_number(name.get("temp")),
+            "aicore_percent": tables.read_number(chip.get("aicore")),
             "device": None,
             "processes": [],
-            "device_logic_id": read_id(chip.get("device")),
+            "device_logic_id": tables.read_id(chip.get("device")),
             "phy_id_printed": "phy" in chip,
         }
         if not (complete and name_complete):
-            self.add("unread_value", npu_id=npu_id, chip_id=chip_id, text=shorten(line))
+            self.add("unread_value", npu_id=npu_id, chip_id=chip_id, text=tables.shorten(line))
         self.cards.append(card)
         self.by_key[npu_id, chip_id] = card
 
-    def process_row(self, layout: Layout, number: int, line: str) -> None:
+    def process_row(self, layout: tables.Layout, number: int, line: str) -> None:
         none = _NO_PROCESS.match(line[1:-1].strip())
         if none:
             self.covered.add(int(none.group(1)))
             return
         values = self.process_values(layout, line)
-        pid = read_id(values.get("pid")) if values else None
-        npu_id = read_id(values.get("npu")) if values else None
+        pid = tables.read_id(values.get("pid")) if values else None
+        npu_id = tables.read_id(values.get("npu")) if values else None
         memory = values.get("process_memory", "") if values else ""
         if (
             not values
             or not pid
             or npu_id is None
-            or not (read_id(memory) is not None or is_absent(memory))
+            or not (tables.read_id(memory) is not None or tables.is_absent(memory))
         ):
-            self.add("unread_row", line=number, text=shorten(line))
+            self.add("unread_row", line=number, text=tables.shorten(line))
             return
-        chip_id = read_id(values.get("chip"))
+        chip_id = tables.read_id(values.get("chip"))
         if "chip" in layout.columns and chip_id is None:
-            self.add("unread_row", line=number, text=shorten(line))
+            self.add("unread_row", line=number, text=tables.shorten(line))
             return
         self.covered.add(npu_id)
         self.open_process = npu_id
@@ -221,16 +208,16 @@ class _InfoParser:
             {
                 "pid": pid,
                 "name": values.get("process_name", ""),
-                "memory_mb": read_id(memory),
+                "memory_mb": tables.read_id(memory),
                 "unit": None,
-                "container_pid": read_id(values.get("container_pid")),
+                "container_pid": tables.read_id(values.get("container_pid")),
             }
         )
 
     @staticmethod
-    def process_values(layout: Layout, line: str) -> dict[str, str] | None:
+    def process_values(layout: tables.Layout, line: str) -> dict[str, str] | None:
         read = layout.read(line)
-        cells = cells_of(line)
+        cells = tables.cells_of(line)
         extra = len(cells) - len(layout.cells)
         if read is None and extra > 0 and ["process_name"] in layout.cells:
             # A process may have a bar in its name.
@@ -252,29 +239,29 @@ class _InfoParser:
     def feed(self, text: str) -> None:
         last = ""
         last_number = 0
-        for number, line in enumerate(lines_of(text), 1):
+        for number, line in enumerate(tables.lines_of(text), 1):
             if not line:
                 continue
             if line[0] not in "|+":
-                if ELLIPSIS.match(line):
+                if tables.ELLIPSIS.match(line):
                     self.add("elided", line=number)
                     self.pending = None
                     self.open_process = None
                 continue
             last, last_number = line, number
-            if RULE.match(line):
+            if tables.RULE.match(line):
                 self.drop_pending()
                 self.open_process = None
                 continue
-            if not is_complete(line):
+            if not tables.is_complete(line):
                 self.broken.append((number, line))
                 continue
             title = _TITLE.match(line[1:-1].strip())
             if title:
-                self.npu_smi_version = self.npu_smi_version or read_version(title.group(1))
-                self.driver_version = self.driver_version or read_version(title.group(2))
+                self.npu_smi_version = self.npu_smi_version or tables.read_version(title.group(1))
+                self.driver_version = self.driver_version or tables.read_version(title.group(2))
                 continue
-            if ELLIPSIS.match(line):
+            if tables.ELLIPSIS.match(line):
                 self.add("elided", line=number)
                 self.pending = None
                 continue
@@ -288,9 +275,9 @@ class _InfoParser:
         self.drop_pending()
         for number, line in self.broken:
             if number != last_number:
-                self.add("unread_row", line=number, text=shorten(line))
+                self.add("unread_row", line=number, text=tables.shorten(line))
         codes = {entry["code"] for entry in self.problems}
-        if last and not is_complete(last):
+        if last and not tables.is_complete(last):
             self.add("truncated", what=f"line {last_number} ends in the middle")
         elif self.second is None:
             self.add("truncated", what="it ends in the header of the table")
@@ -313,7 +300,7 @@ def _memory(chip: dict[str, str]) -> tuple[int | None, int | None]:
 
     Chips with HBM print `0 / 0` for the other memory, chips without it have no such column.
     """
-    hbm, memory = read_ratio(chip.get("hbm")), read_ratio(chip.get("memory"))
+    hbm, memory = tables.read_ratio(chip.get("hbm")), tables.read_ratio(chip.get("memory"))
     if hbm[1]:
         return hbm
     if memory[1] or "hbm" not in chip:
@@ -334,15 +321,15 @@ def parse_info(text: str, errors: str = "", status: int = 0, command: str = "npu
     reported = errors_in(text + "\n" + errors)
     if parser.first is None:
         if not reported:
-            output = shorten(text + "\n" + errors)
+            output = tables.shorten(text + "\n" + errors)
             code = "npu_smi_failed" if status else "unknown_layout"
             reported = [problem(code, output=output, command=command, status=status)]
         elif reported[0]["code"] == "driver_incomplete":
             # Its warning alone does not explain why there is no table.
-            reported.append(problem("unknown_layout", output=shorten(text + "\n" + errors)))
+            reported.append(problem("unknown_layout", output=tables.shorten(text + "\n" + errors)))
         raise HostError(reported)
     if status:
-        what = shorten(errors)
+        what = tables.shorten(errors)
         reported.append(problem("npu_smi_exit", command=command, status=status, output=what))
     return Info(
         parser.cards, parser.npu_smi_version, parser.driver_version, reported + parser.problems
@@ -351,10 +338,10 @@ def parse_info(text: str, errors: str = "", status: int = 0, command: str = "npu
 
 def parse_tool_version(text: str) -> str | None:
     """The version in the output of `npu-smi -v`, such as `23.0.rc2`; None if there is none."""
-    for line in lines_of(text):
+    for line in tables.lines_of(text):
         found = _TOOL_VERSION.search(line)
         if found:
-            return read_version(found.group(1))
+            return tables.read_version(found.group(1))
     return None
 
 
