@@ -30,6 +30,7 @@ class ActionModule(ActionBase):
         try:
             deployment = Deployment(settings, variables.catalogue(settings.tables))
             deployment.check_declared()
+            tuning = settings.tuning
             facts = self._execute_module(
                 module_name="inferops.ascend.host_info",
                 module_args=_questions(settings, deployment),
@@ -58,6 +59,7 @@ class ActionModule(ActionBase):
             "preflight": report,
             "account": _account(settings, facts["user"]),
             "weights_dir": settings.weights_dir,
+            "tuning": tuning if tuning != "absent" or facts["tuned"] else "none",
             "host": facts,
         }
 

@@ -11,7 +11,8 @@ from typing import Any
 from ansible.errors import AnsibleConnectionFailure
 from ansible.plugins.action import ActionBase
 from ansible_collections.inferops.ascend.plugins.plugin_utils._base.errors import AscendError
-from ansible_collections.inferops.ascend.plugins.plugin_utils._host import drift
+from ansible_collections.inferops.ascend.plugins.plugin_utils._host import drift, drift_report
+from ansible_collections.inferops.ascend.plugins.plugin_utils._host.differences import HostDrift
 from ansible_collections.inferops.ascend.plugins.plugin_utils.host_variables import (
     HostVariables,
     run_action,
@@ -29,17 +30,17 @@ class ActionModule(ActionBase):
         )[1]
         self._variables = dict(task_vars or {})
         try:
-            verdict = self._compare(given["accept_loading"])
+            found = self._compare(given["accept_loading"])
         except AnsibleConnectionFailure as error:
             lost = {"unreachable": True, "msg": str(error)}
-            verdict = drift.judge(self._ours.host, [], status=lost)
-        return {**result, "changed": False, "verdict": drift.as_data(verdict)}
+            found = drift.compare(self._ours.host, [], status=lost)
+        return {**result, "changed": False, "verdict": drift_report.as_dict(found)}
 
     @property
     def _ours(self) -> HostVariables:
         return HostVariables(self, self._variables)
 
-    def _compare(self, accept_loading: bool) -> drift.Verdict:
+    def _compare(self, accept_loading: bool) -> HostDrift:
         deployment = self._ask("deployment", {"stop_on_error": False})
         compared: Mapping[str, Any] = {}
         problem = ""
@@ -55,7 +56,7 @@ class ActionModule(ActionBase):
             if compared.get("failed") and not compared.get("refused"):
                 problem = str(compared.get("msg"))
         expected = compared.get("expected") or []
-        return drift.judge(
+        return drift.compare(
             self._ours.host,
             expected,
             converged=compared,

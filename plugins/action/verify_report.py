@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible.plugins.action import ActionBase
-from ansible_collections.inferops.ascend.plugins.plugin_utils._host import drift
+from ansible_collections.inferops.ascend.plugins.plugin_utils._host import drift_report
 
 
 class ActionModule(ActionBase):
@@ -30,12 +30,12 @@ class ActionModule(ActionBase):
         verdicts = []
         for host in map(str, task_vars["ansible_play_hosts_all"]):
             found = task_vars["hostvars"][host].get(given["registered"]) or {}
-            verdicts.append(found.get("verdict") or drift.missing(host))
-        data = {**drift.summary(verdicts), "results": verdicts}
+            verdicts.append(found.get("verdict") or drift_report.missing(host))
+        data = {**drift_report.summary(verdicts), "results": verdicts}
         if given["output"] and not self._task.check_mode:
             text = json.dumps(data, indent=4, sort_keys=True)
             try:
                 Path(given["output"]).write_text(f"{text}\n", encoding="utf-8")
             except OSError as error:
                 return {**result, "failed": True, "msg": f"{error}. Name another file."}
-        return {**result, "changed": False, "data": data, "lines": drift.lines(verdicts)}
+        return {**result, "changed": False, "data": data, "lines": drift_report.lines(verdicts)}

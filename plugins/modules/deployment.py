@@ -127,6 +127,10 @@ weights_dir:
   description: Directory of weights.
   returned: success
   type: str
+tuning:
+  description: What happens to the kernel's settings, one of V(present), V(absent) and V(none).
+  returned: success
+  type: str
 host:
   description: What M(inferops.ascend.host_info) returned.
   returned: success

@@ -341,6 +341,13 @@ class Settings:
         return self._variables.flag("ascend_host_prepare")
 
     @cached_property
+    def tuning(self) -> str:
+        """What happens to the kernel's settings: present, absent or none."""
+        if self._variables.value("ascend_host_tuning") in (None, ""):
+            return "none"
+        return "present" if self._variables.flag("ascend_host_tuning") else "absent"
+
+    @cached_property
     def npu_smi(self) -> str:
         return self._variables.text("ascend_host_npu_smi")
 
