@@ -98,25 +98,6 @@ options:
         elements: int
         default: []
         version_added: 0.2.0
-  account:
-    description:
-      - System account that the instances run as. It is created where it is missing, and added to
-        groups that it is not in. Nothing is taken away.
-    type: dict
-    suboptions:
-      name:
-        description: Name of the user.
-        type: str
-        required: true
-      home:
-        description: Home directory. It is not created.
-        type: path
-        required: true
-      groups:
-        description: Supplementary groups. They must exist.
-        type: list
-        elements: str
-        default: []
   adopt:
     description:
       - Replace files that somebody else wrote where a desired file goes, and set aside drop-ins of
@@ -288,10 +269,6 @@ files:
   returned: always
   type: list
   elements: str
-account:
-  description: Whether O(account) or a membership of it was missing.
-  returned: always
-  type: bool
 refused:
   description: Why nothing was changed, each with C(name), the instance or nothing, and C(message).
   returned: always
@@ -361,14 +338,6 @@ def main() -> None:
                         "default": "started",
                     },
                     "cards": {"type": "list", "elements": "int", "default": []},
-                },
-            },
-            "account": {
-                "type": "dict",
-                "options": {
-                    "name": {"type": "str", "required": True},
-                    "home": {"type": "path", "required": True},
-                    "groups": {"type": "list", "elements": "str", "default": []},
                 },
             },
             "adopt": {"type": "bool", "default": False},

@@ -35,8 +35,6 @@ class Actions:
         taken.
         """
         copies = []
-        if self.plan.account and self.plan.account.changes:
-            self.plan.account.create(self.plan.units)
         remove_leftovers(
             {os.path.dirname(each.path) for some in self.plan.files.values() for each in some}
         )

@@ -72,7 +72,6 @@ def report(plan: Plan) -> dict[str, Any]:
         "removed": plan.orphans,
         "found": sorted(plan.found),
         "files": [change.desired.path for change in plan.shared_changes],
-        "account": bool(plan.account and plan.account.changes),
         "reloaded": plan.reload_needed,
         "waiting": [
             {"name": name, "reason": decision.reason}

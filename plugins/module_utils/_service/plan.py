@@ -26,7 +26,6 @@ from ansible_collections.inferops.ascend.plugins.module_utils._base.systemctl im
     unit_variables,
 )
 from ansible_collections.inferops.ascend.plugins.module_utils._service import cards
-from ansible_collections.inferops.ascend.plugins.module_utils._service.account import Account
 from ansible_collections.inferops.ascend.plugins.module_utils._service.decide import (
     Decision,
     DesiredInstance,
@@ -48,7 +47,6 @@ class Plan:
         parameters = module.params
         self.unit: str = parameters["unit"]
         self.adopt: bool = parameters["adopt"]
-        self.account = Account(parameters["account"]) if parameters["account"] else None
         self.patterns: list[dict[str, Any]] = parameters["instance_files"]
         programs = {name: program_of(path) for name, path in parameters["process_programs"].items()}
         texts: dict[str, str | None] = {
@@ -147,11 +145,6 @@ class Plan:
                 for name in self.desired
             }
             self.decisions = defer(self.decisions, in_use, self.cards)
-        if self.account and self.account.missing_groups:
-            if not self.module.check_mode:
-                self.rejections.append(("", self.account.refusal()))
-            else:
-                self.module.warn(self.account.refusal())
 
     def _bare_orphans(self) -> list[str]:
         """Return instances that run with a digest of ours, though their drop-ins are gone.
@@ -243,8 +236,7 @@ class Plan:
     @property
     def changed(self) -> bool:
         return (
-            bool(self.account and self.account.changes)
-            or bool(self.shared_changes)
+            bool(self.shared_changes)
             or any(self.changes.values())
             or self.reload_needed
             or any(decision.action not in ("none", "wait") for decision in self.decisions.values())
