@@ -36,12 +36,41 @@ def started(name: str, inventory: Path, *flags: str) -> Iterator[Path]:
         yield inventory
     finally:
         subprocess.run([sys.executable, str(HOSTS), "down", name], check=False)
+        for key in [key for key in _first if key[0] == name]:
+            del _first[key]
+
+
+# The first process of each host. Entering its namespaces takes a hundredth of `hosts exec`.
+_first: dict[tuple[str, str], str] = {}
+INSIDE = {
+    "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+    "HOME": "/root",
+    "container": "podman",
+}
+
+
+def inside(name: str, host: str, *words: str) -> subprocess.CompletedProcess[str]:
+    """Run a command on a host of a scenario as root."""
+    key = (name, host)
+    if not Path("/proc", _first.get(key, "none")).exists():  # not started yet, or restarted
+        command = [sys.executable, str(HOSTS), "pid", name, host]
+        _first[key] = subprocess.run(
+            command, stdout=subprocess.PIPE, text=True, check=True
+        ).stdout.strip()
+    return subprocess.run(
+        ["nsenter", "--target", _first[key], "--all", "--", *words],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
+        env=INSIDE,
+    )
 
 
 def shell(name: str, host: str, script: str, check: bool = True) -> str:
     """Run a shell script on a host of a scenario as root and return what it printed."""
-    command = [sys.executable, str(HOSTS), "exec", name, host, "--", "sh", "-c", script]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    done = inside(name, host, "sh", "-c", script)
     if check and done.returncode != 0:
         raise AssertionError(f"{script!r} on {host} ended with {done.returncode}: {done.stderr}")
     return done.stdout

@@ -88,8 +88,8 @@ class Books:
         for port in ports:
             self.sh(
                 host,
-                f"for i in $(seq 80); do curl -sf localhost:{port}/health >/dev/null && exit 0;"
-                " sleep 0.5; done; exit 1",
+                f"for i in $(seq 600); do curl -sf localhost:{port}/health >/dev/null && exit 0;"
+                " sleep 0.2; done; exit 1",
             )
 
     def snapshot(self, host: str) -> str:

@@ -124,7 +124,7 @@ def main(version: str) -> int:
     try:
         service = describe(version, options)
         banner(service, options, parser)
-        behaviour = Behaviour.load([service.model, Path(service.model).name, *service.names])
+        behaviour = Behaviour.load(service.all_names)
         if behaviour.fail == "port":
             raise StartError(FAILURES["port"])
         listener = None if service.headless else bind(service)

@@ -108,7 +108,7 @@ class Behaviour:
 
     delay: float = 2.0  # seconds from start to ready
     fail: str | None = None  # a kind of FAILURES or WORDLESS, or 'hang': never ready
-    hang_at: str | None = None  # ranks, weights or graphs: where a start stands still
+    hang_at: str | None = None  # ranks, weights or graphs: where a start pauses
     mute: bool = False  # takes connections and never answers
     health: int = 200  # status of /health
     fail_after: float = 0.0  # seconds of starting before it fails

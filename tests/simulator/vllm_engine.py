@@ -108,7 +108,7 @@ def load(service: Service, behaviour: Behaviour) -> None:
         who,
     )
     fail(service, behaviour)
-    stand_still(behaviour, "ranks")
+    pause(service, behaviour, "ranks")
     say(f"rank 0 in world size {world} is assigned as DP rank 0, PP rank 0, TP rank 0", who)
     say(f"Starting to load model {service.model}...", who)
     for shard in range(shards + 1):
@@ -119,7 +119,7 @@ def load(service: Service, behaviour: Behaviour) -> None:
             flush=True,
         )
         if shard == shards // 2:
-            stand_still(behaviour, "weights")
+            pause(service, behaviour, "weights")
         time.sleep(behaviour.delay * 0.6 / (shards + 1))
     card = service.visible[0] if service.visible else {"visible_mb": 0}
     total = card["visible_mb"] * MB / GIB
@@ -132,7 +132,8 @@ def load(service: Service, behaviour: Behaviour) -> None:
     ratio = tokens / service.max_model_len
     say(f"Maximum concurrency for {service.max_model_len:,} tokens per request: {ratio:.2f}x", who)
     time.sleep(behaviour.delay * 0.2)
-    stand_still(behaviour, "graphs", "Compile and warming up model for size 1")
+    say("Compile and warming up model for size 1", who)
+    pause(service, behaviour, "graphs")
     # This bar is one line of the journal: nothing but the last step ends with a new line.
     for step in range(5):
         print(
@@ -176,11 +177,11 @@ def fail(service: Service, behaviour: Behaviour) -> None:
     raise StartError(text)
 
 
-def stand_still(behaviour: Behaviour, where: str, line: str | None = None) -> None:
-    if line:
-        say(line, "EngineCore")
+def pause(service: Service, behaviour: Behaviour, where: str) -> None:
+    """Go no further while the test asks for it; it may change its mind."""
     while behaviour.hang_at == where:
-        time.sleep(3600)
+        time.sleep(0.2)
+        behaviour = Behaviour.load(service.all_names)
 
 
 def engine(service: Service, behaviour: Behaviour, ready: int) -> NoReturn:

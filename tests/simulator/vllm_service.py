@@ -38,6 +38,11 @@ class Service:
     visible: list[dict[str, Any]] = field(default_factory=list)
 
     @property
+    def all_names(self) -> list[str]:
+        """The names by which a test may set its behaviour."""
+        return [self.model, Path(self.model).name, *self.names]
+
+    @property
     def local_world(self) -> int:
         world = self.tensor_parallel * self.pipeline_parallel
         return max(1, world // self.nodes) * self.data_parallel_local

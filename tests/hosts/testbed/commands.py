@@ -156,6 +156,12 @@ def reboot(arguments: argparse.Namespace, paths: Paths) -> None:
     say(f"{host.name}: back after {time.monotonic() - started:.1f} s")
 
 
+def pid(arguments: argparse.Namespace, paths: Paths) -> None:
+    podman = Podman(paths)
+    host = pick(paths, arguments.name, arguments.host)
+    print(podman("inspect", "--format", "{{.State.Pid}}", host.container).stdout.strip())
+
+
 def exec_(arguments: argparse.Namespace, paths: Paths) -> int:
     podman = Podman(paths)
     host = pick(paths, arguments.name, arguments.host)
@@ -210,6 +216,9 @@ def main() -> int:
     sub.add_argument("name")
     sub.add_argument("host")
     sub.add_argument("command", nargs=argparse.REMAINDER)
+    sub = commands.add_parser("pid", help="print the id of a host's first process")
+    sub.add_argument("name")
+    sub.add_argument("host")
     commands.add_parser("list", help="what is up")
     arguments = parser.parse_args()
     try:
@@ -223,6 +232,8 @@ def main() -> int:
             down(arguments, paths)
         elif arguments.verb == "reboot":
             reboot(arguments, paths)
+        elif arguments.verb == "pid":
+            pid(arguments, paths)
         elif arguments.verb == "exec":
             return exec_(arguments, paths)
         else:

@@ -38,7 +38,7 @@ class Host:
             [*command, "-e", f"@{extra}", *flags],
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=300,
             check=False,
             env=environment(),
         )

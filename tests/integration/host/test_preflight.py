@@ -140,7 +140,7 @@ def test_services_go_where_the_real_cards_are_and_stay_there(site: Site) -> None
     for host, port in (("a2", 8000), ("a2", 8001), ("a3", 8001), ("duo", 8000), ("small", 8000)):
         site.sh(
             host,
-            f"for i in $(seq 60); do curl -sf localhost:{port}/health && exit 0; sleep 0.5; done;"
+            f"for i in $(seq 600); do curl -sf localhost:{port}/health && exit 0; sleep 0.2; done;"
             " journalctl -u 'vllm@*' -n 30 >&2; exit 1",
         )
 
@@ -160,7 +160,8 @@ def test_one_report_lists_everything_that_is_wrong(site: Site) -> None:
         "a2",
         "sed -i s/Status=complete/Status=broken/ /etc/ascend_install.info;"
         " ascend-sim card 7 missing=true;"
-        " systemd-run -q --unit port python3 -m http.server 8000; sleep 1",
+        " systemd-run -q --unit port python3 -m http.server 8000;"
+        " until curl -s localhost:8000 >/dev/null; do sleep 0.1; done",
     )
     pid = site.sh("a2", "systemctl show -P MainPID port").strip()
     before = site.snapshot("a2")

@@ -8,8 +8,6 @@ import json
 import re
 import sys
 
-import pytest
-
 from .site import FILE, PROFILE, Site
 
 SERVICES = {"vllm_plan_services": ["Qwen3-14B"], "ascend_host_profile": PROFILE}
@@ -92,12 +90,10 @@ def test_odd_names_of_hosts(site: Site) -> None:
     assert not site.planned().changed
 
 
-@pytest.mark.parametrize(
-    "name", ["../../etc", "/etc", "..", ".", "a/b", "$HOME", "${HOME}/x", "a\nb", "npu-01.yml"]
-)
-def test_no_name_leads_out_of_the_directory(site: Site, name: str) -> None:
-    site.group({"model": "Qwen3-14B", "replicas": "all"}, hosts=["npu-01", name])
-    assert "cannot be planned for" in site.refused()
+def test_no_name_leads_out_of_the_directory(site: Site) -> None:
+    names = ["../../etc", "/etc", "..", ".", "a/b", "$HOME", "${HOME}/x", "a\nb", "npu-01.yml"]
+    site.group({"model": "Qwen3-14B", "replicas": "all"}, hosts=["npu-01", *names])
+    assert site.refused().count("cannot be planned for") == len(names)
 
 
 def test_no_link_leads_out_of_the_directory(site: Site) -> None:

@@ -28,7 +28,7 @@ def test_a_service_is_restarted_by_the_next_deploy_when_current_has_moved(host: 
     run = host.deploy(chat)
     assert (run.status, run.changed) == (0, 1), run.output
     host.sh(
-        "for i in $(seq 240); do curl -sf localhost:8000/health && exit 0; sleep 0.5; done; exit 1"
+        "for i in $(seq 600); do curl -sf localhost:8000/health && exit 0; sleep 0.2; done; exit 1"
     )
     assert program() == "/opt/vllm/0.18.0/bin/vllm"
     pid = host.sh("systemctl show -P MainPID vllm@chat")
@@ -43,11 +43,11 @@ def test_a_service_is_restarted_by_the_next_deploy_when_current_has_moved(host: 
     # Nor does a crash bring the other version, whose configuration is not there yet.
     host.sh("kill -9 $(systemctl show -P MainPID vllm@chat)")
     host.sh(
-        f"for i in $(seq 240); do [ $(systemctl show -P MainPID vllm@chat) -ne 0 ] &&"
-        f" [ $(systemctl show -P MainPID vllm@chat) -ne {int(pid)} ] && exit 0; sleep 0.5; done; exit 1"
+        f"for i in $(seq 600); do [ $(systemctl show -P MainPID vllm@chat) -ne 0 ] &&"
+        f" [ $(systemctl show -P MainPID vllm@chat) -ne {int(pid)} ] && exit 0; sleep 0.2; done; exit 1"
     )
     host.sh(
-        "for i in $(seq 240); do curl -sf localhost:8000/health && exit 0; sleep 0.5; done; exit 1"
+        "for i in $(seq 600); do curl -sf localhost:8000/health && exit 0; sleep 0.2; done; exit 1"
     )
     assert program() == "/opt/vllm/0.18.0/bin/vllm"
     pid = host.sh("systemctl show -P MainPID vllm@chat")
@@ -55,7 +55,7 @@ def test_a_service_is_restarted_by_the_next_deploy_when_current_has_moved(host: 
     assert (run.status, run.changed) == (0, 1), run.output
     assert host.sh("systemctl show -P MainPID vllm@chat") != pid
     host.sh(
-        "for i in $(seq 240); do curl -sf localhost:8000/health && exit 0; sleep 0.5; done; exit 1"
+        "for i in $(seq 600); do curl -sf localhost:8000/health && exit 0; sleep 0.2; done; exit 1"
     )
     assert program() == "/opt/vllm/0.18.0-2/bin/vllm"
     assert host.deploy(chat).changed == 0
@@ -104,7 +104,7 @@ def test_a_run_that_is_killed_leaves_current_and_the_next_one_clears_up(
         )
         assert lock.strip() == ("held" if survivor else "free")
     finally:
-        running.wait(timeout=120)
+        running.wait(timeout=300)
     assert running.returncode != 0
     assert host.current() == "0.13.0"
     assert not host.sh("ls /opt/vllm/0.18.0/.complete", check=False)

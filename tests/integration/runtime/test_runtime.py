@@ -133,7 +133,7 @@ def test_everything_comes_from_an_index_the_installer_too(host: Host) -> None:
         "mkdir -p /srv/index && cd /srv/index && for wheel in /wheels/*.whl; do"
         " name=$(basename $wheel | cut -d- -f1 | tr _ -); mkdir -p $name; ln -sf $wheel $name/; done;"
         " systemd-run -q --unit index -p WorkingDirectory=/srv python3 -m http.server 8765;"
-        " for i in $(seq 50); do curl -sf localhost:8765/ >/dev/null && exit 0; sleep 0.2; done; exit 1"
+        " for i in $(seq 600); do curl -sf localhost:8765/ >/dev/null && exit 0; sleep 0.2; done; exit 1"
     )
     try:
         run = host.install(

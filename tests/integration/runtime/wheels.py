@@ -10,6 +10,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -30,10 +31,15 @@ UV = "uv==0.13.9"
 def uv(folder: Path) -> None:
     """Add uv's own wheel, downloaded once."""
     store = Path(os.environ["INFEROPS_CACHE"]) / "wheels"
+    store.mkdir(exist_ok=True)
     name = UV.replace("==", "-")
     if not list(store.glob(f"{name}-*.whl")):
         pip = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check"]
-        subprocess.run([*pip, "--no-deps", "--dest", str(store), UV], check=True)
+        # Another worker may do the same: the wheel appears there at once or not at all.
+        with tempfile.TemporaryDirectory(dir=store) as fresh:
+            subprocess.run([*pip, "--no-deps", "--dest", fresh, UV], check=True)
+            for file in Path(fresh).iterdir():
+                file.replace(store / file.name)
     shutil.copy(next(store.glob(f"{name}-*.whl")), folder)
 
 

@@ -109,7 +109,7 @@ class Host:
     def wait_until_serving(self, port: int, key: str | None = None) -> dict[str, Any]:
         """Wait until the server answers and return its /v1/models."""
         self.sh(
-            f"for i in $(seq 60); do curl -sf localhost:{port}/health >/dev/null && exit 0; sleep 0.5;"
+            f"for i in $(seq 600); do curl -sf localhost:{port}/health >/dev/null && exit 0; sleep 0.2;"
             " done; exit 1"
         )
         headers = {"Authorization": f"Bearer {key}"} if key else {}

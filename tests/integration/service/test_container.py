@@ -127,14 +127,14 @@ class Host:
         return dict(
             json.loads(
                 self.sh(
-                    f"for i in $(seq 240); do curl -sf -H 'Authorization: Bearer {key}'"
-                    f" localhost:{port}/v1/models && exit 0; sleep 0.25; done; exit 1"
+                    f"for i in $(seq 600); do curl -sf -H 'Authorization: Bearer {key}'"
+                    f" localhost:{port}/v1/models && exit 0; sleep 0.2; done; exit 1"
                 )
             )
         )
 
     def until(self, script: str) -> None:
-        self.sh(f"for i in $(seq 240); do {script} && exit 0; sleep 0.25; done; exit 1")
+        self.sh(f"for i in $(seq 600); do {script} && exit 0; sleep 0.2; done; exit 1")
 
     def left(self) -> str:
         """Containers that are there, running or not."""
@@ -248,19 +248,23 @@ def test_a_stop_drains_and_leaves_no_container(host: Host) -> None:
 
 
 def test_a_stop_while_it_loads_ends_by_force_and_leaves_no_container(host: Host) -> None:
-    """SIGTERM has no effect before the server is up."""
+    """SIGTERM has no effect before the server is up.
+
+    systemd gives the removal of the container the same time as the stop, so it is not a short one.
+    """
     slow = {**CHAT, "env": {"ASCEND_SIM_DELAY": "600"}}
     status, _changed, output = host.play([slow])
     assert status == 0, output
     host.until("journalctl -u vllm@chat -o cat -n 30 | grep -q 'checkpoint shards:   0%'")
     host.sh(
         "mkdir -p /run/systemd/system/vllm@chat.service.d;"
-        " printf '[Service]\\nTimeoutStopSec=3\\n' > /run/systemd/system/vllm@chat.service.d/zz.conf;"
+        " printf '[Service]\\nTimeoutStopSec=15\\n' > /run/systemd/system/vllm@chat.service.d/zz.conf;"
         " systemctl daemon-reload"
     )
     began = time.monotonic()
     host.sh("systemctl stop vllm@chat")
-    assert 2 < time.monotonic() - began < 30
+    assert time.monotonic() - began > 14
+    assert host.show("chat", "Result") == "timeout"
     assert host.left() == ""
     assert host.sh("pgrep -f '[v]llm serve'", check=False) == ""
     host.sh("rm -r /run/systemd/system/vllm@chat.service.d; systemctl daemon-reload")

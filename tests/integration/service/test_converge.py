@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import subprocess
-import time
 
 import pytest
 
@@ -82,7 +81,10 @@ def test_a_run_killed_after_writing_is_completed_by_the_next(host: Host) -> None
     assert host.deploy([kept, {"model": "Qwen3-1.7B", "name": "slow"}], **settings).status == 0
     host.wait_until_serving(8000)
     pid = host.pid("kept")
-    time.sleep(3)
+    host.sh(
+        "for i in $(seq 600); do journalctl -u vllm@slow -o cat | grep -q 'checkpoint shards:   0%' &&"
+        " exit 0; sleep 0.2; done; exit 1"
+    )
     changed = {**kept, "max_model_len": "16K"}
     running = subprocess.Popen(
         host.command(vllm_service_instances=[changed], **settings),
@@ -93,8 +95,8 @@ def test_a_run_killed_after_writing_is_completed_by_the_next(host: Host) -> None
     host.sh(
         "for i in $(seq 600); do grep -q 16384 /etc/vllm/kept.yaml && exit 0; sleep 0.1; done; exit 1"
     )
-    host.sh("pkill -9 -f '[s]ystemd_instances'")
-    running.communicate(timeout=60)
+    host.sh("kill -9 $(cat /run/inferops-ascend/vllm@.service.lock)")
+    running.communicate(timeout=300)
     assert running.returncode != 0
     assert host.pid("kept") == pid, "the killed run was meant to end before the restart"
     assert host.wait_until_serving(8000)["data"][0]["max_model_len"] == 32768
@@ -110,16 +112,20 @@ def test_a_run_killed_after_writing_is_completed_by_the_next(host: Host) -> None
 
 def test_a_second_run_waits_for_the_first_and_names_it(host: Host) -> None:
     pid = host.sh(
-        "mkdir -p -m 700 /run/inferops-ascend;"
+        "mkdir -p -m 700 /run/inferops-ascend; rm -f /run/inferops-ascend/vllm@.service.lock;"
         " flock -x /run/inferops-ascend/vllm@.service.lock sh -c 'echo $$ >"
-        " /run/inferops-ascend/vllm@.service.lock; exec sleep 30' >/dev/null 2>&1 & sleep 0.5;"
+        " /run/inferops-ascend/vllm@.service.lock; exec sleep 600' >/dev/null 2>&1 &"
+        " until [ -s /run/inferops-ascend/vllm@.service.lock ]; do sleep 0.1; done;"
         " cat /run/inferops-ascend/vllm@.service.lock"
     ).strip()
     run = host.deploy([{"model": "Qwen3-0.6B"}], vllm_service_lock_timeout=1)
     assert run.status == 2
     assert f"process {pid} on this host, or what it started, holds" in run.output
     assert host.sh("ls /etc/vllm 2>/dev/null || echo none") == "none\n"
-    host.sh(f"pkill -P {pid}; kill {pid}; sleep 0.3", check=False)
+    host.sh(
+        f"pkill -P {pid}; kill {pid}; flock --wait 60 /run/inferops-ascend/vllm@.service.lock true",
+        check=False,
+    )
     assert host.deploy([{"model": "Qwen3-0.6B"}]).status == 0
 
 
@@ -173,7 +179,7 @@ def test_an_engine_that_dies_comes_back_with_its_cards(host: Host) -> None:
     pid = host.pid("chat")
     host.sh("pkill -9 -f '[E]ngineCore'")
     host.sh(
-        f"for i in $(seq 60); do p=$(systemctl show -P MainPID vllm@chat); [ $p != 0 ] && [ $p != {pid} ] && exit 0; sleep 0.5; done; exit 1"
+        f"for i in $(seq 600); do p=$(systemctl show -P MainPID vllm@chat); [ $p != 0 ] && [ $p != {pid} ] && exit 0; sleep 0.2; done; exit 1"
     )
     host.wait_until_serving(8000)
     assert host.environ("chat")["ASCEND_RT_VISIBLE_DEVICES"] == "2"

@@ -29,7 +29,7 @@ def play(book: str, folder: Path, hosts: dict[str, Any], **variables: Any) -> tu
     inventory.write_text(yaml.safe_dump({"all": {"hosts": named, "vars": every}}))
     command = ["ansible-playbook", "-i", str(inventory), f"inferops.ascend.{book}"]
     done = subprocess.run(
-        command, capture_output=True, text=True, timeout=120, check=False, env=environment()
+        command, capture_output=True, text=True, timeout=300, check=False, env=environment()
     )
     return done.returncode, " ".join((done.stdout + done.stderr).split())
 

@@ -107,7 +107,7 @@ def test_deploy_waits_for_both_hosts_at_once_and_shows_how_far_each_service_is(
     assert again.output.count('"looks": 0') == 2
     assert (again.status, again.changed("h1")) == (0, 0)
     assert progress(again, "h1", "chat")[0].startswith("ready, up ")
-    assert time.monotonic() - begun < 60
+    assert time.monotonic() - begun < 120
 
 
 def test_a_host_that_need_not_wait_does_not(books: Books) -> None:
@@ -126,8 +126,8 @@ def test_a_failure_that_no_start_mends_ends_it_early_and_red_with_the_advice(
     books.list_services("h1", {"model": SMALL, "name": "bad"}, {"model": SMALL, "name": "slow"})
     books.list_services("h2", {"model": SMALL, "name": "fine"})
     begun = time.monotonic()
-    ran = books.run("deploy")
-    assert time.monotonic() - begun < 90
+    ran = books.run("deploy", vllm_service_ready_timeout=290)
+    assert time.monotonic() - begun < 280
     assert ran.status == 2
     for words in (
         "bad failed in a way that another start does not fix.",
@@ -156,7 +156,7 @@ def test_one_bad_start_is_forgiven(books: Books) -> None:
     mend = threading.Thread(
         target=lambda: books.sh(
             "h1",
-            "for i in $(seq 200); do systemctl show -P SubState vllm@chat | grep -q auto-restart &&"
+            "for i in $(seq 600); do systemctl show -P SubState vllm@chat | grep -q auto-restart &&"
             " break; sleep 0.2; done; ascend-sim behaviour chat fail=null delay=1",
         )
     )
@@ -171,10 +171,16 @@ def test_one_bad_start_is_forgiven(books: Books) -> None:
 
 def test_the_end_of_the_time_names_the_phase_it_stood_in(books: Books) -> None:
     behave(books, "chat", "hang_at=weights", "delay=1")
-    books.list_services("h1", {"model": SMALL, "name": "chat"}, vllm_service_ready_timeout=8)
-    ran = books.run("deploy", "--limit", "h1")
+    books.list_services("h1", {"model": SMALL, "name": "chat"}, vllm_service_ready_timeout=3)
+    assert books.run("deploy", "--limit", "h1", vllm_service_wait=False).status == 0
+    books.sh(
+        "h1",
+        "for i in $(seq 600); do journalctl -u vllm@chat -o cat | grep -q 2/4 && exit 0; sleep 0.2;"
+        " done; exit 1",
+    )
+    ran = books.run("ready", "--limit", "h1")
     assert ran.status == 2
-    assert "chat was not ready within 8 s. It stopped at: chat: loading weights 2/4 (50 %)" in (
+    assert "chat was not ready within 3 s. It stopped at: chat: loading weights 2/4 (50 %)" in (
         ran.output
     )
 

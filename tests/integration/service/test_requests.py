@@ -4,10 +4,12 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 from typing import Any
 
 import pytest
+import yaml
 
 from ..hosts import environment
 from .role import Host
@@ -15,34 +17,52 @@ from .role import Host
 pytestmark = pytest.mark.hosts
 
 
-@pytest.mark.parametrize(
-    ("instances", "words"),
-    [
-        ([{"model": "Qwen3-14"}], "The closest are Qwen3-14B"),
-        ([{"model": "Qwen2.5-72B", "cards": 2}], "it needs at least 4 of 64 GB"),
-        ([{"model": "Qwen3-14B", "max_model_len": "64K"}], "the longest that was tested is 32768"),
-        ([{"model": "Qwen3-235B-A22B"}], "needs 16 cards"),
-        ([{"model": "Qwen3-0.6B", "cards": [9]}], "card 9"),
-        ([{"model": "Qwen3-0.6B"}, {"model": "Qwen3-0.6B"}], "qwen3-0.6b"),
-        ([{"model": "Qwen3-0.6B", "name": "a b"}], "a-b"),
-        ([{"model": "Qwen3-0.6B", "args": {"no-such-option": 1}}], "no-such-option"),
-        ([{"model": "Qwen3-0.6B", "env": {"ALARM": "\x07"}}], "ALARM has the character U+0007"),
-        ([{"model": "Qwen3-0.6B", "state": "running"}], "state 'running' is unknown"),
-        ([{"model": "Qwen3-0.6B", "api_key": ""}], "api_key is empty"),
-        ([{"model": "Qwen3-0.6B", "max-model-len": "4K"}], "Write max_model_len"),
-        ([{"model": "Qwen3-0.6B", "dtype": "float16"}], "Write it into args"),
-        ("Qwen3-0.6B: 1", "No table lists the model 'Qwen3-0.6B: 1'"),
-        ([None], "A request is None, which names no model"),
-    ],
-)
-def test_a_refused_wish_never_reaches_the_host(host: Host, instances: Any, words: str) -> None:
-    """The address is nobody's: a run that tried to connect would say unreachable."""
-    run = host.deploy(
-        instances, ansible_host="192.0.2.1", ansible_ssh_common_args="-o ConnectTimeout=1"
+REQUESTS: list[tuple[Any, str]] = [
+    ([{"model": "Qwen3-14"}], "The closest are Qwen3-14B"),
+    ([{"model": "Qwen2.5-72B", "cards": 2}], "it needs at least 4 of 64 GB"),
+    ([{"model": "Qwen3-14B", "max_model_len": "64K"}], "the longest that was tested is 32768"),
+    ([{"model": "Qwen3-235B-A22B"}], "needs 16 cards"),
+    ([{"model": "Qwen3-0.6B", "cards": [9]}], "card 9"),
+    ([{"model": "Qwen3-0.6B"}, {"model": "Qwen3-0.6B"}], "qwen3-0.6b"),
+    ([{"model": "Qwen3-0.6B", "name": "a b"}], "a-b"),
+    ([{"model": "Qwen3-0.6B", "args": {"no-such-option": 1}}], "no-such-option"),
+    ([{"model": "Qwen3-0.6B", "env": {"ALARM": "\x07"}}], "ALARM has the character U+0007"),
+    ([{"model": "Qwen3-0.6B", "state": "running"}], "state 'running' is unknown"),
+    ([{"model": "Qwen3-0.6B", "api_key": ""}], "api_key is empty"),
+    ([{"model": "Qwen3-0.6B", "max-model-len": "4K"}], "Write max_model_len"),
+    ([{"model": "Qwen3-0.6B", "dtype": "float16"}], "Write it into args"),
+    ("Qwen3-0.6B: 1", "No table lists the model 'Qwen3-0.6B: 1'"),
+    ([None], "A request is None, which names no model"),
+]
+
+
+def run_all(host: Host, cases: list[dict[str, Any]]) -> tuple[list[str], str]:
+    """Run the role once for a host of each case; return the failure of each, and the output."""
+    shared = yaml.safe_load(host.inventory.read_text())["all"]
+    common = {**shared["vars"], **shared["hosts"][host.name], **host.variables}
+    inventory = host.folder / "cases.yml"
+    named = {f"case{number}": case for number, case in enumerate(cases)}
+    inventory.write_text(yaml.safe_dump({"all": {"hosts": named, "vars": common}}))
+    command = [each for each in host.command() if each not in ("--limit", host.name)]
+    command[command.index(str(host.inventory))] = str(inventory)
+    done = subprocess.run(
+        command, capture_output=True, text=True, timeout=300, check=False, env=environment()
     )
-    assert run.status == 2, run.output
-    assert words in run.output
-    assert "UNREACHABLE" not in run.output
+    output = done.stdout + done.stderr
+    assert done.returncode == 2, output
+    found = dict(re.findall(r"^fatal: \[(case\d+)\]: FAILED! => (.*)$", output, re.M))
+    assert found.keys() == named.keys(), output
+    return [found[name] for name in named], output
+
+
+def test_a_refused_request_never_reaches_the_host(host: Host) -> None:
+    """The address is nobody's: a run that tried to connect would report unreachable."""
+    away = {"ansible_host": "192.0.2.1", "ansible_ssh_common_args": "-o ConnectTimeout=1"}
+    cases = [{**away, "vllm_service_instances": instances} for instances, _words in REQUESTS]
+    failures, output = run_all(host, cases)
+    for (_instances, words), failure in zip(REQUESTS, failures, strict=True):
+        assert words in failure
+    assert "UNREACHABLE" not in output
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,12 @@ from .role import Host
 pytestmark = pytest.mark.hosts
 
 
-def test_a_secret_stands_in_one_file_and_a_new_one_restarts_its_service_alone(host: Host) -> None:
+def test_a_secret_is_in_one_file_and_a_new_one_restarts_its_service_alone(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(
+        "ANSIBLE_PIPELINING", "0"
+    )  # modules and their arguments are files, for a while
     chat: dict[str, Any] = {"model": "Qwen3-0.6B", "name": "chat", "api_key": "first-key-1"}
     other = {"model": "Qwen3-1.7B", "name": "other"}
     run = host.deploy([chat, other], "--diff", "-vvvv")

@@ -87,7 +87,7 @@ class Host(role.Host):
 
     def until(self, name: str, state: str) -> dict[str, Any]:
         """Look until a service is in a state."""
-        for _attempt in range(20):
+        for _attempt in range(60):
             found = self.one(name, npu=False)
             if found["state"] == state:
                 return found
@@ -204,7 +204,7 @@ def test_four_servers_that_never_answer_cost_one_timeout(host: Host) -> None:
     deployed(host, *[{"model": "Qwen3-0.6B", "name": name} for name in names])
     for port in range(8000, 8004):
         host.sh(
-            f"for i in $(seq 50); do ss -ltn | grep -q :{port} && exit 0; sleep 0.2; done; exit 1"
+            f"for i in $(seq 600); do ss -ltn | grep -q :{port} && exit 0; sleep 0.2; done; exit 1"
         )
     begun = time.monotonic()
     host.look(services=["nobody"], npu=False)
@@ -273,7 +273,9 @@ def test_a_missing_script_of_cann_is_named(host: Host) -> None:
 
 
 def test_whoever_has_the_port_is_named_and_not_taken_for_the_service(host: Host) -> None:
-    host.sh("systemd-run --unit web python3 -m http.server 8000; sleep 1")
+    host.sh(
+        "systemd-run --unit web python3 -m http.server 8000; until curl -s localhost:8000 >/dev/null; do sleep 0.1; done"
+    )
     deployed(host, {"model": "Qwen3-0.6B", "name": "chat"})
     found = host.until("chat", "restarting")
     assert found["cause"]["id"] == "port"

@@ -16,9 +16,11 @@ from pathlib import Path
 
 import pytest
 
+from ..hosts import inside, scenario, started
+
 pytestmark = pytest.mark.hosts
 
-NAME = "test-hosts"
+NAME = scenario("test-hosts")
 COMMON = ("davinci_manager", "devmm_svm", "hisi_hdc")
 ENVIRONMENT = (
     "source /usr/local/Ascend/ascend-toolkit/set_env.sh && "
@@ -30,31 +32,21 @@ Shell = Callable[..., subprocess.CompletedProcess[str]]
 
 
 @pytest.fixture(scope="module")
-def inventory(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def inventory(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """The inventory of two simulated hosts, alpha (A2) and beta (A3)."""
-    tool = repository / "tests" / "hosts" / "hosts"
     if os.geteuid() != 0:
         pytest.skip("test hosts need root")
     path = tmp_path_factory.mktemp("hosts") / "inventory.yml"
-    subprocess.run(
-        [tool, "up", NAME, "--host", "alpha:a2-64g", "--host", "beta:a3", "--inventory", path],
-        check=True,
-    )
-    yield path
-    subprocess.run([tool, "down", NAME], check=True)
+    with started(NAME, path, "--host", "alpha:a2-64g", "--host", "beta:a3"):
+        yield path
 
 
 @pytest.fixture
-def alpha(inventory: Path, repository: Path) -> Shell:
+def alpha(inventory: Path) -> Shell:
     """Run a shell script as root on the first host."""
 
     def shell(script: str, check: bool = True) -> subprocess.CompletedProcess[str]:
-        done = subprocess.run(
-            [repository / "tests/hosts/hosts", "exec", NAME, "alpha", "--", "bash", "-c", script],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        done = inside(NAME, "alpha", "bash", "-c", script)
         if check:
             assert done.returncode == 0, done.stdout + done.stderr
         return done
@@ -89,14 +81,14 @@ def service(alpha: Shell) -> Iterator[Callable[..., str]]:
     alpha("ascend-sim reset")
 
 
-def healthy(alpha: Shell, port: int, seconds: float = 15) -> None:
+def healthy(alpha: Shell, port: int, seconds: float = 120) -> None:
     deadline = time.monotonic() + seconds
     while alpha(f"curl -sf -m 2 http://127.0.0.1:{port}/health", check=False).returncode:
         assert time.monotonic() < deadline, alpha("journalctl -n 30 --no-pager").stdout
         time.sleep(0.2)
 
 
-def ended(alpha: Shell, name: str, seconds: float = 15) -> tuple[str, str]:
+def ended(alpha: Shell, name: str, seconds: float = 120) -> tuple[str, str]:
     """Exit status and journal of a unit that ends by itself."""
     deadline = time.monotonic() + seconds
     while alpha(f"systemctl is-active {name}", check=False).stdout.strip() in (
@@ -263,23 +255,30 @@ def test_a_server_whose_engine_dies_exits_0(alpha: Shell, service: Callable[...,
 def test_sigterm_is_ignored_while_starting_and_obeyed_afterwards(
     alpha: Shell, service: Callable[..., str]
 ) -> None:
-    service("slow", "1", "model: m\nport: 8108\n", ASCEND_SIM_DELAY="3")
-    time.sleep(0.7)
-    alpha("systemctl kill --kill-whom=main slow")
+    alpha("ascend-sim behaviour m hang_at=weights delay=0.5")
+    service("slow", "1", "model: m\nport: 8108\n")
+    alpha(
+        "for i in $(seq 600); do journalctl -u slow -o cat | grep -q '2/4' && exit 0; sleep 0.2;"
+        " done; exit 1"
+    )
+    alpha("systemctl kill --kill-whom=main slow; ! curl -sf -m 2 http://127.0.0.1:8108/health")
+    alpha("ascend-sim behaviour m hang_at=null")
     healthy(alpha, 8108)
     alpha("systemctl kill --kill-whom=main slow")
-    assert ended(alpha, "slow", 3)[0] == "0"
+    assert ended(alpha, "slow")[0] == "0"
 
 
 def test_a_request_in_flight_is_answered_before_the_server_stops(
     alpha: Shell, service: Callable[..., str]
 ) -> None:
-    config = "model: m\nport: 8110\nshutdown-timeout: 10\n"
-    service("busy", "1", config, ASCEND_SIM_DELAY="0.2", ASCEND_SIM_REQUEST_SECONDS="1.5")
+    config = "model: m\nport: 8110\nshutdown-timeout: 60\n"
+    service("busy", "1", config, ASCEND_SIM_DELAY="0.2", ASCEND_SIM_REQUEST_SECONDS="4")
     healthy(alpha, 8110)
     url = "http://127.0.0.1:8110/v1/completions"
     done = alpha(
-        f'curl -sf {url} -d \'{{"prompt": "a"}}\' & sleep 0.4; systemctl stop busy; wait $!'
+        f'curl -sf {url} -d \'{{"prompt": "a"}}\' &'
+        " until curl -s http://127.0.0.1:8110/metrics | grep -q '^vllm:num_requests_running.* 1.0';"
+        " do sleep 0.1; done; systemctl stop busy; wait $!"
     )
     assert json.loads(done.stdout)["object"] == "text_completion"
     assert alpha("systemctl show -p Result --value busy").stdout.strip() == "success"

@@ -71,7 +71,7 @@ def test_a_restart_waits_until_the_cards_are_free(books: Books) -> None:
     books.sh("h1", held)
     books.list_services("h1", {**CHAT, "env": {"TRIAL": "1"}})
     begun = time.time()
-    free = threading.Timer(12.0, lambda: books.sh("h1", "date +%s > /tmp/freed; ascend-sim card 0 processes=[]"))  # fmt: skip
+    free = threading.Timer(8.0, lambda: books.sh("h1", "date +%s > /tmp/freed; ascend-sim card 0 processes=[]"))  # fmt: skip
     free.start()
     ran = converge(books, vllm_service_free_timeout=60)
     free.join()

@@ -78,7 +78,7 @@ class Host:
             self.command(*flags, **variables),
             capture_output=True,
             text=True,
-            timeout=180,
+            timeout=300,
             check=False,
             env=environment(),
         )
@@ -144,7 +144,7 @@ def test_weights_come_with_progress_and_a_second_run_asks_nobody(
     second = host.run(**hub_of(hub, source))
     assert (second.status, second.changed) == (0, 0), second.output
     assert hub.asked == []
-    assert time.monotonic() - start < 15
+    assert time.monotonic() - start < 120
 
 
 def test_check_mode_says_what_and_how_much_and_changes_nothing(host: Host, hub: hubs.Hub) -> None:
@@ -173,7 +173,7 @@ class Gate:
             handler.send_header("Content-Length", str(len(data)))
             handler.end_headers()
             handler.wfile.write(data[:600_000])
-            self.open.wait(50)
+            self.open.wait(300)
             with suppress(OSError):
                 handler.wfile.write(data[600_000:])
             return True
@@ -214,7 +214,7 @@ def test_a_controller_that_is_killed_stops_nothing_and_the_next_run_waits(
     host.sh(f"test -d {FOLDER}.part && ! test -e {FOLDER}")
     with running(host, "waiting for process [0-9]+ on", **hub_of(hub)) as (process, _said):
         gate.open.set()
-        output = process.communicate(timeout=100)[0]
+        output = process.communicate(timeout=300)[0]
         assert process.returncode == 0, output
     assert host.files() >= {SHARD, "config.json"}
     assert len([each for each in hub.asked if f"/storage/{ID}/{SHARD}" in each.path]) == 1
@@ -224,7 +224,7 @@ def test_a_fetch_that_is_killed_on_the_host_says_so_and_goes_on(host: Host, hub:
     gate = Gate(hub)
     with running(host, "fetching [1-9]", **hub_of(hub)) as (process, _said):
         host.sh(f"kill -9 $(cut -d' ' -f2 {FOLDER}.part/.inferops-ascend.lock)")
-        output = process.communicate(timeout=100)[0]
+        output = process.communicate(timeout=300)[0]
     assert process.returncode == 2
     assert "killed, or out of memory. Run it again; it continues where it was" in output
     gate.open.set()
@@ -305,7 +305,12 @@ def test_an_archive_of_the_controller_is_unpacked(host: Host, tmp_path: Path) ->
     assert host.sh("find / -xdev -name 'archive.tar' | wc -l").strip() == "0"
 
 
-def test_a_token_is_nowhere_to_be_read(host: Host, hub: hubs.Hub) -> None:
+def test_a_token_is_nowhere_to_be_read(
+    host: Host, hub: hubs.Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(
+        "ANSIBLE_PIPELINING", "0"
+    )  # modules and their arguments are files, for a while
     hub.token = "hf_verysecrettoken"
     hub.pace = 300_000
     run = host.run("-vvv", **hub_of(hub), vllm_weights_huggingface_token="hf_verysecrettoken")
@@ -314,7 +319,12 @@ def test_a_token_is_nowhere_to_be_read(host: Host, hub: hubs.Hub) -> None:
     assert host.sh("grep -rl verysecret /run /var/lib/vllm /tmp /home /root", check=False) == ""
 
 
-def test_a_secret_of_an_address_is_nowhere_to_be_read(host: Host, hub: hubs.Hub) -> None:
+def test_a_secret_of_an_address_is_nowhere_to_be_read(
+    host: Host, hub: hubs.Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(
+        "ANSIBLE_PIPELINING", "0"
+    )  # modules and their arguments are files, for a while
     files = hubs.model()
     hub.archives["/q.tar"] = hubs.tar_of(files, mode="w")
     address = hub.address.replace("http://", "http://me:verysecret@") + "/q.tar?sig=verysecret"
@@ -359,7 +369,7 @@ def test_the_result_names_what_was_fetched(host: Host, hub: hubs.Hub, tmp_path: 
         for each in host.command(**hub_of(hub))
     ]
     done = subprocess.run(
-        command, capture_output=True, text=True, timeout=120, check=True, env=environment()
+        command, capture_output=True, text=True, timeout=300, check=True, env=environment()
     )
     found = re.search(r'"RESULT(.*)"$', done.stdout, re.M)
     assert found
