@@ -6,6 +6,10 @@
 
 DEV := tests/tools/dev
 RUN := $(DEV) run
+# Tests wait more than they compute: three at a time keep two cores busy. A worker takes a file at a
+# time, and has test hosts of its own.
+WORKERS ?= 3
+PYTEST := $(RUN) pytest -q -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
 .PHONY: help demo demo-down test unit lint types sanity molecule integration test-real benchmark matrix clean
@@ -20,11 +24,11 @@ demo-down: ## Stop the hosts of the demo
 	@$(RUN) tests/demo/demo down
 
 # REAL=tests/real adds what `test-real` runs, which brings 4 GB.
-test: lint types sanity molecule browser ## Run everything; pytest's summary comes last
-	@$(RUN) pytest -q tests/unit tests/integration $(REAL)
+test: hosts browser ## Run everything, style, types, sanity and molecule included
+	@$(PYTEST) --durations=20 tests/checks tests/integration tests/unit $(REAL)
 
 unit: ## Run the quick tests, which need no test hosts
-	@$(RUN) pytest -q tests/unit
+	@$(PYTEST) tests/unit
 
 lint: ## Check the style of Python, YAML, roles and the changelog
 	@$(RUN) ruff check .
@@ -43,10 +47,10 @@ molecule: hosts ## Deploy on real systemd hosts: check, converge, idempotence, s
 	@$(RUN) tests/tools/molecule
 
 integration: hosts browser ## Run the tests on real hosts, and in a real browser, that pytest drives
-	@$(RUN) pytest -q tests/integration
+	@$(PYTEST) --durations=20 tests/integration
 
 test-real: hosts ## Try the real vLLM for CPUs on a real host, and the real argument parsers
-	@$(RUN) pytest -q tests/real
+	@$(PYTEST) --durations=20 tests/real
 
 benchmark: hosts ## Print ratios of speed; nothing is asserted
 	@$(RUN) tests/benchmark/run

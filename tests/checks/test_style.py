@@ -1,0 +1,23 @@
+# SPDX-FileCopyrightText: The inferops.ascend authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The style of Python, YAML, roles and the changelog, and the types of the logic."""
+
+from __future__ import annotations
+
+import pytest
+
+from .command import passes
+
+COMMANDS = (
+    "ruff check .",
+    "ruff format --check .",
+    "yamllint --strict .",
+    "tests/tools/lint-collection",
+    "antsibull-changelog lint",
+    "tests/tools/types",
+)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_it_passes(command: str) -> None:
+    passes(*command.split())
