@@ -18,6 +18,13 @@ from ansible_collections.inferops.ascend.plugins.plugin_utils.host_variables imp
     HostVariables,
     run_action,
 )
+from ansible_collections.inferops.ascend.plugins.plugin_utils.settings import Settings
+
+ARGUMENTS = {
+    "compare": {"type": "bool", "default": False},
+    "probe": {"type": "bool", "default": False},
+    "contact": {"type": "bool", "default": True},
+}
 
 
 class ActionModule(ActionBase):
@@ -27,12 +34,7 @@ class ActionModule(ActionBase):
         self._supports_check_mode = True
         task_vars = task_vars or {}
         result: dict[str, Any] = super().run(tmp, task_vars)
-        given = self.validate_argument_spec(
-            argument_spec={
-                "compare": {"type": "bool", "default": False},
-                "probe": {"type": "bool", "default": False},
-            }
-        )[1]
+        given = self.validate_argument_spec(argument_spec=ARGUMENTS)[1]
         variables = HostVariables(self, task_vars)
         settings = variables.settings()
         try:
@@ -41,44 +43,54 @@ class ActionModule(ActionBase):
                 lambda: variables.catalogue(settings.tables),
                 task_vars.get("ascend_host_deployment"),
             )
-            texts = settings.unit
-            arguments = {
-                **unit.FILES,
-                "instances": unit.instances(services, texts),
-                "process_variables": ["ASCEND_RT_VISIBLE_DEVICES", "HCCL_IF_BASE_PORT"],
-                # Each service keeps the program that `current` led to until it is deployed again.
-                "process_programs": {}
-                if texts.contained
-                else {"INFEROPS_PROGRAM": texts.executable},
-                "probe": given["probe"],
-                **settings.converge,
-            }
-            if given["compare"]:
-                # What waits for its restart differs from what is wanted.
-                arguments["restart"] = "now"
-            result = run_action(
-                self,
-                "inferops.ascend.systemd_instances",
-                arguments,
-                {**task_vars, "unit": texts.texts()},
-            )
-            if given["compare"]:
-                expected = expected_services(services, texts)
-                return {**result, "changed": False, "expected": expected}
+            arguments = _arguments(settings, services)
+            texts = settings.unit.texts()
+            expected = expected_services(services, settings.unit) if given["compare"] else []
         except AscendError as error:
             return {**result, "failed": True, "msg": str(error)}
-        waiting = {each["name"] for each in result.get("waiting") or []}
-        running = {each["name"] for each in result.get("services") or [] if each["pid"]}
-        # One that gets the cards of another that waits for its restart is not started yet.
-        result["awaited"] = [
-            service["name"]
-            for service in services
-            if service.get("state", "started") == "started"
-            and (service["name"] not in waiting or service["name"] in running)
-        ]
+        if not given["contact"]:
+            return {**result, "changed": False}
+        arguments["probe"] = given["probe"]
+        if given["compare"]:
+            # What waits for its restart differs from what is wanted.
+            arguments["restart"] = "now"
+        result = run_action(
+            self, "inferops.ascend.systemd_instances", arguments, {**task_vars, "unit": texts}
+        )
+        if given["compare"]:
+            return {**result, "changed": False, "expected": expected}
+        result["awaited"] = _awaited(services, result)
         for each in result.get("waiting") or []:
             self._display.display(
                 f"{variables.host}: the next deploy without vllm_service_restart: deferred restarts"
                 f" {each['name']}: {each['reason']}"
             )
         return result
+
+
+def _arguments(settings: Settings, services: list[dict[str, Any]]) -> dict[str, Any]:
+    """The options of systemd_instances."""
+    texts = settings.unit
+    return {
+        **unit.FILES,
+        "instances": unit.instances(services, texts),
+        "process_variables": ["ASCEND_RT_VISIBLE_DEVICES", "HCCL_IF_BASE_PORT"],
+        # Each service keeps the program that `current` led to until it is deployed again.
+        "process_programs": {} if texts.contained else {"INFEROPS_PROGRAM": texts.executable},
+        **settings.converge,
+    }
+
+
+def _awaited(services: list[dict[str, Any]], result: dict[str, Any]) -> list[str]:
+    """Names of the services that should serve now.
+
+    One that gets the cards of another that waits for its restart is not started yet.
+    """
+    waiting = {each["name"] for each in result.get("waiting") or []}
+    running = {each["name"] for each in result.get("services") or [] if each["pid"]}
+    return [
+        service["name"]
+        for service in services
+        if service.get("state", "started") == "started"
+        and (service["name"] not in waiting or service["name"] in running)
+    ]

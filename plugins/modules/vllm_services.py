@@ -8,29 +8,33 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: vllm_services
-short_description: Converge the placed vLLM services of a host
+short_description: Converge the vLLM services of a host
 version_added: 0.3.0
 author:
   - The inferops.ascend authors (@inferops)
 description:
-  - Computes what the files of each service contain, its configuration, environment, secrets and
-    container command, and passes the services to M(inferops.ascend.systemd_instances), whose other
-    options it takes as well.
-  - It is used by the role P(inferops.ascend.vllm_service#role) and reads that role's variables.
+  - Renders the files of the services that the variables of the host list, and has
+    M(inferops.ascend.systemd_instances) converge them in one round trip.
+  - What M(inferops.ascend.deployment) computed earlier in the run, registered as
+    C(ascend_host_deployment), is used where the variables are still the same. Without it the services
+    are placed on the declared cards.
+  - Its settings are the variables of the role P(inferops.ascend.vllm_service#role), with the defaults
+    of that role, wherever it is used.
 options:
-  services:
+  compare:
     description:
-      - Placed services, as the filter P(inferops.ascend.place#filter) returns them.
-    type: list
-    elements: dict
-    required: true
-  requests:
-    description:
-      - The services as the user wrote them. Their C(env), C(api_key) and C(secret_env) are added to the
-        placed service of that name, so that O(services) can be facts without secrets.
-    type: list
-    elements: raw
-    required: true
+      - Report what is different instead of what would be changed; for use in check mode. RV(expected)
+        is added, and a service that waits for a deferred restart is different.
+    type: bool
+    default: false
+  probe:
+    description: Report in RV(status) how the services are at the end.
+    type: bool
+    default: false
+  contact:
+    description: V(false) only checks that all files can be rendered, without contacting the host.
+    type: bool
+    default: true
 attributes:
   action:
     description: Runs on the controller, and a module on the host.
@@ -58,18 +62,23 @@ seealso:
 EXAMPLES = r"""
 - name: Converge the services of this host
   inferops.ascend.vllm_services:
-    services: "{{ placed }}"
-    requests: "{{ vllm_service_instances }}"
-    unit: vllm@.service
-    instance_files:
-      - src: config.yaml.j2
-        dest: /etc/vllm/%i.yaml
+  become: true
 """
 
 RETURN = r"""
 services:
   description: As M(inferops.ascend.systemd_instances) returns it, and so are all other keys.
-  returned: always
+  returned: with O(contact=true)
+  type: list
+  elements: dict
+awaited:
+  description: Names of the services that should serve after this run.
+  returned: without O(compare=true)
+  type: list
+  elements: str
+expected:
+  description: C(name), C(state), C(cards), C(port), C(max_model_len) and C(aliases) of each service.
+  returned: with O(compare=true)
   type: list
   elements: dict
 """
