@@ -98,7 +98,7 @@ def sent(monkeypatch: pytest.MonkeyPatch, **variables: Any) -> dict[str, Any]:
         return {}
 
     class Task(SimpleNamespace):
-        def copy(self) -> Task:
+        def copy(self) -> Any:
             return Task(**vars(self))
 
         def get_search_path(self) -> list[str]:
