@@ -14,7 +14,10 @@ from ansible_collections.inferops.ascend.plugins.plugin_utils._base.errors impor
 from ansible_collections.inferops.ascend.plugins.plugin_utils._base.values import kind_of
 from ansible_collections.inferops.ascend.plugins.plugin_utils._place.host_cards import HostCards
 from ansible_collections.inferops.ascend.plugins.plugin_utils._place.placement import place
-from ansible_collections.inferops.ascend.plugins.plugin_utils._place.ports import PortSettings
+from ansible_collections.inferops.ascend.plugins.plugin_utils._place.ports import (
+    EPHEMERAL_PORTS,
+    PortSettings,
+)
 from ansible_collections.inferops.ascend.plugins.plugin_utils._place.service import (
     existing_placements,
 )
@@ -27,7 +30,7 @@ def place_filter(
     port_base: object = 8000,
     hccl_port_base: object = 61000,
     hccl_port_count: object = 32,
-    ephemeral_ports: object = (32768, 60999),
+    ephemeral_ports: object = EPHEMERAL_PORTS,
     block_unit: object = 1,
     unavailable: object = MappingProxyType({}),
     standing: object = MappingProxyType({}),

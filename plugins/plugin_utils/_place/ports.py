@@ -16,6 +16,8 @@ from ansible_collections.inferops.ascend.plugins.plugin_utils._base.values impor
 # on. CANN 8.0 (.../canncommercial/800/apiref/envvar/envref_07_0074.html) names 16 ports.
 HCCL_BASE_MIN, HCCL_BASE_MAX, HCCL_COUNT_MIN = 1024, 65520, 16
 PORT_MAX = 65535
+# The kernel's default of net.ipv4.ip_local_port_range.
+EPHEMERAL_PORTS = (32768, 60999)
 PORT_MIN = 1024  # below, only root may listen, and the services do not run as root
 
 

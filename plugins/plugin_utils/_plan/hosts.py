@@ -11,11 +11,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from ansible_collections.inferops.ascend.plugins.plugin_utils._base.errors import AscendError
-from ansible_collections.inferops.ascend.plugins.plugin_utils._base.values import (
-    kind_of,
-    shown,
-    whole_number,
-)
 from ansible_collections.inferops.ascend.plugins.plugin_utils._model.hardware import (
     matching_profiles,
 )
@@ -23,17 +18,16 @@ from ansible_collections.inferops.ascend.plugins.plugin_utils._model.profiles im
     Profile,
     profile,
 )
-from ansible_collections.inferops.ascend.plugins.plugin_utils._model.request import (
-    parse_card_memory,
-)
 from ansible_collections.inferops.ascend.plugins.plugin_utils._model.resolve import Options
 from ansible_collections.inferops.ascend.plugins.plugin_utils._place.host_cards import (
     HostCards,
-    card_ids,
     host_devices,
 )
 from ansible_collections.inferops.ascend.plugins.plugin_utils._place.placement import place
-from ansible_collections.inferops.ascend.plugins.plugin_utils._place.ports import PortSettings
+from ansible_collections.inferops.ascend.plugins.plugin_utils._place.ports import (
+    EPHEMERAL_PORTS,
+    PortSettings,
+)
 from ansible_collections.inferops.ascend.plugins.plugin_utils._place.service import (
     ExistingPlacement,
 )
@@ -44,36 +38,10 @@ from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.inventory im
     TaggedValue,
     holds_template,
 )
-
-# The variables of a host that say what it has; their defaults are those of the role vllm_service.
-HOST_KEYS = (
-    "ascend_host_profile",
-    "vllm_service_cards",
-    "vllm_service_card_memory_gb",
-    "vllm_service_cards_per_board",
-    "vllm_service_excluded_cards",
-    "ascend_host_excluded_cards",
-    "vllm_service_unavailable_cards",
-    "vllm_service_port_base",
-    "vllm_service_hccl_port_base",
-    "vllm_service_hccl_port_count",
-    "vllm_service_ephemeral_ports",
-    "vllm_service_model_tables",
-    "ascend_model_tables",
-    "vllm_service_estimate",
-    "vllm_service_allow_untested",
-    "vllm_service_engine_version",
+from ansible_collections.inferops.ascend.plugins.plugin_utils.settings import (
+    PLACEMENT_VARIABLES,
+    Settings,
 )
-
-
-# The default of the role vllm_service.
-ENGINE_VERSION = "0.18.0"
-
-
-_TRUE = ("true", "yes", "on", "1", "y", "t")
-
-
-_FALSE = ("false", "no", "off", "0", "n", "f", "")
 
 
 @dataclass(frozen=True)
@@ -110,33 +78,6 @@ class Unknown(Exception):
     """The inventory does not say what cards the host has."""
 
 
-def _truth(value: object, name: str) -> bool:
-    if value is None:
-        return False
-    text = str(value).strip().lower() if isinstance(value, (str, int)) else None
-    if text in _TRUE or text in _FALSE:
-        return text in _TRUE
-    raise AscendError(f"{name} is {shown(value)}; write true or false.")
-
-
-def _number(value: object, name: str, default: int) -> int:
-    if value is None:
-        return default
-    number = whole_number(value)
-    if number is None:
-        raise AscendError(f"{name} is {shown(value)}; an integer is needed.")
-    return number
-
-
-def _texts(value: object, name: str) -> tuple[str, ...]:
-    if value is None:
-        return ()
-    items = [value] if isinstance(value, str) else value
-    if not isinstance(items, list) or not all(isinstance(item, str) for item in items):
-        raise AscendError(f"{name} is {shown(value)}; a list of paths is needed.")
-    return tuple(items)
-
-
 def _profile_of(cards: Sequence[Mapping[str, Any]]) -> Profile:
     """The one profile that cards as npu-smi shows them fit; which one does not matter, if alike."""
     found = matching_profiles(cards)
@@ -155,95 +96,54 @@ def _profile_of(cards: Sequence[Mapping[str, Any]]) -> Profile:
     )
 
 
-def _gone(values: Mapping[str, Any]) -> set[int]:
-    """Cards that are not to be used."""
-    excluded = values["vllm_service_excluded_cards"]
-    if excluded is None:
-        excluded = values["ascend_host_excluded_cards"]
-    gone = set(card_ids([] if excluded is None else excluded, "ascend_host_excluded_cards"))
-    unavailable = values["vllm_service_unavailable_cards"]
-    if unavailable is None:
-        return gone
-    if not isinstance(unavailable, Mapping):
-        raise AscendError(
-            f"vllm_service_unavailable_cards is {kind_of(unavailable)}; a mapping of card ids to reasons is"
-            " needed."
-        )
-    return gone.union(card_ids(list(unavailable), "vllm_service_unavailable_cards"))
-
-
-def _ports(values: Mapping[str, Any]) -> PortSettings:
-    defaults = {
-        "port_base": 8000,
-        "hccl_port_base": 61000,
-        "hccl_port_count": 32,
-        "ephemeral_ports": [32768, 60999],
-    }
-    given = {name: values[f"vllm_service_{name}"] for name in defaults}
-    try:
-        return PortSettings.parse(
-            *(default if given[name] is None else given[name] for name, default in defaults.items())
-        )
-    except AscendError as error:
-        raise AscendError(f"vllm_service_{error}") from error
-
-
 def parse_hardware(values: Mapping[str, Any], seen: Sequence[Mapping[str, Any]] | None) -> Hardware:
     """What a host has.
 
-    values: its variables of HOST_KEYS, rendered and plain; None where it has none. seen: its cards
-    as the module npu_info returns them, if it was asked.
+    values: its PLACEMENT_VARIABLES, rendered and plain; None where it has none. seen: its cards as
+    the module npu_info returns them, if it was asked.
 
-    Raises Unknown where the variables do not say it and it was not asked, AscendError for a value
-    that cannot be used.
+    Raises Unknown where the variables do not declare it and it was not asked, AscendError for a
+    value that cannot be used.
     """
-    name = values["ascend_host_profile"] or None
-    if name is not None and not isinstance(name, str):
-        raise AscendError(
-            f"ascend_host_profile is {kind_of(name)}; the name of a profile is needed."
-        )
-    declared = profile(name) if name else None
-    cards, memory = values["vllm_service_cards"], values["vllm_service_card_memory_gb"]
-    if cards is None and declared is not None:
-        cards = declared.cards
-    if (declared is None and memory is None) or cards is None:
+    settings = Settings(values.get)
+    found, memory, cards = settings.profile, settings.card_memory_gb, settings.declared_cards
+    unit = settings.cards_per_board
+    if memory is None or cards is None:
         if seen is None:
             raise Unknown
-        rows = [card for card in seen if card.get("logic_id") is not None]
         if cards is None:
-            cards = [card["logic_id"] for card in rows]
-        if declared is None and memory is None:
-            declared = _profile_of(seen)
-    if memory is None and declared is not None:
-        memory = declared.card_memory_gb
+            cards = [card["logic_id"] for card in seen if card.get("logic_id") is not None]
+        if memory is None:
+            found = _profile_of(seen)
+            memory = found.card_memory_gb
+            if values.get("vllm_service_cards_per_board") is None:
+                unit = found.cards_per_board
     try:
         ids = tuple(sorted(host_devices(cards)))
     except AscendError as error:
         raise AscendError(f"vllm_service_cards: {error}") from error
     if not ids:
         raise AscendError("it has no cards (vllm_service_cards). Take it out of the group.")
-    unit = _number(
-        values["vllm_service_cards_per_board"],
-        "vllm_service_cards_per_board",
-        declared.cards_per_board if declared else 1,
-    )
-    if not 1 <= unit <= 64 or unit & (unit - 1):
-        raise AscendError(f"vllm_service_cards_per_board is {unit}; a power of two is needed.")
-    tables = values["vllm_service_model_tables"]
-    if tables is None:
-        tables = values["ascend_model_tables"]
+    ports = settings.ports
+    if ports["ephemeral_ports"] is None:
+        ports = {**ports, "ephemeral_ports": EPHEMERAL_PORTS}
+    try:
+        port_settings = PortSettings.parse(*ports.values())
+    except AscendError as error:
+        raise AscendError(f"vllm_service_{error}") from error
+    lookup = settings.lookup
     return Hardware(
         kind="",
-        profile=declared.name if declared else None,
-        card_memory_gb=parse_card_memory(memory),
+        profile=found.name if found else None,
+        card_memory_gb=memory,
         cards=ids,
-        excluded=tuple(sorted(_gone(values))),
+        excluded=tuple(sorted({*settings.excluded_cards, *(settings.unavailable_cards or ())})),
         unit=unit,
-        ports=_ports(values),
-        tables=_texts(tables, "ascend_model_tables"),
-        estimate=_truth(values["vllm_service_estimate"], "vllm_service_estimate"),
-        allow_untested=_truth(values["vllm_service_allow_untested"], "vllm_service_allow_untested"),
-        engine_version=str(values["vllm_service_engine_version"] or ENGINE_VERSION),
+        ports=port_settings,
+        tables=settings.tables,
+        estimate=lookup.estimate,
+        allow_untested=lookup.allow_untested,
+        engine_version=settings.engine_version,
     )
 
 
@@ -306,7 +206,7 @@ class HostReader(Reader):
         self, host: str, seen: Sequence[Mapping[str, Any]] | None
     ) -> Hardware | Unknown | AscendError:
         raw = self.inventory.variables(host)
-        given = [raw.get(key) for key in HOST_KEYS]
+        given = [raw.get(key) for key in PLACEMENT_VARIABLES]
         key: object = tuple(map(id, given)) if seen is None else None
         made = self._hardware.get(key) if key else None
         if made is not None:
@@ -314,7 +214,7 @@ class HostReader(Reader):
         templated = False
         try:
             values = {}
-            for name, value in zip(HOST_KEYS, given, strict=True):
+            for name, value in zip(PLACEMENT_VARIABLES, given, strict=True):
                 kept = self.as_written(value, name)
                 templated = templated or holds_template(kept)
                 values[name] = self.rendered(host, kept, name)

@@ -75,9 +75,9 @@ def test_a_locked_plan_fails_when_it_is_stale(site: Site) -> None:
     site.group("Qwen3-14B", {"model": "QwQ-32B", "max_model_len": "8K"}, hosts=["npu-01", "npu-02"])
     said = site.refused(vllm_plan_locked=True)
     assert f"stale for 1 host: {host}." in said
-    assert "ansible-playbook inferops.ascend.plan -i hosts.yml, look" in said
+    assert "ansible-playbook inferops.ascend.plan -i hosts.yml, review" in said
     said = site.refused(vllm_plan_locked=True, vllm_plan_output="o", ascend_hosts="ascend")
-    assert "plan -i hosts.yml -e ascend_hosts=ascend -e vllm_plan_output=o, look" in said
+    assert "plan -i hosts.yml -e ascend_hosts=ascend -e vllm_plan_output=o, review" in said
 
 
 def test_what_is_placed_stays(site: Site) -> None:

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from ansible_collections.inferops.ascend.plugins.plugin_utils._base.errors import AscendError
+from ansible.errors import AnsibleFilterError
 from ansible_collections.inferops.ascend.plugins.plugin_utils._model.profiles import load_profiles
 
 from .site import PROFILE, Site
@@ -61,7 +61,7 @@ def test_a_service_larger_than_a_host_takes_whole_ones(site: Site) -> None:
         assert (part["tensor_parallel_size"], part["pipeline_parallel_size"]) == (8, 2)
         assert part["cluster"] == {"leader": hosts[0], "rank": rank, "hosts": hosts}
     assert not site.planned().changed
-    with pytest.raises(AscendError, match="big spans several hosts"):
+    with pytest.raises(AnsibleFilterError, match="big spans several hosts"):
         site.deployed()
 
 

@@ -10,9 +10,7 @@ from typing import Any
 
 import pytest
 import yaml
-from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.hosts import (
-    ENGINE_VERSION,
-)
+from ansible_collections.inferops.ascend.plugins.plugin_utils._base.variables import role_default
 
 from ..hosts import environment
 
@@ -77,7 +75,7 @@ def test_the_roles_agree_on_the_version_that_is_meant_without_a_word(repository:
     roles = repository / "roles"
     service = yaml.safe_load((roles / "vllm_service/defaults/main.yml").read_text())
     version = service["vllm_service_engine_version"]
-    assert version == ENGINE_VERSION
+    assert version == role_default("vllm_service_engine_version")
     for path in ("ascend_host/vars/main.yml", "vllm_runtime/defaults/main.yml"):
         text = (roles / path).read_text()
         assert f"vllm_service_engine_version | default('{version}')" in text
