@@ -33,7 +33,6 @@ from ansible_collections.inferops.ascend.plugins.plugin_utils._place.host_cards 
     host_devices,
 )
 from ansible_collections.inferops.ascend.plugins.plugin_utils._place.placement import place
-from ansible_collections.inferops.ascend.plugins.plugin_utils._place.ports import PortSettings
 from ansible_collections.inferops.ascend.plugins.plugin_utils._place.service import (
     ExistingPlacement,
     PlacedService,
@@ -41,10 +40,10 @@ from ansible_collections.inferops.ascend.plugins.plugin_utils._place.service imp
 )
 from ansible_collections.inferops.ascend.plugins.plugin_utils._service.engine import check_args
 from ansible_collections.inferops.ascend.plugins.plugin_utils._service.unit import PRIVATE
-from ansible_collections.inferops.ascend.plugins.plugin_utils.settings import Settings
-
-# The kernel's default of net.ipv4.ip_local_port_range.
-EPHEMERAL_PORTS = (32768, 60999)
+from ansible_collections.inferops.ascend.plugins.plugin_utils.settings import (
+    EPHEMERAL_PORTS,
+    Settings,
+)
 
 Spec = Mapping[str, Any]
 
@@ -202,8 +201,6 @@ class Deployment:
         assert state is not None
         unavailable = settings.unavailable_cards
         existing = settings.existing
-        ports = settings.ports
-        ephemeral = ports["ephemeral_ports"]
         return place(
             specs,
             HostCards.parse(
@@ -212,12 +209,7 @@ class Deployment:
                 state.unavailable if unavailable is None else unavailable,
                 settings.cards_per_board,
             ),
-            PortSettings.parse(
-                ports["port_base"],
-                ports["hccl_port_base"],
-                ports["hccl_port_count"],
-                state.ephemeral_ports if ephemeral is None else ephemeral,
-            ),
+            settings.ports(state.ephemeral_ports),
             state.existing if existing is None else existing_placements(existing),
         )
 

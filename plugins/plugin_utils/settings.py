@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import fields
 from functools import cached_property
 from typing import Any
@@ -36,10 +37,14 @@ from ansible_collections.inferops.ascend.plugins.plugin_utils._model.resolve imp
     Options,
 )
 from ansible_collections.inferops.ascend.plugins.plugin_utils._place.host_cards import card_ids
+from ansible_collections.inferops.ascend.plugins.plugin_utils._place.ports import PortSettings
 from ansible_collections.inferops.ascend.plugins.plugin_utils._service.unit import (
     PRIVATE,
     UnitSettings,
 )
+
+# The kernel's default of net.ipv4.ip_local_port_range.
+EPHEMERAL_PORTS = (32768, 60999)
 
 # What decides which services fit on a host, and where; the plan of a fleet reads no others.
 PLACEMENT_VARIABLES = (
@@ -100,12 +105,16 @@ class Settings:
             return parse_card_memory(memory)
         return self.profile.card_memory_gb if self.profile else None
 
-    @cached_property
+    @property
     def cards_per_board(self) -> int:
         """Devices on one card as it is built in; a power of two."""
+        return self.cards_per_board_of(self.profile)
+
+    def cards_per_board_of(self, kind: Profile | None) -> int:
+        """The same for a host of a kind that was found by its cards."""
         number = self._variables.number("vllm_service_cards_per_board")
         if number is None:
-            number = self.profile.cards_per_board if self.profile else 1
+            number = kind.cards_per_board if kind else 1
         if not 1 <= number <= 64 or number & (number - 1):
             raise AscendError(
                 f"vllm_service_cards_per_board is {number}; a power of two up to 64 is needed."
@@ -134,15 +143,18 @@ class Settings:
         """Cards and port by service, where the user gives them (vllm_service_standing)."""
         return self._variables.mapping("vllm_service_standing")
 
-    @cached_property
-    def ports(self) -> dict[str, Any]:
-        """Where ports are taken from, as `place` takes it; ephemeral_ports None if not given."""
-        return {
-            "port_base": self._variables.value("vllm_service_port_base"),
-            "hccl_port_base": self._variables.value("vllm_service_hccl_port_base"),
-            "hccl_port_count": self._variables.value("vllm_service_hccl_port_count"),
-            "ephemeral_ports": self._variables.value("vllm_service_ephemeral_ports"),
-        }
+    def ports(self, ephemeral: Sequence[int] = EPHEMERAL_PORTS) -> PortSettings:
+        """Where ports are taken from. ephemeral: the host's range, where no variable gives one."""
+        given = self._variables.value("vllm_service_ephemeral_ports")
+        try:
+            return PortSettings.parse(
+                self._variables.value("vllm_service_port_base"),
+                self._variables.value("vllm_service_hccl_port_base"),
+                self._variables.value("vllm_service_hccl_port_count"),
+                list(ephemeral) if given is None else given,
+            )
+        except AscendError as error:
+            raise AscendError(f"vllm_service_{error}") from error
 
     # -- what it serves -----------------------------------------------------------------------
 

@@ -24,10 +24,7 @@ from ansible_collections.inferops.ascend.plugins.plugin_utils._place.host_cards 
     host_devices,
 )
 from ansible_collections.inferops.ascend.plugins.plugin_utils._place.placement import place
-from ansible_collections.inferops.ascend.plugins.plugin_utils._place.ports import (
-    EPHEMERAL_PORTS,
-    PortSettings,
-)
+from ansible_collections.inferops.ascend.plugins.plugin_utils._place.ports import PortSettings
 from ansible_collections.inferops.ascend.plugins.plugin_utils._place.service import (
     ExistingPlacement,
 )
@@ -96,53 +93,40 @@ def _profile_of(cards: Sequence[Mapping[str, Any]]) -> Profile:
     )
 
 
-def parse_hardware(values: Mapping[str, Any], seen: Sequence[Mapping[str, Any]] | None) -> Hardware:
+def parse_hardware(settings: Settings, seen: Sequence[Mapping[str, Any]] | None) -> Hardware:
     """What a host has.
 
-    values: its PLACEMENT_VARIABLES, rendered and plain; None where it has none. seen: its cards as
-    the module npu_info returns them, if it was asked.
+    seen: its cards as the module npu_info returns them, if it was asked.
 
-    Raises Unknown where the variables do not declare it and it was not asked, AscendError for a
-    value that cannot be used.
+    Raises Unknown where the variables do not say it and it was not asked, AscendError for a value
+    that cannot be used.
     """
-    settings = Settings(values.get)
-    found, memory, cards = settings.profile, settings.card_memory_gb, settings.declared_cards
-    unit = settings.cards_per_board
+    declared, cards, memory = settings.profile, settings.declared_cards, settings.card_memory_gb
     if memory is None or cards is None:
         if seen is None:
             raise Unknown
         if cards is None:
             cards = [card["logic_id"] for card in seen if card.get("logic_id") is not None]
         if memory is None:
-            found = _profile_of(seen)
-            memory = found.card_memory_gb
-            if values.get("vllm_service_cards_per_board") is None:
-                unit = found.cards_per_board
+            declared = _profile_of(seen)
+            memory = declared.card_memory_gb
     try:
         ids = tuple(sorted(host_devices(cards)))
     except AscendError as error:
         raise AscendError(f"vllm_service_cards: {error}") from error
     if not ids:
         raise AscendError("it has no cards (vllm_service_cards). Take it out of the group.")
-    ports = settings.ports
-    if ports["ephemeral_ports"] is None:
-        ports = {**ports, "ephemeral_ports": EPHEMERAL_PORTS}
-    try:
-        port_settings = PortSettings.parse(*ports.values())
-    except AscendError as error:
-        raise AscendError(f"vllm_service_{error}") from error
-    lookup = settings.lookup
     return Hardware(
         kind="",
-        profile=found.name if found else None,
+        profile=declared.name if declared else None,
         card_memory_gb=memory,
         cards=ids,
         excluded=tuple(sorted({*settings.excluded_cards, *(settings.unavailable_cards or ())})),
-        unit=unit,
-        ports=port_settings,
+        unit=settings.cards_per_board_of(declared),
+        ports=settings.ports(),
         tables=settings.tables,
-        estimate=lookup.estimate,
-        allow_untested=lookup.allow_untested,
+        estimate=settings.lookup.estimate,
+        allow_untested=settings.lookup.allow_untested,
         engine_version=settings.engine_version,
     )
 
@@ -223,7 +207,7 @@ class HostReader(Reader):
             if templated:
                 key = json.dumps(values, sort_keys=True) if seen is None else None
                 made = self._hardware.get(key) if key else None
-            made = made or parse_hardware(values, seen)
+            made = made or parse_hardware(Settings(values.get), seen)
         except (Unknown, AscendError) as error:
             made = error
         if key:
