@@ -51,6 +51,7 @@ from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.locations im
     Places,
     defined_where,
 )
+from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.notes import notes
 from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.plan_file import (
     PlanFile,
     Writer,
@@ -161,7 +162,7 @@ class _Planning:
         fleet = self._place(hosts, services, leavers)
         self._write(hosts, services, fleet, leavers)
         self._stop()
-        self._report_notes(services, found, seen)
+        self.result.notes += notes(self.world, services, found, seen)
         return self.result
 
     def _stop(self) -> None:
@@ -382,32 +383,3 @@ class _Planning:
                 f"{host.name}: {', '.join(lost)} in {host.directory.target(host.name)} was not put"
                 f" there by the plan, and is taken out. What is to be served belongs into {SERVICES}."
             )
-
-    def _report_notes(
-        self,
-        services: Mapping[str, Service],
-        found: Mapping[str, Hardware],
-        seen: Mapping[str, Sequence[Mapping[str, Any]]],
-    ) -> None:
-        notes = self.result.notes
-        guessed: dict[str, list[str]] = {}
-        for name in sorted(seen):
-            profile = found[name].profile if name in found else None
-            declared = self.world.variables(name).get("ascend_host_profile")
-            if profile and not declared:
-                guessed.setdefault(profile, []).append(name)
-        for profile, names in guessed.items():
-            notes.append(
-                f"{some(names)}: no ascend_host_profile is declared. By its cards it is"
-                f" {profile}; declare that, and it need not be asked, and can be deployed."
-            )
-        messages: dict[str, list[str]] = {}
-        for name, service in services.items():
-            for kind in sorted(service.refused):
-                text = f"not for hosts of {kind}: {service.refused[kind]}"
-                messages.setdefault(text, []).append(name)
-            for kind in sorted(service.specs):
-                for warning in service.specs[kind]["warnings"]:
-                    messages.setdefault(warning, []).append(name)
-        for text, names in messages.items():
-            notes.append(f"{', '.join(dict.fromkeys(names))}: {text}")
