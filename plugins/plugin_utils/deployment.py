@@ -14,36 +14,20 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from ansible_collections.inferops.ascend.plugins.plugin_utils._base.errors import AscendError
-from ansible_collections.inferops.ascend.plugins.plugin_utils._host.checks import (
-    HostChecks,
-    name_of,
-)
-from ansible_collections.inferops.ascend.plugins.plugin_utils._host.options import PreflightOptions
-from ansible_collections.inferops.ascend.plugins.plugin_utils._host.preflight import (
-    check_host,
-    check_services,
-)
-from ansible_collections.inferops.ascend.plugins.plugin_utils._host.report import CheckReport
-from ansible_collections.inferops.ascend.plugins.plugin_utils._model.catalogue import Catalogue
-from ansible_collections.inferops.ascend.plugins.plugin_utils._model.profiles import load_profiles
-from ansible_collections.inferops.ascend.plugins.plugin_utils._model.resolve import resolve_terms
-from ansible_collections.inferops.ascend.plugins.plugin_utils._place.host_cards import (
-    HostCards,
-    host_devices,
-)
-from ansible_collections.inferops.ascend.plugins.plugin_utils._place.placement import place
-from ansible_collections.inferops.ascend.plugins.plugin_utils._place.service import (
-    ExistingPlacement,
-    PlacedService,
-    existing_placements,
-)
-from ansible_collections.inferops.ascend.plugins.plugin_utils._service.engine import check_args
-from ansible_collections.inferops.ascend.plugins.plugin_utils._service.unit import PRIVATE
-from ansible_collections.inferops.ascend.plugins.plugin_utils.settings import (
-    EPHEMERAL_PORTS,
-    Settings,
-)
+from ._base.errors import AscendError
+from ._host.checks import HostChecks, name_of
+from ._host.options import PreflightOptions
+from ._host.preflight import check_host, check_services
+from ._host.report import CheckReport
+from ._model.catalogue import Catalogue
+from ._model.profiles import load_profiles
+from ._model.resolve import resolve_terms
+from ._place.host_cards import HostCards, host_devices
+from ._place.placement import place
+from ._place.service import ExistingPlacement, PlacedService, existing_placements
+from ._service.engine import check_args
+from ._service.unit import PRIVATE
+from .settings import EPHEMERAL_PORTS, Settings
 
 Spec = Mapping[str, Any]
 

@@ -10,13 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from ansible.errors import AnsibleError
-from ansible_collections.inferops.ascend.plugins.plugin_utils._base.errors import AscendError
-from ansible_collections.inferops.ascend.plugins.plugin_utils._base.values import plain
-from ansible_collections.inferops.ascend.plugins.plugin_utils._model.catalogue import (
-    Catalogue,
-    load_catalogue,
-)
-from ansible_collections.inferops.ascend.plugins.plugin_utils.settings import Settings
+
+from ._base.errors import AscendError
+from ._base.values import plain
+from ._model.catalogue import Catalogue, load_catalogue
+from .settings import Settings
 
 
 class HostVariables:

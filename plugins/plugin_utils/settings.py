@@ -16,32 +16,15 @@ from dataclasses import fields
 from functools import cached_property
 from typing import Any
 
-from ansible_collections.inferops.ascend.plugins.plugin_utils._base.errors import AscendError
-from ansible_collections.inferops.ascend.plugins.plugin_utils._base.values import (
-    kind_of,
-    shown,
-)
-from ansible_collections.inferops.ascend.plugins.plugin_utils._base.variables import (
-    Reader,
-    Variables,
-)
-from ansible_collections.inferops.ascend.plugins.plugin_utils._model.profiles import (
-    Profile,
-    profile,
-)
-from ansible_collections.inferops.ascend.plugins.plugin_utils._model.request import (
-    parse_card_memory,
-)
-from ansible_collections.inferops.ascend.plugins.plugin_utils._model.resolve import (
-    DEFAULT_CARD_MEMORY_GB,
-    Options,
-)
-from ansible_collections.inferops.ascend.plugins.plugin_utils._place.host_cards import card_ids
-from ansible_collections.inferops.ascend.plugins.plugin_utils._place.ports import PortSettings
-from ansible_collections.inferops.ascend.plugins.plugin_utils._service.unit import (
-    PRIVATE,
-    UnitSettings,
-)
+from ._base.errors import AscendError
+from ._base.values import kind_of, shown
+from ._base.variables import Reader, Variables
+from ._model.profiles import Profile, profile
+from ._model.request import parse_card_memory
+from ._model.resolve import DEFAULT_CARD_MEMORY_GB, Options
+from ._place.host_cards import card_ids
+from ._place.ports import PortSettings
+from ._service.unit import PRIVATE, UnitSettings
 
 # The kernel's default of net.ipv4.ip_local_port_range.
 EPHEMERAL_PORTS = (32768, 60999)

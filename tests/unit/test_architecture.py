@@ -24,7 +24,7 @@ CONTROLLER = (
     ("_model",),
     ("_base",),
 )
-HOSTS = (("_weights", "_runtime", "_service"), ("_host",), ("_base",))
+HOSTS = (("_weights", "_runtime"), ("_service",), ("_host",), ("_base",))
 
 
 def source_files(*folders: str) -> list[Path]:
@@ -34,10 +34,18 @@ def source_files(*folders: str) -> list[Path]:
 def imports(path: Path) -> set[str]:
     """Modules and names of this collection that a file imports, without the common prefix."""
     found = set()
+    package = path.relative_to(PLUGINS).parent.parts
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith(PREFIX):
-            module = str(node.module)[len(PREFIX) :]
-            found |= {f"{module}.{alias.name}" for alias in node.names}
+        if not isinstance(node, ast.ImportFrom):
+            continue
+        module = node.module or ""
+        if node.level:
+            module = ".".join([*package[: len(package) - node.level + 1], *module.split(".")])
+        elif module.startswith(PREFIX):
+            module = module[len(PREFIX) :]
+        else:
+            continue
+        found |= {f"{module.strip('.')}.{alias.name}" for alias in node.names}
     return found
 
 

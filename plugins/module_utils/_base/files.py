@@ -12,7 +12,7 @@ import tempfile
 import time
 from typing import Callable, Iterable, NamedTuple
 
-from ansible_collections.inferops.ascend.plugins.module_utils._base.errors import HostError
+from .errors import HostError
 
 MARK = "# Managed by Ansible: inferops.ascend.systemd_instances"
 TEMPORARY = ".inferops-ascend-"

@@ -11,7 +11,7 @@ import time
 from contextlib import contextmanager
 from typing import Iterator
 
-from ansible_collections.inferops.ascend.plugins.module_utils._base.errors import HostError
+from .errors import HostError
 
 
 @contextmanager

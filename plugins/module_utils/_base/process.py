@@ -13,7 +13,7 @@ import subprocess
 import time
 from typing import Mapping, NamedTuple, Sequence
 
-from ansible_collections.inferops.ascend.plugins.module_utils._base.errors import HostError
+from .errors import HostError
 
 # Seconds to wait for a killed process: one in uninterruptible sleep does not die of SIGKILL.
 _GRACE = 2.0

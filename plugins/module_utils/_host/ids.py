@@ -11,14 +11,9 @@ from __future__ import annotations
 import re
 from typing import NamedTuple, Sequence
 
-from ansible_collections.inferops.ascend.plugins.module_utils._host import tables
-from ansible_collections.inferops.ascend.plugins.module_utils._host.npu_smi import Card, ChipKey
-from ansible_collections.inferops.ascend.plugins.module_utils._host.problems import (
-    HostError,
-    Problem,
-    errors_in,
-    problem,
-)
+from . import tables
+from .npu_smi import Card, ChipKey
+from .problems import HostError, Problem, errors_in, problem
 
 
 class Chip(NamedTuple):

@@ -13,24 +13,11 @@ import stat
 from pathlib import Path
 from typing import Any, Iterable, Sequence
 
-from ansible_collections.inferops.ascend.plugins.module_utils._host.files import below, read
-from ansible_collections.inferops.ascend.plugins.module_utils._host.npu import (
-    davinci_nodes,
-    npu_facts,
-)
-from ansible_collections.inferops.ascend.plugins.module_utils._host.ports import (
-    ephemeral_ports,
-    listening,
-)
-from ansible_collections.inferops.ascend.plugins.module_utils._host.services import (
-    existing_services,
-    running_services,
-)
-from ansible_collections.inferops.ascend.plugins.module_utils._host.versions import (
-    cann_beside,
-    driver,
-    engine,
-)
+from .files import below, read
+from .npu import davinci_nodes, npu_facts
+from .ports import ephemeral_ports, listening
+from .services import existing_services, running_services
+from .versions import cann_beside, driver, engine
 
 # What the role ascend_host writes to tune a host, and what versions before 0.3 wrote.
 TUNING = (

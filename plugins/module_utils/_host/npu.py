@@ -11,8 +11,8 @@ import time
 from pathlib import Path
 from typing import Any, Mapping, Sequence
 
-from ansible_collections.inferops.ascend.plugins.module_utils._base import errors, process
-from ansible_collections.inferops.ascend.plugins.module_utils._host.ids import (
+from .._base import errors, process
+from .ids import (
     Remap,
     apply_mapping,
     apply_physical_ids,
@@ -20,25 +20,10 @@ from ansible_collections.inferops.ascend.plugins.module_utils._host.ids import (
     parse_mapping,
     parse_phyid_remap,
 )
-from ansible_collections.inferops.ascend.plugins.module_utils._host.npu_smi import (
-    Card,
-    parse_info,
-    parse_tool_version,
-    public_card,
-)
-from ansible_collections.inferops.ascend.plugins.module_utils._host.problems import (
-    HostError,
-    Problem,
-    problem,
-)
-from ansible_collections.inferops.ascend.plugins.module_utils._host.processes import (
-    command_of,
-    process_unit,
-)
-from ansible_collections.inferops.ascend.plugins.module_utils._host.versions import (
-    driver_directory,
-    versions,
-)
+from .npu_smi import Card, parse_info, parse_tool_version, public_card
+from .problems import HostError, Problem, problem
+from .processes import command_of, process_unit
+from .versions import driver_directory, versions
 
 # Where the driver's packages put npu-smi; it is often not on the PATH of a non-login shell.
 NPU_SMI_DIRECTORIES = ("/usr/local/bin", "/usr/local/sbin")

@@ -15,13 +15,8 @@ from __future__ import annotations
 import re
 from typing import Any, Dict, NamedTuple, Optional, Tuple
 
-from ansible_collections.inferops.ascend.plugins.module_utils._host import tables
-from ansible_collections.inferops.ascend.plugins.module_utils._host.problems import (
-    HostError,
-    Problem,
-    errors_in,
-    problem,
-)
+from . import tables
+from .problems import HostError, Problem, errors_in, problem
 
 Card = Dict[str, Any]
 ChipKey = Tuple[int, Optional[int]]

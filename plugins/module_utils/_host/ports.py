@@ -10,12 +10,8 @@ import re
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.inferops.ascend.plugins.module_utils._host.files import read
-from ansible_collections.inferops.ascend.plugins.module_utils._host.processes import (
-    command_of,
-    pids,
-    unit_of,
-)
+from .files import read
+from .processes import command_of, pids, unit_of
 
 _LISTEN = "0A"  # TCP_LISTEN in /proc/net/tcp, include/net/tcp_states.h of Linux
 _SOCKET = re.compile(r"socket:\[([0-9]+)\]\Z")

@@ -8,8 +8,8 @@ from __future__ import annotations
 import re
 from typing import Dict, Sequence
 
-from ansible_collections.inferops.ascend.plugins.module_utils._base import errors
-from ansible_collections.inferops.ascend.plugins.module_utils._host.tables import lines_of, shorten
+from .._base import errors
+from .tables import lines_of, shorten
 
 Problem = Dict[str, str]
 # code -> (message, advice). Braces are filled in by problem().

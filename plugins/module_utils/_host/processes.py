@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from ansible_collections.inferops.ascend.plugins.module_utils._host.files import read
+from .files import read
 
 _UNIT = re.compile(r".\.(?:service|scope)\Z", re.DOTALL)
 # The control group of a container, of systemd's making or the engine's own, ends with its id.

@@ -9,9 +9,9 @@ import re
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.inferops.ascend.plugins.module_utils._base.files import is_marked
-from ansible_collections.inferops.ascend.plugins.module_utils._host.files import read
-from ansible_collections.inferops.ascend.plugins.module_utils._host.processes import pids, unit_of
+from .._base.files import is_marked
+from .files import read
+from .processes import pids, unit_of
 
 # What systemd_instances writes into a unit of ours, and the digest's process then carries.
 MARK = "INFEROPS_DIGEST"

@@ -10,7 +10,7 @@ import re
 from pathlib import Path
 from typing import Any, Mapping
 
-from ansible_collections.inferops.ascend.plugins.module_utils._host.files import below, read
+from .files import below, read
 
 
 def _field(text: str | None, key: str) -> str | None:

@@ -10,21 +10,12 @@ import os
 import re
 from typing import Any
 
-from ansible_collections.inferops.ascend.plugins.module_utils._base.errors import HostError
-from ansible_collections.inferops.ascend.plugins.module_utils._base.files import write_atomically
-from ansible_collections.inferops.ascend.plugins.module_utils._runtime.environments import (
-    BUILDING,
-    COMPLETE,
-)
-from ansible_collections.inferops.ascend.plugins.module_utils._runtime.interpreters import (
-    Interpreter,
-)
-from ansible_collections.inferops.ascend.plugins.module_utils._runtime.spec import (
-    EnvironmentSpec,
-    normal,
-    same_version,
-)
-from ansible_collections.inferops.ascend.plugins.module_utils._runtime.uv import Uv
+from .._base.errors import HostError
+from .._base.files import write_atomically
+from .environments import BUILDING, COMPLETE
+from .interpreters import Interpreter
+from .spec import EnvironmentSpec, normal, same_version
+from .uv import Uv
 
 _INSPECT = (
     "import json, sys, sysconfig\n"

@@ -18,7 +18,7 @@ import os
 import re
 from typing import Any, NamedTuple, Sequence
 
-from ansible_collections.inferops.ascend.plugins.module_utils._base.errors import HostError
+from .._base.errors import HostError
 
 # Written first and last. An environment with neither is somebody else's.
 BUILDING = ".building"

@@ -13,11 +13,8 @@ import shutil
 import stat
 from typing import NamedTuple, Sequence
 
-from ansible_collections.inferops.ascend.plugins.module_utils._base.errors import HostError
-from ansible_collections.inferops.ascend.plugins.module_utils._runtime.spec import (
-    EnvironmentSpec,
-    Module,
-)
+from .._base.errors import HostError
+from .spec import EnvironmentSpec, Module
 
 _PROBE = (
     "import json, sys\n"

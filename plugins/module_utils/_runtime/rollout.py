@@ -12,15 +12,10 @@ import re
 import shutil
 from typing import Any, Mapping
 
-from ansible_collections.inferops.ascend.plugins.module_utils._base.files import write_atomically
-from ansible_collections.inferops.ascend.plugins.module_utils._runtime.environments import (
-    states,
-)
-from ansible_collections.inferops.ascend.plugins.module_utils._runtime.run import Environments
-from ansible_collections.inferops.ascend.plugins.module_utils._runtime.spec import (
-    EnvironmentSpec,
-    Module,
-)
+from .._base.files import write_atomically
+from .environments import states
+from .run import Environments
+from .spec import EnvironmentSpec, Module
 
 RECORD = "/var/lib/inferops-ascend/rollout.json"
 DROP_INS = "/etc/systemd/system/*/placement.conf"

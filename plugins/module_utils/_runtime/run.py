@@ -12,10 +12,10 @@ import re
 import shutil
 from typing import Iterable, NamedTuple
 
-from ansible_collections.inferops.ascend.plugins.module_utils._base.errors import HostError
-from ansible_collections.inferops.ascend.plugins.module_utils._base.files import write_atomically
-from ansible_collections.inferops.ascend.plugins.module_utils._runtime.build import build
-from ansible_collections.inferops.ascend.plugins.module_utils._runtime.environments import (
+from .._base.errors import HostError
+from .._base.files import write_atomically
+from .build import build
+from .environments import (
     COMPLETE,
     CURRENT,
     REMOVING,
@@ -28,13 +28,9 @@ from ansible_collections.inferops.ascend.plugins.module_utils._runtime.environme
     unit_files,
     users,
 )
-from ansible_collections.inferops.ascend.plugins.module_utils._runtime.interpreters import choose
-from ansible_collections.inferops.ascend.plugins.module_utils._runtime.spec import (
-    EnvironmentSpec,
-    Module,
-    difference,
-)
-from ansible_collections.inferops.ascend.plugins.module_utils._runtime.uv import Uv
+from .interpreters import choose
+from .spec import EnvironmentSpec, Module, difference
+from .uv import Uv
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
 

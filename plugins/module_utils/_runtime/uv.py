@@ -17,15 +17,9 @@ import tempfile
 import zipfile
 from typing import Iterable, Sequence
 
-from ansible_collections.inferops.ascend.plugins.module_utils._base.errors import HostError
-from ansible_collections.inferops.ascend.plugins.module_utils._runtime.interpreters import (
-    interpreters,
-)
-from ansible_collections.inferops.ascend.plugins.module_utils._runtime.spec import (
-    EnvironmentSpec,
-    Module,
-    Step,
-)
+from .._base.errors import HostError
+from .interpreters import interpreters
+from .spec import EnvironmentSpec, Module, Step
 
 OLDEST = (0, 5)
 REQUIREMENT = "uv>={}.{}".format(*OLDEST)

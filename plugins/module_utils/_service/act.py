@@ -8,14 +8,11 @@ from __future__ import annotations
 import contextlib
 import os
 
-from ansible_collections.inferops.ascend.plugins.module_utils._base.errors import HostError
-from ansible_collections.inferops.ascend.plugins.module_utils._base.files import (
-    apply,
-    remove_leftovers,
-)
-from ansible_collections.inferops.ascend.plugins.module_utils._service import cards
-from ansible_collections.inferops.ascend.plugins.module_utils._service.plan import Plan
-from ansible_collections.inferops.ascend.plugins.module_utils._service.units import describe
+from .._base.errors import HostError
+from .._base.files import apply, remove_leftovers
+from . import cards
+from .plan import Plan
+from .units import describe
 
 
 class Actions:

@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 from typing import Any, Callable, Mapping, NamedTuple, Sequence
 
-from ansible_collections.inferops.ascend.plugins.module_utils._host.npu import npu_facts
+from .._host.npu import npu_facts
 
 VISIBLE = "ASCEND_RT_VISIBLE_DEVICES"
 # Seconds between two calls; npu-smi itself takes a second or two where there are eight cards.

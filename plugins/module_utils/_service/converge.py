@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from ansible_collections.inferops.ascend.plugins.module_utils._base.errors import HostError
-from ansible_collections.inferops.ascend.plugins.module_utils._service import status
-from ansible_collections.inferops.ascend.plugins.module_utils._service.act import Actions
-from ansible_collections.inferops.ascend.plugins.module_utils._service.plan import Plan
-from ansible_collections.inferops.ascend.plugins.module_utils._service.units import Module
+from .._base.errors import HostError
+from . import status
+from .act import Actions
+from .plan import Plan
+from .units import Module
 
 
 def run(module: Module) -> dict[str, Any]:

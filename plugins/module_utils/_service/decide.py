@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Iterable, Mapping, NamedTuple
 
-from ansible_collections.inferops.ascend.plugins.module_utils._base.systemctl import UnitState
+from .._base.systemctl import UnitState
 
 
 class DesiredInstance(NamedTuple):

@@ -12,7 +12,7 @@ import json
 import re
 from typing import Any, Callable, Iterable, Mapping, NamedTuple, Sequence
 
-from ansible_collections.inferops.ascend.plugins.module_utils._base.errors import HostError
+from .._base.errors import HostError
 
 # Characters of one line that are read. A line of a traceback or of the engine's options may
 # have a megabyte; what matters of it is at its beginning.

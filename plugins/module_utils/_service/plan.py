@@ -10,8 +10,8 @@ import re
 import time
 from typing import Any, Mapping
 
-from ansible_collections.inferops.ascend.plugins.module_utils._base.errors import HostError
-from ansible_collections.inferops.ascend.plugins.module_utils._base.files import (
+from .._base.errors import HostError
+from .._base.files import (
     DesiredFile,
     FileChange,
     compare,
@@ -20,19 +20,10 @@ from ansible_collections.inferops.ascend.plugins.module_utils._base.files import
     read_text,
     set_aside,
 )
-from ansible_collections.inferops.ascend.plugins.module_utils._base.systemctl import (
-    UnitState,
-    overrides,
-    unit_variables,
-)
-from ansible_collections.inferops.ascend.plugins.module_utils._service import cards
-from ansible_collections.inferops.ascend.plugins.module_utils._service.decide import (
-    Decision,
-    DesiredInstance,
-    decide,
-    defer,
-)
-from ansible_collections.inferops.ascend.plugins.module_utils._service.units import Module, Units
+from .._base.systemctl import UnitState, overrides, unit_variables
+from . import cards
+from .decide import Decision, DesiredInstance, decide, defer
+from .units import Module, Units
 
 # What needs no quotes in a unit, and has no specifier.
 _PLAIN_PATH = re.compile(r"/[A-Za-z0-9/._,:@+=-]*")

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 from typing import Any, Mapping
 
-from ansible_collections.inferops.ascend.plugins.module_utils._base import systemctl
+from .._base import systemctl
 
 PROPERTIES = (
     "Id",

@@ -15,31 +15,16 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Callable, Mapping, NamedTuple, Sequence
 
-from ansible_collections.inferops.ascend.plugins.module_utils._base import process, systemctl
-from ansible_collections.inferops.ascend.plugins.module_utils._base.errors import HostError
-from ansible_collections.inferops.ascend.plugins.module_utils._base.files import instance_of
-from ansible_collections.inferops.ascend.plugins.module_utils._host.ports import listening
-from ansible_collections.inferops.ascend.plugins.module_utils._host.services import (
-    existing_services,
-)
-from ansible_collections.inferops.ascend.plugins.module_utils._service import cards
-from ansible_collections.inferops.ascend.plugins.module_utils._service.configuration import (
-    read_secrets,
-    read_settings,
-    redactor,
-)
-from ansible_collections.inferops.ascend.plugins.module_utils._service.journal import (
-    Entry,
-    Failure,
-    Phase,
-    by_start,
-    find_cause,
-    parse_journal,
-    progress,
-    shown,
-)
-from ansible_collections.inferops.ascend.plugins.module_utils._service.probe import ask
-from ansible_collections.inferops.ascend.plugins.module_utils._service.state import (
+from .._base import process, systemctl
+from .._base.errors import HostError
+from .._base.files import instance_of
+from .._host.ports import listening
+from .._host.services import existing_services
+from . import cards
+from .configuration import read_secrets, read_settings, redactor
+from .journal import Entry, Failure, Phase, by_start, find_cause, parse_journal, progress, shown
+from .probe import ask
+from .state import (
     ABSENT,
     FAILED,
     PROPERTIES,

@@ -8,8 +8,8 @@ from __future__ import annotations
 import time
 from typing import Any, NoReturn, Protocol
 
-from ansible_collections.inferops.ascend.plugins.module_utils._base.errors import HostError
-from ansible_collections.inferops.ascend.plugins.module_utils._base.systemctl import (
+from .._base.errors import HostError
+from .._base.systemctl import (
     DIGEST,
     PROPERTIES,
     SECRET_DIGEST,

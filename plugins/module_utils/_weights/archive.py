@@ -12,20 +12,11 @@ import shutil
 import tarfile
 from typing import Any, Callable
 
-from ansible_collections.inferops.ascend.plugins.module_utils._base.errors import HostError
-from ansible_collections.inferops.ascend.plugins.module_utils._weights import web
-from ansible_collections.inferops.ascend.plugins.module_utils._weights.errors import explain
-from ansible_collections.inferops.ascend.plugins.module_utils._weights.faults import (
-    bare_url,
-    describe,
-)
-from ansible_collections.inferops.ascend.plugins.module_utils._weights.sources import (
-    BLOCK,
-    INCOMPLETE,
-    Job,
-    safe_path,
-    short_hash,
-)
+from .._base.errors import HostError
+from . import web
+from .errors import explain
+from .faults import bare_url, describe
+from .sources import BLOCK, INCOMPLETE, Job, safe_path, short_hash
 
 _ARCHIVE = ".inferops-ascend.archive"
 

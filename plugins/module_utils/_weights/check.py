@@ -10,42 +10,15 @@ import os
 from contextlib import suppress
 from typing import Any, NamedTuple
 
-from ansible_collections.inferops.ascend.plugins.module_utils._base.errors import HostError
-from ansible_collections.inferops.ascend.plugins.module_utils._weights.access import (
-    Account,
-    unreadable,
-    writable,
-)
-from ansible_collections.inferops.ascend.plugins.module_utils._weights.archive import (
-    archive_at,
-    is_url,
-)
-from ansible_collections.inferops.ascend.plugins.module_utils._weights.completeness import (
-    Contents,
-    gigabytes,
-    inspect,
-    read_json,
-)
-from ansible_collections.inferops.ascend.plugins.module_utils._weights.faults import bare_url
-from ansible_collections.inferops.ascend.plugins.module_utils._weights.hubs import Clients, Hub
-from ansible_collections.inferops.ascend.plugins.module_utils._weights.marker import (
-    is_remembered,
-    read_marker,
-)
-from ansible_collections.inferops.ascend.plugins.module_utils._weights.sources import (
-    HUBS,
-    INCOMPLETE,
-    Folder,
-    Job,
-    Remote,
-    Rsync,
-    partial_of,
-    size_of,
-)
-from ansible_collections.inferops.ascend.plugins.module_utils._weights.switch import (
-    PART,
-    left_behind,
-)
+from .._base.errors import HostError
+from .access import Account, unreadable, writable
+from .archive import archive_at, is_url
+from .completeness import Contents, gigabytes, inspect, read_json
+from .faults import bare_url
+from .hubs import Clients, Hub
+from .marker import is_remembered, read_marker
+from .sources import HUBS, INCOMPLETE, Folder, Job, Remote, Rsync, partial_of, size_of
+from .switch import PART, left_behind
 
 # What a run leaves free on the disk: logs and the markers need some.
 SPARE = 1 << 30

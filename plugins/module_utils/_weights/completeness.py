@@ -12,7 +12,7 @@ import struct
 import zipfile
 from typing import Any, NamedTuple
 
-from ansible_collections.inferops.ascend.plugins.module_utils._base.errors import HostError
+from .._base.errors import HostError
 
 # What all files of ours begin with; none of them is part of a model.
 OWN = ".inferops-"

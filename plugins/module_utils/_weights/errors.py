@@ -10,8 +10,8 @@ import re
 import urllib.parse
 from typing import Any
 
-from ansible_collections.inferops.ascend.plugins.module_utils._base.errors import HostError
-from ansible_collections.inferops.ascend.plugins.module_utils._weights.faults import PASSING
+from .._base.errors import HostError
+from .faults import PASSING
 
 _NAMES = {"huggingface": "Hugging Face", "modelscope": "ModelScope"}
 

@@ -10,54 +10,17 @@ import shutil
 import threading
 from typing import Any
 
-from ansible_collections.inferops.ascend.plugins.module_utils._base.errors import HostError
-from ansible_collections.inferops.ascend.plugins.module_utils._weights.archive import (
-    archive_at,
-    download,
-    is_url,
-    top_of,
-    unpack,
-)
-from ansible_collections.inferops.ascend.plugins.module_utils._weights.check import (
-    against_marker,
-    bytes_of,
-    matches,
-    other_request,
-    same,
-    source_of,
-)
-from ansible_collections.inferops.ascend.plugins.module_utils._weights.completeness import (
-    OWN,
-    inspect,
-)
-from ansible_collections.inferops.ascend.plugins.module_utils._weights.errors import disk_error
-from ansible_collections.inferops.ascend.plugins.module_utils._weights.faults import bare_url
-from ansible_collections.inferops.ascend.plugins.module_utils._weights.hubs import Clients
-from ansible_collections.inferops.ascend.plugins.module_utils._weights.marker import (
-    MARKER,
-    digest_of,
-    is_remembered,
-    read_marker,
-    remembered,
-    write_marker,
-)
-from ansible_collections.inferops.ascend.plugins.module_utils._weights.progress import Progress
-from ansible_collections.inferops.ascend.plugins.module_utils._weights.sources import (
-    HUBS,
-    Job,
-    Listing,
-    Remote,
-    partial_of,
-    size_of,
-    walk,
-)
-from ansible_collections.inferops.ascend.plugins.module_utils._weights.switch import (
-    LOCK,
-    PART,
-    hold,
-    remove_left,
-    switch,
-)
+from .._base.errors import HostError
+from .archive import archive_at, download, is_url, top_of, unpack
+from .check import against_marker, bytes_of, matches, other_request, same, source_of
+from .completeness import OWN, inspect
+from .errors import disk_error
+from .faults import bare_url
+from .hubs import Clients
+from .marker import MARKER, digest_of, is_remembered, read_marker, remembered, write_marker
+from .progress import Progress
+from .sources import HUBS, Job, Listing, Remote, partial_of, size_of, walk
+from .switch import LOCK, PART, hold, remove_left, switch
 
 UNPACKED = ".inferops-ascend.unpacked"
 

@@ -23,11 +23,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Callable
 from urllib.parse import quote, urlsplit
 
-from ansible_collections.inferops.ascend.plugins.module_utils._weights.faults import (
-    WrongSize,
-    describe,
-    patient,
-)
+from .faults import WrongSize, describe, patient
 
 ENDPOINTS = {"huggingface": "https://huggingface.co", "modelscope": "https://modelscope.cn"}
 # Hugging Face gives no more than 50 GB to one request (MAX_HTTP_DOWNLOAD_SIZE of its client).

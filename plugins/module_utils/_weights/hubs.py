@@ -17,17 +17,10 @@ import tempfile
 import threading
 from typing import Any, Callable, Iterator, NamedTuple
 
-from ansible_collections.inferops.ascend.plugins.module_utils._base.errors import HostError
-from ansible_collections.inferops.ascend.plugins.module_utils._weights import faults, hub_client
-from ansible_collections.inferops.ascend.plugins.module_utils._weights.errors import explain
-from ansible_collections.inferops.ascend.plugins.module_utils._weights.sources import (
-    Job,
-    Listing,
-    Remote,
-    partial_of,
-    remote_of,
-    selected,
-)
+from .._base.errors import HostError
+from . import faults, hub_client
+from .errors import explain
+from .sources import Job, Listing, Remote, partial_of, remote_of, selected
 
 REQUIREMENTS = {
     "huggingface": "huggingface_hub>=0.30,<3",

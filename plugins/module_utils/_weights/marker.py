@@ -10,9 +10,9 @@ import json
 import os
 from typing import Any, Callable
 
-from ansible_collections.inferops.ascend.plugins.module_utils._base.errors import HostError
-from ansible_collections.inferops.ascend.plugins.module_utils._base.files import write_atomically
-from ansible_collections.inferops.ascend.plugins.module_utils._weights.completeness import read_json
+from .._base.errors import HostError
+from .._base.files import write_atomically
+from .completeness import read_json
 
 MARKER = ".inferops-ascend.json"
 MADE_BY = "inferops.ascend.model_weights"

@@ -8,7 +8,7 @@ from __future__ import annotations
 import threading
 from typing import Any
 
-from ansible_collections.inferops.ascend.plugins.module_utils._weights.sources import Job
+from .sources import Job
 
 
 class Progress:

@@ -14,13 +14,13 @@ import threading
 import time
 from typing import Any, Callable, NamedTuple
 
-from ansible_collections.inferops.ascend.plugins.module_utils._base.errors import HostError
-from ansible_collections.inferops.ascend.plugins.module_utils._base.files import write_atomically
-from ansible_collections.inferops.ascend.plugins.module_utils._base.lock import try_lock
-from ansible_collections.inferops.ascend.plugins.module_utils._weights.fetch import bring
-from ansible_collections.inferops.ascend.plugins.module_utils._weights.hubs import Clients
-from ansible_collections.inferops.ascend.plugins.module_utils._weights.progress import Progress
-from ansible_collections.inferops.ascend.plugins.module_utils._weights.sources import Job
+from .._base.errors import HostError
+from .._base.files import write_atomically
+from .._base.lock import try_lock
+from .fetch import bring
+from .hubs import Clients
+from .progress import Progress
+from .sources import Job
 
 # Not below /run/lock or /tmp, where any user could put something in its place.
 RUNS = "/run/inferops-ascend/weights"

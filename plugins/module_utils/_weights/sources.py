@@ -16,15 +16,9 @@ import threading
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from typing import Any, Callable, NamedTuple
 
-from ansible_collections.inferops.ascend.plugins.module_utils._base.errors import HostError
-from ansible_collections.inferops.ascend.plugins.module_utils._weights.completeness import (
-    OWN,
-    inspect,
-)
-from ansible_collections.inferops.ascend.plugins.module_utils._weights.marker import (
-    is_remembered,
-    read_marker,
-)
+from .._base.errors import HostError
+from .completeness import OWN, inspect
+from .marker import is_remembered, read_marker
 
 HUBS = ("huggingface", "modelscope")
 INCOMPLETE = ".inferops-incomplete"

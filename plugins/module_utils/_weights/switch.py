@@ -13,15 +13,11 @@ import time
 from contextlib import contextmanager, suppress
 from typing import Iterator
 
-from ansible_collections.inferops.ascend.plugins.module_utils._base.errors import HostError
-from ansible_collections.inferops.ascend.plugins.module_utils._base.lock import try_lock
-from ansible_collections.inferops.ascend.plugins.module_utils._weights.marker import read_marker
-from ansible_collections.inferops.ascend.plugins.module_utils._weights.progress import Progress
-from ansible_collections.inferops.ascend.plugins.module_utils._weights.sources import (
-    Job,
-    size_of,
-    walk,
-)
+from .._base.errors import HostError
+from .._base.lock import try_lock
+from .marker import read_marker
+from .progress import Progress
+from .sources import Job, size_of, walk
 
 PART = ".part"
 LOCK = ".inferops-ascend.lock"

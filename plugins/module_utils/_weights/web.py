@@ -13,12 +13,8 @@ import urllib.parse
 import urllib.request
 from typing import Any, Callable
 
-from ansible_collections.inferops.ascend.plugins.module_utils._base.errors import HostError
-from ansible_collections.inferops.ascend.plugins.module_utils._weights.faults import (
-    WrongSize,
-    bare_url,
-    patient,
-)
+from .._base.errors import HostError
+from .faults import WrongSize, bare_url, patient
 
 TIMEOUT = 60
 BLOCK = 1 << 20

@@ -14,12 +14,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 
-from ansible_collections.inferops.ascend.plugins.plugin_utils._base.errors import AscendError
-from ansible_collections.inferops.ascend.plugins.plugin_utils._base.values import (
-    bad_character,
-    kind_of,
-    plain,
-)
+from .errors import AscendError
+from .values import bad_character, kind_of, plain
 
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 # What goes between `@` and `.service`, and is a file's name as well.

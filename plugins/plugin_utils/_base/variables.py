@@ -8,13 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from ansible_collections.inferops.ascend.plugins.plugin_utils._base.data import role_defaults
-from ansible_collections.inferops.ascend.plugins.plugin_utils._base.errors import AscendError
-from ansible_collections.inferops.ascend.plugins.plugin_utils._base.values import (
-    kind_of,
-    shown,
-    whole_number,
-)
+from .data import role_defaults
+from .errors import AscendError
+from .values import kind_of, shown, whole_number
 
 # A variable's value, rendered and in plain types; None where it is not set. Raises AscendError.
 Reader = Callable[[str], Any]

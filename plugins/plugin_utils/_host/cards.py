@@ -5,17 +5,11 @@
 
 from __future__ import annotations
 
-from ansible_collections.inferops.ascend.plugins.plugin_utils._base.words import listed
-from ansible_collections.inferops.ascend.plugins.plugin_utils._host.checks import HostChecks
-from ansible_collections.inferops.ascend.plugins.plugin_utils._host.report import (
-    format_card,
-    format_process,
-)
-from ansible_collections.inferops.ascend.plugins.plugin_utils._model.hardware import (
-    has_memory,
-    matching_profiles,
-)
-from ansible_collections.inferops.ascend.plugins.plugin_utils._model.profiles import load_profiles
+from .._base.words import listed
+from .._model.hardware import has_memory, matching_profiles
+from .._model.profiles import load_profiles
+from .checks import HostChecks
+from .report import format_card, format_process
 
 _ID_PROBLEMS = frozenset(
     (

@@ -11,22 +11,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ansible_collections.inferops.ascend.plugins.plugin_utils._base.errors import AscendError
-from ansible_collections.inferops.ascend.plugins.plugin_utils._host.options import (
-    CHECKS,
-    OFF_BY_DEFAULT,
-    PreflightOptions,
-)
-from ansible_collections.inferops.ascend.plugins.plugin_utils._host.report import (
-    CheckReport,
-    Finding,
-)
-from ansible_collections.inferops.ascend.plugins.plugin_utils._model.hardware import visible_memory
-from ansible_collections.inferops.ascend.plugins.plugin_utils._model.profiles import Profile
-from ansible_collections.inferops.ascend.plugins.plugin_utils._place.names import service_name
-from ansible_collections.inferops.ascend.plugins.plugin_utils._place.service import (
-    ExistingPlacement,
-)
+from .._base.errors import AscendError
+from .._model.hardware import visible_memory
+from .._model.profiles import Profile
+from .._place.names import service_name
+from .._place.service import ExistingPlacement
+from .options import CHECKS, OFF_BY_DEFAULT, PreflightOptions
+from .report import CheckReport, Finding
 
 
 def name_of(spec: Mapping[str, Any]) -> str:

@@ -14,8 +14,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from ansible_collections.inferops.ascend.plugins.plugin_utils._base.words import listed
-from ansible_collections.inferops.ascend.plugins.plugin_utils._host.differences import (
+from .._base.words import listed
+from .differences import (
     DEPLOY,
     DIFFERS,
     FAILED,
@@ -27,7 +27,7 @@ from ansible_collections.inferops.ascend.plugins.plugin_utils._host.differences 
     HostDrift,
     ServiceDrift,
 )
-from ansible_collections.inferops.ascend.plugins.plugin_utils._host.drift_cards import check_cards
+from .drift_cards import check_cards
 
 # What ansible-core puts before the words of a plugin that has failed, by version.
 _WRAPPING = re.compile(

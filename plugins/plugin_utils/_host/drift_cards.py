@@ -8,15 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from ansible_collections.inferops.ascend.plugins.plugin_utils._base.words import listed
-from ansible_collections.inferops.ascend.plugins.plugin_utils._host.differences import (
-    HostDrift,
-    ServiceDrift,
-)
-from ansible_collections.inferops.ascend.plugins.plugin_utils._host.report import (
-    format_card,
-    format_process,
-)
+from .._base.words import listed
+from .differences import HostDrift, ServiceDrift
+from .report import format_card, format_process
 
 # Problems of npu-smi with which it cannot be told whose processes are on a card.
 _BLIND = frozenset(("no_process_table", "processes_not_shown", "process_unknown_card", "truncated"))

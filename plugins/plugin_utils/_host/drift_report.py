@@ -9,21 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from ansible_collections.inferops.ascend.plugins.plugin_utils._base.words import (
-    WIDTH,
-    counted,
-    listed,
-    wrap,
-)
-from ansible_collections.inferops.ascend.plugins.plugin_utils._host.differences import (
-    DIFFERS,
-    FAILED,
-    LOADING,
-    OK,
-    UNKNOWN,
-    UNREACHABLE,
-    HostDrift,
-)
+from .._base.words import WIDTH, counted, listed, wrap
+from .differences import DIFFERS, FAILED, LOADING, OK, UNKNOWN, UNREACHABLE, HostDrift
 
 # The width of the column of cards.
 _CARDS = 12

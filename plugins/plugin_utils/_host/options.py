@@ -9,12 +9,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ansible_collections.inferops.ascend.plugins.plugin_utils._base.errors import AscendError
-from ansible_collections.inferops.ascend.plugins.plugin_utils._base.values import (
-    kind_of,
-    whole_number,
-)
-from ansible_collections.inferops.ascend.plugins.plugin_utils._model import versions
+from .._base.errors import AscendError
+from .._base.values import kind_of, whole_number
+from .._model import versions
 
 # Every check by its code, and what it compares. The codes are what a user turns off or on.
 CHECKS = {

@@ -11,18 +11,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ansible_collections.inferops.ascend.plugins.plugin_utils._host import (
-    cards,
-    services,
-    software,
-    versions,
-)
-from ansible_collections.inferops.ascend.plugins.plugin_utils._host.checks import (
-    HostChecks,
-)
-from ansible_collections.inferops.ascend.plugins.plugin_utils._host.options import PreflightOptions
-from ansible_collections.inferops.ascend.plugins.plugin_utils._model.profiles import Profile
-from ansible_collections.inferops.ascend.plugins.plugin_utils._place.service import PlacedService
+from .._model.profiles import Profile
+from .._place.service import PlacedService
+from . import cards, services, software, versions
+from .checks import HostChecks
+from .options import PreflightOptions
 
 
 def check_host(

@@ -9,10 +9,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from ansible_collections.inferops.ascend.plugins.plugin_utils._base.words import counted
-from ansible_collections.inferops.ascend.plugins.plugin_utils._place.service import (
-    ExistingPlacement,
-)
+from .._base.words import counted
+from .._place.service import ExistingPlacement
 
 
 @dataclass(frozen=True)

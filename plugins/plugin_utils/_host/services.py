@@ -8,22 +8,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ansible_collections.inferops.ascend.plugins.plugin_utils._base.values import whole_number
-from ansible_collections.inferops.ascend.plugins.plugin_utils._base.words import listed
-from ansible_collections.inferops.ascend.plugins.plugin_utils._host.checks import (
-    HostChecks,
-    name_of,
-)
-from ansible_collections.inferops.ascend.plugins.plugin_utils._host.report import (
-    format_card,
-    format_process,
-)
-from ansible_collections.inferops.ascend.plugins.plugin_utils._model.facts import load_facts
-from ansible_collections.inferops.ascend.plugins.plugin_utils._model.hardware import visible_memory
-from ansible_collections.inferops.ascend.plugins.plugin_utils._place.service import PlacedService
-from ansible_collections.inferops.ascend.plugins.plugin_utils._service.paths import (
-    weights_directory,
-)
+from .._base.values import whole_number
+from .._base.words import listed
+from .._model.facts import load_facts
+from .._model.hardware import visible_memory
+from .._place.service import PlacedService
+from .._service.paths import weights_directory
+from .checks import HostChecks, name_of
+from .report import format_card, format_process
 
 _MIB = 1 << 20
 

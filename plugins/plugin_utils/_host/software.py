@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from ansible_collections.inferops.ascend.plugins.plugin_utils._host.checks import HostChecks
+from .checks import HostChecks
 
 
 def check_driver(checks: HostChecks) -> None:

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import re
 
-from ansible_collections.inferops.ascend.plugins.plugin_utils._host.checks import HostChecks
-from ansible_collections.inferops.ascend.plugins.plugin_utils._model import versions
+from .._model import versions
+from .checks import HostChecks
 
 
 def check_versions(checks: HostChecks) -> None:

@@ -10,11 +10,11 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from ansible_collections.inferops.ascend.plugins.plugin_utils._base.errors import AscendError
-from ansible_collections.inferops.ascend.plugins.plugin_utils._base.values import shown
-from ansible_collections.inferops.ascend.plugins.plugin_utils._model.facts import Facts
-from ansible_collections.inferops.ascend.plugins.plugin_utils._model.options import dashed
-from ansible_collections.inferops.ascend.plugins.plugin_utils._model.profiles import Profile
+from .._base.errors import AscendError
+from .._base.values import shown
+from .facts import Facts
+from .options import dashed
+from .profiles import Profile
 
 
 def has_option(args: Mapping[str, Any], option: str) -> bool:

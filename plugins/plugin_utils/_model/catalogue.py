@@ -10,16 +10,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.inferops.ascend.plugins.plugin_utils._base.data import VARS
-from ansible_collections.inferops.ascend.plugins.plugin_utils._base.errors import AscendError
-from ansible_collections.inferops.ascend.plugins.plugin_utils._base.values import shown
-from ansible_collections.inferops.ascend.plugins.plugin_utils._model.facts import Facts, load_facts
-from ansible_collections.inferops.ascend.plugins.plugin_utils._model.tables import (
-    Row,
-    Table,
-    shipped_table,
-    user_table,
-)
+from .._base.data import VARS
+from .._base.errors import AscendError
+from .._base.values import shown
+from .facts import Facts, load_facts
+from .tables import Row, Table, shipped_table, user_table
 
 SHIPPED_TABLES = ("ascend-64gb.yml", "ascend-vllm-0.7.2.yml")
 

@@ -33,9 +33,9 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from ansible_collections.inferops.ascend.plugins.plugin_utils._base.errors import AscendError
-from ansible_collections.inferops.ascend.plugins.plugin_utils._model.facts import Facts
-from ansible_collections.inferops.ascend.plugins.plugin_utils._model.profiles import load_profiles
+from .._base.errors import AscendError
+from .facts import Facts
+from .profiles import load_profiles
 
 GIB = 2**30
 OVERHEAD_ONE_RANK = 2.0 * GIB

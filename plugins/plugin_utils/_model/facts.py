@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
-from ansible_collections.inferops.ascend.plugins.plugin_utils._base.data import vars_file
+from .._base.data import vars_file
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ansible_collections.inferops.ascend.plugins.plugin_utils._model.profiles import (
-    Profile,
-    load_profiles,
-)
+from .profiles import Profile, load_profiles
 
 # A card prints between 0.87 (300I Duo of 24 GB) and 1.0 of its nominal memory; the nominal sizes
 # 24, 32, 48 and 64 are further apart than that.

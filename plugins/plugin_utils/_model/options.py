@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ansible_collections.inferops.ascend.plugins.plugin_utils._base.data import vars_file
+from .._base.data import vars_file
 
 
 def load_options() -> Mapping[str, Any]:

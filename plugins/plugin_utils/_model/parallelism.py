@@ -7,13 +7,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ansible_collections.inferops.ascend.plugins.plugin_utils._base.errors import AscendError
-from ansible_collections.inferops.ascend.plugins.plugin_utils._base.words import counted
-from ansible_collections.inferops.ascend.plugins.plugin_utils._model.estimate import (
-    tensor_parallel_fault,
-)
-from ansible_collections.inferops.ascend.plugins.plugin_utils._model.facts import Facts
-from ansible_collections.inferops.ascend.plugins.plugin_utils._model.request import Request
+from .._base.errors import AscendError
+from .._base.words import counted
+from .estimate import tensor_parallel_fault
+from .facts import Facts
+from .request import Request
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from ansible_collections.inferops.ascend.plugins.plugin_utils._base.data import vars_file
-from ansible_collections.inferops.ascend.plugins.plugin_utils._base.errors import AscendError
-from ansible_collections.inferops.ascend.plugins.plugin_utils._base.values import shown
+from .._base.data import vars_file
+from .._base.errors import AscendError
+from .._base.values import shown
 
 
 @dataclass(frozen=True)

@@ -12,13 +12,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ansible_collections.inferops.ascend.plugins.plugin_utils._base.errors import AscendError
-from ansible_collections.inferops.ascend.plugins.plugin_utils._base.values import kind_of, shown
-from ansible_collections.inferops.ascend.plugins.plugin_utils._model.options import (
-    dashed,
-    is_option,
-)
-from ansible_collections.inferops.ascend.plugins.plugin_utils._model.spec import RESOLVED_KEYS
+from .._base.errors import AscendError
+from .._base.values import kind_of, shown
+from .options import dashed, is_option
+from .spec import RESOLVED_KEYS
 
 KINDS = ("generate", "multimodal", "embed", "rerank")
 

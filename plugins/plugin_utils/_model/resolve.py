@@ -10,29 +10,17 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ansible_collections.inferops.ascend.plugins.plugin_utils._base.errors import AscendError
-from ansible_collections.inferops.ascend.plugins.plugin_utils._base.values import shown
-from ansible_collections.inferops.ascend.plugins.plugin_utils._base.words import counted
-from ansible_collections.inferops.ascend.plugins.plugin_utils._model import arguments
-from ansible_collections.inferops.ascend.plugins.plugin_utils._model.catalogue import (
-    Catalogue,
-    Match,
-)
-from ansible_collections.inferops.ascend.plugins.plugin_utils._model.estimate import (
-    device_of,
-    estimate,
-)
-from ansible_collections.inferops.ascend.plugins.plugin_utils._model.parallelism import Parallelism
-from ansible_collections.inferops.ascend.plugins.plugin_utils._model.profiles import (
-    profile,
-)
-from ansible_collections.inferops.ascend.plugins.plugin_utils._model.request import (
-    Request,
-    copied,
-    parse_card_memory,
-)
-from ansible_collections.inferops.ascend.plugins.plugin_utils._model.spec import Spec
-from ansible_collections.inferops.ascend.plugins.plugin_utils._model.tables import Row
+from .._base.errors import AscendError
+from .._base.values import shown
+from .._base.words import counted
+from . import arguments
+from .catalogue import Catalogue, Match
+from .estimate import device_of, estimate
+from .parallelism import Parallelism
+from .profiles import profile
+from .request import Request, copied, parse_card_memory
+from .spec import Spec
+from .tables import Row
 
 DEFAULT_CARD_MEMORY_GB = 64.0
 # The engine's default up to vLLM 0.18.0; an estimate has no row that gives one.

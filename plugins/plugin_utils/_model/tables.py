@@ -18,10 +18,11 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from ansible_collections.inferops.ascend.plugins.plugin_utils._base.data import read_yaml, vars_file
-from ansible_collections.inferops.ascend.plugins.plugin_utils._base.errors import AscendError
-from ansible_collections.inferops.ascend.plugins.plugin_utils._base.values import shown
-from ansible_collections.inferops.ascend.plugins.plugin_utils._base.words import counted
+
+from .._base.data import read_yaml, vars_file
+from .._base.errors import AscendError
+from .._base.values import shown
+from .._base.words import counted
 
 DEFAULT_K = 1024
 

@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
-from ansible_collections.inferops.ascend.plugins.plugin_utils._base.data import vars_file
-from ansible_collections.inferops.ascend.plugins.plugin_utils._base.errors import AscendError
-from ansible_collections.inferops.ascend.plugins.plugin_utils._base.values import kind_of, plain
+from .._base.data import vars_file
+from .._base.errors import AscendError
+from .._base.values import kind_of, plain
 
 # The keys of a row that decide what is installed or compared, and the type of each.
 _TYPES = {

@@ -10,13 +10,10 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from types import MappingProxyType
 
-from ansible_collections.inferops.ascend.plugins.plugin_utils._base.errors import AscendError
-from ansible_collections.inferops.ascend.plugins.plugin_utils._base.values import (
-    kind_of,
-    whole_number,
-)
-from ansible_collections.inferops.ascend.plugins.plugin_utils._base.words import listed
-from ansible_collections.inferops.ascend.plugins.plugin_utils._place.blocks import power_of_two
+from .._base.errors import AscendError
+from .._base.values import kind_of, whole_number
+from .._base.words import listed
+from .blocks import power_of_two
 
 _NONE: Mapping[int, str] = MappingProxyType({})
 

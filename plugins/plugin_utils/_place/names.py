@@ -9,9 +9,9 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from ansible_collections.inferops.ascend.plugins.plugin_utils._base.errors import AscendError
-from ansible_collections.inferops.ascend.plugins.plugin_utils._base.systemd import INSTANCE_NAME
-from ansible_collections.inferops.ascend.plugins.plugin_utils._base.values import kind_of
+from .._base.errors import AscendError
+from .._base.systemd import INSTANCE_NAME
+from .._base.values import kind_of
 
 
 def slug(text: str) -> str:

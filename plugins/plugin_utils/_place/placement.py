@@ -9,23 +9,12 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
-from ansible_collections.inferops.ascend.plugins.plugin_utils._base.errors import AscendError
-from ansible_collections.inferops.ascend.plugins.plugin_utils._base.words import listed
-from ansible_collections.inferops.ascend.plugins.plugin_utils._place.blocks import (
-    block_shape,
-    block_starts,
-    largest_blocks,
-)
-from ansible_collections.inferops.ascend.plugins.plugin_utils._place.host_cards import HostCards
-from ansible_collections.inferops.ascend.plugins.plugin_utils._place.ports import (
-    PortSettings,
-    assign_ports,
-)
-from ansible_collections.inferops.ascend.plugins.plugin_utils._place.service import (
-    ExistingPlacement,
-    PlacedService,
-    ServiceRequest,
-)
+from .._base.errors import AscendError
+from .._base.words import listed
+from .blocks import block_shape, block_starts, largest_blocks
+from .host_cards import HostCards
+from .ports import PortSettings, assign_ports
+from .service import ExistingPlacement, PlacedService, ServiceRequest
 
 _NOTHING: Mapping[str, ExistingPlacement] = MappingProxyType({})
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from ansible_collections.inferops.ascend.plugins.plugin_utils._base.errors import AscendError
-from ansible_collections.inferops.ascend.plugins.plugin_utils._base.values import whole_number
+from .._base.errors import AscendError
+from .._base.values import whole_number
 
 # CANN 8.5, "HCCL_IF_BASE_PORT": https://www.hiascend.com/document/detail/en/canncommercial/850/
 # maintenref/envvar/envref_07_0074.html : an integer of 1024 to 65520; HCCL takes 32 ports from it

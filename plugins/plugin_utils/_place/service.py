@@ -9,15 +9,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ansible_collections.inferops.ascend.plugins.plugin_utils._base.errors import AscendError
-from ansible_collections.inferops.ascend.plugins.plugin_utils._base.values import (
-    kind_of,
-    whole_number,
-)
-from ansible_collections.inferops.ascend.plugins.plugin_utils._base.words import listed
-from ansible_collections.inferops.ascend.plugins.plugin_utils._place.host_cards import card_ids
-from ansible_collections.inferops.ascend.plugins.plugin_utils._place.names import service_name
-from ansible_collections.inferops.ascend.plugins.plugin_utils._place.ports import parse_port
+from .._base.errors import AscendError
+from .._base.values import kind_of, whole_number
+from .._base.words import listed
+from .host_cards import card_ids
+from .names import service_name
+from .ports import parse_port
 
 STATES = ("started", "stopped", "absent")
 

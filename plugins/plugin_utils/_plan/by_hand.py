@@ -8,30 +8,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from ansible_collections.inferops.ascend.plugins.plugin_utils._base.errors import AscendError
-from ansible_collections.inferops.ascend.plugins.plugin_utils._base.values import kind_of
-from ansible_collections.inferops.ascend.plugins.plugin_utils._model.resolve import resolve
-from ansible_collections.inferops.ascend.plugins.plugin_utils._place.names import service_name
-from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.fleet import (
-    Assignment,
-    FleetHost,
-)
-from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.hosts import (
-    Hardware,
-    place_on,
-)
-from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.inventory import (
-    is_template,
-)
-from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.request_lists import (
-    RequestReader,
-)
-from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.requests import (
-    READ_KEYS,
-)
-from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.services import (
-    check_service_args,
-)
+from .._base.errors import AscendError
+from .._base.values import kind_of
+from .._model.resolve import resolve
+from .._place.names import service_name
+from .fleet import Assignment, FleetHost
+from .hosts import Hardware, place_on
+from .inventory import is_template
+from .request_lists import RequestReader
+from .requests import READ_KEYS
+from .services import check_service_args
 
 
 def given_services(

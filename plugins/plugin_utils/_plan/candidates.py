@@ -9,21 +9,9 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.card_sets import (
-    CARDS_MAX,
-    best_block,
-    mask_of,
-)
-from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.fleet import (
-    Assignment,
-    FleetHost,
-    FleetService,
-    check_fleet,
-)
-from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.needs import (
-    Need,
-    Span,
-)
+from .card_sets import CARDS_MAX, best_block, mask_of
+from .fleet import Assignment, FleetHost, FleetService, check_fleet
+from .needs import Need, Span
 
 COPY_NAME = re.compile(r"(.+)-([1-9][0-9]{0,3})")
 

@@ -8,10 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from functools import lru_cache
 
-from ansible_collections.inferops.ascend.plugins.plugin_utils._place.blocks import (
-    block_starts,
-    power_of_two,
-)
+from .._place.blocks import block_starts, power_of_two
 
 CARDS_MAX = 1024  # per host; card ids are below
 

@@ -11,18 +11,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ansible_collections.inferops.ascend.plugins.plugin_utils._base.errors import AscendError
-from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.locations import (
-    EXTENSIONS,
-    FILE,
-    HOST_VARS,
-    STAGE_PREFIX,
-)
-from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.plan_file import (
-    PlanFile,
-    marked_source,
-    read_plan_file,
-)
+from .._base.errors import AscendError
+from .locations import EXTENSIONS, FILE, HOST_VARS, STAGE_PREFIX
+from .plan_file import PlanFile, marked_source, read_plan_file
 
 
 @dataclass

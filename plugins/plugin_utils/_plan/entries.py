@@ -9,22 +9,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ansible_collections.inferops.ascend.plugins.plugin_utils._place.service import (
-    ExistingPlacement,
-)
-from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.fleet import (
-    Assignment,
-)
-from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.hosts import (
-    Hardware,
-    place_on,
-)
-from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.requests import (
-    parse_port,
-)
-from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.services import (
-    Service,
-)
+from .._place.service import ExistingPlacement
+from .fleet import Assignment
+from .hosts import Hardware, place_on
+from .requests import parse_port
+from .services import Service
 
 INSTANCES = "vllm_service_instances"
 

@@ -8,13 +8,8 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator, Sequence
 
-from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.needs import (
-    Item,
-    Room,
-)
-from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.search import (
-    Search,
-)
+from .needs import Item, Room
+from .search import Search
 
 EXACT_TRIALS = 5_000
 

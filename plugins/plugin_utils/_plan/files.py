@@ -15,14 +15,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ansible_collections.inferops.ascend.plugins.plugin_utils._base.errors import AscendError
-from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.directory import (
-    Directory,
-)
-from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.locations import (
-    EXTENSIONS,
-    STAGE_PREFIX,
-)
+from .._base.errors import AscendError
+from .directory import Directory
+from .locations import EXTENSIONS, STAGE_PREFIX
 
 
 @dataclass(frozen=True)

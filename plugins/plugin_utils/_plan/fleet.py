@@ -10,12 +10,10 @@ from dataclasses import dataclass, field
 from itertools import groupby
 from types import MappingProxyType
 
-from ansible_collections.inferops.ascend.plugins.plugin_utils._base.errors import AscendError
-from ansible_collections.inferops.ascend.plugins.plugin_utils._base.words import listed
-from ansible_collections.inferops.ascend.plugins.plugin_utils._place.blocks import power_of_two
-from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.card_sets import (
-    CARDS_MAX,
-)
+from .._base.errors import AscendError
+from .._base.words import listed
+from .._place.blocks import power_of_two
+from .card_sets import CARDS_MAX
 
 
 @dataclass(frozen=True)

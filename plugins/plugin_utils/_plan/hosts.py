@@ -10,35 +10,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ansible_collections.inferops.ascend.plugins.plugin_utils._base.errors import AscendError
-from ansible_collections.inferops.ascend.plugins.plugin_utils._model.hardware import (
-    matching_profiles,
-)
-from ansible_collections.inferops.ascend.plugins.plugin_utils._model.profiles import (
-    Profile,
-    profile,
-)
-from ansible_collections.inferops.ascend.plugins.plugin_utils._model.resolve import Options
-from ansible_collections.inferops.ascend.plugins.plugin_utils._place.host_cards import (
-    HostCards,
-    host_devices,
-)
-from ansible_collections.inferops.ascend.plugins.plugin_utils._place.placement import place
-from ansible_collections.inferops.ascend.plugins.plugin_utils._place.ports import PortSettings
-from ansible_collections.inferops.ascend.plugins.plugin_utils._place.service import (
-    ExistingPlacement,
-)
-from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.inventory import (
-    Inventory,
-    Problems,
-    Reader,
-    TaggedValue,
-    holds_template,
-)
-from ansible_collections.inferops.ascend.plugins.plugin_utils.settings import (
-    PLACEMENT_VARIABLES,
-    Settings,
-)
+from .._base.errors import AscendError
+from .._model.hardware import matching_profiles
+from .._model.profiles import Profile, profile
+from .._model.resolve import Options
+from .._place.host_cards import HostCards, host_devices
+from .._place.placement import place
+from .._place.ports import PortSettings
+from .._place.service import ExistingPlacement
+from ..settings import PLACEMENT_VARIABLES, Settings
+from .inventory import Inventory, Problems, Reader, TaggedValue, holds_template
 
 
 @dataclass(frozen=True)

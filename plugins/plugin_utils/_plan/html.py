@@ -13,7 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
-from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.views import (
+from markupsafe import Markup
+
+from .views import (
     CLASH,
     EXCLUDED,
     FREE,
@@ -38,7 +40,6 @@ from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.views import
     summary_of,
     totals_of,
 )
-from markupsafe import Markup
 
 PAGE = Path(__file__).resolve().parent / "page"
 

@@ -9,9 +9,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from ansible_collections.inferops.ascend.plugins.plugin_utils._base.errors import AscendError
-from ansible_collections.inferops.ascend.plugins.plugin_utils._base.values import plain, shown
-from ansible_collections.inferops.ascend.plugins.plugin_utils._model.catalogue import Catalogue
+from .._base.errors import AscendError
+from .._base.values import plain, shown
+from .._model.catalogue import Catalogue
 
 _MARKS = ("{{", "{%", "{#")
 

@@ -11,10 +11,8 @@ import unicodedata
 from collections.abc import Collection, Iterable
 from pathlib import Path
 
-from ansible_collections.inferops.ascend.plugins.plugin_utils._base.errors import AscendError
-from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.entries import (
-    INSTANCES,
-)
+from .._base.errors import AscendError
+from .entries import INSTANCES
 
 HOST_VARS = "host_vars"
 

@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.views import (
+from .views import (
     CLASH,
     EXCLUDED,
     FREE,

@@ -8,12 +8,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.hosts import Hardware
-from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.inventory import (
-    Inventory,
-    some,
-)
-from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.services import Service
+from .hosts import Hardware
+from .inventory import Inventory, some
+from .services import Service
 
 
 def notes(

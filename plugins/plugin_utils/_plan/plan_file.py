@@ -17,21 +17,12 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from ansible_collections.inferops.ascend.plugins.plugin_utils._base.values import whole_number
-from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.entries import (
-    INSTANCES,
-    Entry,
-    source_line,
-)
-from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.fleet import (
-    Assignment,
-)
-from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.inventory import (
-    TaggedValue,
-)
-from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.locations import (
-    printable,
-)
+
+from .._base.values import whole_number
+from .entries import INSTANCES, Entry, source_line
+from .fleet import Assignment
+from .inventory import TaggedValue
+from .locations import printable
 
 _MARK = "# Written by the playbook inferops.ascend.plan from the inventory "
 

@@ -10,26 +10,11 @@ from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.directory import (
-    Directory,
-    adopted_path,
-    beside,
-    hidden_file_message,
-    place_fault,
-)
-from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.entries import (
-    Entry,
-    view,
-)
-from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.hosts import (
-    Hardware,
-)
-from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.locations import (
-    name_fault,
-)
-from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.plan_file import (
-    PlanFile,
-)
+from .directory import Directory, adopted_path, beside, hidden_file_message, place_fault
+from .entries import Entry, view
+from .hosts import Hardware
+from .locations import name_fault
+from .plan_file import PlanFile
 
 
 @dataclass

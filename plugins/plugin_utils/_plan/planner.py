@@ -9,35 +9,12 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.candidates import (
-    COPY_NAME,
-    Fixed,
-    Fleet,
-)
-from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.card_sets import (
-    CARDS_MAX,
-    best_block,
-    cards_of,
-    mask_of,
-)
-from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.fleet import (
-    Assignment,
-    FleetHost,
-    FleetPlan,
-    FleetService,
-    Move,
-    Unplaced,
-)
-from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.needs import (
-    Item,
-    Room,
-)
-from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.reasons import (
-    Reasons,
-)
-from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.repack import (
-    RepackingSearch,
-)
+from .candidates import COPY_NAME, Fixed, Fleet
+from .card_sets import CARDS_MAX, best_block, cards_of, mask_of
+from .fleet import Assignment, FleetHost, FleetPlan, FleetService, Move, Unplaced
+from .needs import Item, Room
+from .reasons import Reasons
+from .repack import RepackingSearch
 
 
 def plan_fleet(

@@ -8,22 +8,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from ansible_collections.inferops.ascend.plugins.plugin_utils._base.words import listed
-from ansible_collections.inferops.ascend.plugins.plugin_utils._place.blocks import (
-    block_shape,
-    power_of_two,
-)
-from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.candidates import (
-    Fleet,
-)
-from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.card_sets import (
-    cards_of,
-    largest_block,
-    longest_run,
-)
-from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.needs import (
-    Span,
-)
+from .._base.words import listed
+from .._place.blocks import block_shape, power_of_two
+from .candidates import Fleet
+from .card_sets import cards_of, largest_block, longest_run
+from .needs import Span
 
 
 @dataclass(frozen=True)

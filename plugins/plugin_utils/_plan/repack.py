@@ -8,19 +8,10 @@ from __future__ import annotations
 from collections import Counter, deque
 from collections.abc import Iterable, Mapping
 
-from ansible_collections.inferops.ascend.plugins.plugin_utils._place.blocks import power_of_two
-from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.card_sets import (
-    LEVELS,
-    blocks_of,
-)
-from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.exact import (
-    Bound,
-    ExactSearch,
-)
-from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.needs import (
-    Item,
-    Need,
-)
+from .._place.blocks import power_of_two
+from .card_sets import LEVELS, blocks_of
+from .exact import Bound, ExactSearch
+from .needs import Item, Need
 
 EXACT_HOSTS, EXACT_SERVICES = 32, 200
 

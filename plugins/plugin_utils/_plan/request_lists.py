@@ -10,23 +10,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ansible_collections.inferops.ascend.plugins.plugin_utils._base.errors import AscendError
-from ansible_collections.inferops.ascend.plugins.plugin_utils._base.values import kind_of, shown
-from ansible_collections.inferops.ascend.plugins.plugin_utils._model.resolve import Options, resolve
-from ansible_collections.inferops.ascend.plugins.plugin_utils._place.names import service_name
-from ansible_collections.inferops.ascend.plugins.plugin_utils._place.service import STATES
-from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.hosts import (
-    Hardware,
-    HostReader,
-)
-from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.inventory import (
-    Inventory,
-    Problems,
-    TaggedValue,
-    holds_template,
-    is_template,
-)
-from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.requests import (
+from .._base.errors import AscendError
+from .._base.values import kind_of, shown
+from .._model.resolve import Options, resolve
+from .._place.names import service_name
+from .._place.service import STATES
+from .hosts import Hardware, HostReader
+from .inventory import Inventory, Problems, TaggedValue, holds_template, is_template
+from .requests import (
     PARSERS,
     PLAN_KEYS,
     READ_KEYS,

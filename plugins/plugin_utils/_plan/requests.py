@@ -10,19 +10,12 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
-from ansible_collections.inferops.ascend.plugins.plugin_utils._base.errors import AscendError
-from ansible_collections.inferops.ascend.plugins.plugin_utils._base.systemd import MANAGED
-from ansible_collections.inferops.ascend.plugins.plugin_utils._base.values import (
-    kind_of,
-    shown,
-    whole_number,
-)
-from ansible_collections.inferops.ascend.plugins.plugin_utils._model.request import unread_key
-from ansible_collections.inferops.ascend.plugins.plugin_utils._place.ports import PORT_MAX, PORT_MIN
-from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.inventory import (
-    TaggedValue,
-    is_template,
-)
+from .._base.errors import AscendError
+from .._base.systemd import MANAGED
+from .._base.values import kind_of, shown, whole_number
+from .._model.request import unread_key
+from .._place.ports import PORT_MAX, PORT_MIN
+from .inventory import TaggedValue, is_template
 
 # Keys of a request that the planner reads, and which are rendered for that.
 PLAN_KEYS = ("replicas", "hosts", "spread", "priority")

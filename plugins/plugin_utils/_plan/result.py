@@ -12,28 +12,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.inferops.ascend.plugins.plugin_utils._base.errors import AscendError
-from ansible_collections.inferops.ascend.plugins.plugin_utils._base.words import listed
-from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.directory import (
-    Directory,
-)
-from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.files import (
-    Change,
-    apply,
-    as_json,
-    diffs,
-    write_page,
-)
-from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.fleet import (
-    Assignment,
-    Unplaced,
-)
-from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.inventory import (
-    some,
-)
-from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.locations import (
-    EXTENSIONS,
-)
+from .._base.errors import AscendError
+from .._base.words import listed
+from .directory import Directory
+from .files import Change, apply, as_json, diffs, write_page
+from .fleet import Assignment, Unplaced
+from .inventory import some
+from .locations import EXTENSIONS
 
 _NOTES_MAX = 20
 

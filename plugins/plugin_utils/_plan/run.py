@@ -12,73 +12,22 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from ansible_collections.inferops.ascend.plugins.plugin_utils._base.errors import AscendError
-from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.by_hand import (
-    fleet_host,
-    given_assignments,
-    given_services,
-)
-from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.directory import (
-    Directory,
-    adopted_path,
-    beside,
-    place_fault,
-    read_directory,
-)
-from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.entries import (
-    INSTANCES,
-    Entry,
-    PortAllocator,
-    entries,
-)
-from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.files import (
-    Change,
-)
-from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.fleet import (
-    Assignment,
-    FleetPlan,
-    unplaced_lines,
-)
-from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.hosts import (
-    Hardware,
-)
-from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.inventory import (
-    Inventory,
-    Problems,
-    some,
-)
-from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.locations import (
-    Places,
-    defined_where,
-)
-from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.notes import notes
-from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.plan_file import (
-    PlanFile,
-    Writer,
-)
-from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.planned_host import (
-    PlannedHost,
-    host_view,
-    write_problems,
-)
-from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.planner import (
-    plan_fleet,
-)
-from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.request_lists import (
-    SERVICES,
-    RequestReader,
-)
-from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.result import (
-    Refused,
-    Run,
-    Settings,
-    location_of,
-    unplaced_groups,
-)
-from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.services import (
-    Service,
-    services_of,
-)
+from .._base.errors import AscendError
+from .by_hand import fleet_host, given_assignments, given_services
+from .directory import Directory, adopted_path, beside, place_fault, read_directory
+from .entries import INSTANCES, Entry, PortAllocator, entries
+from .files import Change
+from .fleet import Assignment, FleetPlan, unplaced_lines
+from .hosts import Hardware
+from .inventory import Inventory, Problems, some
+from .locations import Places, defined_where
+from .notes import notes
+from .plan_file import PlanFile, Writer
+from .planned_host import PlannedHost, host_view, write_problems
+from .planner import plan_fleet
+from .request_lists import SERVICES, RequestReader
+from .result import Refused, Run, Settings, location_of, unplaced_groups
+from .services import Service, services_of
 
 
 class World(Inventory, Protocol):

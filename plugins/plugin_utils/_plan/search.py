@@ -14,18 +14,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
-from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.card_sets import (
-    aligned_blocks,
-    best_block,
-    blocks_in,
-    pack,
-)
-from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.needs import (
-    Item,
-    Need,
-    Room,
-    Span,
-)
+from .card_sets import aligned_blocks, best_block, blocks_in, pack
+from .needs import Item, Need, Room, Span
 
 # Bounds. All count trials (one service on one host), so the outcome does not depend on the machine.
 EXCHANGE_TRIALS = 200_000

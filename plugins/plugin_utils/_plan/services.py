@@ -9,33 +9,18 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ansible_collections.inferops.ascend.plugins.plugin_utils._base.errors import AscendError
-from ansible_collections.inferops.ascend.plugins.plugin_utils._base.words import listed
-from ansible_collections.inferops.ascend.plugins.plugin_utils._model.catalogue import Catalogue
-from ansible_collections.inferops.ascend.plugins.plugin_utils._model.estimate import (
-    tensor_parallel_fault,
-)
-from ansible_collections.inferops.ascend.plugins.plugin_utils._model.resolve import resolve
-from ansible_collections.inferops.ascend.plugins.plugin_utils._place.host_cards import card_ids
-from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.fleet import (
-    FleetService,
-)
-from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.hosts import (
-    Hardware,
-)
-from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.inventory import (
-    Inventory,
-    Problems,
-    TaggedValue,
-    some,
-)
-from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.request_lists import (
-    RequestList,
-)
-from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.requests import (
-    ServiceRequest,
-)
-from ansible_collections.inferops.ascend.plugins.plugin_utils._service.engine import check_args
+from .._base.errors import AscendError
+from .._base.words import listed
+from .._model.catalogue import Catalogue
+from .._model.estimate import tensor_parallel_fault
+from .._model.resolve import resolve
+from .._place.host_cards import card_ids
+from .._service.engine import check_args
+from .fleet import FleetService
+from .hosts import Hardware
+from .inventory import Inventory, Problems, TaggedValue, some
+from .request_lists import RequestList
+from .requests import ServiceRequest
 
 
 @dataclass

@@ -9,7 +9,7 @@ import unicodedata
 from collections.abc import Mapping, Sequence
 from itertools import zip_longest
 
-from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.views import (
+from .views import (
     CLASH,
     EXCLUDED,
     FREE,

@@ -22,7 +22,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Iterable, Iterator, Mapping, Sequence
 
-from ansible_collections.inferops.ascend.plugins.plugin_utils._base.words import listed
+from .._base.words import listed
 
 PlanView = Mapping[str, Any]
 HostView = Mapping[str, Any]

@@ -9,11 +9,8 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ansible_collections.inferops.ascend.plugins.plugin_utils._base.errors import AscendError
-from ansible_collections.inferops.ascend.plugins.plugin_utils._model.versions import (
-    VersionRow,
-    matrix,
-)
+from .._base.errors import AscendError
+from .._model.versions import VersionRow, matrix
 
 _DIGEST = re.compile(r"@sha256:[0-9a-f]{64}$")
 _IMAGE_ID = re.compile(r"(?:sha256:)?[0-9a-f]{64}")

@@ -15,11 +15,11 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from ansible_collections.inferops.ascend.plugins.plugin_utils._base.errors import AscendError
-from ansible_collections.inferops.ascend.plugins.plugin_utils._base.values import kind_of, plain
-from ansible_collections.inferops.ascend.plugins.plugin_utils._model import versions
-from ansible_collections.inferops.ascend.plugins.plugin_utils._model.versions import VersionRow
-from ansible_collections.inferops.ascend.plugins.plugin_utils._runtime import images
+from .._base.errors import AscendError
+from .._base.values import kind_of, plain
+from .._model import versions
+from .._model.versions import VersionRow
+from . import images
 
 METHODS = ("venv", "container", "external")
 DEVICES = ("npu", "cpu")

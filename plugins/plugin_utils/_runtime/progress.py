@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Container, Mapping, Sequence
 
-from ansible_collections.inferops.ascend.plugins.plugin_utils._runtime.waves import Member, single
+from .waves import Member, single
 
 
 def _short(text: str) -> str:

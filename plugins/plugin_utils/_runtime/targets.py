@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ansible_collections.inferops.ascend.plugins.plugin_utils._base.errors import AscendError
-from ansible_collections.inferops.ascend.plugins.plugin_utils._runtime.engines import Engines, State
+from .._base.errors import AscendError
+from .engines import Engines, State
 
 
 def targets_back(hosts: Mapping[str, Engines], wanted: str = "") -> dict[str, str]:

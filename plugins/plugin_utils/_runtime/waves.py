@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from ansible_collections.inferops.ascend.plugins.plugin_utils._base.errors import AscendError
+from .._base.errors import AscendError
 
 
 @dataclass(frozen=True)

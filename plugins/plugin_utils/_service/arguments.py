@@ -11,18 +11,10 @@ import re
 from collections.abc import Mapping
 from typing import Any, Union
 
-from ansible_collections.inferops.ascend.plugins.plugin_utils._base.errors import AscendError
-from ansible_collections.inferops.ascend.plugins.plugin_utils._base.values import (
-    bad_character,
-    kind_of,
-    plain,
-    whole_number,
-)
-from ansible_collections.inferops.ascend.plugins.plugin_utils._service import engine_names
-from ansible_collections.inferops.ascend.plugins.plugin_utils._service.options import (
-    EngineOptions,
-    Option,
-)
+from .._base.errors import AscendError
+from .._base.values import bad_character, kind_of, plain, whole_number
+from . import engine_names
+from .options import EngineOptions, Option
 
 Scalar = Union[str, int, float, bool]
 

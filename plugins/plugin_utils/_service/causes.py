@@ -11,7 +11,7 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Any
 
-from ansible_collections.inferops.ascend.plugins.plugin_utils._base.data import vars_file
+from .._base.data import vars_file
 
 
 @lru_cache(maxsize=None)

@@ -13,14 +13,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from ansible_collections.inferops.ascend.plugins.plugin_utils._base.errors import AscendError
-from ansible_collections.inferops.ascend.plugins.plugin_utils._base.systemd import (
-    environment_line,
-    service_environment,
-    service_secrets,
-    unit_word,
-)
-from ansible_collections.inferops.ascend.plugins.plugin_utils._base.values import kind_of
+from .._base.errors import AscendError
+from .._base.systemd import environment_line, service_environment, service_secrets, unit_word
+from .._base.values import kind_of
 
 ENGINES = ("podman", "docker")
 # Outside /var/lib/vllm, whose files belong to the user of services that run without a container.

@@ -16,21 +16,11 @@ from collections.abc import Mapping
 from typing import Any, Union
 
 import yaml
-from ansible_collections.inferops.ascend.plugins.plugin_utils._base.errors import AscendError
-from ansible_collections.inferops.ascend.plugins.plugin_utils._base.values import (
-    plain,
-    whole_number,
-)
-from ansible_collections.inferops.ascend.plugins.plugin_utils._service.arguments import (
-    Scalar,
-    read_args,
-    several,
-    text_of,
-)
-from ansible_collections.inferops.ascend.plugins.plugin_utils._service.options import (
-    EngineOptions,
-    options_of,
-)
+
+from .._base.errors import AscendError
+from .._base.values import plain, whole_number
+from .arguments import Scalar, read_args, several, text_of
+from .options import EngineOptions, options_of
 
 Config = dict[str, Union[Scalar, list[Scalar]]]
 

@@ -12,7 +12,7 @@ import json
 from collections.abc import Container, Mapping
 from typing import Any
 
-from ansible_collections.inferops.ascend.plugins.plugin_utils._base.errors import AscendError
+from .._base.errors import AscendError
 
 # What vLLM itself makes of `task` where it reads both (ModelConfig in vllm/config, 0.10.1 to 0.12). A
 # score comes of either kind of pooling model, which it tells by the architecture.

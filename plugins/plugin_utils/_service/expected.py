@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from ansible_collections.inferops.ascend.plugins.plugin_utils._service.engine import engine_config
-from ansible_collections.inferops.ascend.plugins.plugin_utils._service.unit import UnitSettings
+from .engine import engine_config
+from .unit import UnitSettings
 
 
 def expected_services(

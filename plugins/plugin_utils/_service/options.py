@@ -11,8 +11,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from ansible_collections.inferops.ascend.plugins.plugin_utils._base.errors import AscendError
-from ansible_collections.inferops.ascend.plugins.plugin_utils._model.options import load_options
+from .._base.errors import AscendError
+from .._model.options import load_options
 
 # What an option that a version lacks is called there: (options to use, how), for what cannot be
 # translated without asking. Only names that the version's list has are offered.

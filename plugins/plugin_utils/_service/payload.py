@@ -17,8 +17,9 @@ from ansible_collections.inferops.ascend.plugins.module_utils._base.files import
     instance_of,
     mark,
 )
-from ansible_collections.inferops.ascend.plugins.plugin_utils._base.errors import AscendError
-from ansible_collections.inferops.ascend.plugins.plugin_utils._base.systemd import INSTANCE_NAME
+
+from .._base.errors import AscendError
+from .._base.systemd import INSTANCE_NAME
 
 _UNIT = re.compile(r"[A-Za-z0-9_-]+@\.service")
 

@@ -14,14 +14,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ansible_collections.inferops.ascend.plugins.plugin_utils._service.status import (
-    Status,
-    describe_state,
-    duration,
-    format_cause,
-    is_masked,
-    status_line,
-)
+from .status import Status, describe_state, duration, format_cause, is_masked, status_line
 
 # Failed starts in a row after which a service counts as looping: of one cause, of any.
 SAME_FAILURES, ANY_FAILURES = 2, 3

@@ -8,12 +8,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from ansible_collections.inferops.ascend.plugins.plugin_utils._base.errors import AscendError
-from ansible_collections.inferops.ascend.plugins.plugin_utils._base.systemd import INSTANCE_NAME
-from ansible_collections.inferops.ascend.plugins.plugin_utils._base.values import kind_of
-from ansible_collections.inferops.ascend.plugins.plugin_utils._base.words import wrap
-from ansible_collections.inferops.ascend.plugins.plugin_utils._model.catalogue import Catalogue
-from ansible_collections.inferops.ascend.plugins.plugin_utils._place.names import slug
+from .._base.errors import AscendError
+from .._base.systemd import INSTANCE_NAME
+from .._base.values import kind_of
+from .._base.words import wrap
+from .._model.catalogue import Catalogue
+from .._place.names import slug
 
 ALL = "all"
 

@@ -11,10 +11,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ansible_collections.inferops.ascend.plugins.plugin_utils._base.errors import AscendError
-from ansible_collections.inferops.ascend.plugins.plugin_utils._base.values import kind_of, plain
-from ansible_collections.inferops.ascend.plugins.plugin_utils._place.names import service_name
-from ansible_collections.inferops.ascend.plugins.plugin_utils._service import causes
+from .._base.errors import AscendError
+from .._base.values import kind_of, plain
+from .._place.names import service_name
+from . import causes
 
 Status = Mapping[str, Any]
 

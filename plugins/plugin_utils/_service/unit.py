@@ -9,20 +9,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
-from ansible_collections.inferops.ascend.plugins.plugin_utils._base import data
-from ansible_collections.inferops.ascend.plugins.plugin_utils._base.errors import AscendError
-from ansible_collections.inferops.ascend.plugins.plugin_utils._base.systemd import (
-    environment_file,
-    service_environment,
-    service_secrets,
-    unit_word,
-)
-from ansible_collections.inferops.ascend.plugins.plugin_utils._base.values import (
-    kind_of,
-    plain,
-    whole_number,
-)
-from ansible_collections.inferops.ascend.plugins.plugin_utils._service import container, engine
+from .._base import data
+from .._base.errors import AscendError
+from .._base.systemd import environment_file, service_environment, service_secrets, unit_word
+from .._base.values import kind_of, plain, whole_number
+from . import container, engine
 
 _TEMPLATES = data.ROOT / "roles" / "vllm_service" / "templates"
 # The files of services, as the action systemd_instances takes them.

@@ -11,12 +11,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ansible_collections.inferops.ascend.plugins.plugin_utils._base.values import plain
-from ansible_collections.inferops.ascend.plugins.plugin_utils._model.estimate import (
-    tensor_parallel_fault,
-)
-from ansible_collections.inferops.ascend.plugins.plugin_utils._model.facts import Facts
-from ansible_collections.inferops.ascend.plugins.plugin_utils._weights.jobs import WeightsOptions
+from .._base.values import plain
+from .._model.estimate import tensor_parallel_fault
+from .._model.facts import Facts
+from .jobs import WeightsOptions
 
 
 @dataclass(frozen=True)

@@ -14,11 +14,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ansible_collections.inferops.ascend.plugins.module_utils._weights.faults import bare_url
-from ansible_collections.inferops.ascend.plugins.plugin_utils._base.errors import AscendError
-from ansible_collections.inferops.ascend.plugins.plugin_utils._base.values import kind_of, plain
-from ansible_collections.inferops.ascend.plugins.plugin_utils._service.paths import (
-    weights_directory,
-)
+
+from .._base.errors import AscendError
+from .._base.values import kind_of, plain
+from .._service.paths import weights_directory
 
 HUBS = ("huggingface", "modelscope")
 SOURCES = ("local", *HUBS, "rsync", "nfs", "archive")
