@@ -15,8 +15,8 @@ description:
   - Reads the cards as M(inferops.ascend.npu_info) does, and beside them what decides whether a vLLM
     service can start; the driver's records, accounts, the scripts of CANN and NNAL, the engine,
     listening ports with their owners, disk, and which services of this collection run on which
-    cards. It changes nothing and judges nothing; the filter
-    P(inferops.ascend.preflight#filter) does that.
+    cards. It changes nothing and checks nothing; the action
+    M(inferops.ascend.deployment) does that.
   - It does not fail where C(npu-smi) does. Then the cards of RV(npu) are empty and its problems state
     why.
 options:
