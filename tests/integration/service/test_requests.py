@@ -84,7 +84,7 @@ def test_a_variable_cannot_add_to_a_unit(host: Host, variables: dict[str, Any]) 
         words in run.output
         for words in (
             "is not valid in a systemd unit",
-            "is not known",
+            "not known",
             "an absolute path is needed",
         )
     )
