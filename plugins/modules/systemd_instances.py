@@ -49,7 +49,7 @@ options:
         default: "0644"
   instance_files:
     description:
-      - Files of each instance. C(%i) in O(instance_files[].dest) stands for its name, as in a unit.
+      - Files of each instance. C(%i) in O(instance_files[].dest) means its name, as in a unit.
       - A template that renders to nothing but white space means that the file should not be there.
     type: list
     elements: dict

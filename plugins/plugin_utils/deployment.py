@@ -24,10 +24,11 @@ from ._model.profiles import load_profiles
 from ._model.resolve import resolve_terms
 from ._place.host_cards import HostCards, host_devices
 from ._place.placement import place
+from ._place.ports import EPHEMERAL_PORTS
 from ._place.service import ExistingPlacement, PlacedService, existing_placements
 from ._service.engine import check_args
 from ._service.unit import PRIVATE
-from .settings import EPHEMERAL_PORTS, Settings
+from .settings import Settings
 
 Spec = Mapping[str, Any]
 

@@ -23,11 +23,8 @@ from ._model.profiles import Profile, profile
 from ._model.request import parse_card_memory
 from ._model.resolve import DEFAULT_CARD_MEMORY_GB, Options
 from ._place.host_cards import card_ids
-from ._place.ports import PortSettings
+from ._place.ports import EPHEMERAL_PORTS, PortSettings
 from ._service.unit import PRIVATE, UnitSettings
-
-# The kernel's default of net.ipv4.ip_local_port_range.
-EPHEMERAL_PORTS = (32768, 60999)
 
 # What decides which services fit on a host, and where; the plan of a fleet reads no others.
 PLACEMENT_VARIABLES = (

@@ -79,7 +79,7 @@ def running_services(root: Path, template: str) -> list[dict[str, Any]]:
 
 
 def existing_services(root: Path, template: str) -> list[dict[str, Any]]:
-    """Where the services stand that this collection wrote, running or not, by name.
+    """Where the services are that this collection wrote, running or not, by name.
 
     Returns {name, cards (logic ids), port}; `port` is None where the configuration is not there.
     """

@@ -193,7 +193,7 @@ def check_processes(checks: HostChecks) -> None:
 
 
 def check_memory(checks: HostChecks) -> None:
-    """Leave out cards that stand out: memory is in use and no process of a card shows.
+    """Leave out unusual cards: memory is in use and no process of a card shows.
 
     By the least that a service takes; whether it does for the others is judged where they are.
     """

@@ -15,6 +15,7 @@ from .._base.errors import AscendError
 from .._model.hardware import visible_memory
 from .._model.profiles import Profile
 from .._place.names import service_name
+from .._place.ports import EPHEMERAL_PORTS
 from .._place.service import ExistingPlacement
 from .options import CHECKS, OFF_BY_DEFAULT, PreflightOptions
 from .report import CheckReport, Finding
@@ -61,7 +62,7 @@ class HostChecks:
         )
         self.unavailable: dict[int, str] = {}
         self.real_profile: Profile | None = None
-        self.ephemeral_ports = list(facts["ephemeral_ports"] or (32768, 60999))
+        self.ephemeral_ports = list(facts["ephemeral_ports"] or EPHEMERAL_PORTS)
         self.excluded = set(options.excluded)
         self.present = [spec for spec in options.specs if spec.get("state") != "absent"]
         self.started = [spec for spec in self.present if spec.get("state") != "stopped"]

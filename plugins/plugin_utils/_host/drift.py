@@ -127,7 +127,7 @@ class _Comparison:
         for each in preflight.get("findings", ()):
             text = f"{each['subject']}: {each['message']}"
             if each["code"] == "processes" or (problem and each["message"] in problem):
-                continue  # cards are looked at below; a refusal stands in the problem
+                continue  # cards are compared below; a rejection is in the problem
             if each["severity"] == "error":
                 self.drift.add(f"preflight_{each['code']}", text, each["advice"])
             else:
