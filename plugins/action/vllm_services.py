@@ -13,7 +13,7 @@ from ansible_collections.inferops.ascend.plugins.plugin_utils._service import un
 from ansible_collections.inferops.ascend.plugins.plugin_utils._service.expected import (
     expected_services,
 )
-from ansible_collections.inferops.ascend.plugins.plugin_utils.deployment import complete
+from ansible_collections.inferops.ascend.plugins.plugin_utils.deployment import services_to_render
 from ansible_collections.inferops.ascend.plugins.plugin_utils.host_variables import (
     HostVariables,
     run_action,
@@ -38,7 +38,7 @@ class ActionModule(ActionBase):
         variables = HostVariables(self, task_vars)
         settings = variables.settings()
         try:
-            services = complete(
+            services = services_to_render(
                 settings,
                 lambda: variables.catalogue(settings.tables),
                 task_vars.get("ascend_host_deployment"),

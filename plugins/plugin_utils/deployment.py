@@ -78,17 +78,17 @@ class Deployment:
         self.specs: list[Spec] = []
         self.services: list[PlacedService] = []
         self.state: HostState | None = None
-        self._requests: list[Any] = []  # the request of each spec
+        self._origins: list[int] = []  # the position of each spec's request
         if settings.services and settings.card_memory_gb is None:
             raise AscendError(
                 "ascend_host_profile is not set, so nothing tells what cards the host has. Set it to"
                 f" one of {', '.join(load_profiles())}, or set vllm_service_cards and"
                 " vllm_service_card_memory_gb."
             )
-        for request in settings.requests:
+        for position, request in enumerate(settings.requests):
             found = resolve_terms([request], catalogue, settings.lookup)
             self.specs += [spec.as_dict() for spec in found]
-            self._requests += [request] * len(found)
+            self._origins += [position] * len(found)
 
     # -- before contact -----------------------------------------------------------------------
 
@@ -98,7 +98,7 @@ class Deployment:
         Raises AscendError for services that the declared cards cannot carry, and for options in
         `args` that the version of the engine does not read.
         """
-        for request in self._requests:
+        for request in self.settings.requests:
             if isinstance(request, Mapping):
                 check_args(request, self.settings.engine_version)
         cards = self.settings.declared_cards
@@ -123,9 +123,9 @@ class Deployment:
         self.state = HostState(
             checks.cards, checks.unavailable, checks.existing, checks.ephemeral_ports
         )
-        if checks.cards:
-            self.services = self._place_what_fits(checks)
-            check_services(checks, self.services)
+        # Services are never placed on cards that nobody has seen.
+        self.services = self._place_what_fits(checks) if checks.cards else []
+        check_services(checks, self.services)
         return checks.report()
 
     def _preflight(self) -> PreflightOptions:
@@ -217,14 +217,11 @@ class Deployment:
     def as_dict(self) -> dict[str, Any]:
         """What later tasks use, in plain types and without what is private.
 
-        services: the placed services. started: the names of those that should run. origins: for each, the position of its request in
-        `settings.requests`. fingerprint: of the variables that this was computed from. The rest is
-        what they were placed on.
+        services: the placed services. started: the names of those that should run. origins: for
+        each service, the position of its request in `settings.requests`. fingerprint: of the
+        variables that this was computed from. state: what the services were placed on.
         """
-        places = {id(request): place for place, request in enumerate(self.settings.requests)}
-        origin = {
-            id(spec): places[id(r)] for spec, r in zip(self.specs, self._requests, strict=True)
-        }
+        origins = {id(spec): n for spec, n in zip(self.specs, self._origins, strict=True)}
         return {
             "services": [_public(service.as_dict()) for service in self.services],
             "started": [
@@ -232,17 +229,17 @@ class Deployment:
                 for service in self.services
                 if service.spec.get("state", "started") == "started"
             ],
-            "origins": [origin[id(service.spec)] for service in self.services],
+            "origins": [origins[id(service.spec)] for service in self.services],
             # Without one, nobody takes a part of the services for all of them.
             "fingerprint": self.settings.fingerprint if self.is_complete else "",
             "state": self.state.as_dict() if self.state else None,
         }
 
 
-def complete(
+def services_to_render(
     settings: Settings, catalogue: Callable[[], Catalogue], earlier: object
 ) -> list[dict[str, Any]]:
-    """The placed services with their private keys, for rendering.
+    """The placed services with their private keys.
 
     earlier: what `as_dict` returned in an earlier task, if there was one. It is used as it is where
     the variables are still the same; else what it knows of the host is.

@@ -18,7 +18,7 @@ from ansible_collections.inferops.ascend.plugins.plugin_utils._place import plac
 from ansible_collections.inferops.ascend.plugins.plugin_utils.deployment import (
     Deployment,
     HostState,
-    complete,
+    services_to_render,
 )
 from ansible_collections.inferops.ascend.plugins.plugin_utils.settings import Settings
 
@@ -137,7 +137,7 @@ def test_nothing_private_is_in_the_result_and_rendering_has_it_all_again() -> No
     result = json.loads(json.dumps(made.as_dict()))
     for private in ("opensesame", "quiet", "hush"):
         assert private not in json.dumps(result)
-    services = complete(asked, load_catalogue, result)
+    services = services_to_render(asked, load_catalogue, result)
     assert {key: services[1][key] for key in ("api_key", "env", "secret_env")} == {
         key: KEYED[key] for key in ("api_key", "env", "secret_env")
     }
@@ -155,14 +155,16 @@ def test_the_same_variables_are_not_resolved_or_placed_again(
     made.place(HostState(8))
     result = made.as_dict()
     monkeypatch.setattr(placement, "place", None)
-    assert where(complete(settings(KEYED), no_catalogue, result)) == [("keyed", [0], 8000)]
+    assert where(services_to_render(settings(KEYED), no_catalogue, result)) == [
+        ("keyed", [0], 8000)
+    ]
 
 
 def test_other_variables_are_placed_on_what_was_read_of_the_host() -> None:
     made = deployment("Qwen3-14B")
     made.place(HostState(real_cards(*range(8)), {0: "health Alarm"}))
     result = json.loads(json.dumps(made.as_dict()))
-    found = complete(settings("Qwen3-14B", "Qwen3-8B"), load_catalogue, result)
+    found = services_to_render(settings("Qwen3-14B", "Qwen3-8B"), load_catalogue, result)
     assert where(found) == [("qwen3-14b", [1], 8000), ("qwen3-8b", [2], 8001)]
     assert found[0]["devices"] == ["/dev/davinci6"]
 
@@ -170,17 +172,18 @@ def test_other_variables_are_placed_on_what_was_read_of_the_host() -> None:
 def test_a_part_of_the_services_is_never_taken_for_all_of_them() -> None:
     """Else a run in which cards are not to be seen would remove what serves."""
     made = deployment("Qwen3-14B")
-    made.state = HostState([])
+    made.check_declared()
+    made.check(facts([]))
     result = made.as_dict()
     assert result["services"] == []
     with pytest.raises(AscendError, match="this host has 0"):
-        complete(settings("Qwen3-14B"), load_catalogue, result)
+        services_to_render(settings("Qwen3-14B"), load_catalogue, result)
 
 
 def test_a_host_without_a_list_of_services_is_not_one_with_an_empty_list() -> None:
     with pytest.raises(AscendError, match="vllm_service_instances is not defined"):
-        complete(Settings({"ascend_host_profile": A2}.get), load_catalogue, None)
-    assert complete(settings(), load_catalogue, None) == []
+        services_to_render(Settings({"ascend_host_profile": A2}.get), load_catalogue, None)
+    assert services_to_render(settings(), load_catalogue, None) == []
 
 
 def test_requests_are_resolved_again_for_the_memory_that_is_there(
