@@ -88,5 +88,8 @@ def run_action(
         templar=action._templar,
         shared_loader_obj=action._shared_loader_obj,
     )
+    # Ansible has `action` alone clean up, which removes nothing but a directory that it made itself.
+    if not action._connection._shell.tmpdir and not action._is_pipelining_enabled("new"):
+        action._make_tmp_path()
     result: dict[str, Any] = other.run(task_vars=dict(variables))
     return result

@@ -107,7 +107,7 @@ def sent(monkeypatch: pytest.MonkeyPatch, **variables: Any) -> dict[str, Any]:
     action = plugins.action_loader.get(
         name,
         task=Task(args=arguments, async_val=0, check_mode=False, diff=False, _role=None),
-        connection=None,
+        connection=SimpleNamespace(_shell=SimpleNamespace(tmpdir="/there")),
         play_context=SimpleNamespace(),
         loader=loader,
         templar=templar,
