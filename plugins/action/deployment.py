@@ -12,9 +12,15 @@ from ansible_collections.inferops.ascend.plugins.plugin_utils._base.errors impor
 from ansible_collections.inferops.ascend.plugins.plugin_utils._service.paths import (
     weights_directory,
 )
-from ansible_collections.inferops.ascend.plugins.plugin_utils.deployment import Deployment
+from ansible_collections.inferops.ascend.plugins.plugin_utils.deployment import (
+    Deployment,
+    preload,
+)
 from ansible_collections.inferops.ascend.plugins.plugin_utils.host_variables import HostVariables
 from ansible_collections.inferops.ascend.plugins.plugin_utils.settings import Settings
+
+# Ansible imports the plugin once, before it starts a process for each host and task.
+preload()
 
 
 class ActionModule(ActionBase):

@@ -14,18 +14,20 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from ._base.data import role_defaults, vars_file
 from ._base.errors import AscendError
 from ._host.checks import HostChecks, name_of
 from ._host.options import PreflightOptions
 from ._host.preflight import check_host, check_services
 from ._host.report import CheckReport
-from ._model.catalogue import Catalogue
+from ._model.catalogue import Catalogue, load_catalogue
 from ._model.profiles import load_profiles
 from ._model.resolve import resolve_terms
 from ._place.host_cards import HostCards, host_devices
 from ._place.placement import place
 from ._place.ports import EPHEMERAL_PORTS
 from ._place.service import ExistingPlacement, PlacedService, existing_placements
+from ._service import causes
 from ._service.engine import check_args
 from ._service.unit import PRIVATE
 from .settings import Settings
@@ -255,6 +257,16 @@ def services_to_render(
     state = known.get("state")
     deployment.place(HostState.from_dict(state) if state else HostState(settings.declared_cards))
     return [service.as_dict() for service in deployment.services]
+
+
+def preload() -> None:
+    """Read the shipped data, which is then in the memory of every process that is forked."""
+    load_catalogue()
+    load_profiles()
+    vars_file("vllm_options.json")
+    causes.phase_texts()
+    for role in ("ascend_host", "vllm_service", "vllm_runtime"):
+        role_defaults(role)
 
 
 def _public(service: Mapping[str, Any]) -> dict[str, Any]:
