@@ -33,8 +33,8 @@ options:
     choices: [targets, change, order, result]
     required: true
   action:
-    {type: str, choices: [upgrade, rollback], default: upgrade, description: What is done, for the record.}
-  target: {type: str, default: "", description: The engine to change to, for V(change).}
+    {type: str, choices: [upgrade, rollback], default: upgrade, description: "What is done, for the record."}
+  target: {type: str, default: "", description: "The engine to change to, for V(change)."}
   version:
     description:
       - For V(targets) the engine or its version of vLLM, if it is named. For V(change) the version of
@@ -54,7 +54,7 @@ options:
     type: list
     elements: str
     default: []
-  tables: {type: raw, description: Model tables of the user, for the names of services O(elsewhere).}
+  tables: {type: raw, description: "Model tables of the user, for the names of services O(elsewhere)."}
 attributes:
   action: {support: full, description: Runs on the controller.}
   async: {support: none, description: Can be run with C(async).}

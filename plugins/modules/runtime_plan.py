@@ -31,8 +31,8 @@ options:
   row: {type: dict, description: Your row instead of the matrix's.}
   name: {type: str, default: "", description: Directory of the environment. By default the version.}
   packages:
-    {type: list, elements: str, default: [], description: Further requirements, installed last.}
-  image: {type: str, default: "", description: Image for the method V(container), by its digest.}
+    {type: list, elements: str, default: [], description: "Further requirements, installed last."}
+  image: {type: str, default: "", description: "Image for the method V(container), by its digest."}
   wheels: {type: str, default: "", description: Directory of wheels on the host.}
   wheels_source: {type: str, default: "", description: Directory of wheels on the controller.}
   offline: {type: bool, default: false, description: Whether everything comes from O(wheels).}
@@ -68,7 +68,7 @@ installation:
   contains:
     method: {type: str, description: As given.}
     version: {type: str, description: Version of vLLM.}
-    name: {type: str, description: Name of the environment, or the image.}
+    name: {type: str, description: "Name of the environment, or the image."}
     python: {type: list, elements: str, description: Oldest and newest version of Python that fit.}
     steps:
       description: As M(inferops.ascend.vllm_environment) takes them, as are the next two.

@@ -71,6 +71,11 @@ services:
   returned: with O(contact=true)
   type: list
   elements: dict
+status:
+  description: How the services are at the end, as M(inferops.ascend.vllm_status) returns them.
+  returned: with O(probe=true)
+  type: list
+  elements: dict
 awaited:
   description: Names of the services that should serve after this run.
   returned: without O(compare=true)

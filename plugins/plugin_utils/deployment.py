@@ -111,7 +111,7 @@ class Deployment:
     def place(self, state: HostState) -> None:
         """Place all services. Raises AscendError for what has no room."""
         self.state = state
-        self.services = self._placed(self.specs)
+        self.services = self._placed(self.specs, state)
 
     # -- with what the host shows -------------------------------------------------------------
 
@@ -122,11 +122,11 @@ class Deployment:
         """
         checks = check_host(facts, self.settings.profile, self._preflight())
         self._check_requests(checks)
-        self.state = HostState(
+        self.state = state = HostState(
             checks.cards, checks.unavailable, checks.existing, checks.ephemeral_ports
         )
         # Services are never placed on cards that nobody has seen.
-        self.services = self._place_what_fits(checks) if checks.cards else []
+        self.services = self._place_what_fits(checks, state) if checks.cards else []
         check_services(checks, self.services)
         return checks.report()
 
@@ -166,26 +166,25 @@ class Deployment:
                 subject = f"{name} on {checks.real_profile.name}"
                 checks.add("error", "model", subject, str(error), "")
 
-    def _place_what_fits(self, checks: HostChecks) -> list[PlacedService]:
+    def _place_what_fits(self, checks: HostChecks, state: HostState) -> list[PlacedService]:
         """The services that have room together; each other one is a finding of its own."""
         try:
-            return self._placed(self.specs)
+            return self._placed(self.specs, state)
         except AscendError:
             pass  # raised again below for the service that it is about
         together: list[Spec] = []
         placed: list[PlacedService] = []
         for spec in self.specs:
             try:
-                self._placed([spec])
-                placed = self._placed([*together, spec])
+                self._placed([spec], state)
+                placed = self._placed([*together, spec], state)
                 together.append(spec)
             except AscendError as error:
                 checks.add("error", "placement", f"service {name_of(spec)}", str(error), "")
         return placed
 
-    def _placed(self, specs: Sequence[Spec]) -> list[PlacedService]:
-        settings, state = self.settings, self.state
-        assert state is not None
+    def _placed(self, specs: Sequence[Spec], state: HostState) -> list[PlacedService]:
+        settings = self.settings
         unavailable = settings.unavailable_cards
         existing = settings.existing
         return place(

@@ -6,11 +6,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from ansible.errors import AnsibleError
 
+try:
+    from ansible.template import trust_as_template
+except ImportError:  # ansible-core before 2.19 trusts every template
+
+    def trust_as_template(value: str) -> str:
+        """The value itself."""
+        return value
+
+
+from ._base.data import role_defaults
 from ._base.errors import AscendError
 from ._base.values import plain
 from ._model.catalogue import Catalogue, load_catalogue
@@ -35,6 +46,18 @@ class HostVariables:
     def settings(self) -> Settings:
         return Settings(self.read)
 
+    @cached_property
+    def _templar(self) -> Any:
+        """Renders with the defaults of the roles too, to which a user's values may refer."""
+        variables = {
+            name: trust_as_template(value) if isinstance(value, str) else value
+            for role in ("vllm_runtime", "ascend_host", "vllm_service")
+            for name, value in role_defaults(role).items()
+            if value is not None
+        }
+        variables.update(self._variables)
+        return self._action._templar.copy_with_new_env(available_variables=variables)
+
     def read(self, name: str) -> Any:
         """The variable, rendered and in plain types; None where it is not set.
 
@@ -44,7 +67,7 @@ class HostVariables:
         if value is None or isinstance(value, (bool, int, float)):
             return value
         try:
-            return plain(self._action._templar.template(value), name)
+            return plain(self._templar.template(value), name)
         except AnsibleError as error:
             raise AscendError(f"{name} cannot be rendered: {error}") from error
 

@@ -84,7 +84,7 @@ def fleet(hosts: int, *, apart: bool) -> Fleet:
 def timed(of: Fleet, existing: Sequence[Assignment], rounds: int) -> tuple[float, FleetPlan]:
     """The median of processor seconds, and the plan."""
     seconds = []
-    for _ in range(rounds):
+    for _round in range(rounds):
         gc.collect()
         start = time.process_time()
         plan = plan_fleet(of.hosts, of.services, existing, [])
@@ -149,11 +149,11 @@ def show(title: str, sizes: Sequence[int], found: Sequence[dict[str, float]]) ->
     rows.append(["MiB at most, no change", *(figure(each["MiB"]) for each in found)])
     steps = list(zip(sizes, sizes[1:], found, found[1:], strict=False))
     for name in SECONDS:
-        growth = [figure(more[name] / less[name]) for _, _, less, more in steps]
+        growth = [figure(more[name] / less[name]) for _small, _large, less, more in steps]
         rows.append([f"growth, {name}", "", *growth])
     ideal = [
         large * math.log(large * CARDS) / (small * math.log(small * CARDS))
-        for small, large, _, _ in steps
+        for small, large, _less, _more in steps
     ]
     rows.append(["growth of n log n, in cards", "", *map(figure, ideal)])
     table(title, head, rows)

@@ -226,8 +226,8 @@ def test_the_end_of_the_time_names_the_phase_in_which_it_stood() -> None:
 
 def test_a_failure_is_told_with_those_that_are_no_longer_waited_for() -> None:
     watch = readiness.Watch("npu-01", ["bad", "slow", "good"])
-    watch.update([status("bad", "failed", log=["why"]), loading(0) | {"name": "slow"},
-                status("good", "ready")], 0)  # fmt: skip
+    slow = loading(0) | {"name": "slow"}
+    watch.update([status("bad", "failed", log=["why"]), slow, status("good", "ready")], 0)
     message = watch.message(60)
     assert message == (
         "npu-01: bad has failed, and systemd does not start it again.\n    | why\n"
