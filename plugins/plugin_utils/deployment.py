@@ -30,7 +30,7 @@ from ._place.service import ExistingPlacement, PlacedService, existing_placement
 from ._service import causes
 from ._service.engine import check_args
 from ._service.unit import PRIVATE
-from .settings import Settings
+from .settings import Settings, flat
 
 Spec = Mapping[str, Any]
 
@@ -100,7 +100,7 @@ class Deployment:
         Raises AscendError for services that the declared cards cannot carry, and for options in
         `args` that the version of the engine does not read.
         """
-        for request in self.settings.requests:
+        for request in flat([*self.settings.requests, *(self.settings.instances or [])]):
             if isinstance(request, Mapping):
                 check_args(request, self.settings.engine_version)
         cards = self.settings.declared_cards

@@ -47,6 +47,14 @@ PLACEMENT_VARIABLES = (
 )
 
 
+def flat(requests: list[Any]) -> list[Any]:
+    """A list in a list of requests is the same as its entries."""
+    found: list[Any] = []
+    for request in requests:
+        found += request if isinstance(request, list) else [request]
+    return found
+
+
 class Settings:
     """The settings of one host; each is read and checked when it is first needed.
 
@@ -140,10 +148,17 @@ class Settings:
 
     @cached_property
     def services(self) -> list[Any] | None:
-        """The requests as written; None where no variable lists any."""
-        value = self._variables.value("ascend_host_services")
-        if value is None:
-            value = self._variables.value("vllm_service_instances")
+        """The requests that count, as written; None where no variable lists any."""
+        given = self._variables.value("ascend_host_services")
+        return self.instances if given is None else self._list_of_services(given)
+
+    @cached_property
+    def instances(self) -> list[Any] | None:
+        """What vllm_service_instances lists, also where the host is checked for other services."""
+        return self._list_of_services(self._variables.value("vllm_service_instances"))
+
+    @staticmethod
+    def _list_of_services(value: Any) -> list[Any] | None:
         if value is None or isinstance(value, list):
             return value
         if isinstance(value, (str, dict)):
@@ -164,10 +179,7 @@ class Settings:
     @cached_property
     def requests(self) -> list[Any]:
         """The requests in one flat list; empty where no variable lists any."""
-        found: list[Any] = []
-        for request in self.services or []:
-            found += request if isinstance(request, list) else [request]
-        return found
+        return flat(self.services or [])
 
     @cached_property
     def fingerprint(self) -> str:
