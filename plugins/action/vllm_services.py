@@ -23,7 +23,6 @@ from ansible_collections.inferops.ascend.plugins.plugin_utils.settings import Se
 ARGUMENTS = {
     "compare": {"type": "bool", "default": False},
     "probe": {"type": "bool", "default": False},
-    "contact": {"type": "bool", "default": True},
 }
 
 
@@ -48,8 +47,6 @@ class ActionModule(ActionBase):
             expected = expected_services(services, settings.unit) if given["compare"] else []
         except AscendError as error:
             return {**result, "failed": True, "msg": str(error)}
-        if not given["contact"]:
-            return {**result, "changed": False}
         arguments["probe"] = given["probe"]
         if given["compare"]:
             # What waits for its restart differs from what is wanted.

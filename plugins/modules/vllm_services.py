@@ -31,10 +31,6 @@ options:
     description: Report in RV(status) how the services are at the end.
     type: bool
     default: false
-  contact:
-    description: V(false) only checks that all files can be rendered, without contacting the host.
-    type: bool
-    default: true
 attributes:
   action:
     description: Runs on the controller, and a module on the host.
@@ -68,7 +64,7 @@ EXAMPLES = r"""
 RETURN = r"""
 services:
   description: As M(inferops.ascend.systemd_instances) returns it, and so are all other keys.
-  returned: with O(contact=true)
+  returned: always
   type: list
   elements: dict
 status:

@@ -347,9 +347,16 @@ class Settings:
     @cached_property
     def tuning(self) -> str:
         """What happens to the kernel's settings: present, absent or none."""
-        if self._variables.value("ascend_host_tuning") in (None, ""):
+        value = self._variables.value("ascend_host_tuning")
+        if value in (None, ""):
             return "none"
-        return "present" if self._variables.flag("ascend_host_tuning") else "absent"
+        try:
+            return "present" if self._variables.flag("ascend_host_tuning") else "absent"
+        except AscendError as error:
+            raise AscendError(
+                f"ascend_host_tuning is {shown(value)}. Write true to tune the host, false to take the"
+                " tuning back, or leave it empty."
+            ) from error
 
     @cached_property
     def npu_smi(self) -> str:

@@ -97,7 +97,7 @@ def test_a_group_that_is_missing_is_named_before_any_change(host: Host) -> None:
     before = host.snapshot()
     run = host.deploy([{"model": "Qwen3-0.6B"}], vllm_service_groups=["HwHiAiUser", "nosuch"])
     assert run.status == 2
-    assert "The group nosuch does not exist on this host" in run.output
+    assert "Group nosuch does not exist. The driver's installation creates" in run.output
     assert host.snapshot() == before
 
 

@@ -16,7 +16,7 @@ class Action:
 
     def __init__(self, tmpdir: str | None, pipelining: bool = False) -> None:
         self._connection = SimpleNamespace(_shell=SimpleNamespace(tmpdir=tmpdir))
-        self._task = SimpleNamespace(copy=lambda: SimpleNamespace(), check_mode=False)
+        self._task = SimpleNamespace(copy=SimpleNamespace, check_mode=False)
         self._play_context = self._loader = self._templar = None
         self._shared_loader_obj = SimpleNamespace(action_loader=SimpleNamespace(get=self.get))
         self.pipelining, self.seen = pipelining, ""

@@ -259,7 +259,7 @@ def test_the_hosts_part_runs_on_the_oldest_python_of_hosts() -> None:
     for path in Path(str(status.__file__)).parent.glob("*.py"):
         source = path.read_text(encoding="utf-8")
         tree = ast.parse(source, feature_version=(3, 8))
-        names = {n.module for n in ast.walk(tree) if isinstance(n, ast.ImportFrom) and n.module}
+        names = {n.module for n in ast.walk(tree) if isinstance(n, ast.ImportFrom) and not n.level}
         names |= {a.name for n in ast.walk(tree) if isinstance(n, ast.Import) for a in n.names}
         outside = {n.split(".")[0] for n in names} - {"ansible_collections", "__future__"}
         assert outside <= sys.stdlib_module_names
