@@ -189,6 +189,9 @@ def _environment(home: str) -> dict[str, str]:
         env.update(SSL_CERT_FILE=authorities, REQUESTS_CA_BUNDLE=authorities)
     env.update(
         HOME=home,
+        # Seconds without a byte before a connection is given up; the client's own 10 are few for a
+        # loaded mirror.
+        HF_HUB_DOWNLOAD_TIMEOUT="60",
         HF_HUB_DISABLE_TELEMETRY="1",
         HF_HUB_DISABLE_IMPLICIT_TOKEN="1",
         INTRA_CLOUD_ACCELERATION="false",
