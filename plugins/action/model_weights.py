@@ -17,7 +17,6 @@ from ansible.plugins.action import ActionBase
 from ansible_collections.inferops.ascend.plugins.module_utils._weights.faults import bare_url
 from ansible_collections.inferops.ascend.plugins.plugin_utils._base.errors import AscendError
 from ansible_collections.inferops.ascend.plugins.plugin_utils._base.values import plain
-from ansible_collections.inferops.ascend.plugins.plugin_utils._model.catalogue import load_catalogue
 from ansible_collections.inferops.ascend.plugins.plugin_utils._weights.compatibility import compare
 from ansible_collections.inferops.ascend.plugins.plugin_utils._weights.jobs import (
     WeightsOptions,
@@ -27,6 +26,7 @@ from ansible_collections.inferops.ascend.plugins.plugin_utils._weights.progress 
     progress_line,
     size,
 )
+from ansible_collections.inferops.ascend.plugins.plugin_utils.host_variables import catalogue_of
 
 _OPTIONS = {
     "weights_dir": str,
@@ -77,7 +77,7 @@ class ActionModule(ActionBase):
         interval = _seconds(arguments.get("interval", 10))
         show = boolean(arguments.get("progress", True), strict=False)
         self._passed = {key: arguments[key] for key in _PASSED if key in arguments}
-        self._catalogue = load_catalogue(arguments.get("tables"), self._find_table)
+        self._catalogue = catalogue_of(self, arguments.get("tables"))
         jobs = jobs_of(services, options)
         for job in jobs:
             if job["src"]:
@@ -236,15 +236,6 @@ class ActionModule(ActionBase):
         )
 
     # -- files of the controller ----------------------------------------------------------------
-
-    def _find_table(self, path: str) -> str | None:
-        # As the lookup finds it: among the playbook's files, then as a path.
-        for folder in ("files", "vars"):
-            try:
-                return str(self._find_needle(folder, path))
-            except AnsibleError:
-                continue
-        return path if os.path.exists(path) else None
 
     def _archive_here(self, job: dict[str, Any]) -> int:
         try:

@@ -17,10 +17,7 @@ from ansible.plugins.action import ActionBase
 from ansible.plugins.loader import lookup_loader
 from ansible_collections.inferops.ascend.plugins.plugin_utils._base.errors import AscendError
 from ansible_collections.inferops.ascend.plugins.plugin_utils._base.words import WIDTH, wrap
-from ansible_collections.inferops.ascend.plugins.plugin_utils._model.catalogue import (
-    Catalogue,
-    load_catalogue,
-)
+from ansible_collections.inferops.ascend.plugins.plugin_utils._model.catalogue import Catalogue
 from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.html import (
     html,
 )
@@ -48,14 +45,15 @@ from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.run import (
 from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.terminal import (
     card_map,
 )
+from ansible_collections.inferops.ascend.plugins.plugin_utils.host_variables import (
+    catalogue_of,
+    trust_as_template,
+)
 
 try:
-    from ansible.template import is_trusted_as_template, trust_as_template
+    from ansible.template import is_trusted_as_template
 except ImportError:  # ansible-core before 2.19 marks what is not to be rendered instead
     from ansible.utils.unsafe_proxy import AnsibleUnsafe
-
-    def trust_as_template(value: str) -> str:
-        return value
 
     def is_trusted_as_template(value: object) -> bool:
         return not isinstance(value, AnsibleUnsafe)
@@ -330,21 +328,13 @@ class _World:
         key = tuple(tables)
         if key not in self._catalogues:
             try:
-                self._catalogues[key] = load_catalogue(list(tables), self._find_table)
+                self._catalogues[key] = catalogue_of(self._action, list(tables))
             except AscendError as error:
                 self._catalogues[key] = error
         found = self._catalogues[key]
         if isinstance(found, AscendError):
             raise AscendError(str(found))
         return found
-
-    def _find_table(self, path: str) -> str | None:
-        for directory in ("files", "vars"):
-            try:
-                return str(self._action._find_needle(directory, path))
-            except AnsibleError:
-                continue
-        return path if Path(path).exists() else None
 
     def load(self, path: Path) -> object:
         try:

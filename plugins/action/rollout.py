@@ -16,7 +16,6 @@ from ansible_collections.inferops.ascend.plugins.plugin_utils._base.values impor
     plain,
     whole_number,
 )
-from ansible_collections.inferops.ascend.plugins.plugin_utils._model.catalogue import load_catalogue
 from ansible_collections.inferops.ascend.plugins.plugin_utils._runtime import progress
 from ansible_collections.inferops.ascend.plugins.plugin_utils._runtime.engines import (
     Change,
@@ -30,6 +29,7 @@ from ansible_collections.inferops.ascend.plugins.plugin_utils._runtime.waves imp
     waves,
 )
 from ansible_collections.inferops.ascend.plugins.plugin_utils._service.removal import listed_names
+from ansible_collections.inferops.ascend.plugins.plugin_utils.host_variables import catalogue_of
 
 ARGUMENTS = {
     "step": {
@@ -111,7 +111,7 @@ class ActionModule(ActionBase):
         """Names of services by host that this run leaves out; their variables may have secrets."""
         if not given["elsewhere"]:
             return {}
-        catalogue = load_catalogue(given["tables"] or None)
+        catalogue = catalogue_of(self, given["tables"] or None)
         lists = _registered(variables, given["elsewhere"], "vllm_service_instances")
         return {host: listed_names(requests, catalogue) for host, requests in lists.items()}
 

@@ -76,15 +76,26 @@ class HostVariables:
 
         Raises AscendError for a file that is missing or malformed.
         """
-        return load_catalogue(list(tables), self._find_table)
+        return catalogue_of(self._action, list(tables))
 
-    def _find_table(self, path: str) -> str | None:
+
+def catalogue_of(action: Any, tables: object) -> Catalogue:
+    """The model tables of a task; relative paths are searched as Ansible searches files and vars.
+
+    action: the plugin (`ActionBase`). tables: a path, a list of paths, or None.
+
+    Raises AscendError for a file that is missing or malformed.
+    """
+
+    def find(path: str) -> str | None:
         for directory in ("files", "vars"):
             try:
-                return str(self._action._find_needle(directory, path))
+                return str(action._find_needle(directory, path))
             except AnsibleError:
                 continue
         return path if Path(path).exists() else None
+
+    return load_catalogue(tables, find)
 
 
 def run_action(
