@@ -18,7 +18,9 @@ description:
     states what the limit is, where it comes from and what to do.
   - The first row for the model and the card's memory counts. Tables are searched in the order of
     O(tables), then C(ascend-64gb.yml), a table of 61 models on 64 GB cards, then
-    C(ascend-vllm-0.7.2.yml), an earlier one of 11 models on 32 GB and 64 GB cards.
+    C(ascend-vllm-0.7.2.yml), an earlier one of 11 models on 32 GB and 64 GB cards, then
+    C(vllm-ascend-tutorials.yml), what the engine's own tutorials state for further models, with the
+    length of the tutorial's command.
 options:
   _terms:
     description:
@@ -32,7 +34,7 @@ options:
         1024 and M is 1024 K. A small C(k) is rejected, because vLLM reads it as 1000.
       - Lists of those, which are flattened one level.
       - C(*) for every row for the memory, a model once. A table that another one supersedes is
-        left out of it.
+        left out of it, and so is a table of basis V(documented).
       - A request with C(state=absent) is not resolved, so that a model that no table knows any
         more can still be removed.
       - Without a term the result is empty.
@@ -222,7 +224,8 @@ _list:
           type: str
           sample: "2025-11-19"
         basis:
-          description: One of V(measured), V(calibrated), V(estimated).
+          description: One of V(measured), V(calibrated), V(documented) (stated by the engine's own
+            documentation), V(estimated).
           type: str
           sample: measured
 """

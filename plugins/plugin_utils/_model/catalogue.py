@@ -16,7 +16,7 @@ from .._base.values import shown
 from .facts import Facts, load_facts
 from .tables import Row, Table, shipped_table, user_table
 
-SHIPPED_TABLES = ("ascend-64gb.yml", "ascend-vllm-0.7.2.yml")
+SHIPPED_TABLES = ("ascend-64gb.yml", "ascend-vllm-0.7.2.yml", "vllm-ascend-tutorials.yml")
 
 
 @dataclass(frozen=True)
@@ -73,22 +73,28 @@ class Catalogue:
         return replace(known, **own) if own else known
 
     def memories(self) -> tuple[float, ...]:
-        """Every card memory (GB) that a table lists."""
-        return tuple(sorted({row.card_memory_gb for table in self.tables for row in table.rows}))
+        """Every card memory (GB) for which `*` matches a row."""
+        return tuple(sorted({row.card_memory_gb for table in self._listing for row in table.rows}))
+
+    @property
+    def _listing(self) -> tuple[Table, ...]:
+        """The tables that `*` lists: those whose figures were found by running the engine, or
+        computed; what is only documented is left out."""
+        return tuple(table for table in self.tables if table.basis != "documented")
 
     def every_row(self, card_memory_gb: float) -> Iterator[Row]:
         """What `*` matches: the supported rows for this memory, in table order, each model once.
 
-        A table that is superseded by another loaded table is left out where that table has
-        rows for this memory.
+        A table of basis "documented" is left out, and one that is superseded by another loaded
+        table where that table has rows for this memory.
         """
         covering = {
             table.name
-            for table in self.tables
+            for table in self._listing
             if any(row.card_memory_gb == card_memory_gb for row in table.rows)
         }
         given: set[str] = set()
-        for table in self.tables:
+        for table in self._listing:
             if table.superseded_by in covering:
                 continue
             here = [row for row in table.rows if row.card_memory_gb == card_memory_gb]

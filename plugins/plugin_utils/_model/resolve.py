@@ -202,7 +202,7 @@ class _Resolution:
             )
         if self.length is not None and self.length > row.max_model_len:
             self._limit(
-                f"max_model_len of {self.model} is {self.length}; the longest that was tested is"
+                f"max_model_len of {self.model} is {self.length}; {row.longest} is"
                 f" {row.max_model_len} ({row.source})",
                 f"Set max_model_len to {row.max_model_len} or less",
                 row,

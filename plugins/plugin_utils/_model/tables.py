@@ -59,6 +59,13 @@ class Row:
         return self.min_cards is not None
 
     @property
+    def longest(self) -> str:
+        """What its length is, for messages."""
+        if self.basis == "documented":
+            return "the longest that the engine's documentation gives"
+        return "the longest that was tested"
+
+    @property
     def source(self) -> str:
         """Where the figures come from, for messages."""
         source = f"table {self.table}, row {self.number}"
@@ -88,6 +95,7 @@ class Table:
     file: str
     rows: tuple[Row, ...]
     superseded_by: str | None = None
+    basis: str = "measured"
 
 
 @lru_cache(maxsize=8)
@@ -201,6 +209,7 @@ def _kind(value: object) -> str:
 def _build(data: Mapping[str, Any], file: str) -> Table:
     conditions = data.get("conditions") or {}
     k = conditions.get("k", DEFAULT_K)
+    basis = data.get("basis", "measured")
     rows: list[Row] = []
     seen: dict[tuple[str, float], int] = {}
     for position, entry in enumerate(data["rows"], start=1):
@@ -252,7 +261,7 @@ def _build(data: Mapping[str, Any], file: str) -> Table:
                 table=data["table"],
                 file=file,
                 updated=data.get("updated"),
-                basis=data.get("basis", "measured"),
+                basis=basis,
                 number=int(number),
                 model=model,
                 card_memory_gb=key[1],
@@ -264,4 +273,4 @@ def _build(data: Mapping[str, Any], file: str) -> Table:
                 own=own,
             )
         )
-    return Table(data["table"], file, tuple(rows), data.get("superseded_by"))
+    return Table(data["table"], file, tuple(rows), data.get("superseded_by"), basis)

@@ -47,7 +47,12 @@ _ROW = 8
 # Of page.css. As 12 and 5 have no common divisor, sixty models in a row differ in the pair.
 _HUES = 12
 _PATTERNS = 5
-_BASIS_SIGN = {"measured": "\u25cf", "calibrated": "\u25d0", "estimated": "\u25cb"}
+_BASIS_SIGN = {
+    "measured": "\u25cf",
+    "calibrated": "\u25d0",
+    "documented": "\u25d1",
+    "estimated": "\u25cb",
+}
 
 
 def _letters(number: int) -> str:
