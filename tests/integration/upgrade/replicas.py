@@ -126,8 +126,11 @@ def order(ran: Ran) -> list[str]:
     return [line for line in lines if line.startswith("wave ")]
 
 
-def killed_at(books: Books, task: str, nth: int, **extra: Any) -> None:
-    """Run an upgrade, and kill its controller when a task begins for the nth time."""
+def killed_at(books: Books, task: str, nth: int, pause: float = 0.3, **extra: Any) -> None:
+    """Run an upgrade, and kill its controller when a task begins for the nth time.
+
+    What the task does on the host goes on; within the pause (seconds) the next task may begin.
+    """
     running = begin(books, "upgrade", "--limit", "h1,h2", **extra)
     output = ""
     try:
@@ -135,7 +138,7 @@ def killed_at(books: Books, task: str, nth: int, **extra: Any) -> None:
         for line in running.stdout:
             output += line
             if output.count(f"TASK [{task}") == nth and line.startswith("TASK ["):
-                time.sleep(0.3)
+                time.sleep(pause)
                 break
         else:
             raise AssertionError(f"{task} did not begin {nth} times:\n{output}")
