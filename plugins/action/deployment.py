@@ -34,6 +34,7 @@ class ActionModule(ActionBase):
         variables = HostVariables(self, task_vars)
         settings = variables.settings()
         try:
+            settings.check()
             deployment = Deployment(settings, variables.catalogue(settings.tables))
             deployment.check_declared()
             tuning = settings.tuning

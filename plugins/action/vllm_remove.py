@@ -36,7 +36,7 @@ class ActionModule(ActionBase):
                     "files": [],
                     "instances": [{"name": name, "state": "absent"} for name in names or ()],
                     "remove_unlisted": names is None,
-                    "lock_timeout": settings.converge["lock_timeout"],
+                    "lock_timeout": settings.lock_timeout,
                 },
                 task_vars,
             )

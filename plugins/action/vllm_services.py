@@ -13,6 +13,10 @@ from ansible_collections.inferops.ascend.plugins.plugin_utils._service import un
 from ansible_collections.inferops.ascend.plugins.plugin_utils._service.expected import (
     expected_services,
 )
+from ansible_collections.inferops.ascend.plugins.plugin_utils._service.readiness import (
+    Watch,
+    step_of,
+)
 from ansible_collections.inferops.ascend.plugins.plugin_utils.deployment import services_to_render
 from ansible_collections.inferops.ascend.plugins.plugin_utils.host_variables import (
     HostVariables,
@@ -56,7 +60,13 @@ class ActionModule(ActionBase):
         )
         if given["compare"]:
             return {**result, "changed": False, "expected": expected}
-        result["awaited"] = _awaited(services, result)
+        awaited = _awaited(services, result)
+        hosts = task_vars.get("ansible_play_hosts_all") or [variables.host]
+        watch = Watch(variables.host, awaited, step_of(len(awaited) * len(hosts)))
+        seen = [] if result.get("failed") else result.get("status") or []
+        for line in watch.all_ready(seen):
+            self._display.display(line, stderr=True)
+        result["awaited"] = awaited if watch.waiting else []
         for each in result.get("waiting") or []:
             self._display.display(
                 f"{variables.host}: the next deploy without vllm_service_restart: deferred restarts"

@@ -73,7 +73,8 @@ status:
   type: list
   elements: dict
 awaited:
-  description: Names of the services that should serve after this run.
+  description: Names of the services that should serve after this run; none where O(probe=true) found
+    that all of them do.
   returned: without O(compare=true)
   type: list
   elements: str

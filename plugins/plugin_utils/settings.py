@@ -64,6 +64,13 @@ class Settings:
     def __init__(self, read: Reader) -> None:
         self._variables = Variables(read)
 
+    def check(self) -> None:
+        """Read all settings. Raises AscendError for the first that cannot be used."""
+        for name, kind in vars(type(self)).items():
+            if isinstance(kind, (property, cached_property)):
+                getattr(self, name)
+        self.ports()
+
     # -- what the host is ---------------------------------------------------------------------
 
     @cached_property
@@ -88,9 +95,10 @@ class Settings:
     @cached_property
     def card_memory_gb(self) -> float | None:
         """Nominal memory of one card in GB; None if undeclared."""
-        memory = self._variables.value("vllm_service_card_memory_gb")
+        name = "vllm_service_card_memory_gb"
+        memory = self._variables.value(name)
         if memory is not None:
-            return parse_card_memory(memory)
+            return parse_card_memory(memory, name)
         return self.profile.card_memory_gb if self.profile else None
 
     @property
@@ -149,22 +157,22 @@ class Settings:
     @cached_property
     def services(self) -> list[Any] | None:
         """The requests that count, as written; None where no variable lists any."""
-        given = self._variables.value("ascend_host_services")
-        return self.instances if given is None else self._list_of_services(given)
+        given = self._list_of_services("ascend_host_services")
+        return self.instances if given is None else given
 
     @cached_property
     def instances(self) -> list[Any] | None:
         """What vllm_service_instances lists, also where the host is checked for other services."""
-        return self._list_of_services(self._variables.value("vllm_service_instances"))
+        return self._list_of_services("vllm_service_instances")
 
-    @staticmethod
-    def _list_of_services(value: Any) -> list[Any] | None:
+    def _list_of_services(self, name: str) -> list[Any] | None:
+        value = self._variables.value(name)
         if value is None or isinstance(value, list):
             return value
         if isinstance(value, (str, dict)):
             return [value]
         raise AscendError(
-            f"vllm_service_instances is {kind_of(value)}; a list of services is needed, such as"
+            f"{name} is {kind_of(value)}; a list of services is needed, such as"
             " [{model: Qwen3-14B}], or [] for none."
         )
 
@@ -228,14 +236,9 @@ class Settings:
     @cached_property
     def method(self) -> str:
         """venv, container or external."""
-        method = self._variables.text("vllm_service_method") or self._variables.text(
-            "vllm_runtime_method"
+        return self._variables.choice(
+            ("venv", "container", "external"), "vllm_service_method", "vllm_runtime_method"
         )
-        if method not in ("venv", "container", "external"):
-            raise AscendError(
-                f"vllm_service_method is {shown(method)}; write venv, container or external."
-            )
-        return method
 
     @property
     def in_containers(self) -> bool:
@@ -243,14 +246,9 @@ class Settings:
 
     @cached_property
     def container_engine(self) -> str:
-        name = self._variables.text(
-            "vllm_service_container_engine", "vllm_runtime_container_engine"
+        return self._variables.choice(
+            ("podman", "docker"), "vllm_service_container_engine", "vllm_runtime_container_engine"
         )
-        if name not in ("podman", "docker"):
-            raise AscendError(
-                f"vllm_service_container_engine is {shown(name)}; write podman or docker."
-            )
-        return name
 
     @cached_property
     def container_image(self) -> str:
@@ -300,14 +298,27 @@ class Settings:
         )
 
     @cached_property
+    def lock_timeout(self) -> float:
+        return self._variables.seconds("vllm_service_lock_timeout")
+
+    @cached_property
     def converge(self) -> dict[str, Any]:
         """Options of systemd_instances that say how a run goes about it."""
-        found = {
-            name: self._variables.value(f"vllm_service_{name}")
-            for name in ("restart", "free_timeout", "adopt", "lock_timeout")
+        found: dict[str, Any] = {
+            "restart": self._variables.choice(("now", "deferred"), "vllm_service_restart"),
+            "free_timeout": self._variables.seconds("vllm_service_free_timeout"),
+            "adopt": self._variables.flag("vllm_service_adopt"),
+            "lock_timeout": self.lock_timeout,
         }
         npu_smi = self._variables.text("vllm_service_npu_smi", "ascend_host_npu_smi")
         return {**found, **({"npu_smi": npu_smi} if npu_smi else {})}
+
+    @cached_property
+    def ready(self) -> dict[str, Any]:
+        """Whether a deploy waits until the services serve, how long, and how often it asks."""
+        names = ("timeout", "interval", "unreachable_timeout")
+        found = {name: self._variables.seconds(f"vllm_service_ready_{name}") for name in names}
+        return {**found, "wait": self._variables.flag("vllm_service_wait")}
 
     # -- what is checked ----------------------------------------------------------------------
 
@@ -359,21 +370,26 @@ class Settings:
             ) from error
 
     @cached_property
+    def kernel(self) -> dict[str, Any]:
+        """What a host is tuned to."""
+        return {
+            "sysctl": self._variables.mapping("ascend_host_sysctl"),
+            "governor": self._variables.text("ascend_host_governor"),
+            "irqbalance": self._variables.choice(
+                ("auto", "stop", "keep"), "ascend_host_irqbalance"
+            ),
+        }
+
+    @cached_property
     def npu_smi(self) -> str:
         return self._variables.text("ascend_host_npu_smi")
 
     @cached_property
     def timeout(self) -> float:
         """Seconds that one call of npu-smi may take."""
-        value = self._variables.value("ascend_host_timeout")
-        try:
-            seconds = float(value)
-        except (TypeError, ValueError):
-            seconds = 0
-        if isinstance(value, bool) or not 0 < seconds < float("inf"):
-            raise AscendError(
-                f"ascend_host_timeout is {shown(value)}; a number of seconds above 0 is needed."
-            )
+        seconds = self._variables.seconds("ascend_host_timeout")
+        if not seconds:
+            raise AscendError("ascend_host_timeout is 0; a number of seconds above 0 is needed.")
         return seconds
 
     def _of_the_host(self, name: str, otherwise: str) -> str | None:

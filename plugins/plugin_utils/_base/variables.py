@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from .data import role_defaults
@@ -73,6 +73,24 @@ class Variables:
         if value is not None and number is None:
             raise AscendError(f"{name} is {shown(value)}; an integer is needed.")
         return number
+
+    def seconds(self, name: str) -> float:
+        value = self.value(name)
+        try:
+            seconds = float(value)
+        except (TypeError, ValueError):
+            seconds = -1
+        if isinstance(value, bool) or not 0 <= seconds < float("inf"):
+            raise AscendError(f"{name} is {shown(value)}; a number of seconds is needed.")
+        return seconds
+
+    def choice(self, options: Sequence[str], *names: str) -> str:
+        """The first of these variables that is set, which has to be one of the options."""
+        text = self.text(*names)
+        if text not in options:
+            words = f"{', '.join(options[:-1])} or {options[-1]}"
+            raise AscendError(f"{names[0]} is {shown(text)}; write {words}.")
+        return text
 
     def mapping(self, name: str) -> dict[str, Any] | None:
         value = self.value(name)

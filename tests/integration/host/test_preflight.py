@@ -65,7 +65,7 @@ def test_each_host_is_refused_in_its_own_words_and_left_as_it_was(site: Site) ->
     text = run.refusal("duo")
     assert "args of Qwen3-0.6B sets dtype to 'bfloat16' on atlas-300i-duo-96g" in text
     assert "float16 only. Leave it out; it is set to 'float16'." in text
-    assert run.recap("duo", "ok") == 1, "the arguments alone: this one needs no contact"
+    assert run.recap("duo", "ok") == 0, "this one needs no contact"
 
     text = run.refusal("small")
     assert (

@@ -104,7 +104,7 @@ def test_deploy_waits_for_both_hosts_at_once_and_shows_how_far_each_service_is(
     # The second time everything is there, and what the converge saw is enough.
     begun = time.monotonic()
     again = books.run("deploy", "-v")
-    assert again.output.count('"looks": 0') == 2
+    assert '"looks"' not in again.output
     assert (again.status, again.changed("h1")) == (0, 0)
     assert progress(again, "h1", "chat")[0].startswith("ready, up ")
     assert time.monotonic() - begun < 120

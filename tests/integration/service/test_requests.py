@@ -36,8 +36,23 @@ REQUESTS: list[tuple[Any, str]] = [
 ]
 
 
-def run_all(host: Host, cases: list[dict[str, Any]]) -> tuple[list[str], str]:
-    """Run the role once for a host of each case; return the failure of each, and the output."""
+AWAY = {"ansible_host": "192.0.2.1", "ansible_ssh_common_args": "-o ConnectTimeout=1"}
+WRONG_TYPES: dict[str, tuple[Any, str]] = {
+    "ascend_host_checks": (["disk"], "is a list; a mapping is needed"),
+    "ascend_host_irqbalance": ("never", "write auto, stop or keep"),
+    "vllm_service_instances": (4, "is a number; a list of services is needed"),
+    "vllm_service_port_base": ("high", "port_base"),
+    "vllm_service_restart": ("later", "write now or deferred"),
+    "vllm_service_free_timeout": ("soon", "a number of seconds is needed"),
+    "vllm_service_restart_delay": ("long", "an integer is needed"),
+    "vllm_service_wait": ("perhaps", "write true or false"),
+    "vllm_service_groups": ({"a": 1}, "a list of texts is needed"),
+}
+
+
+def run_all(host: Host, cases: list[dict[str, Any]], playbook: str = "") -> tuple[list[str], str]:
+    """Run the role, or a playbook of the collection, once for a host of each case; return the
+    failure of each, and the output."""
     shared = yaml.safe_load(host.inventory.read_text())["all"]
     common = {**shared["vars"], **shared["hosts"][host.name], **host.variables}
     inventory = host.folder / "cases.yml"
@@ -45,6 +60,8 @@ def run_all(host: Host, cases: list[dict[str, Any]]) -> tuple[list[str], str]:
     inventory.write_text(yaml.safe_dump({"all": {"hosts": named, "vars": common}}))
     command = [each for each in host.command() if each not in ("--limit", host.name)]
     command[command.index(str(host.inventory))] = str(inventory)
+    if playbook:
+        command[command.index(str(host.folder / "play.yml"))] = playbook
     done = subprocess.run(
         command, capture_output=True, text=True, timeout=300, check=False, env=environment()
     )
@@ -57,11 +74,19 @@ def run_all(host: Host, cases: list[dict[str, Any]]) -> tuple[list[str], str]:
 
 def test_a_refused_request_never_reaches_the_host(host: Host) -> None:
     """The address is nobody's: a run that tried to connect would report unreachable."""
-    away = {"ansible_host": "192.0.2.1", "ansible_ssh_common_args": "-o ConnectTimeout=1"}
-    cases = [{**away, "vllm_service_instances": instances} for instances, _words in REQUESTS]
+    cases = [{**AWAY, "vllm_service_instances": instances} for instances, _words in REQUESTS]
     failures, output = run_all(host, cases)
     for (_instances, words), failure in zip(REQUESTS, failures, strict=True):
         assert words in failure
+    assert "UNREACHABLE" not in output
+
+
+def test_a_value_of_a_wrong_type_never_reaches_the_host(host: Host) -> None:
+    service = {"vllm_service_instances": [{"model": "Qwen3-0.6B"}]}
+    cases = [{**AWAY, **service, name: value} for name, (value, _words) in WRONG_TYPES.items()]
+    failures, output = run_all(host, cases, "inferops.ascend.deploy")
+    for (name, (_value, words)), failure in zip(WRONG_TYPES.items(), failures, strict=True):
+        assert name in failure and words in failure
     assert "UNREACHABLE" not in output
 
 

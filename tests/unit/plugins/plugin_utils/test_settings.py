@@ -4,15 +4,27 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from ansible_collections.inferops.ascend.plugins.plugin_utils._base.data import role_defaults
 from ansible_collections.inferops.ascend.plugins.plugin_utils._base.errors import AscendError
 from ansible_collections.inferops.ascend.plugins.plugin_utils.settings import (
     PLACEMENT_VARIABLES,
     Settings,
 )
+
+ROLES = Path(__file__).parents[4] / "roles"
+WRONG = {
+    "bool": "perhaps",
+    "int": "many",
+    "float": "soon",
+    "list": 4,
+    "dict": ["a"],
+    "choices": "other",
+}
 
 
 def settings(**variables: Any) -> Settings:
@@ -94,6 +106,31 @@ def test_a_value_that_cannot_be_used_names_its_variable(
         getattr(settings(**{name: value}), attribute)
     told = str(caught.value)
     assert name in told or name == "vllm_runtime_method" and "vllm_service_method" in told
+
+
+def specified() -> list[tuple[str, object]]:
+    """Each option of the roles whose specification rejects values, with such a value."""
+    found: list[tuple[str, object]] = []
+    for role in ("ascend_host", "vllm_service"):
+        text = (ROLES / role / "meta" / "argument_specs.yml").read_text(encoding="utf-8")
+        for name, spec in yaml.safe_load(text)["argument_specs"]["main"]["options"].items():
+            kind = "choices" if "choices" in spec else spec["type"]
+            found += [(name, WRONG[kind])] if kind in WRONG else []
+            found += [(name, ["x"])] if spec.get("elements") == "int" else []
+    return found
+
+
+@pytest.mark.parametrize(("name", "value"), specified())
+def test_what_the_roles_specify_is_checked_before_contact_without_ansible(
+    name: str, value: object
+) -> None:
+    """The playbook deploy leaves out Ansible's validation, which renders all variables for it."""
+    with pytest.raises(AscendError, match=name):
+        settings(**{name: value}).check()
+
+
+def test_the_defaults_of_the_roles_pass() -> None:
+    settings().check()
 
 
 def test_the_fingerprint_knows_requests_and_placement_but_no_secret() -> None:
