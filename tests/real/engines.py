@@ -22,6 +22,7 @@ import time
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -50,10 +51,19 @@ class MissingError(EnginesError):
     """What this machine has not, with the way out. Nothing is wrong with the tests."""
 
 
-def matrix_versions() -> list[str]:
-    """The vLLM versions of the matrix, oldest first."""
+def released_rows() -> list[dict[str, Any]]:
+    """The rows of the matrix for releases that PyPI has wheels of, oldest first."""
     rows = yaml.safe_load((REPOSITORY / "vars" / "version_matrix.yml").read_text("utf-8"))
-    return [row["vllm"] for row in reversed(rows["versions"])]
+    return [
+        row
+        for row in reversed(rows["versions"])
+        if row["vllm_ascend"] == row["vllm"] and row["wheels"] != "none"
+    ]
+
+
+def matrix_versions() -> list[str]:
+    """The vLLM versions of these rows."""
+    return [row["vllm"] for row in released_rows()]
 
 
 def cache() -> Path:

@@ -17,19 +17,18 @@ def check_versions(checks: HostChecks) -> None:
         return
     row = checks.options.version_row
     if row is None:
-        row = next((row for row in versions.rows() if row.matches(wanted)), None)
+        row = versions.row_of(wanted)
     if row is None:
-        known = ", ".join(row.vllm for row in versions.rows())
         checks.add(
             "warning",
             "versions",
             f"vLLM {wanted}",
-            f"the version matrix has no row for it (rows: {known}).",
+            f"the version matrix has no row for it (it has {versions.known_versions()}).",
             "Which CANN it needs is in the release notes of vllm-ascend.",
         )
         return
     if row.cann is not None:
-        _check_cann(checks, row.vllm, row.cann)
+        _check_cann(checks, row.title, row.cann)
     _check_engine(checks, wanted, row)
 
 
@@ -53,8 +52,10 @@ def _check_cann(checks: HostChecks, vllm: str, cann: str) -> None:
     for path, installed in sourced.items():
         if str(installed).lower() == cann.lower():
             continue
-        others = [each.vllm for each in versions.rows() if each.cann == installed]
-        instead = f" CANN {installed} goes with vLLM {' or '.join(others)}." if others else ""
+        fitting = [each for each in versions.rows() if each.cann == installed]
+        final = [each for each in fitting if not each.candidate] or fitting
+        others = " or ".join(dict.fromkeys(each.title for each in final))
+        instead = f" CANN {installed} goes with vLLM {others}." if others else ""
         checks.add(
             "error",
             "versions",
@@ -69,6 +70,7 @@ def _check_cann(checks: HostChecks, vllm: str, cann: str) -> None:
 def _check_engine(checks: HostChecks, wanted: str, row: versions.VersionRow) -> None:
     engine = checks.facts["engine"]
     found = engine["vllm"]
+    wanted = row.vllm if row.matches(wanted) else wanted
     if found is not None and _release(found) != _release(wanted):
         checks.add(
             "error",
@@ -85,7 +87,7 @@ def _check_engine(checks: HostChecks, wanted: str, row: versions.VersionRow) -> 
                 "error",
                 "versions",
                 key,
-                f"{key} {found} is installed; vLLM {row.vllm} goes with {expected}.",
+                f"{key} {found} is installed; vLLM {row.title} goes with {expected}.",
                 "One row of the matrix is one unit: install all of it.",
             )
     python = engine["python"]

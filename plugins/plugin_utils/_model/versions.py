@@ -14,6 +14,7 @@ from typing import Any
 from .._base.data import vars_file
 from .._base.errors import AscendError
 from .._base.values import kind_of, plain
+from .._base.words import counted
 
 # The keys of a row that decide what is installed or compared, and the type of each.
 _TYPES = {
@@ -24,10 +25,11 @@ _TYPES = {
     "cann": str,
     "torch_npu": str,
     "packages": dict,
+    "wheels": str,
     "exclude": list,
     "metadata": dict,
 }
-_FOR_READERS = frozenset(("wheels", "notes", "sources"))
+_FOR_READERS = frozenset(("notes", "sources"))
 _SPECIFIER = re.compile(r"\s*(===|==|~=|!=|<=|>=|<|>)\s*[0-9]")
 _PYTHON = re.compile(r"3\.[0-9]{1,2}")
 
@@ -41,6 +43,8 @@ class VersionRow:
         vllm_ascend, cann, torch_npu: None where the row does not name them.
         distribution: the name under which this vLLM was published.
         packages: version specifiers by distribution.
+        wheels: the platform of vllm-ascend's wheels on PyPI; "none": it has a source distribution
+            only; None: not known.
         exclude: distributions that others ask for and that must not be installed.
         metadata: versions of distributions to name as installed.
     """
@@ -54,6 +58,7 @@ class VersionRow:
     packages: Mapping[str, str] = field(default_factory=dict)
     exclude: tuple[str, ...] = ()
     metadata: Mapping[str, str] = field(default_factory=dict)
+    wheels: str | None = None
 
     @classmethod
     def from_dict(cls, row: Mapping[str, Any]) -> VersionRow:
@@ -66,6 +71,16 @@ class VersionRow:
     def matches(self, version: str) -> bool:
         """Whether this is the row of that version of vLLM or vllm-ascend."""
         return version in (self.vllm, self.vllm_ascend)
+
+    @property
+    def candidate(self) -> bool:
+        """Whether this is a release candidate."""
+        return bool(re.search(r"rc[0-9]+$", self.vllm_ascend or self.vllm))
+
+    @property
+    def title(self) -> str:
+        """What messages call it: a candidate by its own version, which vLLM's does not tell."""
+        return self.vllm_ascend if self.candidate and self.vllm_ascend else self.vllm
 
 
 @lru_cache(maxsize=1)
@@ -82,6 +97,27 @@ def rows(device: str = "npu") -> tuple[VersionRow, ...]:
     return tuple(VersionRow.from_dict(row) for row in matrix()[key])
 
 
+def row_of(version: str, device: str = "npu") -> VersionRow | None:
+    """The row of a version of vllm-ascend, or else the newest of a version of vLLM.
+
+    Candidates have rows of their own, and share their vLLM with the release: `0.18.0` is the
+    release, `0.18.0rc1` the candidate.
+    """
+    wanted = version.removeprefix("v")
+    for versions in ("vllm_ascend", "vllm"):
+        for row in rows(device):
+            if getattr(row, versions) == wanted:
+                return row
+    return None
+
+
+def known_versions(device: str = "npu") -> str:
+    """The versions of the matrix for a message, newest first, candidates by their number."""
+    text = ", ".join(dict.fromkeys(row.vllm for row in rows(device) if not row.candidate))
+    candidates = sum(row.candidate for row in rows(device))
+    return f"{text} and {counted(candidates, 'release candidate')}" if candidates else text
+
+
 def find(version: object, own_row: object = None, *, device: str = "npu") -> VersionRow:
     """The row of a version of vLLM or vllm-ascend; `own_row`, if given, takes its place.
 
@@ -91,13 +127,12 @@ def find(version: object, own_row: object = None, *, device: str = "npu") -> Ver
     if own_row:
         return parse(own_row)
     wanted = str(version).removeprefix("v")
-    for row in rows(device):
-        if row.matches(wanted):
-            return row
-    known = ", ".join(row.vllm for row in rows(device))
+    row = row_of(wanted, device)
+    if row is not None:
+        return row
     raise AscendError(
-        f"the version matrix has no row of vLLM {wanted} for the device {device}; it has {known}. Set"
-        " vllm_runtime_version to one of these (with vllm_service_engine_version, which it follows),"
+        f"the version matrix has no row of vLLM {wanted} for the device {device}; it has"
+        f" {known_versions(device)}. Set vllm_runtime_version to one of these (with vllm_service_engine_version, which it follows),"
         " or write the row yourself in vllm_runtime_row."
     )
 

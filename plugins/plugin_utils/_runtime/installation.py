@@ -177,6 +177,12 @@ def _check_wheels(
             f" Use the image {target.image(row)}: set vllm_runtime_method: container, and"
             " vllm_runtime_image to that name with its digest instead of the tag."
         )
+    if row.wheels == "none":
+        return (
+            f"PyPI has no wheels of vllm-ascend {row.vllm_ascend}, only its source, which is built on"
+            " the host with its CANN and compilers. Or put a wheel into vllm_runtime_wheels, or use"
+            f" the image {target.image(row)} (vllm_runtime_method: container).",
+        )
     return ()
 
 

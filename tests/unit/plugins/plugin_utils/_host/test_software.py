@@ -43,7 +43,30 @@ def test_every_row_of_the_matrix_can_be_judged() -> None:
     for row in rows():
         host = facts()
         host["npu"]["cann_version"] = row.cann
-        assert checked(host, engine_version=row.vllm, executable=None, scripts=[]).findings == []
+        version = row.vllm_ascend
+        assert checked(host, engine_version=version, executable=None, scripts=[]).findings == []
+
+
+def test_a_candidate_is_held_against_its_own_row() -> None:
+    installed = {
+        "vllm": "0.13.0+empty",
+        "vllm_ascend": "0.13.0rc3",
+        "torch_npu": "2.8.0.post2",
+        "python": "3.11.9",
+    }
+    host = facts(engine=installed, cann={SCRIPTS[0]: "8.5.1"})
+    assert checked(host, engine_version="0.13.0rc3").findings == []
+    found = checked(host, engine_version="0.13.0").errors
+    assert [each.subject for each in found] == ["CANN", "vllm_ascend"]
+    assert found[0].message.endswith(
+        "vLLM 0.13.0 goes with CANN 8.5.0 (driver 25.5.2). CANN 8.5.1 goes with vLLM 0.18.0."
+    )
+    assert found[1].message == "vllm_ascend 0.13.0rc3 is installed; vLLM 0.13.0 goes with 0.13.0."
+
+
+def test_a_version_without_a_row_is_a_warning_that_names_those_that_have_one() -> None:
+    found = only(checked(facts(), engine_version="0.17.1", executable=None))
+    assert "no row for it (it has 0.23.0, 0.18.0" in found.message
 
 
 def test_a_version_row_of_the_user_takes_the_place_of_the_matrix() -> None:

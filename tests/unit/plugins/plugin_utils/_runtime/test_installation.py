@@ -55,7 +55,7 @@ def test_further_packages_are_installed_after_the_row() -> None:
 )
 def test_every_row_of_the_matrix_can_be_installed(key: str, device: str) -> None:
     for row in versions.matrix()[key]:
-        made = plan(row["vllm"], device=device, chips=["910B1"])
+        made = plan(row.get("vllm_ascend", row["vllm"]), device=device, chips=["910B1"])
         for step in made["steps"]:
             for text in [*step["requirements"], *step["overrides"]]:
                 Requirement(text)
@@ -64,7 +64,16 @@ def test_every_row_of_the_matrix_can_be_installed(key: str, device: str) -> None
             if name in pins:
                 assert pins[name].contains(version), (row["vllm"], name)
         assert made["expect"][row.get("distribution", "vllm")] == row["vllm"]
-        assert made["name"] == row["vllm"]
+        assert made["name"] == row.get("vllm_ascend", row["vllm"])
+        assert bool(made["warnings"]) == (row["wheels"] == "none")
+
+
+def test_a_version_that_pypi_has_as_source_only_is_said_to_be_built() -> None:
+    assert plan("0.30.0", chips=["910B1"])["warnings"] == [
+        "PyPI has no wheels of vllm-ascend 0.30.0rc2, only its source, which is built on the host"
+        " with its CANN and compilers. Or put a wheel into vllm_runtime_wheels, or use the image"
+        " quay.io/ascend/vllm-ascend:v0.30.0rc2 (vllm_runtime_method: container)."
+    ]
 
 
 def test_the_build_for_hosts_without_cards() -> None:
@@ -78,8 +87,8 @@ def test_the_build_for_hosts_without_cards() -> None:
 
 
 def test_a_version_without_a_row_is_rejected_with_those_that_have_one() -> None:
-    text = rejection("0.17.0")
-    assert "no row of vLLM 0.17.0 for the device npu; it has 0.23.0, 0.18.0" in text
+    text = rejection("0.17.1")
+    assert "no row of vLLM 0.17.1 for the device npu; it has 0.23.0, 0.18.0" in text
     assert "vllm_runtime_version" in text
     assert "it has 0.32.0" in rejection("0.18.0", device="cpu")
 

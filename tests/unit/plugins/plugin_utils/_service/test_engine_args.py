@@ -126,7 +126,7 @@ def test_the_option_lists_hold_to_their_schema(repository: Path) -> None:
     jsonschema.Draft202012Validator(schema).validate(load_options())
 
 
-def test_every_version_that_can_be_installed_has_its_list(repository: Path) -> None:
+def test_every_option_list_is_of_a_version_that_can_be_installed(repository: Path) -> None:
     matrix = yaml.safe_load((repository / "vars/version_matrix.yml").read_text())
     rows = [*matrix["versions"], *matrix["cpu_versions"]]
-    assert {row["vllm"] for row in rows} == set(VERSIONS)
+    assert {row["vllm"] for row in rows} >= set(VERSIONS)
