@@ -102,7 +102,7 @@ class Deployment:
         """
         for request in flat([*self.settings.requests, *(self.settings.instances or [])]):
             if isinstance(request, Mapping):
-                check_args(request, self.settings.engine_version)
+                check_args(request, self.settings.options_version)
         cards = self.settings.declared_cards
         if cards is not None:
             # The host's own range of ephemeral ports is not known yet.
@@ -140,6 +140,7 @@ class Deployment:
                 "accepted_health": settings.accepted_health,
                 "checks": settings.checks,
                 "engine_version": settings.checked_version,
+                "options_version": settings.options_version,
                 "version_row": settings.version_row,
                 "user": settings.user,
                 "groups": settings.groups,

@@ -44,6 +44,7 @@ PLACEMENT_VARIABLES = (
     "vllm_service_estimate",
     "vllm_service_allow_untested",
     "vllm_service_engine_version",
+    "vllm_runtime_row",
 )
 
 
@@ -234,6 +235,11 @@ class Settings:
         return self._variables.mapping("vllm_runtime_row") or {}
 
     @cached_property
+    def options_version(self) -> str:
+        """The version whose options count: what vllm_runtime_row names, else the engine's."""
+        return str(self.version_row.get("options") or self.engine_version)
+
+    @cached_property
     def method(self) -> str:
         """venv, container or external."""
         return self._variables.choice(
@@ -282,20 +288,13 @@ class Settings:
     @cached_property
     def unit(self) -> UnitSettings:
         """How the files of services are written."""
-        resolved = {
-            "method": self.method,
-            "container_engine": self.container_engine,
-            "container_image": self.container_image,
-        }
-        names = [each.name for each in fields(UnitSettings)]
-        return UnitSettings.of(
-            {
-                f"vllm_service_{name}": resolved[name]
-                if name in resolved
-                else self._variables.value(f"vllm_service_{name}")
-                for name in names
-            }
-        )
+        resolved = ("options_version", "method", "container_engine", "container_image")
+        values: dict[str, object] = {}
+        for each in fields(UnitSettings):
+            name = f"vllm_service_{each.name}"
+            known = each.name in resolved
+            values[name] = getattr(self, each.name) if known else self._variables.value(name)
+        return UnitSettings.of(values)
 
     @cached_property
     def lock_timeout(self) -> float:

@@ -52,6 +52,7 @@ class PreflightOptions:
         accepted_health: words of npu-smi for a card that may be used.
         checks: {code of CHECKS: error, warning or ignore}, instead of the finding's severity.
         engine_version: of vLLM; None to leave versions alone.
+        options_version: the version whose option list counts; None where none does.
         version_row: the user's row of the version matrix, which takes the place of the matrix.
         groups: groups that the services are in. user: the account they run as.
         scripts: set_env.sh of CANN and NNAL. executable: the engine's program.
@@ -64,6 +65,7 @@ class PreflightOptions:
     accepted_health: Sequence[str] = ("OK",)
     checks: Mapping[str, str] = field(default_factory=dict)
     engine_version: str | None = None
+    options_version: str | None = None
     version_row: versions.VersionRow | None = None
     user: str = "vllm"
     groups: Sequence[str] = ()

@@ -8,10 +8,12 @@ from __future__ import annotations
 import re
 
 from .._model import versions
+from .._model.options import missing_list
 from .checks import HostChecks
 
 
 def check_versions(checks: HostChecks) -> None:
+    _check_options(checks)
     wanted = checks.options.engine_version
     if wanted is None:
         return
@@ -30,6 +32,19 @@ def check_versions(checks: HostChecks) -> None:
     if row.cann is not None:
         _check_cann(checks, row.title, row.cann)
     _check_engine(checks, wanted, row)
+
+
+def _check_options(checks: HostChecks) -> None:
+    version = checks.options.options_version
+    missing = missing_list(version) if version else None
+    if missing:
+        checks.add(
+            "warning",
+            "versions",
+            "options",
+            f"{missing}.",
+            "vllm_runtime_row can name another list (options: 0.23.0).",
+        )
 
 
 def _check_cann(checks: HostChecks, vllm: str, cann: str) -> None:

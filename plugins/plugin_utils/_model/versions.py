@@ -26,6 +26,7 @@ _TYPES = {
     "torch_npu": str,
     "packages": dict,
     "wheels": str,
+    "options": str,
     "exclude": list,
     "metadata": dict,
 }
@@ -45,6 +46,7 @@ class VersionRow:
         packages: version specifiers by distribution.
         wheels: the platform of vllm-ascend's wheels on PyPI; "none": it has a source distribution
             only; None: not known.
+        options: the version whose option list counts; None: its own, or the nearest older one.
         exclude: distributions that others ask for and that must not be installed.
         metadata: versions of distributions to name as installed.
     """
@@ -59,6 +61,7 @@ class VersionRow:
     exclude: tuple[str, ...] = ()
     metadata: Mapping[str, str] = field(default_factory=dict)
     wheels: str | None = None
+    options: str | None = None
 
     @classmethod
     def from_dict(cls, row: Mapping[str, Any]) -> VersionRow:

@@ -108,7 +108,7 @@ def parse_hardware(settings: Settings, seen: Sequence[Mapping[str, Any]] | None)
         tables=settings.tables,
         estimate=settings.lookup.estimate,
         allow_untested=settings.lookup.allow_untested,
-        engine_version=settings.engine_version,
+        engine_version=settings.options_version,
     )
 
 

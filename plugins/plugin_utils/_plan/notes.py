@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from .._model.options import missing_list
 from .hosts import Hardware
 from .inventory import Inventory, some
 from .services import Service
@@ -19,7 +20,8 @@ def notes(
     found: Mapping[str, Hardware],
     seen: Mapping[str, Sequence[Mapping[str, Any]]],
 ) -> list[str]:
-    """Profiles that were guessed, hosts that are too small for a service, warnings of specs."""
+    """Profiles that were guessed, hosts that are too small for a service, warnings of specs, and
+    versions of the engine whose options are not listed."""
     texts = []
     guessed: dict[str, list[str]] = {}
     for name in sorted(seen):
@@ -32,6 +34,10 @@ def notes(
             f"{some(names)}: no ascend_host_profile is declared. By its cards it is"
             f" {profile}; declare that, and it need not be asked, and can be deployed."
         )
+    for version in sorted({hardware.engine_version for hardware in found.values()}):
+        missing = missing_list(version)
+        if missing:
+            texts.append(f"{missing}.")
     messages: dict[str, list[str]] = {}
     for name, service in services.items():
         for kind in sorted(service.refused):

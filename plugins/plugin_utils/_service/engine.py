@@ -38,7 +38,7 @@ def engine_config(
     `service` is a placed service: `name`, `kind`, `model`, `port`, `max_model_len` (tokens),
     `gpu_memory_utilization`, `tensor_parallel_size`, `pipeline_parallel_size`, optionally
     `path` (an absolute path on the host), `huggingface`, `modelscope`, `served_model_name` (a
-    string or a list) and `args`. `version`: a vLLM version of vars/vllm_options.json.
+    string or a list) and `args`. `version`: of vLLM or vllm-ascend, by which options are read.
     `shutdown_timeout`: seconds; written where the version has it.
 
     The model is `path`, or `weights_dir`/hub id. It is served under the name of the model and, where the

@@ -24,7 +24,7 @@ def expected_services(
     for service in placed:
         if service.get("state") == "absent":
             continue
-        config = engine_config(service, settings.engine_version, weights_dir=settings.weights_dir)
+        config = engine_config(service, settings.options_version, weights_dir=settings.weights_dir)
         names = config.get("served-model-name") or config["model"]
         services.append(
             {

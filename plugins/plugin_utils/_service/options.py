@@ -7,12 +7,11 @@ from __future__ import annotations
 
 import difflib
 import functools
-import re
 from collections.abc import Mapping
 from typing import Any
 
 from .._base.errors import AscendError
-from .._model.options import load_options
+from .._model.options import list_of, load_options, missing_list, number
 
 # What an option that a version lacks is called there: (options to use, how), for what cannot be
 # translated without asking. Only names that the version's list has are offered.
@@ -57,14 +56,18 @@ class Option:
 
 
 class EngineOptions:
-    """The options of one vLLM version by every long name, `no-` forms included."""
+    """The options of one vLLM version by every long name, `no-` forms included.
 
-    def __init__(self, version: str) -> None:
+    version: one that has a list. missing: what to know where it stands for another version.
+    """
+
+    def __init__(self, version: str, missing: str | None = None) -> None:
         self.version = version
+        self._missing = f". {missing}: vllm_runtime_row can name another" if missing else ""
         self.options: dict[str, Option] = {}
         self.short: dict[str, str] = {}
         # 0.9.1 passes str(list) as one value; seen to be right from 0.11.0 on.
-        self.joins_lists = _number(version) < (0, 11)
+        self.joins_lists = number(version) < (0, 11)
         for name, fact in load_options()[version].items():
             option = Option(name, fact, self.joins_lists)
             for text in fact["opts"]:
@@ -87,7 +90,7 @@ class EngineOptions:
         if "." in bare and bare.split(".")[0] in self.options:
             top, rest = bare.split(".", 1)
             raise AscendError(f"{start}. Write it as a mapping: {top}: {{{rest}: ...}}")
-        start += f", which vLLM {self.version} does not have"
+        start += f", which vLLM {self.version} does not have{self._missing}"
         positive = bare.removeprefix("no-")
         new, how = RENAMED.get(positive, ((), ""))
         if new and all(item in self.options for item in new):
@@ -108,25 +111,15 @@ class EngineOptions:
         raise AscendError(f"{start}, and no other version known here. Check how vLLM spells it.")
 
 
-def _number(version: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in re.findall(r"\d+", version)[:3])
-
-
 def options_of(version: object) -> EngineOptions:
-    """The options of a vLLM version, `0.18.0`; AscendError for one that is not known here."""
-    text = version if isinstance(version, str) else str(version)
-    # A rebuild (0.23.0.post1) or a local build (0.23.0+empty) has its release's options.
-    release = re.sub(r"(\+.*|\.post\d+)+$", "", text.strip().removeprefix("v"))
-    if release.startswith("_") or release not in load_options():
-        names = (name for name in load_options() if not name.startswith("_"))
-        raise AscendError(
-            f"the options of vLLM {text!r} are not known here; known are"
-            f" {', '.join(sorted(names, key=_number))}. Choose one of these versions."
-        )
-    return _read(release)
+    """The options of a version of vLLM or vllm-ascend, `0.18.0`, by the list that counts for it.
+
+    Raises AscendError for what is not a version.
+    """
+    return _read(str(version))
 
 
 @functools.lru_cache(maxsize=None)
-def _read(release: str) -> EngineOptions:
+def _read(version: str) -> EngineOptions:
     """Read once: the plan of a fleet needs it for each of its services."""
-    return EngineOptions(release)
+    return EngineOptions(list_of(version), missing_list(version))

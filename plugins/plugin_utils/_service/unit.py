@@ -40,9 +40,13 @@ PRIVATE = ("env", "api_key", "secret_env")
 
 @dataclass(frozen=True)
 class UnitSettings:
-    """How services of a host are run: the role's variables `vllm_service_*` by the same names."""
+    """How services of a host are run: the role's variables `vllm_service_*` by the same names.
+
+    options_version: the version whose option list counts, no variable of its own.
+    """
 
     engine_version: str
+    options_version: str
     executable: str
     weights_dir: str
     host: str
@@ -156,7 +160,7 @@ def service_texts(service: Mapping[str, Any], settings: UnitSettings) -> dict[st
     """{config, secrets} of a placed service, and {command} or {environment} by how it is run."""
     config = engine.engine_config(
         service,
-        settings.engine_version,
+        settings.options_version,
         host=settings.host,
         weights_dir=settings.weights_dir,
         shutdown_timeout=settings.shutdown_timeout,

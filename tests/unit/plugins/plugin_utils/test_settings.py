@@ -47,8 +47,8 @@ def test_no_default_is_a_template_that_only_a_role_could_render(role: str) -> No
 
 @pytest.mark.parametrize("name", PLACEMENT_VARIABLES)
 def test_what_decides_a_placement_is_a_variable_of_a_role(name: str) -> None:
-    roles = {**role_defaults("ascend_host"), **role_defaults("vllm_service")}
-    assert name == "ascend_model_tables" or name in roles
+    roles = ("ascend_host", "vllm_service", "vllm_runtime")
+    assert name == "ascend_model_tables" or any(name in role_defaults(role) for role in roles)
 
 
 def test_what_is_not_set_follows_from_the_profile_or_another_variable() -> None:

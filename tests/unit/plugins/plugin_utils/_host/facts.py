@@ -101,6 +101,7 @@ VARIABLES = {
     "excluded": "ascend_host_excluded_cards",
     "version_row": "vllm_runtime_row",
     "engine_version": "ascend_host_engine_version",
+    "service_version": "vllm_service_engine_version",
     "memory": "vllm_service_card_memory_gb",
     "scripts": "ascend_host_cann_scripts",
 }

@@ -64,6 +64,19 @@ def test_a_candidate_is_held_against_its_own_row() -> None:
     assert found[1].message == "vllm_ascend 0.13.0rc3 is installed; vLLM 0.13.0 goes with 0.13.0."
 
 
+def test_a_version_without_an_option_list_is_one_warning() -> None:
+    host = facts(cann={SCRIPTS[0]: "9.0.1"})
+    named = {"service_version": "0.24.0rc1", "executable": None}
+    found = only(checked(host, "Qwen3-8B", "Qwen3-14B", **named))
+    assert (found.severity, found.message, found.advice) == (
+        "warning",
+        "vLLM 0.24.0rc1 has no option list here; args are read by that of vLLM 0.23.0.",
+        "vllm_runtime_row can name another list (options: 0.23.0).",
+    )
+    own = {"vllm": "0.24.0", "python": ["3.10", "3.12"], "options": "0.32.0"}
+    assert checked(host, "Qwen3-8B", version_row=own, **named).findings == []
+
+
 def test_a_version_without_a_row_is_a_warning_that_names_those_that_have_one() -> None:
     found = only(checked(facts(), engine_version="0.17.1", executable=None))
     assert "no row for it (it has 0.23.0, 0.18.0" in found.message

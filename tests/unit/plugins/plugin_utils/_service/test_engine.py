@@ -291,7 +291,8 @@ def test_numbers_may_come_as_text_from_a_template() -> None:
         ("0.18.0", {"data-parallel-size": 2}, ["2 data-parallel replicas", "4 cards", "has 2"]),
         ("0.9.1", {"ignore-patterns": ["a", "b"]}, ["0.9.1 makes one text", "0.11.0 or newer"]),
         ("0.18.0", ["a"], ["args is a list"]),
-        ("1.0.0", {}, ["1.0.0", "0.9.1, 0.11.0, 0.13.0, 0.18.0, 0.23.0"]),
+        ("newest", {}, ["'newest' (vllm_service_engine_version)", "not a version", "0.18.0"]),
+        ("0.19.1", {"no-such-one": 1}, ["vLLM 0.18.0 does not have", "0.19.1 has no option list"]),
     ],
 )
 def test_refused(version: str, args: Any, words: list[str]) -> None:

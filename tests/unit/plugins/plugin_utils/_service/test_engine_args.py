@@ -115,9 +115,11 @@ def test_a_key_that_is_no_text() -> None:
         check_args({"model": "m", "args": {1: 2}}, "0.18.0")
 
 
-def test_a_version_that_is_not_known() -> None:
-    with pytest.raises(AscendError, match=r"vLLM '9\.9\.9' are not known here; known are 0\.9\.1"):
-        check_args({"model": "m"}, "9.9.9")
+def test_a_version_without_a_list_is_served_by_the_nearest_older_one() -> None:
+    check_args({"model": "m", "args": {"nnodes": 1}}, "0.14.0rc1")  # from 0.13.0 on
+    with pytest.raises(AscendError, match="Use hf-overrides instead"):
+        check_args({"model": "m", "args": {"rope-theta": 1e6}}, "0.22.1rc1")
+    check_args({"model": "m", "args": {"rope-theta": 1e6}}, "0.10.1rc1")
 
 
 def test_the_option_lists_hold_to_their_schema(repository: Path) -> None:

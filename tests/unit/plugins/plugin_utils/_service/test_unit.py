@@ -46,6 +46,7 @@ SERVICE: dict[str, Any] = {
 def settings(**changed: Any) -> UnitSettings:
     variables: dict[str, Any] = {
         "engine_version": "0.18.0",
+        "options_version": "0.18.0",
         "executable": "/opt/vllm/current/bin/vllm",
         "weights_dir": "/w",
         "host": "0.0.0.0",
@@ -103,7 +104,7 @@ def test_values_of_templates_come_out_as_they_are_meant() -> None:
 @pytest.mark.parametrize(
     ("changed", "words"),
     [
-        ({"engine_version": "0.1"}, "vLLM '0.1' are not known"),
+        ({"options_version": "0.1"}, "version of vLLM is '0.1'"),
         ({"start_timeout": "soon"}, "vllm_service_start_timeout is 'soon'"),
         ({"groups": "HwHiAiUser"}, "vllm_service_groups is a string; a list is needed"),
         ({"env": []}, "vllm_service_env is a list"),
