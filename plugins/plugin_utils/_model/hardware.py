@@ -11,7 +11,7 @@ from typing import Any
 from .profiles import Profile, load_profiles
 
 # A card prints between 0.87 (300I Duo of 24 GB) and 1.0 of its nominal memory; the nominal sizes
-# 24, 32, 48 and 64 are further apart than that.
+# 24, 32, 48, 64, 96 and 128 are further apart than that.
 _LEAST_OF_NOMINAL, _MOST_OF_NOMINAL = 0.8, 1.02
 
 

@@ -104,8 +104,10 @@ def warnings(image: Image, row: VersionRow, target: Target | None) -> list[str]:
             " (REPOSITORY@sha256:...)."
         )
     if target and image.tag:
-        suffix = re.search(r"-(a3|310p)\b", image.tag)
-        if (suffix.group(0) if suffix else "") != target.suffix:
+        suffixes = (each["suffix"] for each in matrix()["images"]["targets"])
+        if target.suffix != next(
+            (s for s in suffixes if s and re.search(rf"{s}\b", image.tag)), ""
+        ):
             found.append(
                 f"{image.reference} looks like an image for other chips.{hint(row, target)}"
             )

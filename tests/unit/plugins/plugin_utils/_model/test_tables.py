@@ -221,13 +221,15 @@ def test_profiles_give_the_memory_of_a_device() -> None:
         "atlas-800t-a3": 64,
         "atlas-300i-duo-96g": 48,
         "atlas-300i-duo-48g": 24,
+        "atlas-950dt": 96,
+        "atlas-950pr-128g": 128,
     }
     with pytest.raises(AscendError) as caught:
         profile("atlas-900")
     assert str(caught.value) == (
         "There is no hardware profile 'atlas-900'. Set ascend_host_profile to one of atlas-800i-a2-64g,"
         " atlas-800t-a2-64g, atlas-800i-a2-32g, atlas-800i-a3, atlas-800t-a3, atlas-300i-duo-96g,"
-        " atlas-300i-duo-48g."
+        " atlas-300i-duo-48g, atlas-950dt, atlas-950pr-128g."
     )
 
 

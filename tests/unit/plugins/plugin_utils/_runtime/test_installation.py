@@ -107,6 +107,11 @@ def test_wheels_are_for_a2_alone(chips: list[str], image: str) -> None:
     assert "vllm_runtime_method: container" in text
 
 
+def test_the_image_of_a_950dt() -> None:
+    text = rejection("0.23.0", chips=["Ascend950DT"] * 8)
+    assert "quay.io/ascend/vllm-ascend:v0.23.0-950dt" in text
+
+
 def test_every_profile_has_one_kind_of_image() -> None:
     for profile in load_profiles().values():
         assert target_of(profile.chips) is not None, profile.name
