@@ -11,7 +11,7 @@ import selectors
 import signal
 import subprocess
 import time
-from typing import Mapping, NamedTuple, Sequence
+from typing import Callable, Mapping, NamedTuple, Sequence
 
 from .errors import HostError
 
@@ -47,26 +47,38 @@ def run(
     timeout: float,
     env: Mapping[str, str] | None = None,
     limit: int | None = None,
+    given: bytes = b"",
+    received: Callable[[bytes], None] | None = None,
+    shared: Sequence[int] = (),
 ) -> Output:
     """Run a program to its end and return what it printed.
 
     timeout: seconds; then the program and its children, which share its session, are killed.
     limit: bytes of standard output after which it is killed too, and no more is read.
+    given: written to its standard input, which then stays open as long as this process runs.
+    received: is called with the standard output as it comes, and at least once a second.
+    shared: descriptors that it keeps open, such as that of a lock.
+
     Raises HostError if it cannot be started, ProcessTimeout if it does not end in time.
     """
     try:
         process = subprocess.Popen(
             list(command),
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.PIPE if given else subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             env=None if env is None else dict(env),
             start_new_session=True,
+            pass_fds=shared,
         )
     except OSError as error:
         raise HostError(f"{command[0]} cannot be run: {error}") from error
     try:
-        out, err = _read(process, time.monotonic() + timeout, limit)
+        if process.stdin:
+            with contextlib.suppress(BrokenPipeError):
+                process.stdin.write(given)
+                process.stdin.flush()
+        out, err = _read(process, time.monotonic() + timeout, limit, received)
     except subprocess.TimeoutExpired:
         raise ProcessTimeout(f"{' '.join(command)} did not end within {timeout:g} s") from None
     finally:
@@ -74,7 +86,12 @@ def run(
     return Output(out, err, process.returncode)
 
 
-def _read(process: subprocess.Popen[bytes], end: float, limit: int | None) -> tuple[bytes, bytes]:
+def _read(
+    process: subprocess.Popen[bytes],
+    end: float,
+    limit: int | None,
+    received: Callable[[bytes], None] | None,
+) -> tuple[bytes, bytes]:
     """Everything that a process prints, or TimeoutExpired at the time `end`."""
     out, err = bytearray(), bytearray()
     with selectors.DefaultSelector() as selector:
@@ -85,7 +102,8 @@ def _read(process: subprocess.Popen[bytes], end: float, limit: int | None) -> tu
             left = end - time.monotonic()
             if left <= 0:
                 raise subprocess.TimeoutExpired(process.args, 0)
-            for key, _events in selector.select(left):
+            before = len(out)
+            for key, _events in selector.select(min(left, 1.0)):
                 block = os.read(key.fd, _BLOCK)
                 key.data.extend(block)
                 if not block:
@@ -93,6 +111,8 @@ def _read(process: subprocess.Popen[bytes], end: float, limit: int | None) -> tu
             if limit is not None and len(out) >= limit:
                 _kill(process)
                 return bytes(out[:limit]), bytes(err)
+            if received:
+                received(bytes(out[before:]))
     process.wait(max(0.0, end - time.monotonic()))
     return bytes(out), bytes(err)
 
@@ -112,6 +132,7 @@ def _end(process: subprocess.Popen[bytes]) -> None:
         _kill(process)
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(_GRACE)
-    for pipe in (process.stdout, process.stderr):
+    for pipe in (process.stdin, process.stdout, process.stderr):
         if pipe is not None:
-            pipe.close()
+            with contextlib.suppress(BrokenPipeError):
+                pipe.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from pathlib import Path
 
 import pytest
 from ansible_collections.inferops.ascend.plugins.module_utils._base import process
@@ -46,3 +47,24 @@ def test_much_output_on_both_pipes() -> None:
 def test_program_that_cannot_be_started() -> None:
     with pytest.raises(HostError, match="/nowhere/npu-smi cannot be run"):
         process.run(["/nowhere/npu-smi"], 5)
+
+
+def test_what_it_is_given_and_what_comes_while_it_runs(tmp_path: Path) -> None:
+    pieces: list[bytes] = []
+    with (tmp_path / "shared").open("w") as shared:
+        code = f"read line; echo $line; sleep 1.2; echo end; echo kept >/proc/self/fd/{shared.fileno()}"
+        done = process.run(
+            ["sh", "-c", code],
+            20,
+            given=b"first\n",
+            received=pieces.append,
+            shared=[shared.fileno()],
+        )
+    assert done.stdout == b"first\nend\n"
+    assert [piece for piece in pieces if piece] == [b"first\n", b"end\n"]
+    assert b"" in pieces, "nobody could report how far it is while nothing was printed"
+    assert (tmp_path / "shared").read_text() == "kept\n"
+
+
+def test_a_program_that_does_not_read_what_it_is_given() -> None:
+    assert process.run(["sh", "-c", "exec <&-; exit 4"], 20, given=b"x" * 300_000).status == 4
