@@ -82,9 +82,9 @@ class ActionModule(ActionBase):
         for job in jobs:
             if job["src"]:
                 job["size"] = self._archive_here(job)
-        by_folder = {job["folder"]: job for job in jobs}
+        by_directory = {job["directory"]: job for job in jobs}
         specs = {
-            job["folder"]: [
+            job["directory"]: [
                 each
                 for each in services
                 if each.get("name") in job["services"] and each.get("state") != "absent"
@@ -92,54 +92,61 @@ class ActionModule(ActionBase):
             for job in jobs
         }
 
-        answer = self._module("look", jobs)
+        answer = self._module("check", jobs)
         if answer.get("failed"):
             return answer
         records = answer["records"]
-        errors, warnings = self._judge(records, specs, options)
+        errors, warnings = self._evaluate(records, specs, options)
         errors += [answer["room"]] if answer["room"] else []
         if errors:
-            return _failure(errors, warnings, _outcome(records, by_folder, ()))
-        wanted = [each["folder"] for each in records if each["state"] == "fetch"]
-        pending = wanted + [each["folder"] for each in records if each["state"] == "verify"]
-        loose = [each["folder"] for each in records if each["loose"] and each["ours"]]
+            return _failure(errors, warnings, _outcome(records, by_directory, ()))
+        wanted = [each["directory"] for each in records if each["state"] == "fetch"]
+        pending = wanted + [each["directory"] for each in records if each["state"] == "verify"]
+        writable = [
+            each["directory"] for each in records if each["world_writable"] and each["ours"]
+        ]
         outcome: dict[str, Any] = {
-            "changed": bool(wanted or loose),
-            "diff": _diff(records, by_folder),
+            "changed": bool(wanted or writable),
+            "diff": _diff(records, by_directory),
         }
-        if self._task.check_mode or not (pending or loose):
-            outcome["weights"] = _outcome(records, by_folder, ())
+        if self._task.check_mode or not (pending or writable):
+            outcome["weights"] = _outcome(records, by_directory, ())
             return _with(outcome, warnings)
 
-        todo = [by_folder[folder] for folder in [*pending, *(f for f in loose if f not in pending)]]
+        todo = [
+            by_directory[directory]
+            for directory in [*pending, *(f for f in writable if f not in pending)]
+        ]
         for record in records:
-            if record["why"] and record["folder"] in wanted:
+            if record["why"] and record["directory"] in wanted:
                 # Something of ours is replaced: whoever changed it by hand is to see why.
-                model = by_folder[record["folder"]]["model"]
-                self._say(f"{model}: fetched again into {record['folder']}: {record['why']}")
+                model = by_directory[record["directory"]]["model"]
+                self._display_line(
+                    f"{model}: fetched again into {record['directory']}: {record['why']}"
+                )
         for job in todo:
-            if job["src"] and job["folder"] in wanted:
+            if job["src"] and job["directory"] in wanted:
                 self._send_archive(job)
         answer = self._module("start", todo)
         if answer.get("failed"):
             return answer
-        # Another run may have downloaded it since we looked.
+        # Another run may have downloaded it since the check.
         if answer["run"]:
             failed = self._follow(answer["run"], interval, show)
             errors = [
-                f"{by_folder[folder]['model']}: {error}" if error else ""
-                for folder, error in failed.items()
+                f"{by_directory[directory]['model']}: {error}" if error else ""
+                for directory, error in failed.items()
             ]
-        answer = self._module("look", jobs)
+        answer = self._module("check", jobs)
         if answer.get("failed"):
             return answer
         records = answer["records"]
-        outcome["weights"] = _outcome(records, by_folder, wanted)
+        outcome["weights"] = _outcome(records, by_directory, wanted)
         if not errors:
-            errors, more = self._judge(records, specs, options)
+            errors, more = self._evaluate(records, specs, options)
             warnings += [each for each in more if each not in warnings]
             errors += [
-                f"{each['folder']} is still not complete: {each['why'] or each['state']}. Run it again."
+                f"{each['directory']} is still not complete: {each['why'] or each['state']}. Run it again."
                 for each in records
                 if each["state"] == "fetch"
             ]
@@ -147,14 +154,14 @@ class ActionModule(ActionBase):
             return _failure(errors, warnings, outcome["weights"], changed=bool(wanted))
         return _with(outcome, warnings)
 
-    def _say(self, line: str) -> None:
+    def _display_line(self, line: str) -> None:
         host = self._task_vars.get("inventory_hostname", "host")
         self._display.display(f"{host}: {line}")
 
     def _follow(self, run: str, interval: float, show: bool) -> dict[str, str]:
         """Wait for a run's end; return the errors by directory."""
         before: dict[str, tuple[float, int]] = {}
-        said: dict[str, str] = {}
+        shown: dict[str, str] = {}
         patience = min(1.0, interval)
         while True:
             answer = self._module("follow", [], run=run, patience=patience)
@@ -162,26 +169,26 @@ class ActionModule(ActionBase):
                 raise AscendError(str(answer.get("msg")))
             patience = interval
             now = time.monotonic()
-            for folder, state in answer["folders"].items():
+            for directory, state in answer["directories"].items():
                 rate = None
-                if folder in before and state["done"] > before[folder][1]:
-                    rate = (state["done"] - before[folder][1]) / (now - before[folder][0])
-                before[folder] = (now, state["done"])
+                if directory in before and state["done"] > before[directory][1]:
+                    rate = (state["done"] - before[directory][1]) / (now - before[directory][0])
+                before[directory] = (now, state["done"])
                 line = progress_line(state, rate)
-                if show and said.get(folder) != line and state["phase"] != "waiting":
-                    self._say(line)
-                said[folder] = line
+                if show and shown.get(directory) != line and state["phase"] != "waiting":
+                    self._display_line(line)
+                shown[directory] = line
             if answer["finished"] or answer["died"]:
                 break
-        errors = {folder: state["error"] for folder, state in answer["folders"].items()}
+        errors = {directory: state["error"] for directory, state in answer["directories"].items()}
         if answer["died"]:
             lost = "the process that fetched it ended: killed, or out of memory. Run it again"
-            for folder, state in answer["folders"].items():
+            for directory, state in answer["directories"].items():
                 if state["phase"] not in ("done", "failed"):
-                    errors[folder] = f"{lost}; it continues where it was"
-        return {folder: error for folder, error in errors.items() if error}
+                    errors[directory] = f"{lost}; it continues where it was"
+        return {directory: error for directory, error in errors.items() if error}
 
-    def _judge(
+    def _evaluate(
         self, records: list[dict[str, Any]], specs: Mapping[str, Any], options: WeightsOptions
     ) -> tuple[list[str], list[str]]:
         """(errors, warnings) about what the host found and what the models themselves say."""
@@ -190,14 +197,14 @@ class ActionModule(ActionBase):
             if record["state"] == "refused":
                 errors.append(record["problem"])
                 continue
-            if record["loose"] and not record["ours"]:
+            if record["world_writable"] and not record["ours"]:
                 warnings.append(
-                    f"{record['loose']} may be written by everybody on the host: run"
-                    f" 'chmod -R o-w {record['folder']}' there."
+                    f"{record['writable']} may be written by everybody on the host: run"
+                    f" 'chmod -R o-w {record['directory']}' there."
                 )
             if record["note"]:
                 warnings.append(record["note"])
-            for spec in specs[record["folder"]]:
+            for spec in specs[record["directory"]]:
                 match = self._catalogue.find(str(spec.get("model")))
                 facts = self._catalogue.facts(match.model) if match else None
                 for finding in compare(spec, record, facts, options):
@@ -210,7 +217,7 @@ class ActionModule(ActionBase):
         # The host logs a module's arguments: an address with a password or signature goes by one
         # that it does not log.
         secret = {
-            job["folder"]: job["location"]
+            job["directory"]: job["location"]
             for job in jobs
             if "://" in job["location"] and bare_url(job["location"]) != job["location"]
         }
@@ -225,7 +232,7 @@ class ActionModule(ActionBase):
                     "jobs": [
                         {
                             **{key: value for key, value in job.items() if key in _JOB},
-                            **({"location": ""} if job["folder"] in secret else {}),
+                            **({"location": ""} if job["directory"] in secret else {}),
                         }
                         for job in jobs
                     ],
@@ -258,7 +265,7 @@ class ActionModule(ActionBase):
                 while block := handle.read(1 << 20):
                     hasher.update(block)
             job["sha256"] = hasher.hexdigest()
-        self._say(f"{job['model']}: sending {size(job['size'])}")
+        self._display_line(f"{job['model']}: sending {size(job['size'])}")
         if not self._connection._shell.tmpdir:
             self._make_tmp_path()
         remote = self._connection._shell.join_path(self._connection._shell.tmpdir, "archive.tar")
@@ -275,7 +282,7 @@ _PASSED = (
     "modelscope_token",
 )
 _JOB = (
-    "folder",
+    "directory",
     "model",
     "source",
     "id",
@@ -321,12 +328,12 @@ def _outcome(
 ) -> list[dict[str, Any]]:
     return [
         {
-            "folder": each["folder"],
-            "model": jobs[each["folder"]]["model"],
-            "services": jobs[each["folder"]]["services"],
-            "source": jobs[each["folder"]]["source"],
+            "folder": each["directory"],
+            "model": jobs[each["directory"]]["model"],
+            "services": jobs[each["directory"]]["services"],
+            "source": jobs[each["directory"]]["source"],
             "state": each["state"],
-            "fetched": each["folder"] in fetched,
+            "fetched": each["directory"] in fetched,
             "bytes": each["total"],
             "missing": each["missing"],
             "files": each["files"],
@@ -341,7 +348,7 @@ def _diff(records: list[dict[str, Any]], jobs: Mapping[str, Any]) -> list[dict[s
     for each in records:
         if each["state"] != "fetch":
             continue
-        job = jobs[each["folder"]]
+        job = jobs[each["directory"]]
         origin = job["id"] or bare_url(job["location"]) or job["src"]
         state = (
             f" at {each['commit'] or job['revision']}" if each["commit"] or job["revision"] else ""
@@ -349,8 +356,8 @@ def _diff(records: list[dict[str, Any]], jobs: Mapping[str, Any]) -> list[dict[s
         left = f", {size(each['missing'])} still to come" if each["missing"] < each["total"] else ""
         diffs.append(
             {
-                "before_header": each["folder"],
-                "after_header": each["folder"],
+                "before_header": each["directory"],
+                "after_header": each["directory"],
                 "before": f"{each['why']}\n" if each["why"] else "",
                 "after": f"{job['model']} from {job['source']} {origin}{state}:"
                 f" {size(each['total'])}{left}\n",

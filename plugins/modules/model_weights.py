@@ -179,8 +179,8 @@ options:
     description:
       - Filled in by the action plugin, which runs the module more than once.
     type: str
-    choices: [look, start, follow]
-    default: look
+    choices: [check, start, follow]
+    default: check
   jobs:
     description:
       - Filled in by the action plugin.
@@ -256,7 +256,7 @@ from ansible_collections.inferops.ascend.plugins.module_utils._weights import ch
 from ansible_collections.inferops.ascend.plugins.module_utils._weights import run as weights_run
 from ansible_collections.inferops.ascend.plugins.module_utils._weights.access import Account
 from ansible_collections.inferops.ascend.plugins.module_utils._weights.hubs import Clients, Packages
-from ansible_collections.inferops.ascend.plugins.module_utils._weights.sources import Job
+from ansible_collections.inferops.ascend.plugins.module_utils._weights.jobs import Job
 
 
 def main() -> None:
@@ -302,7 +302,7 @@ def main() -> None:
             "connections": {"type": "int", "default": 4},
             "interval": {"type": "float", "default": 10},
             "progress": {"type": "bool", "default": True},
-            "phase": {"type": "str", "choices": ["look", "start", "follow"], "default": "look"},
+            "phase": {"type": "str", "choices": ["check", "start", "follow"], "default": "check"},
             "jobs": {"type": "list", "elements": "dict", "default": []},
             "addresses": {"type": "dict", "default": {}, "no_log": True},
             "run": {"type": "str", "default": ""},
@@ -318,16 +318,16 @@ def main() -> None:
             module.exit_json(changed=False, **state._asdict())
         jobs = [_job(each, given) for each in given["jobs"]]
         account = _account(given["user"], given["groups"])
-        records = [check.look(job, account, clients) for job in jobs]
-        if given["phase"] == "look":
+        records = [check.check(job, account, clients) for job in jobs]
+        if given["phase"] == "check":
             module.exit_json(
                 changed=False,
                 records=[record._asdict() for record in records],
                 room=check.room(records),
             )
         for job, record in zip(jobs, records):
-            if record.loose and record.ours:
-                _tighten(job.folder)
+            if record.world_writable and record.ours:
+                _tighten(job.directory)
         pending = [job for job, record in zip(jobs, records) if record.state in ("fetch", "verify")]
         run = weights_run.start(pending, clients, given["connections"]) if pending else ""
     except (HostError, OSError) as error:
@@ -340,7 +340,7 @@ def main() -> None:
 def _job(given: dict, params: dict) -> Job:
     token = params.get("{}_token".format(given.get("source"))) or ""
     fields = {key: value for key, value in given.items() if key != "skip"}
-    address = (params.get("addresses") or {}).get(given["folder"])
+    address = (params.get("addresses") or {}).get(given["directory"])
     if address:
         fields["location"] = address
     return Job(skip=tuple(given.get("skip") or ()), token=token, **fields)
@@ -368,8 +368,8 @@ def _account(name: str, groups: list) -> Account:
     return Account(name, entry.pw_uid, gids + os.getgrouplist(name, entry.pw_gid))
 
 
-def _tighten(folder: str) -> None:
-    for at, _folders, names in os.walk(folder):
+def _tighten(directory: str) -> None:
+    for at, _directories, names in os.walk(directory):
         for path in [at] + [os.path.join(at, name) for name in names]:
             mode = stat.S_IMODE(os.lstat(path).st_mode)
             if mode & stat.S_IWOTH and not os.path.islink(path):

@@ -9,7 +9,8 @@ import queue
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,7 @@ from ansible_collections.inferops.ascend.plugins.module_utils._weights import (
 )
 from ansible_collections.inferops.ascend.plugins.module_utils._weights.access import Account
 from ansible_collections.inferops.ascend.plugins.module_utils._weights.hubs import Clients, Packages
-from ansible_collections.inferops.ascend.plugins.module_utils._weights.progress import Progress
-from ansible_collections.inferops.ascend.plugins.module_utils._weights.sources import Job
+from ansible_collections.inferops.ascend.plugins.module_utils._weights.jobs import Job, Progress
 from ansible_collections.inferops.ascend.tests.hubs import hub as hubs
 
 ID = "Qwen/Qwen3-14B"
@@ -48,27 +48,20 @@ class Clock:
 class InProcess(Clients):
     """The hubs' clients of the tests' own environment, in the process of the test."""
 
-    def ask(self, request: dict[str, Any], lock: int | None = None) -> Iterator[Any]:
+    def ask(
+        self,
+        request: dict[str, Any],
+        answered: Callable[[Any], None],
+        watch: Callable[[], None] = lambda: None,
+        lock: tuple[int, ...] = (),
+    ) -> None:
         answers: queue.Queue[Any] = queue.Queue()
-
-        def work() -> None:
-            hub_client.serve(request, answers.put)
-            answers.put("end")
-
-        thread = threading.Thread(target=work)
+        thread = threading.Thread(target=hub_client.serve, args=(request, answers.put))
         thread.start()
-        try:
-            while True:
-                try:
-                    answer = answers.get(timeout=0.2)
-                except queue.Empty:
-                    yield None
-                    continue
-                if answer == "end":
-                    break
-                yield json.loads(json.dumps(answer))
-        finally:
-            thread.join()
+        while thread.is_alive() or not answers.empty():
+            with suppress(queue.Empty):
+                answered(json.loads(json.dumps(answers.get(timeout=0.05))))
+            watch()
 
 
 CLIENTS = InProcess(Packages())
@@ -88,12 +81,12 @@ def job_of(hub: hubs.Hub, folder: Path, source: str = "huggingface", **more: Any
 
 def bring(job: Job) -> dict[str, Any]:
     progress = Progress([job])
-    fetch.bring(job, progress, CLIENTS, 2)
-    return progress.snapshot()[job.folder]
+    fetch.Fetch(job, progress, CLIENTS, 2).run()
+    return progress.snapshot()[job.directory]
 
 
 def look(job: Job) -> check.Record:
-    return check.look(job, ROOT, CLIENTS)
+    return check.check(job, ROOT, CLIENTS)
 
 
 def put(folder: Path, files: dict[str, bytes]) -> Path:

@@ -218,6 +218,15 @@ def write_atomically(
         raise
 
 
+def sync_directory(path: str) -> None:
+    """Have the names in a directory written to the disk."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def remove_leftovers(directories: Iterable[str]) -> None:
     """Remove temporary files of a run that was killed while it wrote. Call it under the lock."""
     for directory in directories:

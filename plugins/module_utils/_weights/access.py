@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import stat
+from pathlib import PurePath
 from typing import Any, NamedTuple
 
 
@@ -18,40 +19,32 @@ class Account(NamedTuple):
     gids: list[int]
 
 
-def unreadable(folder: str, files: Any, account: Account) -> str | None:
-    """Tell the first thing that the account cannot read or enter, and the command that fixes it.
+def unreadable(directory: str, files: Any, account: Account) -> str:
+    """The first thing that the account cannot read or enter, and the command that fixes it.
 
-    By permission bits; access lists are not looked at, which may only give more.
+    By permission bits; access lists are not read, which may only give more.
     """
-    paths = [os.path.join(folder, name) for name in sorted(files)]
+    paths = [os.path.join(directory, name) for name in sorted(files)]
     # Where links lead to as well: a cache of Hugging Face keeps the files themselves elsewhere.
     real = [os.path.realpath(path) for path in paths if os.path.exists(path)]
-    for step in _steps([os.path.realpath(folder)] + [os.path.dirname(path) for path in real]):
+    above = {str(each) for path in real for each in PurePath(path).parents}
+    above |= {str(each) for each in PurePath(os.path.realpath(directory), "-").parents}
+    for step in sorted(above, key=lambda each: (each.count("/"), each)):
         if not _allowed(os.stat(step), account, 1):
             return f"{account.name} cannot enter {step}: run 'chmod o+x {step}' on the host"
     for path in real:
         if not _allowed(os.stat(path), account, 4):
-            where = folder if path.startswith(os.path.realpath(folder) + "/") else path
+            where = directory if path.startswith(os.path.realpath(directory) + "/") else path
             return f"{account.name} cannot read {path}: run 'chmod -R o+rX {where}' on the host"
-    return None
+    return ""
 
 
-def _steps(folders: list[str]) -> list[str]:
-    """Return directories and all that are above them, each once, from the top down."""
-    found = set()
-    for at in folders:
-        while at not in found:
-            found.add(at)
-            at = os.path.dirname(at)
-    return sorted(found, key=lambda step: (step.count("/"), step))
-
-
-def writable(folder: str, files: Any) -> str | None:
-    """Name the first of the directory and its files that everybody may write."""
-    for path in [folder] + [os.path.join(folder, name) for name in sorted(files)]:
+def world_writable(directory: str, files: Any) -> str:
+    """The first of the directory and its files that everybody may write; empty for none."""
+    for path in [directory, *(os.path.join(directory, name) for name in sorted(files))]:
         if os.path.exists(path) and os.stat(path).st_mode & stat.S_IWOTH:
             return path
-    return None
+    return ""
 
 
 def _allowed(status: os.stat_result, account: Account, bit: int) -> bool:

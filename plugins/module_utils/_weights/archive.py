@@ -1,23 +1,29 @@
 # SPDX-FileCopyrightText: The inferops.ascend authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Models in archives: on this host, at an address, or sent by the controller."""
+"""Models in archives: on this host, on a web server, or sent by the controller."""
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import os
 import re
 import shutil
+import ssl
 import tarfile
-from typing import Any, Callable
+import urllib.parse
+import urllib.request
+from contextlib import contextmanager
+from typing import Any, Callable, Iterator
 
 from .._base.errors import HostError
-from . import web
 from .errors import explain
-from .faults import bare_url, describe
-from .sources import BLOCK, INCOMPLETE, Job, safe_path, short_hash
+from .faults import WrongSize, bare_url, describe, patient
+from .jobs import Job
+from .sources import BLOCK, INCOMPLETE, safe_path, short_hash, size_of
 
+TIMEOUT = 60
 _ARCHIVE = ".inferops-ascend.archive"
 
 
@@ -34,12 +40,8 @@ def archive_at(job: Job) -> tuple[int, str]:
             return os.path.getsize(job.location), _ARCHIVE
         except OSError as error:
             raise HostError(f"the archive of {job.model} cannot be read: {error}") from None
-    try:
-        headers = web.head(job.location)
-    except HostError:
-        raise
-    except Exception as error:
-        raise explain(describe(error, job.location), "archive", job.model) from None
+    with _explained(job), patient(lambda: _open(job.location), job.location) as answer:
+        headers = answer.headers
     if headers.get("Content-Length") is None:
         raise HostError(
             f"{bare_url(job.location)} does not say how long it is; put the archive on a server"
@@ -51,23 +53,43 @@ def archive_at(job: Job) -> tuple[int, str]:
 
 
 def download(job: Job, path: str, size: int, seen: Callable[[int], None]) -> None:
-    """Download a job's archive to `path`. Raises HostError, OSError."""
+    """Download a job's archive to `path`, after what is there of it. Raises HostError, OSError.
+
+    seen: is told of each number of bytes.
+    """
     partial = path + INCOMPLETE
-    try:
-        web.download(job.location, partial, size, seen)
-    except HostError:
-        raise
-    except Exception as error:
-        fault = describe(error, job.location)
-        got = os.path.getsize(partial) if os.path.exists(partial) else 0
-        raise explain(fault, "archive", job.model, "", size, got) from None
+
+    def work() -> None:
+        with open(partial, "ab", buffering=0) as handle:
+            at = handle.tell()
+            with _open(job.location, at) as answer:
+                given = re.match(r"bytes (\d+)-", answer.headers.get("Content-Range") or "")
+                if at and (not given or int(given.group(1)) != at):
+                    # The server does not support ranges and sends the file from its beginning.
+                    handle.truncate(0)
+                    seen(-at)
+                for block in iter(lambda: answer.read1(BLOCK), b""):
+                    handle.write(block)
+                    seen(len(block))
+            if handle.tell() < size:
+                raise ConnectionError("the server ends its answer too early")
+            os.fsync(handle.fileno())
+        if size_of(partial) != size:
+            raise WrongSize
+
+    if size_of(partial) > size:
+        os.truncate(partial, 0)
+    seen(size_of(partial))
+    if size_of(partial) < size:
+        with _explained(job, partial, size):
+            patient(work, job.location, lambda: size_of(partial))
     os.rename(partial, path)
 
 
-def unpack(job: Job, path: str, folder: str, seen: Callable[[int], None]) -> str:
+def unpack(job: Job, path: str, directory: str, seen: Callable[[int], None]) -> str:
     """Unpack a job's archive, and return the SHA-256 of all its bytes. Raises HostError, OSError.
 
-    path: of the archive. folder: which it makes, below an existing one. seen: is told of each
+    path: of the archive. directory: which it makes, below an existing one. seen: is told of each
     number of bytes read.
     """
     with open(path, "rb") as handle:
@@ -76,7 +98,7 @@ def unpack(job: Job, path: str, folder: str, seen: Callable[[int], None]) -> str
         open_archive: Any = tarfile.open
         try:
             with open_archive(fileobj=counted, mode="r|*") as archive:
-                _members(job, archive, folder)
+                _members(job, archive, directory)
             while counted.read(BLOCK):
                 pass
         except (tarfile.TarError, EOFError, ValueError) as error:
@@ -87,14 +109,15 @@ def unpack(job: Job, path: str, folder: str, seen: Callable[[int], None]) -> str
     return counted.hasher.hexdigest()
 
 
-def top_of(folder: str) -> str:
-    """Return the directory nearest to the top that has a config.json; `folder` if there is none."""
-    best = folder
-    depth = 10**6
-    for at, _folders, names in os.walk(folder):
-        if "config.json" in names and at.count("/") < depth:
-            best, depth = at, at.count("/")
-    return best
+def top_of(directory: str) -> str:
+    """The directory nearest to the top that has a config.json; `directory` if there is none."""
+    found = [at for at, _directories, names in os.walk(directory) if "config.json" in names]
+    return min(found, key=lambda at: at.count("/"), default=directory)
+
+
+def is_url(location: str) -> bool:
+    """Whether an archive is at an address, and not at a path."""
+    return location.startswith(("http://", "https://"))
 
 
 class _Counted:
@@ -112,13 +135,13 @@ class _Counted:
         return block
 
 
-def _members(job: Job, archive: Any, folder: str) -> None:
-    os.mkdir(folder, 0o755)
+def _members(job: Job, archive: Any, directory: str) -> None:
+    os.mkdir(directory, 0o755)
     for member in archive:
         name = re.sub(r"^(\./)+", "", member.name).rstrip("/")
         if name in ("", "."):
             continue
-        path = os.path.join(folder, safe_path(name))
+        path = os.path.join(directory, safe_path(name))
         if member.isdir():
             os.makedirs(path, mode=0o755, exist_ok=True)
         elif member.isreg():
@@ -135,6 +158,62 @@ def _members(job: Job, archive: Any, folder: str) -> None:
             )
 
 
-def is_url(location: str) -> bool:
-    """Tell an archive's address from its path."""
-    return location.startswith(("http://", "https://"))
+# -- the web server --------------------------------------------------------------------------------
+
+
+@contextmanager
+def _explained(job: Job, partial: str = "", size: int = 0) -> Iterator[None]:
+    """Turn errors of urllib and http.client into messages."""
+    try:
+        yield
+    except HostError:
+        raise
+    except Exception as error:
+        fault = describe(error, job.location)
+        raise explain(fault, "archive", job.model, "", size, size_of(partial)) from None
+
+
+class _Redirects(urllib.request.HTTPRedirectHandler):
+    """Follows 308 too (Python before 3.11 does not), and never from https to http."""
+
+    def http_error_308(self, *given: Any) -> Any:
+        return self.http_error_302(*given)
+
+    def redirect_request(
+        self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str
+    ) -> Any:
+        after = urllib.parse.urlsplit(newurl)
+        if req.full_url.startswith("https:") and after.scheme != "https":
+            raise HostError(
+                f"{bare_url(req.full_url)} redirects to {after.scheme}://{after.netloc}, without"
+                " encryption; that is not followed"
+            )
+        return super().redirect_request(req, fp, 302 if code == 308 else code, msg, headers, newurl)
+
+
+def _open(url: str, start: int = 0) -> Any:
+    parts = urllib.parse.urlsplit(url)
+    user, _at, host = parts.netloc.rpartition("@")
+    request = urllib.request.Request(
+        urllib.parse.urlunsplit(parts._replace(netloc=host)),
+        # A packed answer would have neither the length nor the ranges of the file.
+        headers={"Accept-Encoding": "identity", "User-Agent": "inferops-ascend"},
+    )
+    if start:
+        request.add_header("Range", f"bytes={start}-")
+    if user:
+        pair = base64.b64encode(urllib.parse.unquote(user).encode("utf-8"))
+        # For this server alone, not for one that it redirects to.
+        request.add_unredirected_header("Authorization", f"Basic {pair.decode('ascii')}")
+    opener = urllib.request.OpenerDirector()
+    # Named one by one: no file: or ftp: address is opened, whoever gives it.
+    for handler in (
+        urllib.request.ProxyHandler(),
+        urllib.request.HTTPHandler(),
+        urllib.request.HTTPSHandler(context=ssl.create_default_context()),
+        urllib.request.HTTPDefaultErrorHandler(),
+        urllib.request.HTTPErrorProcessor(),
+        _Redirects(),
+    ):
+        opener.add_handler(handler)
+    return opener.open(request, timeout=TIMEOUT)

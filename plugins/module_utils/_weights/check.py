@@ -11,13 +11,14 @@ from contextlib import suppress
 from typing import Any, NamedTuple
 
 from .._base.errors import HostError
-from .access import Account, unreadable, writable
+from .access import Account, unreadable, world_writable
 from .archive import archive_at, is_url
 from .completeness import Contents, gigabytes, inspect, read_json
 from .faults import bare_url
 from .hubs import Clients, Hub
+from .jobs import Job
 from .marker import is_remembered, read_marker
-from .sources import HUBS, INCOMPLETE, Folder, Job, Remote, Rsync, partial_of, size_of
+from .sources import HUBS, INCOMPLETE, Directory, Remote, Rsync, partial_of, size_of
 from .switch import PART, left_behind
 
 # What a run leaves free on the disk: logs and the markers need some.
@@ -36,11 +37,12 @@ class Record(NamedTuple):
         needed: bytes that the disk must have free for it.
         config, max_seq_length, quant_description: as in `Contents`, of the source if it is
             to be fetched.
-        loose: a file or directory that everybody may write. ours: whether a run downloaded the directory.
+        world_writable: a file or directory that everybody may write.
+        ours: whether a run downloaded the directory.
         note: what a person should know although nothing is done about it, a full sentence.
     """
 
-    folder: str
+    directory: str
     state: str
     problem: str = ""
     why: str = ""
@@ -52,104 +54,102 @@ class Record(NamedTuple):
     config: Any = None
     max_seq_length: Any = None
     quant_description: bool = False
-    loose: str = ""
+    world_writable: str = ""
     ours: bool = False
     note: str = ""
 
 
-def look(job: Job, account: Account, clients: Clients) -> Record:
+def check(job: Job, account: Account, clients: Clients) -> Record:
     """Find whether a job has anything to do, and ask its source only if it has. Changes nothing."""
     try:
-        return _look(job, account, clients)
+        return _check(job, account, clients)
     except HostError as error:
-        return Record(job.folder, "refused", _sentence(str(error)))
-    except OSError as error:
-        return Record(job.folder, "refused", f"{job.folder} cannot be read: {error}.")
-
-
-def _look(job: Job, account: Account, clients: Clients) -> Record:
-    folder = job.folder
-    if os.path.islink(folder) and not os.path.exists(folder):
-        raise HostError(f"{folder} is a link to {os.readlink(folder)}, which is not there")
-    if os.path.lexists(folder) and not os.path.isdir(folder):
-        raise HostError(f"{folder} exists and is not a directory. Move it away")
-    found = inspect(folder)
-    marker = read_marker(folder)
-    faults = list(found.faults)
-    changed: list[str] = []
-    if marker and not faults:
-        stale, changed = against_marker(folder, marker)
-        faults += stale
-    why = "; ".join(faults) if found.exists else ""
-    if marker and not faults:
-        why = other_request(job, marker)
-    if found.exists and not faults and not why:
-        closed = unreadable(folder, found.files, account)
-        if closed:
-            raise HostError(closed)
-        verify = (
-            bool(changed)
-            or _to_hold_against_hub(job, marker, found)
-            or bool(marker and left_behind(folder))
-        )
+        text = str(error)
         return Record(
-            folder,
-            "verify" if verify else "complete",
-            total=sum(found.files.values()),
-            missing=bytes_of(folder, changed) if changed else 0,
-            files=len(found.files),
-            commit=str((marker or {}).get("commit") or ""),
-            config=found.config,
-            max_seq_length=found.max_seq_length,
-            quant_description=found.quant_description,
-            loose=writable(folder, found.files) or "",
-            ours=bool(marker),
-            note=_other_place(job, marker),
+            job.directory, "refused", text if text.endswith((".", "!", "?")) else f"{text}."
+        )
+    except OSError as error:
+        return Record(job.directory, "refused", f"{job.directory} cannot be read: {error}.")
+
+
+def _check(job: Job, account: Account, clients: Clients) -> Record:
+    directory = job.directory
+    if os.path.islink(directory) and not os.path.exists(directory):
+        raise HostError(f"{directory} is a link to {os.readlink(directory)}, which is not there")
+    if os.path.lexists(directory) and not os.path.isdir(directory):
+        raise HostError(f"{directory} exists and is not a directory. Move it away")
+    found = inspect(directory)
+    marker = read_marker(directory)
+    why = "; ".join(found.faults)
+    changed: list[str] = []
+    if marker and not why:
+        stale, changed = against_marker(directory, marker)
+        why = "; ".join(stale) or other_request(job, marker)
+    if not why:
+        return _complete(job, account, found, marker, changed)
+    if job.source == "local" and not found.exists:
+        raise HostError(
+            f"{job.model} is not on this host: {why}. Put it there, give the service the"
+            " `path` where it is, or let it be fetched with vllm_weights_source"
+            " (modelscope, huggingface, rsync, nfs or archive)"
         )
     if job.source == "local":
-        if not found.exists:
-            raise HostError(
-                f"{job.model} is not on this host: {faults[0]}. Put it there, give the service the"
-                " `path` where it is, or let it be fetched with vllm_weights_source"
-                " (modelscope, huggingface, rsync, nfs or archive)"
-            )
         raise HostError(
-            f"{folder} is not a complete {job.model}: {why}. Complete it, or move it away and let it"
+            f"{directory} is not a complete {job.model}: {why}. Complete it, or move it away and let it"
             " be fetched with vllm_weights_source"
         )
     if found.exists and not marker:
         raise HostError(
-            f"{folder} was made by hand and is not a complete {job.model}: {why}. It is not"
+            f"{directory} was made by hand and is not a complete {job.model}: {why}. It is not"
             " overwritten. Complete it, or move it away (it will be fetched from"
             f" {job.source} then)"
         )
-    _check_place(folder)
-    return _to_fetch(job, why, marker, clients)
+    _check_place(directory)
+    return _to_fetch(job, why if found.exists else "", marker, clients)
 
 
-def _check_place(folder: str) -> None:
+def _complete(
+    job: Job, account: Account, found: Contents, marker: dict[str, Any] | None, changed: list[str]
+) -> Record:
+    directory = job.directory
+    closed = unreadable(directory, found.files, account)
+    if closed:
+        raise HostError(closed)
+    verify = changed or _differs_from_memory(job, marker, found)
+    return Record(
+        directory,
+        "verify" if verify or (marker and left_behind(directory)) else "complete",
+        total=sum(found.files.values()),
+        missing=bytes_of(directory, changed),
+        files=len(found.files),
+        commit=str((marker or {}).get("commit") or ""),
+        config=found.config,
+        max_seq_length=found.max_seq_length,
+        quant_description=found.quant_description,
+        world_writable=world_writable(directory, found.files),
+        ours=bool(marker),
+        note=_other_place(job, marker),
+    )
+
+
+def _check_place(directory: str) -> None:
     """Raise HostError where no directory could be renamed to, before hours of fetching for it."""
-    if os.path.islink(folder):
+    real = os.path.realpath(directory)
+    if os.path.islink(directory):
         raise HostError(
-            f"{folder} is a link to {os.path.realpath(folder)}, and a fetch would make a directory in its"
-            f" place. Give the service the path {os.path.realpath(folder)}, or remove the link"
+            f"{directory} is a link to {real}, and a fetch would make a directory in its"
+            f" place. Give the service the path {real}, or remove the link"
         )
-    if _is_mounted(folder):
-        raise HostError(
-            f"a disk is mounted at {folder} itself, so no other directory can take its place. Give the"
-            f" service a path below it, such as {folder}/{os.path.basename(folder)}, or mount the"
-            " disk one directory further up"
-        )
-
-
-def _is_mounted(folder: str) -> bool:
-    if os.path.ismount(folder):
-        return True
+    mounted = os.path.ismount(directory)
     # A part of the same disk that is mounted a second time is seen here only (proc_pid_mountinfo(5)).
     with suppress(OSError), open("/proc/self/mountinfo", encoding="utf-8") as handle:
-        real = os.path.realpath(folder).replace(" ", "\\040")
-        return any(line.split()[4:5] == [real] for line in handle)
-    return False
+        mounted |= any(line.split()[4:5] == [real.replace(" ", "\\040")] for line in handle)
+    if mounted:
+        raise HostError(
+            f"a disk is mounted at {directory} itself, so no other directory can take its place. Give the"
+            f" service a path below it, such as {directory}/{os.path.basename(directory)}, or mount the"
+            " disk one directory further up"
+        )
 
 
 def _other_place(job: Job, marker: dict[str, Any] | None) -> str:
@@ -161,16 +161,16 @@ def _other_place(job: Job, marker: dict[str, Any] | None) -> str:
     if before.rstrip("/") == now.rstrip("/"):
         return ""
     return (
-        f"{job.folder} came from {before}, and {now} is asked for now. It is kept: to have it from"
-        f" there, move it away ('mv {job.folder} {job.folder}.before') and run this again."
+        f"{job.directory} came from {before}, and {now} is asked for now. It is kept: to have it from"
+        f" there, move it away ('mv {job.directory} {job.directory}.before') and run this again."
     )
 
 
-def against_marker(folder: str, marker: dict[str, Any]) -> tuple[list[str], list[str]]:
+def against_marker(directory: str, marker: dict[str, Any]) -> tuple[list[str], list[str]]:
     """Compare a directory of ours with its marker: (faults, files to hash because their time changed)."""
     faults, changed = [], []
     for path, entry in sorted(marker["files"].items()):
-        full = os.path.join(folder, path)
+        full = os.path.join(directory, path)
         try:
             size = os.path.getsize(full)
         except OSError:
@@ -185,22 +185,20 @@ def against_marker(folder: str, marker: dict[str, Any]) -> tuple[list[str], list
 
 def other_request(job: Job, marker: dict[str, Any]) -> str:
     """State what was downloaded where now something else is asked for; empty if it is the same."""
-    if job.source == "local":
-        return ""
-    if job.source == "archive" and marker.get("source") == "archive":
+    before = marker.get("source")
+    if job.source == "archive" and before == "archive":
         if job.sha256 and marker.get("sha256") not in (job.sha256, ""):
             return f"it came from an archive with the SHA-256 {str(marker.get('sha256'))[:12]}..."
-        return ""
-    if job.source not in HUBS or marker.get("source") not in HUBS:
-        return ""
-    if str(marker.get("id")).lower() != job.id.lower() and marker.get("source") == job.source:
-        return f"it is {marker.get('id')}"
-    if job.revision and job.revision not in (marker.get("revision"), marker.get("commit")):
-        return f"it is revision {marker.get('revision') or 'of the default branch'}"
+    elif job.source in HUBS and before in HUBS:
+        if str(marker.get("id")).lower() != job.id.lower() and before == job.source:
+            return f"it is {marker.get('id')}"
+        if job.revision and job.revision not in (marker.get("revision"), marker.get("commit")):
+            return f"it is revision {marker.get('revision') or 'of the default branch'}"
     return ""
 
 
-def _to_hold_against_hub(job: Job, marker: dict[str, Any] | None, found: Contents) -> bool:
+def _differs_from_memory(job: Job, marker: dict[str, Any] | None, found: Contents) -> bool:
+    """Whether a directory that was made by hand is to be compared with the hub's checksums."""
     if marker or not job.verify or job.source not in HUBS:
         return False
     try:
@@ -208,28 +206,21 @@ def _to_hold_against_hub(job: Job, marker: dict[str, Any] | None, found: Content
     except (OSError, HostError, KeyError, TypeError):
         return True
     return not all(
-        is_remembered(os.path.join(job.folder, path), known.get(path))
+        is_remembered(os.path.join(job.directory, path), known.get(path))
         for path in found.files
         if path in known
     )
 
 
 def _to_fetch(job: Job, why: str, marker: dict[str, Any] | None, clients: Clients) -> Record:
-    part = job.folder + PART
+    part = job.directory + PART
+    record = Record(job.directory, "fetch", why=why, ours=bool(marker))
     if job.source == "archive":
         size, name = archive_at(job)
-        here = size_of(os.path.join(part, name)) + size_of(os.path.join(part, name + INCOMPLETE))
-        remote = is_url(job.location)
-        return Record(
-            job.folder,
-            "fetch",
-            why=why,
-            total=size,
-            missing=size - here,
-            # Packed and unpacked stand beside each other for a while.
-            needed=(2 * size - here) if remote else size,
-            ours=bool(marker),
-        )
+        here = bytes_of(part, [name, name + INCOMPLETE])
+        # Packed and unpacked stand beside each other for a while.
+        needed = 2 * size - here if is_url(job.location) else size
+        return record._replace(total=size, missing=size - here, needed=needed)
     source = source_of(job, clients)
     listing = source.listing(config=True)
     kept = (marker or {"files": {}})["files"]
@@ -237,7 +228,7 @@ def _to_fetch(job: Job, why: str, marker: dict[str, Any] | None, clients: Client
     for remote in listing.files:
         total += remote.size
         if size_of(os.path.join(part, remote.path)) == remote.size or same(
-            job.folder, remote, kept.get(remote.path)
+            job.directory, remote, kept.get(remote.path)
         ):
             here += remote.size
         else:
@@ -249,19 +240,16 @@ def _to_fetch(job: Job, why: str, marker: dict[str, Any] | None, clients: Client
         raise HostError(
             f"config.json of {job.id or job.location} is not JSON; nothing was downloaded"
         ) from None
-    paths = [remote.path for remote in listing.files]
-    return Record(
-        job.folder,
-        "fetch",
-        why=why,
+    return record._replace(
         total=total,
         missing=total - here,
         needed=total - here,
         files=len(listing.files),
         commit=listing.commit,
         config=config if isinstance(config, dict) else None,
-        quant_description=any(path.startswith("quant_model_description") for path in paths),
-        ours=bool(marker),
+        quant_description=any(
+            remote.path.startswith("quant_model_description") for remote in listing.files
+        ),
     )
 
 
@@ -270,7 +258,7 @@ def room(records: list[Record]) -> str:
     disks: dict[int, list[Any]] = {}
     for record in records:
         if record.state == "fetch":
-            at = os.path.dirname(record.folder)
+            at = os.path.dirname(record.directory)
             while not os.path.isdir(at):
                 at = os.path.dirname(at)
             disks.setdefault(os.stat(at).st_dev, [at]).append(record)
@@ -279,9 +267,11 @@ def room(records: list[Record]) -> str:
         free = info.f_bavail * info.f_frsize
         needed = sum(record.needed for record in wanted)
         if needed and needed + SPARE > free:
-            listed = ", ".join(f"{record.folder} {gigabytes(record.needed)}" for record in wanted)
+            listed = ", ".join(
+                f"{record.directory} {gigabytes(record.needed)}" for record in wanted
+            )
             return (
-                f"{gigabytes(needed)} are needed at {os.path.dirname(wanted[0].folder)} ({listed})"
+                f"{gigabytes(needed)} are needed at {os.path.dirname(wanted[0].directory)} ({listed})"
                 f" and {gigabytes(SPARE)} to spare; {gigabytes(free)} are free there. Make room, or"
                 " set vllm_service_weights_dir to a larger disk."
             )
@@ -289,33 +279,28 @@ def room(records: list[Record]) -> str:
 
 
 def source_of(job: Job, clients: Clients) -> Any:
-    """Return the object that lists and reads a job's source."""
+    """The object that lists and reads a job's source."""
     if job.source in HUBS:
         return Hub(job, clients)
-    return {"nfs": Folder, "rsync": Rsync}[job.source](job)
+    return {"nfs": Directory, "rsync": Rsync}[job.source](job)
 
 
-def same(folder: str, remote: Remote, entry: Any) -> bool:
-    """Tell whether a directory of ours already has a file of this very content."""
+def same(directory: str, remote: Remote, entry: Any) -> bool:
+    """Whether a directory of ours already has a file of this very content."""
     return (
         bool(remote.digest or remote.stamp)
         and matches(entry, remote)
-        and is_remembered(os.path.join(folder, remote.path), entry)
+        and is_remembered(os.path.join(directory, remote.path), entry)
     )
 
 
 def matches(entry: Any, remote: Remote) -> bool:
-    return (
-        isinstance(entry, dict)
-        and entry.get("size") == remote.size
-        and entry.get("digest") == remote.digest
-        and entry.get("stamp", "") == remote.stamp
+    """Whether a marker's entry is of this state of a file."""
+    keys = ("size", "digest", "stamp")
+    return isinstance(entry, dict) and all(
+        entry.get(key, "") == getattr(remote, key) for key in keys
     )
 
 
-def bytes_of(folder: str, paths: list[str]) -> int:
-    return sum(size_of(os.path.join(folder, path)) for path in paths)
-
-
-def _sentence(text: str) -> str:
-    return text if text.endswith((".", "!", "?")) else text + "."
+def bytes_of(directory: str, paths: list[str]) -> int:
+    return sum(size_of(os.path.join(directory, path)) for path in paths)

@@ -137,41 +137,41 @@ def torch_fault(path: str) -> str | None:
     return None
 
 
-def inspect(folder: str) -> Contents:
+def inspect(directory: str) -> Contents:
     """Check whether a directory has a complete model: configuration, tokenizer and every shard.
 
     Of the weights it reads headers and sizes only. Raises OSError where the directory cannot be read.
     """
     try:
-        names = sorted(os.listdir(folder))
+        names = sorted(os.listdir(directory))
     except (FileNotFoundError, NotADirectoryError):
-        return Contents(False, [f"{folder} is not there"], {})
+        return Contents(False, [f"{directory} is not there"], {})
     if not names:
-        return Contents(False, [f"{folder} is empty"], {})
+        return Contents(False, [f"{directory} is empty"], {})
     faults: list[str] = []
     files: dict[str, int] = {}
-    config = _config(folder, names, faults)
+    config = _config(directory, names, faults)
     if not any(_is_tokenizer(name) for name in names):
         faults.append("no tokenizer is there (" + ", ".join(TOKENIZERS[:4]) + ", ...)")
     for name in names:
-        path = os.path.join(folder, name)
+        path = os.path.join(directory, name)
         if name.endswith(_SMALL) and not name.startswith(".") and not os.path.isdir(path):
-            fault = _small_fault(folder, name)
+            fault = _small_fault(directory, name)
             if fault is None:
                 files[name] = os.path.getsize(path)
             elif name != "config.json" and not name.endswith(".index.json"):
                 # Of these two it is said where they are read.
                 faults.append(fault)
-    _weights(folder, names, files, faults)
-    if os.path.isdir(os.path.join(folder, "snapshots")) and "config.json" not in names:
-        faults.append(_cache_of_hub(folder))
-    faults += _under_way(folder, names)
+    _weights(directory, names, files, faults)
+    if os.path.isdir(os.path.join(directory, "snapshots")) and "config.json" not in names:
+        faults.append(_cache_of_hub(directory))
+    faults += _under_way(directory, names)
     return Contents(
         True,
         faults,
         files,
         config,
-        _max_seq_length(folder, names),
+        _max_seq_length(directory, names),
         QUANT_DESCRIPTION in names,
     )
 
@@ -180,9 +180,9 @@ def _is_tokenizer(name: str) -> bool:
     return name in TOKENIZERS or bool(_TIKTOKEN.match(name))
 
 
-def _small_fault(folder: str, name: str) -> str | None:
+def _small_fault(directory: str, name: str) -> str | None:
     """Tell what is wrong with a small file: a link to nothing, empty, or a pointer of Git LFS."""
-    path = os.path.join(folder, name)
+    path = os.path.join(directory, name)
     try:
         with open(path, "rb") as handle:
             start = handle.read(len(_LFS_POINTER))
@@ -195,24 +195,24 @@ def _small_fault(folder: str, name: str) -> str | None:
     return None
 
 
-def _cache_of_hub(folder: str) -> str:
+def _cache_of_hub(directory: str) -> str:
     """State which directory of Hugging Face's cache (models--OWNER--NAME) is the one with the model."""
-    snapshots = sorted(os.listdir(os.path.join(folder, "snapshots")))
+    snapshots = sorted(os.listdir(os.path.join(directory, "snapshots")))
     shown = snapshots[0] if len(snapshots) == 1 else "COMMIT"
     return (
         "it is a cache of Hugging Face, whose model is one directory further down:"
-        f" {os.path.join(folder, 'snapshots', shown)}"
+        f" {os.path.join(directory, 'snapshots', shown)}"
     )
 
 
-def _config(folder: str, names: list[str], faults: list[str]) -> Any:
+def _config(directory: str, names: list[str], faults: list[str]) -> Any:
     if "config.json" not in names:
         faults.append("config.json is missing")
         return None
     try:
-        config = read_json(os.path.join(folder, "config.json"))
+        config = read_json(os.path.join(directory, "config.json"))
     except FileNotFoundError:
-        faults.append(str(_small_fault(folder, "config.json")))
+        faults.append(str(_small_fault(directory, "config.json")))
         return None
     except HostError as error:
         faults.append(str(error))
@@ -223,21 +223,21 @@ def _config(folder: str, names: list[str], faults: list[str]) -> Any:
     return config
 
 
-def _max_seq_length(folder: str, names: list[str]) -> int | None:
+def _max_seq_length(directory: str, names: list[str]) -> int | None:
     # The files that vLLM reads for it (get_sentence_transformer_tokenizer_config).
     for name in names:
         if re.match(
             r"sentence_[a-z-]*bert[a-z-]*_config\.json$|sentence_xlnet_config\.json$", name
         ):
             try:
-                value = read_json(os.path.join(folder, name)).get("max_seq_length")
+                value = read_json(os.path.join(directory, name)).get("max_seq_length")
             except (HostError, OSError, AttributeError):
                 return None
             return value if isinstance(value, int) else None
     return None
 
 
-def _weights(folder: str, names: list[str], files: dict[str, int], faults: list[str]) -> None:
+def _weights(directory: str, names: list[str], files: dict[str, int], faults: list[str]) -> None:
     """Find what holds the weights, as vLLM's loader does: safetensors before PyTorch's own files."""
     for ending in (".safetensors", ".bin"):
         indexes = [name for name in names if name.endswith(ending + ".index.json")]
@@ -246,23 +246,23 @@ def _weights(folder: str, names: list[str], files: dict[str, int], faults: list[
             indexes = [preferred + ".index.json"]
         if indexes:
             for index in indexes:
-                _indexed(folder, index, files, faults)
+                _indexed(directory, index, files, faults)
             return
         shards = [name for name in names if name.endswith(ending) and not name.startswith(".")]
         if ending == ".bin":
             # training_args.bin and the like are no weights.
             shards = [name for name in shards if re.match(r"(pytorch_)?model.*\.bin$", name)]
         if shards:
-            _unindexed(folder, shards, files, faults)
+            _unindexed(directory, shards, files, faults)
             return
     faults.append(
         "no weights are there (*.safetensors, or pytorch_model*.bin with or without an index)"
     )
 
 
-def _indexed(folder: str, index: str, files: dict[str, int], faults: list[str]) -> None:
+def _indexed(directory: str, index: str, files: dict[str, int], faults: list[str]) -> None:
     try:
-        content = read_json(os.path.join(folder, index))
+        content = read_json(os.path.join(directory, index))
         wanted: dict[str, list[str]] = {}
         for tensor, shard in content["weight_map"].items():
             if not isinstance(shard, str) or os.path.basename(shard) != shard:
@@ -278,7 +278,7 @@ def _indexed(folder: str, index: str, files: dict[str, int], faults: list[str]) 
         faults.append(f"{index} lists no weights")
     missing = []
     for shard in sorted(wanted):
-        path = os.path.join(folder, shard)
+        path = os.path.join(directory, shard)
         if not os.path.isfile(path):
             missing.append(shard)
             continue
@@ -294,9 +294,9 @@ def _indexed(folder: str, index: str, files: dict[str, int], faults: list[str]) 
         faults.append(_missing(missing, len(wanted), index))
 
 
-def _unindexed(folder: str, shards: list[str], files: dict[str, int], faults: list[str]) -> None:
+def _unindexed(directory: str, shards: list[str], files: dict[str, int], faults: list[str]) -> None:
     for shard in shards:
-        _shard(os.path.join(folder, shard), shard, files, faults)
+        _shard(os.path.join(directory, shard), shard, files, faults)
     absent: list[str] = []
     total = 0
     series: dict[tuple[str, str, str], dict[int, str]] = {}
@@ -337,12 +337,12 @@ def _missing(missing: list[str], total: int, by: str) -> str:
     return f"{len(missing)} of {total} shards are missing by {by}: {shown}"
 
 
-def _under_way(folder: str, names: list[str]) -> list[str]:
+def _under_way(directory: str, names: list[str]) -> list[str]:
     """Tell of a download by another tool that was not finished: ModelScope's and Hugging Face's own."""
     found = []
-    if "._____temp" in names and os.listdir(os.path.join(folder, "._____temp")):
+    if "._____temp" in names and os.listdir(os.path.join(directory, "._____temp")):
         found.append("._____temp holds parts of a download by ModelScope's own tool")
-    cache = os.path.join(folder, ".cache", "huggingface", "download")
+    cache = os.path.join(directory, ".cache", "huggingface", "download")
     if os.path.isdir(cache) and any(name.endswith(".incomplete") for name in os.listdir(cache)):
         found.append(".cache/huggingface holds parts of a download by Hugging Face's own tool")
     return found

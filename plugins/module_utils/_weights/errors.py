@@ -11,7 +11,7 @@ import urllib.parse
 from typing import Any
 
 from .._base.errors import HostError
-from .faults import PASSING
+from .faults import PASSING, host_of
 
 _NAMES = {"huggingface": "Hugging Face", "modelscope": "ModelScope"}
 
@@ -24,7 +24,7 @@ def explain(
     size, got: bytes of the file that the fault is about, as listed and as they came.
     """
     kind, where = fault["kind"], fault.get("asked", "")
-    host = _host(where)
+    host = host_of(where)
     if kind == "disk":
         return OSError(fault["errno"], "", fault["file"] or None)
     if kind == "certificate":
@@ -58,9 +58,9 @@ def explain(
 
 def _http(fault: dict[str, Any], source: str, model: str, revision: str, host: str) -> str:
     code, word, url = fault["status"], fault["code"], fault["url"]
-    if _host(url) != host:
+    if host_of(url) != host:
         return (
-            f"{model}: {_host(url)}, the storage that {host} redirects to, answers {code}"
+            f"{model}: {host_of(url)}, the storage that {host} redirects to, answers {code}"
             f" {fault['reason']}. Check whether a proxy or firewall lets this host read from there"
         )
     if source not in _NAMES:
@@ -120,7 +120,3 @@ def disk_error(error: OSError, model: str, directory: str) -> HostError:
             " another disk"
         )
     return HostError(f"{model} could not be written: {error}")
-
-
-def _host(url: str) -> str:
-    return urllib.parse.urlsplit(url).netloc.rpartition("@")[2]

@@ -69,7 +69,7 @@ def describe(error: BaseException, asked: str) -> dict[str, Any]:
         if status:
             headers = headers_of(each)
             url = str(_response(each, "url") or getattr(each, "url", None) or asked)
-            elsewhere = _host(url) != _host(asked)
+            elsewhere = host_of(url) != host_of(asked)
             return {
                 "kind": "http",
                 "asked": bare_url(asked),
@@ -161,5 +161,6 @@ def _message(error: BaseException) -> str:
     return str(body.get("Message") or "") if isinstance(body, dict) else ""
 
 
-def _host(url: str) -> str:
+def host_of(url: str) -> str:
+    """The server of an address, without user and password."""
     return urlsplit(url).netloc.rpartition("@")[2]

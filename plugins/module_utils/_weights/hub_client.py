@@ -18,6 +18,7 @@ import importlib
 import json
 import os
 import sys
+import tempfile
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Callable
@@ -95,16 +96,15 @@ class HuggingFace:
                     headers=self.headers,
                     expected_size=size,
                 )
-            while at < size:
-                end = min(at + SEGMENT, size)
-                if size > SEGMENT:
-                    self.download.http_get(
-                        self.url(path),
-                        _Part(handle, at, stop),
-                        headers=dict(self.headers, Range=f"bytes={at}-{end - 1}"),
-                        expected_size=end - at,
-                    )
-                at = end
+                return
+            for start in range(at, size, SEGMENT):
+                end = min(start + SEGMENT, size)
+                self.download.http_get(
+                    self.url(path),
+                    _Part(handle, start, stop),
+                    headers=dict(self.headers, Range=f"bytes={start}-{end - 1}"),
+                    expected_size=end - start,
+                )
 
 
 class _Part:
@@ -208,38 +208,33 @@ class ModelScope:
 
 
 def serve(request: dict[str, Any], emit: Callable[[dict[str, Any]], None]) -> None:
-    """Answer a request: one `listing`, or `came` for each file; `fault` where it fails."""
+    """Answer a request: one `listing`, or `finished` for each file; `fault` where it fails."""
     where = request["endpoint"] or ENDPOINTS[request["source"]]
+    hubs: dict[str, Any] = {"huggingface": HuggingFace, "modelscope": ModelScope}
     try:
-        hub: Any = {"huggingface": HuggingFace, "modelscope": ModelScope}[request["source"]](
-            request
-        )
+        hub = hubs[request["source"]](request)
         if request["action"] == "list":
-            _list(hub, request, where, emit)
-            return
-        _fetch(hub, request, emit)
+            emit(_list(hub, request, where))
+        else:
+            _fetch(hub, request, emit)
     except Exception as error:
         fault = describe(error, getattr(error, "asked", where))
         fault.pop("passing", None)
         emit({"fault": dict(fault, path=getattr(error, "path", ""))})
 
 
-def _list(hub: Any, request: dict[str, Any], where: str, emit: Callable[..., None]) -> None:
+def _list(hub: Any, request: dict[str, Any], where: str) -> dict[str, Any]:
     files, commit = patient(hub.listing, where)
     config = None
-    for each in files:
-        if each["path"] == "config.json" and each["size"] < MOST_CONFIG and request["config"]:
-            request = dict(request, commit=commit)
-            hub.request = request
-            path = request["config"]
-            try:
-                _read(hub, dict(each, partial=path), threading.Event())
-                with open(path, encoding="utf-8", errors="replace") as handle:
-                    config = handle.read()
-            finally:
-                if os.path.exists(path):
-                    os.unlink(path)
-    emit({"listing": files, "commit": commit, "config": config})
+    entries = [e for e in files if e["path"] == "config.json" and e["size"] < MOST_CONFIG]
+    if entries and request["config"]:
+        hub.request = dict(request, commit=commit)
+        with tempfile.TemporaryDirectory() as directory:
+            path = os.path.join(directory, "config.json")
+            _read(hub, dict(entries[0], partial=path), threading.Event())
+            with open(path, encoding="utf-8", errors="replace") as handle:
+                config = handle.read()
+    return {"listing": files, "commit": commit, "config": config}
 
 
 def _fetch(hub: Any, request: dict[str, Any], emit: Callable[..., None]) -> None:
@@ -253,7 +248,7 @@ def _fetch(hub: Any, request: dict[str, Any], emit: Callable[..., None]) -> None
         except Exception:
             stop.set()
             raise
-        emit({"came": entry["path"]})
+        emit({"finished": entry["path"]})
 
     with ThreadPoolExecutor(max_workers=max(1, request["connections"])) as pool:
         futures = [pool.submit(one, each) for each in request["files"]]

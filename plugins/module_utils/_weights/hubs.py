@@ -7,20 +7,20 @@ from __future__ import annotations
 
 import inspect
 import json
+import math
 import os
-import queue
 import shutil
 import ssl
-import subprocess
 import sys
 import tempfile
-import threading
-from typing import Any, Callable, Iterator, NamedTuple
+from typing import Any, Callable, NamedTuple
 
+from .._base import process
 from .._base.errors import HostError
 from . import faults, hub_client
 from .errors import explain
-from .sources import Job, Listing, Remote, partial_of, remote_of, selected
+from .jobs import Job
+from .sources import Listing, Transfer, partial_of, remote_of, selected, size_of
 
 REQUIREMENTS = {
     "huggingface": "huggingface_hub>=0.30,<3",
@@ -62,55 +62,37 @@ class Clients:
         if self.temporary:
             shutil.rmtree(self.temporary, ignore_errors=True)
 
-    def ask(self, request: dict[str, Any], lock: int | None = None) -> Iterator[Any]:
-        """Give the answers to a request, and None each second without one.
+    def ask(
+        self,
+        request: dict[str, Any],
+        answered: Callable[[Any], None],
+        watch: Callable[[], None] = lambda: None,
+        lock: tuple[int, ...] = (),
+    ) -> None:
+        """Have a request answered; `watch` is called at least once a second meanwhile.
 
-        lock: a descriptor that the process shares: it lives on where this process is killed, and
-        nobody else is to write meanwhile.
+        lock: a descriptor that the process shares: it may live on where this process is killed, and
+        nobody else is to write then. Raises HostError.
         """
         python = self.install(request["source"])
+        rest = b""
+
+        def received(data: bytes) -> None:
+            nonlocal rest
+            *lines, rest = (rest + data).split(b"\n")
+            for line in lines:
+                answered(json.loads(line.decode("utf-8")))
+            watch()
+
+        given = "".join(f"{json.dumps(each)}\n" for each in (self.program, request)).encode("utf-8")
         with tempfile.TemporaryDirectory(prefix="inferops-ascend-") as home:
-            process = subprocess.Popen(
-                [python, "-I", "-c", _START],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                env=_environment(home),
-                pass_fds=() if lock is None else (lock,),
-            )
-            try:
-                yield from self._answers(process, request)
-            finally:
-                process.kill()
-                process.wait()
-
-    def _answers(self, process: Any, request: dict[str, Any]) -> Iterator[Any]:
-        answers: Any = queue.Queue()
-        errors: list[bytes] = []
-
-        def read() -> None:
-            for line in process.stdout:
-                answers.put(line)
-            answers.put(None)
-
-        for target in (read, lambda: errors.append(process.stderr.read()[-2000:])):
-            threading.Thread(target=target, daemon=True).start()
-        for each in (self.program, request):
-            process.stdin.write(json.dumps(each).encode("utf-8") + b"\n")
-        process.stdin.flush()
-        while True:
-            try:
-                line = answers.get(timeout=1)
-            except queue.Empty:
-                yield None
-                continue
-            if line is None:
-                break
-            yield json.loads(line.decode("utf-8"))
-        if process.wait() != 0:
-            lines = b"".join(errors).decode("utf-8", "replace").strip().splitlines()
+            command = [python, "-I", "-c", _START]
+            env = _environment(home)
+            done = process.run(command, math.inf, env, given=given, received=received, shared=lock)
+        if done.status != 0:
+            lines = done.errors.strip().splitlines()
             raise HostError(
-                f"the client of {request['source']} ended with {process.returncode}:"
+                f"the client of {request['source']} ended with {done.status}:"
                 f" {faults.one_line(' '.join(lines[-2:])) or 'no message'}. To have it installed"
                 f" again: rm -rf {os.path.join(self.packages.directory, request['source'])}"
             )
@@ -156,11 +138,9 @@ class Clients:
             "PIP_NO_INDEX": "1" if given.offline else "",
         }
         env.update({key: value for key, value in values.items() if value})
-        done = subprocess.run(
-            command, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False
-        )
-        if done.returncode:
-            lines = done.stdout.decode("utf-8", "replace").strip().splitlines()
+        done = process.run(command, math.inf, env)
+        if done.status != 0:
+            lines = (done.text + done.errors).strip().splitlines()
             text = faults.one_line(" ".join(lines[-4:]))
             for url in (given.index_url, *given.extra_index_urls):
                 text = text.replace(url, faults.bare_url(url)) if url else text
@@ -189,6 +169,7 @@ def _environment(home: str) -> dict[str, str]:
         env.update(SSL_CERT_FILE=authorities, REQUESTS_CA_BUNDLE=authorities)
     env.update(
         HOME=home,
+        TMPDIR=home,
         # Seconds without a byte before a connection is given up; the client's own 10 are few for a
         # loaded mirror.
         HF_HUB_DOWNLOAD_TIMEOUT="60",
@@ -213,13 +194,9 @@ class Hub:
 
     def listing(self, config: bool = False) -> Listing:
         """Raises HostError."""
-        with tempfile.TemporaryDirectory(prefix="inferops-ascend-") as directory:
-            path = os.path.join(directory, "config.json") if config else ""
-            for answer in self._ask("list", config=path):
-                if answer and "listing" in answer:
-                    break
-            else:
-                raise HostError(f"{self.job.id}: the client of {self.job.source} gave no listing")
+        answers: list[dict[str, Any]] = []
+        self._ask({"action": "list", "config": config}, answers.append)
+        (answer,) = answers
         files = selected([remote_of(**each) for each in answer["listing"]], self.job.skip)
         if not files:
             at = f" at its revision {self.job.revision!r}" if self.job.revision else ""
@@ -231,42 +208,36 @@ class Hub:
         self.commit = answer["commit"]
         return Listing(files, self.commit, None if text is None else text.encode("utf-8"))
 
-    def fetch(
-        self,
-        files: list[Remote],
-        came: Callable[[Remote], None],
-        watch: Callable[[], None],
-        connections: int,
-        lock: int,
-    ) -> None:
+    def fetch(self, transfer: Transfer) -> None:
         """Download to the partial names. Raises HostError, OSError."""
-        by_path = {each.path: each for each in files}
-        wanted = [
-            {"path": each.path, "partial": partial_of(each), "size": each.size} for each in files
+        by_path = {each.path: each for each in transfer.files}
+        files = [
+            {"path": each.path, "partial": partial_of(each), "size": each.size}
+            for each in transfer.files
         ]
-        for answer in self._ask("fetch", lock, files=wanted, connections=connections):
-            if answer:
-                came(by_path[answer["came"]])
-            watch()
+        request = {"action": "fetch", "files": files, "connections": transfer.connections}
+        self._ask(
+            request,
+            lambda answer: transfer.finished(by_path[answer["finished"]]),
+            transfer.watch,
+            (transfer.lock,),
+        )
 
-    def _ask(self, action: str, lock: int | None = None, **more: Any) -> Iterator[Any]:
+    def _ask(
+        self, request: dict[str, Any], answered: Callable[[dict[str, Any]], None], *more: Any
+    ) -> None:
         job = self.job
-        request = {
-            "action": action,
-            "source": job.source,
-            "endpoint": job.endpoint,
-            "id": job.id,
-            "revision": job.revision,
-            "commit": self.commit,
-            "token": job.token,
-            **more,
-        }
-        sizes = {each["path"]: each for each in more.get("files", ())}
-        for answer in self.clients.ask(request, lock):
-            if answer and "fault" in answer:
-                fault = answer["fault"]
-                entry = sizes.get(fault["path"]) or {"size": 0, "partial": ""}
-                partial = entry["partial"]
-                got = os.path.getsize(partial) if os.path.exists(partial) else 0
-                raise explain(fault, job.source, job.id, job.revision, entry["size"], got)
-            yield answer
+        sizes = {each["path"]: each for each in request.get("files", ())}
+
+        def check(answer: dict[str, Any]) -> None:
+            fault = answer.get("fault")
+            if not fault:
+                answered(answer)
+                return
+            entry = sizes.get(fault["path"]) or {"size": 0, "partial": ""}
+            got = size_of(entry["partial"])
+            raise explain(fault, job.source, job.id, job.revision, entry["size"], got)
+
+        same = ("source", "endpoint", "id", "revision", "token")
+        request = {**request, "commit": self.commit, **{key: getattr(job, key) for key in same}}
+        self.clients.ask(request, check, *more)

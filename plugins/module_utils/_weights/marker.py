@@ -34,18 +34,23 @@ def digest_of(path: str, kind: str, seen: Callable[[int], None] = lambda count: 
             return None
         hasher.update(b"blob %d\0" % os.path.getsize(path))
     with open(path, "rb", buffering=0) as handle:
-        while True:
-            block = handle.read(CHUNK)
-            if not block:
-                return str(hasher.hexdigest())
+        for block in iter(lambda: handle.read(CHUNK), b""):
             hasher.update(block)
             seen(len(block))
+    return str(hasher.hexdigest())
 
 
-def read_marker(folder: str) -> dict[str, Any] | None:
-    """Return the content of the marker of a directory that a run of this collection made, else None."""
+def wrong_digest(path: str, digest: str, seen: Callable[[int], None] = lambda count: None) -> str:
+    """The hash that a file has in place of `kind:HEX`; empty where it is right or not known."""
+    kind, _colon, wanted = digest.partition(":")
+    found = digest_of(path, kind, seen) if kind else None
+    return "" if found in (None, wanted) else str(found)
+
+
+def read_marker(directory: str) -> dict[str, Any] | None:
+    """The marker of a directory that this collection made; None for any other."""
     try:
-        marker = read_json(os.path.join(folder, MARKER))
+        marker = read_json(os.path.join(directory, MARKER))
     except (OSError, HostError):
         return None
     if not isinstance(marker, dict) or marker.get("made_by") != MADE_BY:
@@ -63,13 +68,13 @@ def write_marker(path: str, marker: dict[str, Any]) -> None:
 
 
 def remembered(path: str, digest: str) -> dict[str, Any]:
-    """Return the marker's entry of a file whose digest was found right just now."""
+    """The marker's entry of a file whose digest was found right just now."""
     status = os.stat(path)
     return {"size": status.st_size, "mtime_ns": status.st_mtime_ns, "digest": digest}
 
 
 def is_remembered(path: str, entry: Any) -> bool:
-    """Tell whether a file is still as it was when its entry was made, by size and time."""
+    """Whether a file is still as it was when its entry was made, by size and time."""
     try:
         status = os.stat(path)
     except OSError:

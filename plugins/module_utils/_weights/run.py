@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: The inferops.ascend authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Runs a fetch apart from the connection that started it, and tells how far it is."""
+"""Runs a fetch apart from the connection that started it, and reports how far it is."""
 
 from __future__ import annotations
 
@@ -16,11 +16,10 @@ from typing import Any, Callable, NamedTuple
 
 from .._base.errors import HostError
 from .._base.files import write_atomically
-from .._base.lock import try_lock
-from .fetch import bring
+from .._base.lock import exclusive, try_lock
+from .fetch import Fetch
 from .hubs import Clients
-from .progress import Progress
-from .sources import Job
+from .jobs import Job, Progress
 
 # Not below /run/lock or /tmp, where any user could put something in its place.
 RUNS = "/run/inferops-ascend/weights"
@@ -35,7 +34,7 @@ class State(NamedTuple):
 
     finished: bool
     died: bool
-    folders: dict[str, dict[str, Any]]
+    directories: dict[str, dict[str, Any]]
 
 
 def start(jobs: list[Job], clients: Clients, connections: int, runs: str = RUNS) -> str:
@@ -44,17 +43,14 @@ def start(jobs: list[Job], clients: Clients, connections: int, runs: str = RUNS)
     The process outlives this one: a run whose controller went away continues, and the next one finds
     what it downloaded, or waits for it.
     """
-    os.makedirs(runs, mode=0o700, exist_ok=True)
-    _remove_old(runs)
     name = f"{int(time.time())}-{os.getpid()}"
     path = os.path.join(runs, name)
     progress = Progress(jobs)
-    # Held by the process that works; free when it is gone, however it went.
-    lock = os.open(path + ".lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-    try_lock(lock)
-    _write(path, progress, False)
-    _detached(lambda: _work(jobs, clients, connections, progress, path))
-    os.close(lock)
+    # The process that works has the lock too; it is free when that is gone, however it went.
+    with exclusive(f"{path}.lock", 0, "downloading weights"):
+        _remove_old(runs)
+        _write(path, progress, False)
+        _detached(lambda: _work(jobs, clients, connections, progress, path))
     return name
 
 
@@ -74,10 +70,9 @@ def follow(name: str, patience: float, runs: str = RUNS) -> State:
                 f"nothing is known of run {name} on this host. Was it restarted? Run it again; it"
                 " continues where it was"
             ) from None
-        if content["finished"] or gone:
-            return State(content["finished"], gone and not content["finished"], content["folders"])
-        if time.monotonic() >= deadline:
-            return State(False, False, content["folders"])
+        finished, directories = content["finished"], content["directories"]
+        if finished or gone or time.monotonic() >= deadline:
+            return State(finished, gone and not finished, directories)
         time.sleep(0.2)
 
 
@@ -93,21 +88,20 @@ def _work(
     reporter = threading.Thread(target=report, daemon=True)
     reporter.start()
     for job in jobs:
+        progress.update(job, phase="starting")
         try:
-            progress.say(job.folder, phase="starting")
-            bring(job, progress, clients, connections)
-            progress.say(job.folder, phase="done")
-        except HostError as error:
-            progress.say(job.folder, phase="failed", error=str(error))
+            Fetch(job, progress, clients, connections).run()
+            progress.update(job, phase="done")
         except Exception as error:
-            progress.say(job.folder, phase="failed", error=f"{type(error).__name__}: {error}")
+            kind = "" if isinstance(error, HostError) else f"{type(error).__name__}: "
+            progress.update(job, phase="failed", error=f"{kind}{error}")
     ended.set()
     reporter.join()
     _write(path, progress, True)
 
 
 def _write(path: str, progress: Progress, finished: bool) -> None:
-    content = {"finished": finished, "folders": progress.snapshot()}
+    content = {"finished": finished, "directories": progress.snapshot()}
     write_atomically(path, json.dumps(content), 0o600)
 
 

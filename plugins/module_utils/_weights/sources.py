@@ -7,17 +7,19 @@ from __future__ import annotations
 
 import fnmatch
 import hashlib
+import math
 import os
 import re
 import shutil
-import subprocess
 import tempfile
 import threading
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from typing import Any, Callable, NamedTuple
 
+from .._base import process
 from .._base.errors import HostError
 from .completeness import OWN, inspect
+from .jobs import Job
 from .marker import is_remembered, read_marker
 
 HUBS = ("huggingface", "modelscope")
@@ -26,7 +28,7 @@ BLOCK = 8 << 20
 _SSH = "ssh -o BatchMode=yes -o ConnectTimeout=20"
 
 # What vLLM does not read: other frameworks' weights, the original form of the same weights, pictures.
-SKIPPED = (
+SKIPPED = [
     ".git*",
     "original/*",
     "metal/*",
@@ -46,41 +48,10 @@ SKIPPED = (
     "*.jpeg",
     "*.gif",
     "*.mp4",
-)
+]
 # PyTorch's own files hold the same weights a second time where there are safetensors; so do Mistral's.
-_SECOND = ("pytorch_model*.bin", "pytorch_model*.bin.index.json", "*.pth")
-_CONSOLIDATED = ("consolidated*.safetensors", "consolidated*.safetensors.index.json")
-
-
-class Job(NamedTuple):
-    """One directory to download.
-
-    Attributes:
-        folder: where the model is to be, absolute.
-        model: its name in messages.
-        source: local, huggingface, modelscope, rsync, nfs or archive.
-        id: on the hub. revision: empty for the hub's own default. endpoint: the hub's address.
-        location: what rsync reads, the directory of nfs, or the archive's path or address.
-        sha256: of the archive; empty if not known.
-        skip: patterns of files to leave out, beside those that the engine never reads.
-        verify: whether a directory that was made by hand is compared with the hub's checksums.
-        memory: where it is remembered that such a directory was verified.
-        token: of the hub. size: bytes of an archive that is still on the controller.
-    """
-
-    folder: str
-    model: str
-    source: str = "local"
-    id: str = ""
-    revision: str = ""
-    endpoint: str = ""
-    location: str = ""
-    sha256: str = ""
-    skip: tuple[str, ...] = ()
-    verify: bool = False
-    memory: str = ""
-    token: str = ""
-    size: int = 0
+_SECOND = ["pytorch_model*.bin", "pytorch_model*.bin.index.json", "*.pth"]
+_CONSOLIDATED = ["consolidated*.safetensors", "consolidated*.safetensors.index.json"]
 
 
 class Remote(NamedTuple):
@@ -96,12 +67,10 @@ class Remote(NamedTuple):
 
 
 class Listing(NamedTuple):
-    """What a source has.
+    """What a source has: the files that the engine reads.
 
-    Attributes:
-        files: those that the engine reads.
-        commit: the state that was listed, where the source names it.
-        config: config.json, where it was asked for and is there.
+    commit: the state that was listed, where the source names it. config: config.json, where it was
+    asked for and is there.
     """
 
     files: list[Remote]
@@ -109,16 +78,31 @@ class Listing(NamedTuple):
     config: bytes | None = None
 
 
+class Transfer(NamedTuple):
+    """What a source is to download into the working directory.
+
+    Attributes:
+        finished: is called with each file that is complete under its partial name.
+        watch: is called at least once a second meanwhile.
+        connections: how many files come at once.
+        lock: the descriptor that tells others that somebody writes here. A program that is started
+            shares it, for it may outlive this process.
+    """
+
+    files: list[Remote]
+    finished: Callable[[Remote], None]
+    watch: Callable[[], None]
+    connections: int
+    lock: int
+
+
 def selected(files: list[Remote], skip: tuple[str, ...] = ()) -> list[Remote]:
-    """Return the files that the engine reads, without second copies of the same weights.
+    """The files that the engine reads, without second copies of the same weights.
 
     `skip`: patterns of paths, as fnmatch has them, beside those of SKIPPED.
     """
-    top = [each.path for each in files if "/" not in each.path]
-    patterns = list(SKIPPED) + list(skip)
-    tensors = [path for path in top if path.endswith(".safetensors")]
-    if tensors:
-        patterns += _SECOND
+    tensors = [e.path for e in files if "/" not in e.path and e.path.endswith(".safetensors")]
+    patterns = [*SKIPPED, *skip, *(_SECOND if tensors else [])]
     if any(path.startswith("model") for path in tensors):
         patterns += _CONSOLIDATED
     return [
@@ -130,7 +114,7 @@ def selected(files: list[Remote], skip: tuple[str, ...] = ()) -> list[Remote]:
 
 
 def safe_path(path: Any) -> str:
-    """Return a path of a listing or archive that stays below its directory. Raises HostError."""
+    """A path of a listing or archive that stays below its directory. Raises HostError."""
     parts = path.split("/") if isinstance(path, str) else [""]
     if (
         any(part in ("", ".", "..") for part in parts)
@@ -149,10 +133,8 @@ def remote_of(path: Any, size: Any, digest: str, stamp: str = "") -> Remote:
     path = safe_path(path)
     if not isinstance(size, int) or isinstance(size, bool) or size < 0:
         raise HostError(f"the listing gives {path} the size {size!r}, which is not a valid size")
-    kind, ignored, value = digest.partition(":")
-    length = {"sha256": 64, "git": 40}.get(kind, 0)
-    if digest and (len(value) != length or not re.match(r"^[0-9a-f]+$", value)):
-        # Another kind of hash cannot be checked here; size and header still are.
+    # Another kind of hash cannot be checked here; size and header still are.
+    if not re.match(r"(sha256:[0-9a-f]{64}|git:[0-9a-f]{40})$", digest):
         digest = ""
     return Remote(path, size, digest, stamp="" if digest else stamp)
 
@@ -163,14 +145,14 @@ def partial_of(remote: Remote) -> str:
 
 
 def short_hash(text: str) -> str:
-    """Return 12 hexadecimal digits that tell texts apart, fit for the name of a file."""
+    """12 hexadecimal digits that tell texts apart, fit for the name of a file."""
     return hashlib.sha256(text.encode("utf-8")).hexdigest()[:12]
 
 
 # -- directories and rsync -------------------------------------------------------------------------
 
 
-class Folder:
+class Directory:
     """A directory of this host, such as one of a mounted share."""
 
     in_place = False
@@ -181,16 +163,15 @@ class Folder:
     def listing(self, config: bool = False) -> Listing:
         """Raises HostError where the directory is not a complete model itself."""
         where = self.job.location
-        look = inspect(where)
-        if not look.exists:
+        found = inspect(where)
+        if not found.exists or found.faults:
             raise HostError(
-                f"{where}, which {self.job.model} is to be copied from, is not there or empty on"
-                " this host. Is the share mounted?"
-            )
-        if look.faults:
-            raise HostError(
-                f"{where}, which {self.job.model} is to be copied from, is not complete: "
-                + "; ".join(look.faults)
+                f"{where}, which {self.job.model} is to be copied from, is not "
+                + (
+                    "complete: " + "; ".join(found.faults)
+                    if found.exists
+                    else "there or empty on this host. Is the share mounted?"
+                )
             )
         known = (read_marker(where) or {"files": {}})["files"]
         files = []
@@ -201,33 +182,23 @@ class Folder:
             status = os.stat(full)
             stamp = "" if digest else str(status.st_mtime_ns)
             files.append(Remote(safe_path(path), status.st_size, digest, stamp))
-        content = None
-        if config:
-            with open(os.path.join(where, "config.json"), "rb") as handle:
-                content = handle.read()
+        content = read_bytes(os.path.join(where, "config.json")) if config else None
         return Listing(selected(files, self.job.skip), "", content)
 
-    def fetch(
-        self,
-        files: list[Remote],
-        came: Callable[[Remote], None],
-        watch: Callable[[], None],
-        connections: int,
-        lock: int,
-    ) -> None:
+    def fetch(self, transfer: Transfer) -> None:
         """Copy to the partial names. Raises HostError, OSError."""
         stop = threading.Event()
 
         def one(remote: Remote) -> None:
             self._copy(remote, stop)
-            came(remote)
+            transfer.finished(remote)
 
-        with ThreadPoolExecutor(max_workers=max(1, connections)) as pool:
-            futures = [pool.submit(one, each) for each in files]
+        with ThreadPoolExecutor(max_workers=max(1, transfer.connections)) as pool:
+            futures = [pool.submit(one, each) for each in transfer.files]
             left = set(futures)
             while left and not stop.is_set():
                 ended, left = wait(left, timeout=1, return_when=FIRST_COMPLETED)
-                watch()
+                transfer.watch()
                 if any(each.exception() for each in ended):
                     stop.set()
         for future in sorted(futures, key=lambda each: isinstance(each.exception(), HostError)):
@@ -258,11 +229,11 @@ class Rsync:
 
     def __init__(self, job: Job) -> None:
         self.job = job
-        self.program = shutil.which("rsync") or "/usr/bin/rsync"
+        self.source = job.location.rstrip("/") + "/"
 
     def listing(self, config: bool = False) -> Listing:
         """Raises HostError."""
-        text = self._run(["-rL", "--list-only", "--no-human-readable", self._source()])
+        text = self._run(["-rL", "--list-only", "--no-human-readable", self.source])
         files = []
         for line in text.splitlines():
             match = re.match(r"^-\S+\s+([\d,.]+) \S+ \S+ (.+)$", line)
@@ -275,90 +246,67 @@ class Rsync:
         content = None
         if config and any(each.path == "config.json" for each in chosen):
             with tempfile.TemporaryDirectory(prefix="inferops-ascend-") as directory:
-                self._run(["-L", self._source() + "config.json", directory + "/"])
-                with open(os.path.join(directory, "config.json"), "rb") as handle:
-                    content = handle.read()
+                self._run(["-L", self.source + "config.json", directory + "/"])
+                content = read_bytes(os.path.join(directory, "config.json"))
         return Listing(chosen, "", content)
 
-    def fetch(
-        self,
-        files: list[Remote],
-        came: Callable[[Remote], None],
-        watch: Callable[[], None],
-        connections: int,
-        lock: int,
-    ) -> None:
-        """Copy into the working directory. Raises HostError.
-
-        lock: the descriptor that says that somebody writes here. The program shares it: it lives on
-        where this process is killed, and nobody else is to write meanwhile.
-        """
-        options = ["-tL", "--inplace", "--from0", "--files-from=-", "--chmod=D0755,F0644", "-p"]
-        names = "\0".join(each.path for each in files)
-        self._run(options + [self._source(), "./"], names, watch, (lock,))
-        for each in files:
+    def fetch(self, transfer: Transfer) -> None:
+        """Copy into the working directory. Raises HostError."""
+        options = ["-tL", "--inplace", "--from0", "--chmod=D0755,F0644", "-p"]
+        with tempfile.NamedTemporaryFile(dir=".", prefix=OWN) as names:
+            names.write(b"\0".join(os.fsencode(each.path) for each in transfer.files))
+            names.flush()
+            options += [f"--files-from={names.name}", self.source, "./"]
+            self._run(options, lambda _data: transfer.watch(), (transfer.lock,))
+        for each in transfer.files:
             size = size_of(each.path)
             if size != each.size:
                 raise HostError(
                     f"{each.path} has {size} of {each.size} bytes after rsync; run it again"
                 )
-            came(each)
-
-    def _source(self) -> str:
-        return self.job.location.rstrip("/") + "/"
+            transfer.finished(each)
 
     def _run(
         self,
         options: list[str],
-        given: str = "",
-        watch: Callable[[], None] | None = None,
+        received: Callable[[bytes], None] | None = None,
         shared: tuple[int, ...] = (),
     ) -> str:
-        command = [self.program, "--no-motd", "--timeout=120", "-e", _SSH] + options
-        env = dict(os.environ, LC_ALL="C")
-        try:
-            process = subprocess.Popen(
-                command,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                env=env,
-                pass_fds=shared,
-            )
-        except FileNotFoundError:
+        program = shutil.which("rsync") or "/usr/bin/rsync"
+        if not os.path.exists(program):
             raise HostError(
                 f"{self.job.model} is to come by rsync, which is not installed on this host:"
                 " install the package rsync"
-            ) from None
-        data: bytes | None = given.encode("utf-8", "surrogateescape")
-        while True:
-            try:
-                out, err = process.communicate(data, timeout=1)
-                break
-            except subprocess.TimeoutExpired:
-                data = None
-                if watch:
-                    watch()
-        if process.returncode != 0:
-            lines = [line for line in err.decode("utf-8", "replace").splitlines() if line.strip()]
+            )
+        command = [program, "--no-motd", "--timeout=120", "-e", _SSH, *options]
+        env = dict(os.environ, LC_ALL="C")
+        done = process.run(command, math.inf, env, received=received, shared=shared)
+        if done.status != 0:
+            lines = [line for line in done.errors.splitlines() if line.strip()]
             raise HostError(
                 f"{self.job.model}: rsync from {self.job.location} ended with"
-                f" {process.returncode}: {'; '.join(lines[-3:]) or 'no word'}. Try it on the host:"
-                f" rsync --list-only -e '{_SSH}' {self._source()}"
+                f" {done.status}: {'; '.join(lines[-3:]) or 'no message'}. Try it on the host:"
+                f" rsync --list-only -e '{_SSH}' {self.source}"
             )
-        return out.decode("utf-8", "surrogateescape")
+        return os.fsdecode(done.stdout)
 
 
-def walk(folder: str) -> list[str]:
-    """Return the files below a directory, links followed to files only, by relative path."""
+def walk(directory: str) -> list[str]:
+    """The files below a directory, links followed to files only, by relative path."""
     found = []
-    for at, folders, names in os.walk(folder):
-        folders.sort()
+    for at, directories, names in os.walk(directory):
+        directories.sort()
         for name in sorted(names):
             full = os.path.join(at, name)
             if os.path.isfile(full):
-                found.append(os.path.relpath(full, folder))
+                found.append(os.path.relpath(full, directory))
     return found
+
+
+def read_bytes(path: str) -> bytes:
+    """The content of a small file."""
+    with open(path, "rb") as handle:
+        return handle.read()
 
 
 def size_of(path: str) -> int:

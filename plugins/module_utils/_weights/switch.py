@@ -14,10 +14,11 @@ from contextlib import contextmanager, suppress
 from typing import Iterator
 
 from .._base.errors import HostError
+from .._base.files import sync_directory
 from .._base.lock import try_lock
+from .jobs import Job, Progress
 from .marker import read_marker
-from .progress import Progress
-from .sources import Job, size_of, walk
+from .sources import size_of, walk
 
 PART = ".part"
 LOCK = ".inferops-ascend.lock"
@@ -26,32 +27,29 @@ _OLD = ".inferops-old-"
 
 
 @contextmanager
-def hold(job: Job, progress: Progress) -> Iterator[int]:
+def part_alone(job: Job, progress: Progress) -> Iterator[int]:
     """Be in the `.part` directory of a job, as the only one, also among hosts that share the disk.
 
-    Gives the descriptor of the lock.
+    Gives the descriptor of the lock. It waits as long as another one has it.
     """
-    part = job.folder + PART
+    part = job.directory + PART
     before = os.getcwd()
     while True:
         _make_part(part)
-        try:
+        with suppress(FileNotFoundError):
             os.chdir(part)
             # Not made here: the directory may have been switched into place just now.
             descriptor = os.open(LOCK, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
-        except FileNotFoundError:
-            os.chdir(before)
-            continue
-        if not try_lock(descriptor):
-            holder = os.pread(descriptor, 200, 0).decode("utf-8", "replace").strip()
-            progress.say(
-                job.folder,
-                phase=f"waiting for {holder or 'another process'}",
-                done=sum(size_of(path) for path in walk(".")),
-            )
-        elif _is_same_file(descriptor, os.path.join(part, LOCK)):
-            break
-        os.close(descriptor)
+            if not try_lock(descriptor):
+                holder = os.pread(descriptor, 200, 0).decode("utf-8", "replace").strip()
+                progress.update(
+                    job,
+                    phase=f"waiting for {holder or 'another process'}",
+                    done=sum(size_of(path) for path in walk(".")),
+                )
+            elif _is_same_file(descriptor, os.path.join(part, LOCK)):
+                break
+            os.close(descriptor)
         os.chdir(before)
         time.sleep(0.5)
     try:
@@ -72,7 +70,7 @@ def _make_part(part: str) -> None:
     names = os.listdir(part)
     if names and LOCK not in names:
         raise HostError(
-            f"{part} was not made by this collection, which would fetch into it. Move it away"
+            f"{part} was not made by this collection, which would download into it. Move it away"
         )
     # Whoever may write to the parent could have put it there, with links in it. A share may give
     # root another number, so ask which one it gives.
@@ -90,40 +88,35 @@ def _make_part(part: str) -> None:
         os.close(os.open(lock, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW, 0o644))
 
 
-def switch(folder: str) -> None:
+def switch(directory: str) -> None:
     """Move the `.part` directory, which is the working directory, into its place."""
-    part = folder + PART
-    descriptor = os.open(".", os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-    if os.path.isdir(folder) and os.listdir(folder):
-        if not read_marker(folder):
-            raise HostError(f"{folder} was made by hand meanwhile and is not overwritten")
-        os.rename(folder, f"{_old(folder)}{os.getpid()}")
-    os.rename(part, folder)
+    sync_directory(".")
+    if os.path.isdir(directory) and os.listdir(directory):
+        if not read_marker(directory):
+            raise HostError(f"{directory} was made by hand meanwhile and is not overwritten")
+        os.rename(directory, f"{_old(directory)}{os.getpid()}")
+    os.rename(directory + PART, directory)
     # Only now: whoever dies between the two leaves a `.part` that is known as ours.
-    remove_left(folder)
+    remove_left(directory)
 
 
-def _old(folder: str) -> str:
-    return os.path.join(os.path.dirname(folder), f".{os.path.basename(folder)}{_OLD}")
+def _old(directory: str) -> str:
+    return os.path.join(os.path.dirname(directory), f".{os.path.basename(directory)}{_OLD}")
 
 
-def left_behind(folder: str) -> list[str]:
+def left_behind(directory: str) -> list[str]:
     """What a run that died while it switched left beside and in a directory."""
-    stem = os.path.basename(_old(folder))
-    above = os.path.dirname(folder)
+    stem = os.path.basename(_old(directory))
+    above = os.path.dirname(directory)
     if not os.access(above, os.R_OK | os.W_OK):
         return []
     left = [os.path.join(above, name) for name in os.listdir(above) if name.startswith(stem)]
-    lock = os.path.join(folder, LOCK)
+    lock = os.path.join(directory, LOCK)
     return left + ([lock] if os.path.exists(lock) else [])
 
 
-def remove_left(folder: str) -> None:
-    for path in left_behind(folder):
+def remove_left(directory: str) -> None:
+    for path in left_behind(directory):
         if os.path.isdir(path) and not os.path.islink(path):
             # Another process may be at it too.
             shutil.rmtree(path, ignore_errors=True)

@@ -70,10 +70,10 @@ class WeightsOptions:
 # -- what is to be downloaded ----------------------------------------------------------------------
 
 
-def jobs_of(specs: Iterable[Mapping[str, Any]], options: WeightsOptions) -> list[dict[str, Any]]:
+def jobs_of(specs: Iterable[object], options: WeightsOptions) -> list[dict[str, Any]]:
     """What each directory needs, in the order of the services; two services of one model have one job.
 
-    A job has the fields of `sources.Job` without a token, and `services` (names) and `src`
+    A job has the fields of `jobs.Job` on the host without a token, and `services` (names) and `src`
     (an archive on the controller).
 
     Raises AscendError that names the service.
@@ -90,15 +90,15 @@ def jobs_of(specs: Iterable[Mapping[str, Any]], options: WeightsOptions) -> list
             continue
         spec = plain(given, f"service {given.get('name')}")
         job = _job(spec, options)
-        known = jobs.get(job["folder"])
+        known = jobs.get(job["directory"])
         if known is None:
-            jobs[job["folder"]] = job
+            jobs[job["directory"]] = job
             continue
         differ = [key for key in job if key not in ("services", "model") and job[key] != known[key]]
         if differ:
             raise AscendError(
                 f"the services {known['services'][0]} and {job['services'][0]} share the weights in"
-                f" {job['folder']}, and give them a different {differ[0]} each"
+                f" {job['directory']}, and give them a different {differ[0]} each"
                 f" ({_told(known[differ[0]])} and {_told(job[differ[0]])}). Give both the same, or"
                 " give one of them a separate `path`."
             )
@@ -113,17 +113,17 @@ def _told(value: Any) -> str:
 def _job(spec: Mapping[str, Any], options: WeightsOptions) -> dict[str, Any]:
     name = str(spec.get("name"))
     who = f"service {name}"
-    folder = weights_directory(spec, options.weights_dir)
-    if folder is None:
+    directory = weights_directory(spec, options.weights_dir)
+    if directory is None:
         raise AscendError(
             f"{who}: no hub id is known for {spec.get('model')}, so its weights have no directory. State"
             " where they are: path: /absolute/path/on/the/host"
         )
-    if not folder.startswith("/") or ".." in folder.split("/"):
-        raise AscendError(f"{who}: {folder!r} is not an absolute path for its weights.")
+    if not directory.startswith("/") or ".." in directory.split("/"):
+        raise AscendError(f"{who}: {directory!r} is not an absolute path for its weights.")
     # The same directory in another spelling would be fetched twice.
-    folder = "/" + posixpath.normpath(folder).lstrip("/")
-    if folder == "/":
+    directory = "/" + posixpath.normpath(directory).lstrip("/")
+    if directory == "/":
         raise AscendError(f"{who}: its weights cannot be the root directory of the host.")
     entry = _entry(spec, options, who)
     source = _source(spec, entry, options, who)
@@ -134,7 +134,7 @@ def _job(spec: Mapping[str, Any], options: WeightsOptions) -> dict[str, Any]:
             " or name another source."
         )
     job = {
-        "folder": folder,
+        "directory": directory,
         "model": str(spec.get("model")),
         "services": [name],
         "source": source,
@@ -150,7 +150,7 @@ def _job(spec: Mapping[str, Any], options: WeightsOptions) -> dict[str, Any]:
     }
     if source in HUBS:
         job.update(_hub(spec, entry, options, source, who))
-        digest = hashlib.sha256(f"{job['folder']}\0{job['id']}\0{job['revision']}".encode())
+        digest = hashlib.sha256(f"{job['directory']}\0{job['id']}\0{job['revision']}".encode())
         job["memory"] = f"{MEMORY}/{digest.hexdigest()[:32]}.json"
     elif source in ("rsync", "nfs"):
         job["location"] = _location(spec, entry, options, source, who)

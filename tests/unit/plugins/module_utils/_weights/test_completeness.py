@@ -14,7 +14,7 @@ import pytest
 from ansible_collections.inferops.ascend.plugins.module_utils._weights.access import (
     Account,
     unreadable,
-    writable,
+    world_writable,
 )
 from ansible_collections.inferops.ascend.plugins.module_utils._weights.completeness import inspect
 from ansible_collections.inferops.ascend.plugins.module_utils._weights.marker import (
@@ -292,9 +292,9 @@ def test_what_the_service_cannot_read_is_said_with_the_command(whole: Path) -> N
     assert unreadable(str(whole), files, account) == (
         f"vllm cannot read {whole / SHARD}: run 'chmod -R o+rX {whole}' on the host"
     )
-    assert unreadable(str(whole), files, account._replace(uid=os.geteuid())) is None
+    assert unreadable(str(whole), files, account._replace(uid=os.geteuid())) == ""
     (whole / SHARD).chmod(0o640)
-    assert unreadable(str(whole), files, account._replace(gids=[os.getegid()])) is None
+    assert unreadable(str(whole), files, account._replace(gids=[os.getegid()])) == ""
     whole.chmod(0o700)
     assert unreadable(str(whole), files, account) == (
         f"vllm cannot enter {whole}: run 'chmod o+x {whole}' on the host"
@@ -303,9 +303,9 @@ def test_what_the_service_cannot_read_is_said_with_the_command(whole: Path) -> N
 
 def test_what_everybody_may_write_is_named(whole: Path) -> None:
     files = inspect(str(whole)).files
-    assert writable(str(whole), files) is None
+    assert world_writable(str(whole), files) == ""
     (whole / SHARD).chmod(0o666)
-    assert writable(str(whole), files) == str(whole / SHARD)
+    assert world_writable(str(whole), files) == str(whole / SHARD)
 
 
 def test_a_marker_of_somebody_else_is_none(whole: Path) -> None:

@@ -234,7 +234,7 @@ def test_a_disk_to_be_read_only_is_enough_for_what_is_whole(hub: hubs.Hub, tmp_p
         assert look(job).state == "complete"
         bring(job)
         with pytest.raises(HostError, match="on a disk that this host may only read"):
-            bring(job._replace(folder=str(disk / "Qwen" / "other")))
+            bring(job._replace(directory=str(disk / "Qwen" / "other")))
     finally:
         subprocess.run(["umount", disk], check=True)
 
@@ -267,6 +267,6 @@ def test_a_disk_that_fills_up_is_said_and_gone_on_with(hub: hubs.Hub, tmp_path: 
             bring(job)
         subprocess.run(["mount", "-o", "remount,size=1m", disk], check=True)
         bring(job)
-        assert same(Path(job.folder), hub.models[ID])
+        assert same(Path(job.directory), hub.models[ID])
     finally:
         subprocess.run(["umount", disk], check=True)

@@ -14,11 +14,8 @@ from pathlib import Path
 import pytest
 from ansible_collections.inferops.ascend.plugins.module_utils._base.errors import HostError
 from ansible_collections.inferops.ascend.plugins.module_utils._weights import fetch, run
-from ansible_collections.inferops.ascend.plugins.module_utils._weights.progress import Progress
-from ansible_collections.inferops.ascend.plugins.module_utils._weights.sources import (
-    INCOMPLETE,
-    Job,
-)
+from ansible_collections.inferops.ascend.plugins.module_utils._weights.jobs import Job, Progress
+from ansible_collections.inferops.ascend.plugins.module_utils._weights.sources import INCOMPLETE
 from ansible_collections.inferops.ascend.plugins.module_utils._weights.switch import LOCK
 from ansible_collections.inferops.ascend.tests.hubs import hub as hubs
 from ansible_collections.inferops.ascend.tests.hubs.bringing import (
@@ -107,7 +104,7 @@ def test_a_killed_run_is_gone_on_with(hub: hubs.Hub, folder: Path, tmp_path: Pat
     runs = str(tmp_path / "run")
     name = run.start([job], CLIENTS, 1, runs)
     deadline = time.monotonic() + 20
-    while run.follow(name, 0, runs).folders[job.folder]["done"] < 50_000:
+    while run.follow(name, 0, runs).directories[job.directory]["done"] < 50_000:
         assert time.monotonic() < deadline
         time.sleep(0.05)
     os.kill(holder_of(folder), signal.SIGKILL)
@@ -139,8 +136,8 @@ def test_a_run_apart_ends_by_itself_and_says_so(
     name = run.start([bad, job], CLIENTS, 2, str(tmp_path / "run"))
     state = run.follow(name, 30, str(tmp_path / "run"))
     assert state.finished
-    assert state.folders[job.folder]["phase"] == "done"
-    assert "no/such" in state.folders[bad.folder]["error"]
+    assert state.directories[job.directory]["phase"] == "done"
+    assert "no/such" in state.directories[bad.directory]["error"]
     assert same(folder, hub.models[ID])
 
 
@@ -157,13 +154,13 @@ def test_two_runs_for_one_folder_fetch_it_once(hub: hubs.Hub, folder: Path, tmp_
         ["sh", "-c", 'while [ -d "$0.part" ]; do sleep 0.1; done', str(folder)]
     )
     progress = Progress([job])
-    fetch.bring(job, progress, CLIENTS, 2)
+    fetch.Fetch(job, progress, CLIENTS, 2).run()
     assert run.follow(first, 10, runs).finished
     assert second.wait(10) == 0
     assert same(folder, hub.models[ID])
     large = [path for path in hub.files_asked() if "/resolve/" in path and SHARD in path]
     assert len(large) == 1
-    assert progress.snapshot()[job.folder]["phase"].startswith("waiting for process")
+    assert progress.snapshot()[job.directory]["phase"].startswith("waiting for process")
 
 
 # -- wrong bytes -------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ import pytest
 from ansible_collections.inferops.ascend.plugins.module_utils._base.errors import HostError
 from ansible_collections.inferops.ascend.plugins.module_utils._weights import fetch, hub_client, run
 from ansible_collections.inferops.ascend.plugins.module_utils._weights.hubs import Clients, Packages
-from ansible_collections.inferops.ascend.plugins.module_utils._weights.progress import Progress
+from ansible_collections.inferops.ascend.plugins.module_utils._weights.jobs import Progress
 from ansible_collections.inferops.ascend.plugins.module_utils._weights.switch import LOCK
 from ansible_collections.inferops.ascend.tests.hubs import hub as hubs
 from ansible_collections.inferops.ascend.tests.hubs.bringing import (
@@ -43,7 +43,7 @@ def test_a_token_is_in_no_command_and_no_environment(
 
     hub.fault = look
     job = job_of(hub, folder, source, token=hub.token)
-    fetch.bring(job, Progress([job]), apart(tmp_path), 2)
+    fetch.Fetch(job, Progress([job]), apart(tmp_path), 2).run()
     assert same(folder, hub.models[ID])
     assert any(b"json.loads(sys.stdin" in each for each in seen)
     assert not any(b"verysecret" in each for each in seen)
@@ -58,14 +58,14 @@ def test_the_client_ends_with_the_run_and_its_files_are_continued(
     clients, runs = apart(tmp_path), str(tmp_path / "run")
     name = run.start([job], clients, 1, runs)
     deadline = time.monotonic() + 30
-    while run.follow(name, 0, runs).folders[job.folder]["done"] < 1_500_000:
+    while run.follow(name, 0, runs).directories[job.directory]["done"] < 1_500_000:
         assert time.monotonic() < deadline
         time.sleep(0.05)
     os.kill(int(Path(f"{folder}.part", LOCK).read_text().split()[1]), signal.SIGKILL)
     assert run.follow(name, 10, runs).died
     hub.pace = None
     hub.asked.clear()
-    fetch.bring(job, Progress([job]), clients, 2)
+    fetch.Fetch(job, Progress([job]), clients, 2).run()
     assert same(folder, hub.models[ID])
     assert [each.range for each in hub.asked if each.range], "it was downloaded again"
 

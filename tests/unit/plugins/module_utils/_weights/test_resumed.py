@@ -14,11 +14,10 @@ from typing import Any
 import pytest
 from ansible_collections.inferops.ascend.plugins.module_utils._base.errors import HostError
 from ansible_collections.inferops.ascend.plugins.module_utils._weights import fetch, run
+from ansible_collections.inferops.ascend.plugins.module_utils._weights.jobs import Job, Progress
 from ansible_collections.inferops.ascend.plugins.module_utils._weights.marker import MARKER
-from ansible_collections.inferops.ascend.plugins.module_utils._weights.progress import Progress
 from ansible_collections.inferops.ascend.plugins.module_utils._weights.sources import (
-    Folder,
-    Job,
+    Directory,
     partial_of,
 )
 from ansible_collections.inferops.ascend.plugins.module_utils._weights.switch import LOCK
@@ -53,7 +52,7 @@ def test_two_states_of_a_share_are_never_put_together(
     folder.rename(str(folder) + ".part")
     part = Path(str(folder) + ".part")
     (part / LOCK).touch()
-    remote = next(f for f in Folder(job).listing().files if f.path == SHARD)
+    remote = next(f for f in Directory(job).listing().files if f.path == SHARD)
     partial = part / partial_of(remote)
     (part / SHARD).rename(partial)
     os.truncate(partial, 20_000)
@@ -70,7 +69,7 @@ def test_two_states_of_a_share_are_never_put_together(
     }
     time.sleep(0.01)
     put(share, newer)
-    fetch.bring(job, progress, CLIENTS, 2)
+    fetch.Fetch(job, progress, CLIENTS, 2).run()
     assert same(folder, {**hub.models[ID], **newer})
     assert not list(folder.glob("*.inferops-incomplete"))
 
@@ -114,16 +113,16 @@ def test_rsync_that_outlives_its_run_keeps_others_away(
     program = int((tmp_path / "pid").read_text())
     seen: list[bool] = []
     progress = Progress([job])
-    say = progress.say
+    say = progress.update
 
-    def watched(given: str, **values: Any) -> None:
+    def watched(given: Job, **values: Any) -> None:
         if values.get("phase") == "listing":
             # What has ended has no directory any more, also where nobody has asked how it ended.
             seen.append(os.path.exists(f"/proc/{program}/cwd"))
         say(given, **values)
 
-    monkeypatch.setattr(progress, "say", watched)
-    fetch.bring(job, progress, CLIENTS, 1)
+    monkeypatch.setattr(progress, "update", watched)
+    fetch.Fetch(job, progress, CLIENTS, 1).run()
     assert seen == [False], "rsync of the killed run still wrote when the next one began"
     assert same(folder, hub.models[ID])
 

@@ -17,8 +17,8 @@ from ansible_collections.inferops.ascend.plugins.module_utils._base.errors impor
 from ansible_collections.inferops.ascend.plugins.module_utils._weights import check
 from ansible_collections.inferops.ascend.plugins.module_utils._weights.completeness import inspect
 from ansible_collections.inferops.ascend.plugins.module_utils._weights.faults import TRIES
+from ansible_collections.inferops.ascend.plugins.module_utils._weights.jobs import Job
 from ansible_collections.inferops.ascend.plugins.module_utils._weights.marker import MARKER
-from ansible_collections.inferops.ascend.plugins.module_utils._weights.sources import Job
 from ansible_collections.inferops.ascend.plugins.module_utils._weights.switch import LOCK
 from ansible_collections.inferops.ascend.tests.hubs import hub as hubs
 from ansible_collections.inferops.ascend.tests.hubs.bringing import (
@@ -217,11 +217,11 @@ def test_a_certificate_of_ones_own_authority_says_where_to_name_it(
         monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "cert.pem"))
         # As on a host, where the client begins with the environment of the play.
         clients = apart(tmp_path)
-        assert check.look(job_of(hub, folder), ROOT, clients).state == "fetch"
+        assert check.check(job_of(hub, folder), ROOT, clients).state == "fetch"
         scope = job_of(hub, folder, "modelscope")
-        assert check.look(scope, ROOT, clients).state == "fetch"
+        assert check.check(scope, ROOT, clients).state == "fetch"
         monkeypatch.delenv("SSL_CERT_FILE")
-        assert "the certificate of" in check.look(scope, ROOT, clients).problem
+        assert "the certificate of" in check.check(scope, ROOT, clients).problem
     finally:
         server.shutdown()
         server.server_close()
@@ -273,7 +273,7 @@ def test_rsync_copies_and_goes_on(hub: hubs.Hub, folder: Path, tmp_path: Path) -
     assert not (folder / "model.gguf").exists()
     assert (
         "No such file"
-        in look(job._replace(folder=str(tmp_path / "b"), location="/no/such")).problem
+        in look(job._replace(directory=str(tmp_path / "b"), location="/no/such")).problem
     )
 
 
@@ -333,7 +333,7 @@ def test_a_password_in_an_address_is_used_and_not_shown(hub: hubs.Hub, folder: P
     # base64 of me:p@ss
     assert {each.authorization for each in hub.asked} == {"Basic bWU6cEBzcw=="}
     assert "p%40ss" not in (folder / MARKER).read_text()
-    gone = look(job._replace(folder=f"{folder}2", location=f"{address}/none.tar"))
+    gone = look(job._replace(directory=f"{folder}2", location=f"{address}/none.tar"))
     assert "needs a user and password" in gone.problem
     assert "ss@" not in gone.problem
 

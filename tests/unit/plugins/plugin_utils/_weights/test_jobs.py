@@ -41,9 +41,9 @@ def job(spec: dict[str, Any] | None = None, **options: Any) -> dict[str, Any]:
 
 
 def test_weights_go_where_the_engine_reads_them() -> None:
-    assert job()["folder"] == "/var/lib/vllm/weights/Qwen/Qwen3-14B"
-    assert job({"path": "/srv/q/"})["folder"] == "/srv/q"
-    assert job(weights_dir="/data/w/")["folder"] == "/data/w/Qwen/Qwen3-14B"
+    assert job()["directory"] == "/var/lib/vllm/weights/Qwen/Qwen3-14B"
+    assert job({"path": "/srv/q/"})["directory"] == "/srv/q"
+    assert job(weights_dir="/data/w/")["directory"] == "/data/w/Qwen/Qwen3-14B"
 
 
 def test_each_hub_is_asked_for_its_own_id_into_the_same_folder() -> None:
@@ -52,7 +52,7 @@ def test_each_hub_is_asked_for_its_own_id_into_the_same_folder() -> None:
         "LLM/L-8B",
         "meta/L-8B",
     )
-    assert job(spec, source="modelscope")["folder"] == "/var/lib/vllm/weights/meta/L-8B"
+    assert job(spec, source="modelscope")["directory"] == "/var/lib/vllm/weights/meta/L-8B"
 
 
 def test_an_entry_goes_before_the_models_variable_and_that_before_the_default() -> None:
@@ -102,7 +102,7 @@ def test_services_that_want_different_weights_in_one_folder_are_refused() -> Non
 
 def test_one_folder_in_two_spellings_is_one_folder() -> None:
     both = [{**QWEN, "name": "a", "path": "//srv/q/"}, {**QWEN, "name": "b", "path": "/srv/./q"}]
-    assert [(each["folder"], each["services"]) for each in jobs_of(both, WeightsOptions())] == [
+    assert [(each["directory"], each["services"]) for each in jobs_of(both, WeightsOptions())] == [
         ("/srv/q", ["a", "b"])
     ]
 
@@ -123,7 +123,7 @@ def test_secrets_of_an_address_are_not_in_the_message() -> None:
 
 def test_requests_that_were_not_resolved_are_told_apart() -> None:
     with pytest.raises(AscendError, match=r"a service is a string, not one that the lookup gave"):
-        jobs_of(["Qwen3-14B"], WeightsOptions())  # type: ignore[list-item]
+        jobs_of(["Qwen3-14B"], WeightsOptions())
 
 
 @pytest.mark.parametrize(("given", "meant"), [(True, True), ("False", False), ("yes", True)])
