@@ -18,6 +18,7 @@ from ansible_collections.inferops.ascend.plugins.plugin_utils._base.errors impor
 from ansible_collections.inferops.ascend.plugins.plugin_utils._service.payload import (
     Render,
     build,
+    warnings,
 )
 
 try:
@@ -59,20 +60,8 @@ class ActionModule(ActionBase):
             )
         except AscendError as error:
             raise AnsibleActionFail(str(error)) from error
-        arguments.update(
-            files=[_without_source(each) for each in files],
-            instance_files=[_without_source(each) for each in instance_files],
-            instances=[_bare(instance) for instance in instances],
-            contents=payload.contents,
-            secret_contents=payload.secret_contents,
-            digests=payload.digests,
-            secret_digests=payload.secret_digests,
-        )
-        warnings = [
-            f"{instance['name']}: {warning}"
-            for instance in instances
-            for warning in _texts(instance.get("warnings"))
-        ]
+        arguments.update(payload.arguments(instances, files, instance_files))
+        warned = warnings(instances)
         result.update(
             self._execute_module(
                 module_name="inferops.ascend.systemd_instances",
@@ -80,8 +69,8 @@ class ActionModule(ActionBase):
                 task_vars=task_vars,
             )
         )
-        if warnings:
-            result["warnings"] = [*result.get("warnings", []), *warnings]
+        if warned:
+            result["warnings"] = [*result.get("warnings", []), *warned]
         return result
 
     def _renderer(self, instances: list[Mapping[str, Any]], task_vars: dict[str, Any]) -> Render:
@@ -143,21 +132,9 @@ def _required(arguments: Mapping[str, Any], key: str, kind: type) -> Any:
     return value
 
 
-def _texts(value: Any) -> list[str]:
-    return [value] if isinstance(value, str) else list(value or [])
-
-
 def _file_list(arguments: Mapping[str, Any], key: str) -> list[dict[str, Any]]:
     entries = arguments.get(key) or []
     for entry in entries:
         if not isinstance(entry, Mapping) or not entry.get("src") or not entry.get("dest"):
             raise AscendError(f"{key}: each entry needs src and dest, {entry!r} does not have both")
     return [dict(entry) for entry in entries]
-
-
-def _without_source(entry: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in entry.items() if key != "src"}
-
-
-def _bare(instance: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: instance[key] for key in ("name", "state", "cards") if key in instance}

@@ -9,7 +9,7 @@ from typing import Any
 
 from ansible.plugins.action import ActionBase
 from ansible_collections.inferops.ascend.plugins.plugin_utils._base.errors import AscendError
-from ansible_collections.inferops.ascend.plugins.plugin_utils._service import unit
+from ansible_collections.inferops.ascend.plugins.plugin_utils._service import payload, unit
 from ansible_collections.inferops.ascend.plugins.plugin_utils._service.expected import (
     expected_services,
 )
@@ -18,10 +18,7 @@ from ansible_collections.inferops.ascend.plugins.plugin_utils._service.readiness
     step_of,
 )
 from ansible_collections.inferops.ascend.plugins.plugin_utils.deployment import services_to_render
-from ansible_collections.inferops.ascend.plugins.plugin_utils.host_variables import (
-    HostVariables,
-    run_action,
-)
+from ansible_collections.inferops.ascend.plugins.plugin_utils.host_variables import HostVariables
 from ansible_collections.inferops.ascend.plugins.plugin_utils.settings import Settings
 
 ARGUMENTS = {
@@ -47,7 +44,6 @@ class ActionModule(ActionBase):
                 task_vars.get("ascend_host_deployment"),
             )
             arguments = _arguments(settings, services)
-            texts = settings.unit.texts()
             expected = expected_services(services, settings.unit) if given["compare"] else []
         except AscendError as error:
             return {**result, "failed": True, "msg": str(error)}
@@ -55,9 +51,16 @@ class ActionModule(ActionBase):
         if given["compare"]:
             # What waits for its restart differs from what is wanted.
             arguments["restart"] = "now"
-        result = run_action(
-            self, "inferops.ascend.systemd_instances", arguments, {**task_vars, "unit": texts}
+        result.update(
+            self._execute_module(
+                module_name="inferops.ascend.systemd_instances",
+                module_args=arguments,
+                task_vars=task_vars,
+            )
         )
+        warned = payload.warnings(services)
+        if warned:
+            result["warnings"] = [*result.get("warnings", []), *warned]
         if given["compare"]:
             return {**result, "changed": False, "expected": expected}
         awaited = _awaited(services, result)
@@ -78,9 +81,11 @@ class ActionModule(ActionBase):
 def _arguments(settings: Settings, services: list[dict[str, Any]]) -> dict[str, Any]:
     """The options of systemd_instances."""
     texts = settings.unit
+    instances = unit.instances(services, texts)
+    rendered = unit.payload(instances, texts)
     return {
-        **unit.FILES,
-        "instances": unit.instances(services, texts),
+        "unit": unit.FILES["unit"],
+        **rendered.arguments(instances, unit.FILES["files"], unit.FILES["instance_files"]),
         "process_variables": ["ASCEND_RT_VISIBLE_DEVICES", "HCCL_IF_BASE_PORT"],
         # Each service keeps the program that `current` led to until it is deployed again.
         "process_programs": {} if texts.contained else {"INFEROPS_PROGRAM": texts.executable},

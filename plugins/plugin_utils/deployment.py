@@ -20,6 +20,7 @@ from ._host.checks import HostChecks, name_of
 from ._host.options import PreflightOptions
 from ._host.preflight import check_host, check_services
 from ._host.report import CheckReport
+from ._model import versions
 from ._model.catalogue import Catalogue, load_catalogue
 from ._model.profiles import load_profiles
 from ._model.resolve import resolve_terms
@@ -29,7 +30,7 @@ from ._place.ports import EPHEMERAL_PORTS
 from ._place.service import ExistingPlacement, PlacedService, existing_placements
 from ._service import causes
 from ._service.engine import check_args
-from ._service.unit import PRIVATE
+from ._service.unit import FILES, PRIVATE, template
 from .settings import Settings, flat
 
 Spec = Mapping[str, Any]
@@ -264,7 +265,10 @@ def preload() -> None:
     load_catalogue()
     load_profiles()
     vars_file("vllm_options.json")
+    versions.rows()
     causes.phase_texts()
+    for each in (*FILES["files"], *FILES["instance_files"]):
+        template(each["src"])
     for role in ("ascend_host", "vllm_service", "vllm_runtime"):
         role_defaults(role)
 

@@ -35,6 +35,20 @@ class Payload:
     digests: dict[str, str] = field(default_factory=dict)
     secret_digests: dict[str, str] = field(default_factory=dict)
 
+    def arguments(
+        self,
+        instances: Sequence[Mapping[str, Any]],
+        files: Sequence[Mapping[str, Any]],
+        instance_files: Sequence[Mapping[str, Any]],
+    ) -> dict[str, Any]:
+        """The options of the module systemd_instances that follow from what was rendered."""
+        return {
+            **vars(self),
+            "files": [_without_source(each) for each in files],
+            "instance_files": [_without_source(each) for each in instance_files],
+            "instances": [_bare(instance) for instance in instances],
+        }
+
 
 def build(
     unit: str,
@@ -125,3 +139,21 @@ def _digest(texts: Sequence[tuple[str, str]], placeholder: str) -> str:
         text = effective(path, text.replace(placeholder, ""))
         total.update(f"{path}\0{text}\0".encode())
     return total.hexdigest()[:32]
+
+
+def warnings(instances: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The warnings of all instances, each with the name of its instance."""
+    found = []
+    for instance in instances:
+        texts = instance.get("warnings") or []
+        texts = [texts] if isinstance(texts, str) else texts
+        found += [f"{instance['name']}: {text}" for text in texts]
+    return found
+
+
+def _without_source(entry: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in entry.items() if key != "src"}
+
+
+def _bare(instance: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: instance[key] for key in ("name", "state", "cards") if key in instance}

@@ -7,13 +7,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
+from functools import lru_cache
+from pathlib import Path
 from typing import Any
+
+import jinja2
 
 from .._base import data
 from .._base.errors import AscendError
 from .._base.systemd import environment_file, service_environment, service_secrets, unit_word
 from .._base.values import kind_of, plain, whole_number
 from . import container, engine
+from .payload import Payload, build
 
 _TEMPLATES = data.ROOT / "roles" / "vllm_service" / "templates"
 # The files of services, as the action systemd_instances takes them.
@@ -154,6 +159,30 @@ def instances(
         else {**service, "texts": service_texts(service, settings)}
         for service in services
     ]
+
+
+def payload(placed: Sequence[Mapping[str, Any]], settings: UnitSettings) -> Payload:
+    """The files of what `instances` returned. Raises AscendError as `build` does."""
+    shared = {"unit": settings.texts()}
+    return build(
+        FILES["unit"],
+        placed,
+        FILES["files"],
+        FILES["instance_files"],
+        lambda path, variables: _render(path, {**shared, **variables}),
+    )
+
+
+def _render(path: str, variables: Mapping[str, Any]) -> str:
+    text = template(path).render(variables)
+    return text if text.endswith("\n") else text + "\n"
+
+
+@lru_cache(maxsize=None)
+def template(path: str) -> jinja2.Template:
+    """A template with the options that Ansible sets; compiling it takes longer than rendering it."""
+    environment = jinja2.Environment(trim_blocks=True, undefined=jinja2.StrictUndefined)
+    return environment.from_string(Path(path).read_text(encoding="utf-8"))
 
 
 def service_texts(service: Mapping[str, Any], settings: UnitSettings) -> dict[str, Any]:
