@@ -66,6 +66,7 @@ class ActionModule(ActionBase):
             "preflight": report,
             "account": _account(settings, facts["user"]),
             "weights_dir": settings.weights_dir,
+            "prepare": settings.prepare,
             "tuning": tuning if tuning != "absent" or facts["tuned"] else "none",
             "host": facts,
         }

@@ -127,6 +127,10 @@ weights_dir:
   description: Directory of weights.
   returned: success
   type: str
+prepare:
+  description: Whether the account and directories of the services are to be made.
+  returned: success
+  type: bool
 tuning:
   description: What happens to the kernel's settings, one of V(present), V(absent) and V(none).
   returned: success

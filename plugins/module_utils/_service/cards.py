@@ -13,8 +13,6 @@ import time
 from pathlib import Path
 from typing import Any, Callable, Mapping, NamedTuple, Sequence
 
-from .._host.npu import npu_facts
-
 VISIBLE = "ASCEND_RT_VISIBLE_DEVICES"
 # Seconds between two calls; npu-smi itself takes a second or two where there are eight cards.
 PAUSE = 1.0
@@ -97,8 +95,7 @@ class Freed:
         self.timeout = timeout
         self.cards = cards if timeout > 0 else []
         self.earlier: dict[int, Use] = {}
-        # Where npu-smi is missing or fails no card is listed, and there is nothing to wait for.
-        self.read = read or (lambda: npu_facts(npu_smi, CALL, Path("/"))["cards"])
+        self.read = read or (lambda: _cards(npu_smi))
 
     def before(self) -> None:
         """Record what is on the cards before services are stopped."""
@@ -121,3 +118,12 @@ class Freed:
                 ]
             time.sleep(PAUSE)
         return []
+
+
+def _cards(npu_smi: str | None) -> Sequence[Mapping[str, Any]]:
+    """Where npu-smi is missing or fails no card is listed, and there is nothing to wait for."""
+    # A host compiles what it imports at each run, and few runs stop a service.
+    from .._host.npu import npu_facts
+
+    found: Sequence[Mapping[str, Any]] = npu_facts(npu_smi, CALL, Path("/"))["cards"]
+    return found
