@@ -9,36 +9,53 @@ import hashlib
 import os
 import time
 from collections.abc import Mapping
+from dataclasses import fields
 from typing import Any
 
 from ansible.errors import AnsibleActionFail, AnsibleError
-from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.action import ActionBase
 from ansible_collections.inferops.ascend.plugins.module_utils._weights.faults import bare_url
+from ansible_collections.inferops.ascend.plugins.module_utils._weights.jobs import Job
 from ansible_collections.inferops.ascend.plugins.plugin_utils._base.errors import AscendError
 from ansible_collections.inferops.ascend.plugins.plugin_utils._base.values import plain
+from ansible_collections.inferops.ascend.plugins.plugin_utils._base.variables import Variables
+from ansible_collections.inferops.ascend.plugins.plugin_utils._model.resolve import resolve_terms
 from ansible_collections.inferops.ascend.plugins.plugin_utils._weights.compatibility import compare
 from ansible_collections.inferops.ascend.plugins.plugin_utils._weights.jobs import (
-    WeightsOptions,
     jobs_of,
-)
-from ansible_collections.inferops.ascend.plugins.plugin_utils._weights.progress import (
     progress_line,
     size,
 )
-from ansible_collections.inferops.ascend.plugins.plugin_utils.host_variables import catalogue_of
+from ansible_collections.inferops.ascend.plugins.plugin_utils._weights.options import (
+    WeightsOptions,
+    options_of_host,
+)
+from ansible_collections.inferops.ascend.plugins.plugin_utils.host_variables import HostVariables
+from ansible_collections.inferops.ascend.plugins.plugin_utils.settings import flat
 
-_OPTIONS = {
-    "weights_dir": str,
-    "source": str,
-    "models": dict,
-    "location": str,
-    "endpoints": dict,
-    "skip": list,
-    "verify": bool,
-    "checks": dict,
-    "env": dict,
+ARGUMENTS: dict[str, dict[str, Any]] = {
+    "services": {"type": "list"},
+    "tables": {"type": "list", "elements": "str"},
+    "weights_dir": {"type": "str"},
+    "source": {"type": "str", "default": "local"},
+    "models": {"type": "dict", "default": {}},
+    "location": {"type": "str", "default": ""},
+    "endpoints": {"type": "dict", "default": {}},
+    "skip": {"type": "list", "elements": "str", "default": []},
+    "verify": {"type": "bool", "default": False},
+    "checks": {"type": "dict", "default": {}},
+    "env": {"type": "dict"},
+    "interval": {"type": "float", "default": 10},
+    "progress": {"type": "bool", "default": True},
+    "connections": {"type": "int", "default": 4},
+    "user": {"type": "str"},
+    "groups": {"type": "list", "elements": "str"},
+    "packages": {"type": "dict"},
+    "huggingface_token": {"type": "str", "no_log": True},
+    "modelscope_token": {"type": "str", "no_log": True},
 }
+# What the module is given as it is.
+_PASSED = ("user", "groups", "connections", "packages", "huggingface_token", "modelscope_token")
 
 
 class ActionModule(ActionBase):
@@ -47,37 +64,38 @@ class ActionModule(ActionBase):
     def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         self._supports_check_mode = True
         self._task_vars = task_vars or {}
-        result = super().run(tmp, task_vars)
+        result: dict[str, Any] = super().run(tmp, task_vars)
+        _result, given = self.validate_argument_spec(argument_spec=ARGUMENTS)
         try:
-            result.update(self._converge())
+            result.update(self._converge(self._complete(given)))
         except AscendError as error:
             raise AnsibleActionFail(str(error)) from error
         return result
 
+    def _complete(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """The options, those that are not given from the host's variables."""
+        given = {key: plain(value, key) for key, value in given.items() if value is not None}
+        host = HostVariables(self, self._task_vars)
+        found: dict[str, Any] = {**options_of_host(Variables(host.read)), **given}
+        if not 0 < found["interval"] <= 3600:
+            raise AscendError(
+                f"interval is {found['interval']}; seconds above 0 and up to 3600 are needed."
+            )
+        settings = host.settings()
+        self._catalogue = host.catalogue(found.get("tables", settings.tables))
+        if found.get("services") is None:
+            found["services"] = host.read("vllm_weights_services")
+        if found["services"] is None:
+            specs = resolve_terms(flat(settings.instances or []), self._catalogue, settings.lookup)
+            found["services"] = [spec.as_dict() for spec in specs]
+        return found
+
     # -- the way through it ------------------------------------------------------------------------
 
-    def _converge(self) -> dict[str, Any]:
-        arguments = {
-            str(key): plain(value, str(key))
-            for key, value in self._task.args.items()
-            if value is not None
-        }
-        services = arguments.get("services")
-        if not isinstance(services, list):
-            raise AscendError("services is required: a list of services, as the lookup gives them.")
-        unknown = (
-            set(arguments)
-            - set(_OPTIONS)
-            - set(_PASSED)
-            - {"services", "tables", "interval", "progress"}
-        )
-        if unknown:
-            raise AscendError(f"model_weights has no option {sorted(unknown)[0]}.")
-        options = WeightsOptions(**_typed(arguments))
-        interval = _seconds(arguments.get("interval", 10))
-        show = boolean(arguments.get("progress", True), strict=False)
-        self._passed = {key: arguments[key] for key in _PASSED if key in arguments}
-        self._catalogue = catalogue_of(self, arguments.get("tables"))
+    def _converge(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        services = given["services"]
+        options = WeightsOptions(**{each.name: given[each.name] for each in fields(WeightsOptions)})
+        self._passed = {key: given[key] for key in _PASSED if key in given}
         jobs = jobs_of(services, options)
         for job in jobs:
             if job["src"]:
@@ -132,7 +150,7 @@ class ActionModule(ActionBase):
             return answer
         # Another run may have downloaded it since the check.
         if answer["run"]:
-            failed = self._follow(answer["run"], interval, show)
+            failed = self._follow(answer["run"], given["interval"], given["progress"])
             errors = [
                 f"{by_directory[directory]['model']}: {error}" if error else ""
                 for directory, error in failed.items()
@@ -227,11 +245,10 @@ class ActionModule(ActionBase):
                 module_args={
                     **self._passed,
                     **more,
-                    "services": [],
                     "phase": phase,
                     "jobs": [
                         {
-                            **{key: value for key, value in job.items() if key in _JOB},
+                            **{key: value for key, value in job.items() if key in Job._fields},
                             **({"location": ""} if job["directory"] in secret else {}),
                         }
                         for job in jobs
@@ -271,56 +288,6 @@ class ActionModule(ActionBase):
         remote = self._connection._shell.join_path(self._connection._shell.tmpdir, "archive.tar")
         job["location"] = self._transfer_file(job["src"], remote)
         job["src"] = ""
-
-
-_PASSED = (
-    "user",
-    "groups",
-    "connections",
-    "packages",
-    "huggingface_token",
-    "modelscope_token",
-)
-_JOB = (
-    "directory",
-    "model",
-    "source",
-    "id",
-    "revision",
-    "endpoint",
-    "location",
-    "sha256",
-    "skip",
-    "verify",
-    "memory",
-    "size",
-)
-
-
-def _typed(arguments: Mapping[str, Any]) -> dict[str, Any]:
-    options = {}
-    for key, kind in _OPTIONS.items():
-        value = arguments.get(key)
-        if value is None:
-            continue
-        if kind is bool and isinstance(value, str):
-            value = boolean(value, strict=False)
-        if not isinstance(value, kind):
-            raise AscendError(
-                f"{key} of model_weights has to be a {kind.__name__}, not a {type(value).__name__}."
-            )
-        options[key] = value
-    return options
-
-
-def _seconds(value: Any) -> float:
-    try:
-        seconds = float(value)
-    except (TypeError, ValueError):
-        seconds = 0
-    if not 0 < seconds <= 3600:
-        raise AscendError(f"interval is {value!r}; seconds above 0 and up to 3600 are needed.")
-    return seconds
 
 
 def _outcome(

@@ -13,6 +13,7 @@ from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.action import ActionBase
 from ansible_collections.inferops.ascend.plugins.plugin_utils._base.errors import AscendError
 from ansible_collections.inferops.ascend.plugins.plugin_utils._runtime import installation
+from ansible_collections.inferops.ascend.plugins.plugin_utils.host_variables import HostVariables
 
 
 class ActionModule(ActionBase):
@@ -22,11 +23,27 @@ class ActionModule(ActionBase):
 
     def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         self._supports_check_mode = True
-        result = super().run(tmp, task_vars)
+        result: dict[str, Any] = super().run(tmp, task_vars)
         try:
-            offline = boolean(self._task.args.get("offline", False))
-            request = installation.RuntimeRequest.parse({**self._task.args, "offline": offline})
+            given = {
+                "chips": _chips(HostVariables(self, task_vars or {})),
+                **self._task.args,
+                "offline": boolean(self._task.args.get("offline", False)),
+            }
+            request = installation.RuntimeRequest.parse(given)
             result["installation"] = installation.plan(request).as_dict()
         except AscendError as error:
             raise AnsibleActionFail(str(error)) from error
         return result
+
+
+def _chips(host: HostVariables) -> list[str]:
+    """The chips of the host: what its variables name, else those that were read, else its profile's."""
+    named = host.read("vllm_runtime_chips")
+    if named is not None:
+        return list(named)
+    deployment = host.read("ascend_host_deployment") or {}
+    found = (deployment.get("host") or {}).get("npu") or host.read("__vllm_runtime_npu") or {}
+    chips = [card["name"] for card in found.get("cards") or []]
+    profile = host.settings().profile
+    return list(dict.fromkeys(chips)) or list(profile.chips if profile else ())

@@ -36,22 +36,22 @@ options:
       - C(weights) is a source, or a mapping with C(source), C(id) and C(revision) on a hub,
         C(location) for rsync, nfs and an archive on the host or at an address, C(src) for an archive
         on the controller, C(sha256) of an archive, C(skip) and C(verify).
+      - By default those of C(vllm_service_instances), or C(vllm_weights_services) where that is set.
     type: list
     elements: dict
-    required: true
   tables:
     description:
       - Model tables of one's own, as in the option C(tables) of the lookup
-        P(inferops.ascend.model#lookup), so that the facts of their models are known.
+        P(inferops.ascend.model#lookup), so that the facts of their models are known. By
+        default those of the role C(vllm_service).
     type: list
     elements: str
-    default: []
     version_added: 0.3.0
   weights_dir:
     description:
       - Directory on the host under which models lie by hub id. A service's C(path) goes before.
+        By default C(vllm_weights_dir), else C(vllm_service_weights_dir).
     type: path
-    default: /var/lib/vllm/weights
   source:
     description:
       - Where weights come from for services that do not say.
@@ -107,15 +107,15 @@ options:
     default: {}
   env:
     description:
-      - Environment of every service; of it C(VLLM_ALLOW_LONG_MAX_MODEL_LEN) is read.
+      - Environment of every service; of it C(VLLM_ALLOW_LONG_MAX_MODEL_LEN) is read. By default
+        C(vllm_weights_env), else C(vllm_service_env).
     type: dict
-    default: {}
   packages:
     description:
       - Where the hubs' own clients are installed, each into an environment of its own, when a hub is
-        asked for the first time, and where their packages come from.
+        asked for the first time, and where their packages come from. By default
+        C(vllm_weights_packages), else what the role C(vllm_runtime) installs from.
     type: dict
-    default: {}
     version_added: 0.3.0
     suboptions:
       directory:
@@ -151,15 +151,15 @@ options:
         default: {}
   user:
     description:
-      - Account of the services, which has to be able to read the weights.
+      - Account of the services, which has to be able to read the weights. By default
+        C(vllm_weights_user), else C(vllm_service_user).
     type: str
-    default: vllm
   groups:
     description:
-      - Groups that it is in, beside those that the host knows of.
+      - Groups that it is in, beside those that the host knows of. By default C(vllm_weights_groups), else
+        C(vllm_service_groups).
     type: list
     elements: str
-    default: []
   connections:
     description:
       - Files of a model that are fetched at once.
@@ -223,7 +223,6 @@ notes:
 EXAMPLES = r"""
 - name: Check that the weights are there and complete
   inferops.ascend.model_weights:
-    services: "{{ query('inferops.ascend.model', vllm_service_instances) }}"
   become: true
 
 - name: Download them from ModelScope, one of them from a share
@@ -263,9 +262,9 @@ def main() -> None:
     """Run the module."""
     module = AnsibleModule(
         argument_spec={
-            "services": {"type": "list", "elements": "dict", "required": True},
-            "tables": {"type": "list", "elements": "str", "default": []},
-            "weights_dir": {"type": "path", "default": "/var/lib/vllm/weights"},
+            "services": {"type": "list", "elements": "dict"},
+            "tables": {"type": "list", "elements": "str"},
+            "weights_dir": {"type": "path"},
             "source": {
                 "type": "str",
                 "choices": ["local", "huggingface", "modelscope", "rsync", "nfs", "archive"],
@@ -279,10 +278,9 @@ def main() -> None:
             "skip": {"type": "list", "elements": "str", "default": []},
             "verify": {"type": "bool", "default": False},
             "checks": {"type": "dict", "default": {}},
-            "env": {"type": "dict", "default": {}},
+            "env": {"type": "dict"},
             "packages": {
                 "type": "dict",
-                "default": {},
                 "options": {
                     "directory": {"type": "path", "default": "/opt/vllm/tools"},
                     "index_url": {"type": "str", "default": "", "no_log": True},
@@ -297,8 +295,8 @@ def main() -> None:
                     "environment": {"type": "dict", "default": {}, "no_log": True},
                 },
             },
-            "user": {"type": "str", "default": "vllm"},
-            "groups": {"type": "list", "elements": "str", "default": []},
+            "user": {"type": "str"},
+            "groups": {"type": "list", "elements": "str"},
             "connections": {"type": "int", "default": 4},
             "interval": {"type": "float", "default": 10},
             "progress": {"type": "bool", "default": True},
@@ -317,7 +315,7 @@ def main() -> None:
             state = weights_run.follow(given["run"], given["patience"])
             module.exit_json(changed=False, **state._asdict())
         jobs = [_job(each, given) for each in given["jobs"]]
-        account = _account(given["user"], given["groups"])
+        account = _account(given["user"] or "", given["groups"] or [])
         records = [check.check(job, account, clients) for job in jobs]
         if given["phase"] == "check":
             module.exit_json(

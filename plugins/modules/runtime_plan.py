@@ -24,10 +24,11 @@ options:
     {type: str, choices: [venv, container, external], default: venv, description: How it comes to the host.}
   device: {type: str, choices: [npu, cpu], default: npu, description: What it computes on.}
   chips:
-    description: The host's chips as npu-smi prints them, such as V(910B3). Empty if not known.
+    description:
+      - The host's chips as npu-smi prints them, such as V(910B3). By default C(vllm_runtime_chips), else
+        those that were read of the host, else those of C(ascend_host_profile). Empty if not known.
     type: list
     elements: str
-    default: []
   row: {type: dict, description: Your row instead of the matrix's.}
   name: {type: str, default: "", description: Directory of the environment. By default the version.}
   packages:

@@ -7,23 +7,33 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from .._base.values import plain
 from .._model.estimate import tensor_parallel_fault
 from .._model.facts import Facts
-from .jobs import WeightsOptions
+from .options import WeightsOptions
+
+# The names of a context's length that vLLM looks for (derive_max_model_len_and_key).
+_LENGTHS = [
+    "max_position_embeddings",
+    "n_positions",
+    "max_seq_len",
+    "seq_length",
+    "model_max_length",
+    "max_target_positions",
+    "max_sequence_length",
+    "max_seq_length",
+    "seq_len",
+]
 
 
-@dataclass(frozen=True)
-class Finding:
+class Finding(NamedTuple):
     """One way in which weights and request differ. `severity` is error or warning."""
 
     severity: str
     code: str
-    service: str
     message: str
 
 
@@ -35,8 +45,8 @@ def compare(
 ) -> list[Finding]:
     """Compare a model's configuration with what a service asks of it.
 
-    weights: a record of `_weights_fetch.look` with `config`, `max_seq_length` and
-    `quant_description`. facts: what is known of the model of that name.
+    weights: a record of the host with `config`, `max_seq_length` and `quant_description`.
+    facts: what is known of the model of that name.
     """
     config = weights.get("config")
     if not isinstance(config, Mapping):
@@ -47,19 +57,17 @@ def compare(
     }
     merged = _overridden(config, args)
     text = text_config(merged)
-    found = [
+    results = []
+    for found in (
         *_heads(spec, text),
         *_context(spec, merged, text, args, weights.get("max_seq_length"), options),
         *_quantization(args, config, bool(weights.get("quant_description"))),
         *_kind(spec, config),
         *_model(text, facts),
-    ]
-    name = str(spec.get("name"))
-    results = []
-    for severity, code, message in found:
-        severity = options.checks.get(code, severity)
+    ):
+        severity = options.checks.get(found.code, found.severity)
         if severity != "ignore":
-            results.append(Finding(severity, code, name, f"{name}: {message}"))
+            results.append(Finding(severity, found.code, f"{spec.get('name')}: {found.message}"))
     return results
 
 
@@ -73,27 +81,21 @@ def text_config(config: Mapping[str, Any]) -> Mapping[str, Any]:
     return config
 
 
-_Found = list[tuple[str, str, str]]
-
-
-def _heads(spec: Mapping[str, Any], text: Mapping[str, Any]) -> _Found:
+def _heads(spec: Mapping[str, Any], text: Mapping[str, Any]) -> Iterator[Finding]:
     size = _number(spec.get("tensor_parallel_size")) or 1
     heads = _first(text, ("num_attention_heads", "n_head", "num_heads"))
     # The names that vLLM looks for (get_total_num_kv_heads).
     kv = _first(text, ("n_head_kv", "num_kv_heads", "num_key_value_heads", "multi_query_group_num"))
     facts = Facts(num_attention_heads=heads, num_key_value_heads=kv)
     fault = tensor_parallel_fault(facts, size)
-    if fault is None:
-        return []
-    fit = [n for n in range(1, 65) if tensor_parallel_fault(facts, n) is None]
-    return [
-        (
+    if fault is not None:
+        fit = [str(n) for n in range(1, 65) if tensor_parallel_fault(facts, n) is None]
+        yield Finding(
             "error",
             "heads",
             f"its weights' config.json does not fit tensor_parallel_size {size}: {fault}. Sizes"
-            f" that fit are {', '.join(str(n) for n in fit)}: change cards or tensor_parallel_size.",
+            f" that fit are {', '.join(fit)}: change cards or tensor_parallel_size.",
         )
-    ]
 
 
 def _context(
@@ -103,26 +105,23 @@ def _context(
     args: Mapping[str, Any],
     sentence_length: Any,
     options: WeightsOptions,
-) -> _Found:
+) -> Iterator[Finding]:
     wanted = _number(spec.get("max_model_len"))
     native, key = native_context(config, text, args, sentence_length)
     if not wanted or native is None or wanted <= native:
-        return []
+        return
     # vLLM lets a longer model_max_length pass, too.
     if (_number(config.get("model_max_length")) or 0) >= wanted:
-        return []
+        return
     env = {**options.env, **(spec.get("env") or {})}
     allowed = str(env.get("VLLM_ALLOW_LONG_MAX_MODEL_LEN", "")).lower() in ("1", "true")
-    return [
-        (
-            "warning" if allowed else "error",
-            "context",
-            f"max_model_len {wanted} is above the {native} tokens that its weights' config.json"
-            f" gives ({key}). Lower max_model_len, or scale it as the model's"
-            " documentation describes, with args: {hf-overrides: {rope_scaling: ..., rope_parameters:"
-            " ...}}.",
-        )
-    ]
+    yield Finding(
+        "warning" if allowed else "error",
+        "context",
+        f"max_model_len {wanted} is above the {native} tokens that its weights' config.json"
+        f" gives ({key}). Lower max_model_len, or scale it as the model's documentation describes,"
+        " with args: {hf-overrides: {rope_scaling: ..., rope_parameters: ...}}.",
+    )
 
 
 def native_context(
@@ -136,21 +135,7 @@ def native_context(
     Source: vLLM 0.18.0, derive_max_model_len_and_key and _get_and_verify_max_len. None if the
     configuration names no length; transformers' own defaults are not known here.
     """
-    lengths = {
-        key: length
-        for key in (
-            "max_position_embeddings",
-            "n_positions",
-            "max_seq_len",
-            "seq_length",
-            "model_max_length",
-            "max_target_positions",
-            "max_sequence_length",
-            "max_seq_length",
-            "seq_len",
-        )
-        if (length := _number(text.get(key)))
-    }
+    lengths = {key: length for key in _LENGTHS if (length := _number(text.get(key)))}
     if not lengths:
         return None, ""
     key = min(lengths, key=lambda each: lengths[each])
@@ -190,110 +175,87 @@ def _ropes(
     return []
 
 
-def _quantization(args: Mapping[str, Any], config: Mapping[str, Any], described: bool) -> _Found:
+def _quantization(
+    args: Mapping[str, Any], config: Mapping[str, Any], described: bool
+) -> Iterator[Finding]:
     asked = args.get("quantization")
     own = config.get("quantization_config") or config.get("compression_config")
     own = own or text_config(config).get("quantization_config")
-    method, told = "", ""
+    method, detected = "", ""
     if isinstance(own, Mapping):
         method = str(own.get("quant_method") or "").lower().replace("_", "-")
         # ModelSlim's older form names a type for each tensor, and no method (vllm-ascend issue 633).
         if not method and (config.get("quantize") or own.get("model_quant_type")):
-            method, told = "ascend", "quantization_config without a quant_method"
+            method, detected = "ascend", "quantization_config without a quant_method"
     if described:
-        method, told = "ascend", "quant_model_description.json"
-    if asked is None:
-        if told:
-            return [
-                (
-                    "warning",
-                    "quantization",
-                    f"its weights were quantized for Ascend by ModelSlim ({told}), and args do not"
-                    " state it; versions of vllm-ascend that do not detect it need args:"
-                    " {quantization: ascend}.",
-                )
-            ]
-        return []
+        method, detected = "ascend", "quant_model_description.json"
     wanted = str(asked).lower().replace("_", "-")
-    if not method:
-        return [
-            (
-                "error",
-                "quantization",
-                f"args ask for quantization {asked}, and its weights are not quantized (config.json"
-                " has no quantization_config, and no quant_model_description.json is there). Take"
-                " that out of args, or take the quantized weights.",
-            )
-        ]
-    # vLLM's faster forms of the same: awq-marlin, gptq-marlin.
-    if wanted == method or wanted == f"{method}-marlin":
-        return []
-    # vllm-ascend takes over some methods of others; it has the last word.
-    severity = "warning" if wanted == "ascend" else "error"
-    return [
-        (
-            severity,
-            "quantization",
-            f"args ask for quantization {asked}, and its weights are quantized by {method}. Write"
-            f" args: {{quantization: {method}}}, or take other weights.",
+    severity = "error"
+    if asked is None and detected:
+        severity = "warning"
+        text = (
+            f"its weights were quantized for Ascend by ModelSlim ({detected}), and args do not"
+            " state it; versions of vllm-ascend that do not detect it need args:"
+            " {quantization: ascend}."
         )
-    ]
+    # vLLM's faster forms of the same: awq-marlin, gptq-marlin.
+    elif asked is None or (method and wanted in (method, f"{method}-marlin")):
+        return
+    elif not method:
+        text = (
+            f"args ask for quantization {asked}, and its weights are not quantized (config.json has"
+            " no quantization_config, and no quant_model_description.json is there). Take that out"
+            " of args, or take the quantized weights."
+        )
+    else:
+        # vllm-ascend takes over some methods of others; it has the last word.
+        severity = "warning" if wanted == "ascend" else "error"
+        text = (
+            f"args ask for quantization {asked}, and its weights are quantized by {method}. Write"
+            f" args: {{quantization: {method}}}, or take other weights."
+        )
+    yield Finding(severity, "quantization", text)
 
 
-def _kind(spec: Mapping[str, Any], config: Mapping[str, Any]) -> _Found:
+def _kind(spec: Mapping[str, Any], config: Mapping[str, Any]) -> Iterator[Finding]:
     kind = spec.get("kind")
     names = config.get("architectures")
     names = [str(each) for each in names] if isinstance(names, list) else []
-    encoders = [
-        each
-        for each in names
-        if re.search(
-            r"(Bert|Roberta|RoBERTa)\w*Model$|ForMaskedLM$|ForSequenceClassification$", each
-        )
-    ]
-    if kind in ("generate", "multimodal") and encoders:
-        return [
-            (
-                "error",
-                "kind",
-                f"it is of a kind that generates text, and its weights are a {encoders[0]}, which does not. Check"
-                " whether the path and the model's name belong together.",
-            )
-        ]
+    encoder = re.compile(r"(Bert|Roberta|RoBERTa)\w*Model$|ForMaskedLM$|ForSequenceClassification$")
+    encoders = [each for each in names if encoder.search(each)]
     parts = ("vision_config", "visual", "audio_config", "thinker_config", "mm_vision_tower")
-    if kind == "multimodal" and names and not any(config.get(part) for part in parts):
-        return [
-            (
-                "warning",
-                "kind",
-                f"it is of the kind multimodal, and its weights ({names[0]}) have no part for images.",
-            )
-        ]
-    return []
+    if kind in ("generate", "multimodal") and encoders:
+        yield Finding(
+            "error",
+            "kind",
+            f"it is of a kind that generates text, and its weights are a {encoders[0]}, which does not."
+            " Check whether the path and the model's name belong together.",
+        )
+    elif kind == "multimodal" and names and not any(config.get(part) for part in parts):
+        yield Finding(
+            "warning",
+            "kind",
+            f"it is of the kind multimodal, and its weights ({names[0]}) have no part for images.",
+        )
 
 
-def _model(text: Mapping[str, Any], facts: Facts | None) -> _Found:
-    if facts is None:
-        return []
+def _model(text: Mapping[str, Any], facts: Facts | None) -> Iterator[Finding]:
     differ = []
     for key, aliases, words in (
         ("num_hidden_layers", ("num_layers", "n_layer"), "layers"),
         ("num_attention_heads", ("n_head",), "attention heads"),
     ):
-        known = getattr(facts, key)
+        known = getattr(facts, key, None)
         here = _first(text, (key, *aliases))
-        if known and here and known != here and key not in facts.unverified:
+        if facts and known and here and known != here and key not in facts.unverified:
             differ.append(f"{here} {words} instead of {known}")
-    if not differ:
-        return []
-    return [
-        (
+    if differ:
+        yield Finding(
             "warning",
             "model",
             f"its weights have {' and '.join(differ)}, so they are a different model than the one of"
             " that name, and the table's figures may not apply to them.",
         )
-    ]
 
 
 def _overridden(config: Mapping[str, Any], args: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from ansible_collections.inferops.ascend.tests.hubs import hub as hubs
 
 TABLE = """\
@@ -19,7 +20,10 @@ rows:
 """
 
 
-def test_a_model_of_the_users_own_table_is_checked_against_its_facts(tmp_path: Path) -> None:
+@pytest.mark.parametrize("given", [True, False], ids=["options", "variables"])
+def test_a_model_of_the_users_own_table_is_checked_against_its_facts(
+    tmp_path: Path, given: bool
+) -> None:
     (tmp_path / "files").mkdir()
     (tmp_path / "files" / "mine.yml").write_text(TABLE, encoding="utf-8")
     weights = tmp_path / "weights"
@@ -32,11 +36,17 @@ def test_a_model_of_the_users_own_table_is_checked_against_its_facts(tmp_path: P
         "tables": "{{ ascend_model_tables }}",
         "user": "root",
     }
+    # What a task does not name follows from the host's variables.
+    variables = {"vllm_service_instances": [request], "vllm_service_user": "root"}
     play = {
         "hosts": "localhost",
         "gather_facts": False,
-        "vars": {"request": request, "ascend_model_tables": ["files/mine.yml"]},
-        "tasks": [{"name": "Check", "inferops.ascend.model_weights": module}],
+        "vars": {
+            "request": request,
+            "ascend_model_tables": ["files/mine.yml"],
+            **({} if given else variables),
+        },
+        "tasks": [{"name": "Check", "inferops.ascend.model_weights": module if given else {}}],
     }
     (tmp_path / "play.yml").write_text(json.dumps([play]), encoding="utf-8")
     # Not from the playbook's directory: a relative path is found as the lookup finds it.

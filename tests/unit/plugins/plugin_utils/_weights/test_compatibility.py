@@ -13,7 +13,7 @@ from ansible_collections.inferops.ascend.plugins.plugin_utils._weights.compatibi
     compare,
     native_context,
 )
-from ansible_collections.inferops.ascend.plugins.plugin_utils._weights.jobs import WeightsOptions
+from ansible_collections.inferops.ascend.plugins.plugin_utils._weights.options import WeightsOptions
 
 QWEN = {
     "name": "Qwen3-14B",

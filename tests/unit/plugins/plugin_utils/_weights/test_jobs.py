@@ -17,9 +17,10 @@ from ansible_collections.inferops.ascend.plugins.plugin_utils._model.resolve imp
     resolve_terms,
 )
 from ansible_collections.inferops.ascend.plugins.plugin_utils._weights.jobs import (
-    WeightsOptions,
     jobs_of,
+    progress_line,
 )
+from ansible_collections.inferops.ascend.plugins.plugin_utils._weights.options import WeightsOptions
 
 QWEN = {
     "name": "Qwen3-14B",
@@ -232,3 +233,21 @@ def test_the_example_of_the_documentation_means_what_it_says(repository: Path) -
         "local",
     ]
     assert not any(spec["warnings"] for spec in specs)
+
+
+def test_progress_in_words() -> None:
+    state = {
+        "model": "Qwen3-14B",
+        "phase": "fetching",
+        "done": 11 * 10**9,
+        "total": 29_540_067_328,
+        "error": "",
+    }
+    assert progress_line(state, 112.3e6) == (
+        "Qwen3-14B: fetching 37 % (11.0 GB of 29.5 GB), 112.3 MB/s, 2 min 45 s left"
+    )
+    assert (
+        progress_line({**state, "phase": "failed", "error": "no room"}, None)
+        == "Qwen3-14B: failed: no room"
+    )
+    assert progress_line({**state, "phase": "waiting"}, None) == "Qwen3-14B: waiting"
