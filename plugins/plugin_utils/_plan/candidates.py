@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 from .card_sets import CARDS_MAX, best_block, mask_of
 from .fleet import Assignment, FleetHost, FleetService, check_fleet
-from .needs import Need, Span
+from .search import Need, Span
 
 COPY_NAME = re.compile(r"(.+)-([1-9][0-9]{0,3})")
 

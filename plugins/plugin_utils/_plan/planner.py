@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from .candidates import COPY_NAME, Fixed, Fleet
 from .card_sets import CARDS_MAX, best_block, cards_of, mask_of
 from .fleet import Assignment, FleetHost, FleetPlan, FleetService, Move, Unplaced
-from .needs import Item, Room
 from .reasons import Reasons
 from .repack import RepackingSearch
+from .search import Item, Room
 
 
 def plan_fleet(

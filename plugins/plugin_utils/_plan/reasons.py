@@ -12,7 +12,7 @@ from .._base.words import listed
 from .._place.blocks import block_shape, power_of_two
 from .candidates import Fleet
 from .card_sets import cards_of, largest_block, longest_run
-from .needs import Span
+from .search import Span
 
 
 @dataclass(frozen=True)

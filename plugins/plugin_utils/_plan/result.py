@@ -14,11 +14,14 @@ from typing import Any
 
 from .._base.errors import AscendError
 from .._base.words import listed
+from .._model.options import missing_list
 from .directory import Directory
 from .files import Change, apply, as_json, diffs, write_page
 from .fleet import Assignment, Unplaced
-from .inventory import some
+from .hosts import Hardware
+from .inventory import Inventory, some
 from .locations import EXTENSIONS
+from .services import Service
 
 _NOTES_MAX = 20
 
@@ -128,6 +131,43 @@ def short(lines: Sequence[str], limit: int = _NOTES_MAX) -> list[str]:
     if len(lines) <= limit:
         return list(lines)
     return [*lines[: limit - 1], f"... and {len(lines) - limit + 1} more"]
+
+
+def notes(
+    inventory: Inventory,
+    services: Mapping[str, Service],
+    found: Mapping[str, Hardware],
+    seen: Mapping[str, Sequence[Mapping[str, Any]]],
+) -> list[str]:
+    """Profiles that were guessed, hosts that are too small for a service, warnings of specs, and
+    versions of the engine whose options are not listed."""
+    texts = []
+    guessed: dict[str, list[str]] = {}
+    for name in sorted(seen):
+        profile = found[name].profile if name in found else None
+        declared = inventory.variables(name).get("ascend_host_profile")
+        if profile and not declared:
+            guessed.setdefault(profile, []).append(name)
+    for profile, names in guessed.items():
+        texts.append(
+            f"{some(names)}: no ascend_host_profile is declared. By its cards it is"
+            f" {profile}; declare that, and it need not be asked, and can be deployed."
+        )
+    for version in sorted({hardware.engine_version for hardware in found.values()}):
+        missing = missing_list(version)
+        if missing:
+            texts.append(f"{missing}.")
+    messages: dict[str, list[str]] = {}
+    for name, service in services.items():
+        for kind in sorted(service.refused):
+            text = f"not for hosts of {kind}: {service.refused[kind]}"
+            messages.setdefault(text, []).append(name)
+        for kind in sorted(service.specs):
+            for warning in service.specs[kind]["warnings"]:
+                messages.setdefault(warning, []).append(name)
+    for text, names in messages.items():
+        texts.append(f"{', '.join(dict.fromkeys(names))}: {text}")
+    return texts
 
 
 _STAMP = "<!-- inferops.ascend.plan {digest} -->\n"

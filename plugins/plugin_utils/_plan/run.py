@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from .._base.errors import AscendError
-from .by_hand import fleet_host, given_assignments, given_services
 from .directory import Directory, adopted_path, beside, place_fault, read_directory
 from .entries import INSTANCES, Entry, PortAllocator, entries
 from .files import Change
@@ -21,13 +20,12 @@ from .fleet import Assignment, FleetPlan, unplaced_lines
 from .hosts import Hardware
 from .inventory import Inventory, Problems, some
 from .locations import Places, defined_where
-from .notes import notes
 from .plan_file import PlanFile, Writer
 from .planned_host import PlannedHost, host_view, write_problems
 from .planner import plan_fleet
 from .request_lists import SERVICES, RequestReader
-from .result import Refused, Run, Settings, location_of, unplaced_groups
-from .services import Service, services_of
+from .result import Refused, Run, Settings, location_of, notes, unplaced_groups
+from .services import Service, fleet_host, given_assignments, given_services, services_of
 
 
 class World(Inventory, Protocol):

@@ -10,17 +10,19 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .._base.errors import AscendError
+from .._base.values import kind_of
 from .._base.words import listed
 from .._model.catalogue import Catalogue
 from .._model.estimate import tensor_parallel_fault
 from .._model.resolve import resolve
 from .._place.host_cards import card_ids
+from .._place.names import service_name
 from .._service.engine import check_args
-from .fleet import FleetService
-from .hosts import Hardware
-from .inventory import Inventory, Problems, TaggedValue, some
-from .request_lists import RequestList
-from .requests import ServiceRequest
+from .fleet import Assignment, FleetHost, FleetService
+from .hosts import Hardware, place_on
+from .inventory import Inventory, Problems, TaggedValue, is_template, some
+from .request_lists import RequestList, RequestReader
+from .requests import READ_KEYS, ServiceRequest
 
 
 @dataclass
@@ -191,3 +193,67 @@ def _resolved(
     else:
         values.update((key, spec[key]) for key in sizes)
     return resolve(values, catalogue, hardware.options).as_dict(), size * count
+
+
+def given_services(
+    reader: RequestReader, host: str, raw: object, hardware: Hardware, where: str
+) -> list[dict[str, Any]]:
+    """The placed services of a host whose vllm_service_instances was written by hand.
+
+    Raises AscendError where the role would reject them.
+    """
+    value = reader.as_written(raw, where)
+    value = reader.rendered(host, value, where) if isinstance(value, str) else value
+    if not isinstance(value, list):
+        raise AscendError(f"{where} is {kind_of(value)}; a list of services is needed.")
+    specs = []
+    clusters: dict[str, Any] = {}
+    catalogue = reader.inventory.catalogue(hardware.tables)
+    for number, item in enumerate(value, 1):
+        label = f"{where}, service {number}"
+        if is_template(item):
+            item = reader.rendered(host, item, label)
+        values = {"model": item} if isinstance(item, str) else item
+        if isinstance(values, dict):
+            read = {*READ_KEYS, "cluster"}
+            values = {
+                key: reader.rendered(host, held, f"{label}, {key}") if key in read else None
+                for key, held in values.items()
+            }
+        spec = resolve(values, catalogue, hardware.options).as_dict()
+        if spec.get("state") != "absent":
+            check_service_args(spec, service_name(spec), hardware)
+        cluster = spec.pop("cluster", None)
+        if cluster is not None:
+            clusters[service_name(spec)] = cluster
+        specs.append(spec)
+    placed = place_on(specs, hardware)
+    for service in placed:
+        service["cluster"] = clusters.get(service["name"])
+    return [service for service in placed if service.get("state") != "absent"]
+
+
+def fleet_host(name: str, hardware: Hardware, *, by_hand: bool) -> FleetHost:
+    return FleetHost(
+        name=name,
+        kind=hardware.kind,
+        cards=hardware.cards,
+        excluded=frozenset(hardware.excluded),
+        unit=hardware.unit,
+        open=not by_hand,
+    )
+
+
+def given_assignments(host: str, services: Iterable[Mapping[str, Any]]) -> list[Assignment]:
+    """Services written by hand, as the planner counts them."""
+    return [
+        Assignment(
+            service["name"],
+            host,
+            tuple(service["cards"]),
+            (service["cluster"] or {}).get("leader"),
+            int((service["cluster"] or {}).get("rank", 0)),
+            tuple((service["cluster"] or {}).get("hosts", ())),
+        )
+        for service in services
+    ]

@@ -19,7 +19,7 @@ from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.planner impo
 PLAN = "ansible_collections.inferops.ascend.plugins.plugin_utils._plan"
 
 
-EXCHANGE, AGAIN, EXACT = "search.EXCHANGE_TRIALS", "repack.ROUNDS", "exact.EXACT_TRIALS"
+EXCHANGE, AGAIN, EXACT = "search.EXCHANGE_TRIALS", "repack.ROUNDS", "repack.EXACT_TRIALS"
 
 
 A2, A2_32, A3 = "atlas-800i-a2-64g", "atlas-800i-a2-32g", "atlas-800i-a3"

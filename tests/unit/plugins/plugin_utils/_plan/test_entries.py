@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import pytest
 from ansible_collections.inferops.ascend.plugins.plugin_utils._base.errors import AscendError
-from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.by_hand import given_services
 from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.entries import (
     PortAllocator,
     entries,
@@ -17,6 +16,7 @@ from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.inventory im
 from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.request_lists import (
     RequestReader,
 )
+from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.services import given_services
 
 from .inventories import Hosts, group, read
 
