@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +16,10 @@ from .requests import parse_port
 from .services import Service
 
 INSTANCES = "vllm_service_instances"
+
+
+def printable(text: str) -> str:
+    return "".join(char if char.isprintable() else "?" for char in text)
 
 
 @dataclass(frozen=True)
@@ -140,7 +144,7 @@ def source_line(entry: Entry) -> str:
         text += f", {source['basis']}"
     if entry.service.request.values.get("max_model_len") is not None:
         text = f"max_model_len as asked for; {text}"
-    return "".join(char if char.isprintable() else "?" for char in text)
+    return printable(text)
 
 
 def view(
@@ -167,4 +171,31 @@ def view(
         "state": "stopped" if spec.get("state") == "stopped" else "started",
         "given": given,
         "cluster": entry.get("cluster"),
+    }
+
+
+def host_view(
+    name: str, hardware: Hardware, given: list[dict[str, Any]] | None, made: Iterable[Entry]
+) -> dict[str, Any]:
+    memory = hardware.card_memory_gb
+    if given is not None:
+        services = [view(each, each, each["name"], given=True) for each in given]
+    else:
+        services = [
+            view(
+                entry.settled,
+                {**entry.spec, "state": entry.state},
+                entry.service.name,
+                given=False,
+            )
+            for entry in made
+        ]
+    return {
+        "name": name,
+        "profile": hardware.profile,
+        "card_memory_gb": int(memory) if memory % 1 == 0 else memory,
+        "cards": list(hardware.cards),
+        "excluded": [card for card in hardware.excluded if card in hardware.cards],
+        "given": given is not None,
+        "services": sorted(services, key=lambda service: str(service["name"])),
     }

@@ -16,8 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .._base.errors import AscendError
-from .directory import Directory
-from .locations import EXTENSIONS, STAGE_PREFIX
+from .directory import EXTENSIONS, STAGE_PREFIX, Directory
 
 
 @dataclass(frozen=True)

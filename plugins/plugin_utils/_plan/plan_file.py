@@ -19,10 +19,9 @@ from typing import Any
 import yaml
 
 from .._base.values import whole_number
-from .entries import INSTANCES, Entry, source_line
+from .entries import INSTANCES, Entry, printable, source_line
 from .fleet import Assignment
 from .inventory import TaggedValue
-from .locations import printable
 
 _MARK = "# Written by the playbook inferops.ascend.plan from the inventory "
 

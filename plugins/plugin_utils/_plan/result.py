@@ -15,12 +15,11 @@ from typing import Any
 from .._base.errors import AscendError
 from .._base.words import listed
 from .._model.options import missing_list
-from .directory import Directory
+from .directory import EXTENSIONS, Directory
 from .files import Change, apply, as_json, diffs, write_page
 from .fleet import Assignment, Unplaced
 from .hosts import Hardware
 from .inventory import Inventory, some
-from .locations import EXTENSIONS
 from .services import Service
 
 _NOTES_MAX = 20

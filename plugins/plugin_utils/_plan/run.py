@@ -9,19 +9,27 @@ Nothing is written before `Run.apply`.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 from .._base.errors import AscendError
-from .directory import Directory, adopted_path, beside, place_fault, read_directory
-from .entries import INSTANCES, Entry, PortAllocator, entries
+from .directory import (
+    Directory,
+    Places,
+    adopted_path,
+    beside,
+    defined_where,
+    place_fault,
+    read_directory,
+    write_problems,
+)
+from .entries import INSTANCES, Entry, PortAllocator, entries, host_view
 from .files import Change
 from .fleet import Assignment, FleetPlan, unplaced_lines
 from .hosts import Hardware
 from .inventory import Inventory, Problems, some
-from .locations import Places, defined_where
 from .plan_file import PlanFile, Writer
-from .planned_host import PlannedHost, host_view, write_problems
 from .planner import plan_fleet
 from .request_lists import SERVICES, RequestReader
 from .result import Refused, Run, Settings, location_of, notes, unplaced_groups
@@ -72,6 +80,23 @@ def run(
     return _Planning(world, settings, directories).run(sorted(set(hosts)), seen)
 
 
+@dataclass
+class _Host:
+    """A host of the plan.
+
+    existing: its file of the plan, if it has one. before: that one or, where the host comes from
+    another source now, the one in its old directory: what exists stays all the same.
+    """
+
+    name: str
+    hardware: Hardware
+    directory: Directory
+    source: str
+    existing: PlanFile | None
+    before: PlanFile | None
+    given: list[dict[str, Any]] | None = None  # services written by hand
+
+
 class _Planning:
     def __init__(
         self, world: World, settings: Settings, directories: dict[Path, Directory]
@@ -118,7 +143,7 @@ class _Planning:
 
     # Hosts
 
-    def _host(self, name: str, hardware: Hardware | None) -> PlannedHost | None:
+    def _host(self, name: str, hardware: Hardware | None) -> _Host | None:
         raw = self.world.variables(name)
         try:
             base, source = self.places.of(raw.get("inventory_dir"), raw.get("inventory_file"))
@@ -133,7 +158,7 @@ class _Planning:
         if existing is None and not self.settings.output:
             found = [each.plans[name] for each in self.directories.values() if name in each.plans]
             before = found[0] if found else None
-        host = PlannedHost(name, hardware, directory, source, existing, before)
+        host = _Host(name, hardware, directory, source, existing, before)
         by_hand = directory.by_hand.get(name)
         # With variables loaded at the start (run_vars_plugins), the plan's own file shows here.
         ours = before is not None and before.describes(raw.get(INSTANCES))
@@ -141,14 +166,16 @@ class _Planning:
             self._take_as_given(host, raw, by_hand)
         if host.given is None:
             for text, about in write_problems(
-                host, self.world.known, self.settings.extensions, adopt=self.settings.adopt
+                directory,
+                name,
+                self.world.known,
+                self.settings.extensions,
+                adopt=self.settings.adopt,
             ):
                 self.problems.add(text, about)
         return host
 
-    def _take_as_given(
-        self, host: PlannedHost, raw: Mapping[str, Any], by_hand: Path | None
-    ) -> None:
+    def _take_as_given(self, host: _Host, raw: Mapping[str, Any], by_hand: Path | None) -> None:
         where = by_hand
         if INSTANCES in raw and (where is None or self.settings.output):
             groups = raw.get("group_names") or []
@@ -195,7 +222,7 @@ class _Planning:
         return content[INSTANCES]
 
     def _leavers(
-        self, hosts: Mapping[str, PlannedHost], services: Mapping[str, Service]
+        self, hosts: Mapping[str, _Host], services: Mapping[str, Service]
     ) -> Iterable[tuple[Directory, str, PlanFile]]:
         """Files of the plan for hosts that are no longer planned here."""
         for base, directory in sorted(self.directories.items()):
@@ -223,7 +250,7 @@ class _Planning:
 
     def _place(
         self,
-        hosts: Mapping[str, PlannedHost],
+        hosts: Mapping[str, _Host],
         services: Mapping[str, Service],
         leavers: Iterable[tuple[Directory, str, PlanFile]],
     ) -> FleetPlan:
@@ -264,7 +291,7 @@ class _Planning:
 
     def _write(
         self,
-        hosts: Mapping[str, PlannedHost],
+        hosts: Mapping[str, _Host],
         services: Mapping[str, Service],
         fleet: FleetPlan,
         leavers: Iterable[tuple[Directory, str, PlanFile]],
@@ -287,7 +314,7 @@ class _Planning:
                     continue
                 self._change(host, writer.text(made, host.source))
                 self._report_lost(host, made)
-            shown_hosts.append(host_view(host, made))
+            shown_hosts.append(host_view(name, host.hardware, host.given, made))
         for directory, name, existing in leavers:
             change = Change(name, existing.path, existing.text, None)
             self.result.changes.setdefault(directory.base, []).append(change)
@@ -303,7 +330,7 @@ class _Planning:
             ],
         }
 
-    def _change(self, host: PlannedHost, text: str) -> None:
+    def _change(self, host: _Host, text: str) -> None:
         before = host.existing.text if host.existing else None
         files = beside(host.directory, host.name, self.settings.extensions)
         adopt = files[0] if files else None
@@ -317,7 +344,7 @@ class _Planning:
 
     # The report
 
-    def _report_lost(self, host: PlannedHost, made: Iterable[Entry]) -> None:
+    def _report_lost(self, host: _Host, made: Iterable[Entry]) -> None:
         """Name what somebody wrote into a file of the plan, and moves do not show."""
         names = {entry.name for entry in made}
         lost = [

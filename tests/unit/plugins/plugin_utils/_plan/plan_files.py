@@ -11,8 +11,8 @@ from typing import Any
 from ansible.inventory.host import Host
 from ansible.parsing.dataloader import DataLoader
 from ansible.plugins.vars import host_group_vars
+from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.directory import FILE, HOST_VARS
 from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.entries import Entry
-from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.locations import FILE, HOST_VARS
 from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.plan_file import Writer
 from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.requests import ServiceRequest
 from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.services import Service

@@ -13,17 +13,17 @@ from typing import Any
 import pytest
 from ansible_collections.inferops.ascend.plugins.plugin_utils._base.errors import AscendError
 from ansible_collections.inferops.ascend.plugins.plugin_utils._plan import files
-from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.directory import read_directory
+from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.directory import (
+    FILE,
+    HOST_VARS,
+    defined_where,
+    read_directory,
+)
 from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.entries import INSTANCES
 from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.files import (
     Change,
     apply,
     write_page,
-)
-from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.locations import (
-    FILE,
-    HOST_VARS,
-    defined_where,
 )
 
 from .plan_files import entry, loaded, place_on, text
