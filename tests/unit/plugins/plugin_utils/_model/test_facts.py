@@ -1,0 +1,117 @@
+# SPDX-FileCopyrightText: The inferops.ascend authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What is known of models beside the tables."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from ansible_collections.inferops.ascend.plugins.plugin_utils._base.errors import AscendError
+from ansible_collections.inferops.ascend.plugins.plugin_utils._model.estimate import Device, longest
+from ansible_collections.inferops.ascend.plugins.plugin_utils._model.facts import Facts, load_facts
+
+from .resolving import CATALOGUE, refusal
+
+# The models of vllm-ascend's tutorials at 182b75ea84 whose configuration was found.
+TUTORIALS = [
+    "DeepSeek-R1",
+    "DeepSeek-V3.1",
+    "DeepSeek-V3.2",
+    "DeepSeek-V4-Flash",
+    "DeepSeek-V4-Pro",
+    "GLM-4.5",
+    "GLM-4.6",
+    "GLM-4.7",
+    "GLM-5",
+    "GLM-5.1",
+    "GLM-5.2",
+    "gemma-4-31B-it",
+    "gemma-4-26B-A4B-it",
+    "Hunyuan-A13B-Instruct",
+    "InternVL3.5-38B",
+    "InternVL3.5-241B-A28B",
+    "Kimi-K2-Thinking",
+    "Kimi-K2.5",
+    "Kimi-K2.6",
+    "LLaVA-OneVision-Qwen2-0.5B",
+    "MiniMax-M2.5",
+    "MiniMax-M2.7",
+    "MiniMax-M3",
+    "Minitron-8B-Base",
+    "Mixtral-8x7B-Instruct-v0.1",
+    "PaddleOCR-VL-0.9B",
+    "Qwen3-VL-8B-Instruct",
+    "Qwen3-VL-32B-Instruct",
+    "Qwen3-VL-30B-A3B-Instruct",
+    "Qwen3-VL-235B-A22B-Instruct",
+    "Qwen3-VL-Embedding-2B",
+    "Qwen3-VL-Embedding-8B",
+    "Qwen3-VL-Reranker-2B",
+    "Qwen3-VL-Reranker-8B",
+    "Qwen3-235B-A22B",
+    "Qwen3-30B-A3B",
+    "Qwen3-ASR-1.7B",
+    "Qwen3-Coder-30B-A3B-Instruct",
+    "Qwen3-8B",
+    "Qwen3-32B",
+    "Qwen3-Embedding-8B",
+    "Qwen3-Next-80B-A3B-Instruct",
+    "Qwen3-Omni-30B-A3B-Thinking",
+    "Qwen3-Reranker-8B",
+    "Qwen3.5-2B",
+    "Qwen3.5-4B",
+    "Qwen3.5-9B",
+    "Qwen3.5-27B",
+    "Qwen3.5-397B-A17B",
+    "Qwen3.6-27B",
+    "Qwen3.6-35B-A3B",
+    "Qwen3.8-2.4T-A95B",
+    "Qwen3.8-27B",
+    "gpt-oss-120b",
+]
+
+
+def text_config(facts: Facts) -> dict[str, Any]:
+    return dict(facts.config.get("text_config", facts.config))
+
+
+@pytest.mark.parametrize("model", TUTORIALS)
+def test_every_model_of_the_tutorials_is_known_by_its_hub_id(model: str) -> None:
+    facts = load_facts()[model]
+    assert facts.num_attention_heads
+    match = CATALOGUE.find((facts.huggingface + facts.modelscope)[0])
+    assert match is not None and match.model == model
+
+
+@pytest.mark.parametrize("model", [name for name, facts in load_facts().items() if facts.config])
+def test_figures_are_those_of_the_released_configuration(model: str) -> None:
+    facts = load_facts()[model]
+    config = text_config(facts)
+    for name in ("num_hidden_layers", "num_attention_heads", "num_key_value_heads"):
+        assert getattr(facts, name) == config[name], name
+    # With latent attention a head has no size of its own in the cache.
+    assert facts.head_dim in (None, config.get("head_dim"))
+    kinds = config.get("layer_types")
+    assert kinds is None or len(kinds) == facts.num_hidden_layers
+
+
+@pytest.mark.parametrize(
+    "model",
+    ["DeepSeek-V3.1", "GLM-5.2", "Kimi-K2.5", "Qwen3.5-27B", "gpt-oss-120b", "gemma-4-31B-it"],
+)
+def test_what_the_formula_does_not_describe_is_not_estimated(model: str) -> None:
+    with pytest.raises(AscendError, match="are not known"):
+        longest(load_facts()[model], Device(60.97, False), 0.9, 16)
+    assert "set estimate for an estimate" in refusal(model)
+
+
+def test_a_model_without_a_row_is_estimated_by_its_facts() -> None:
+    # 16.3 GiB of weights and 144 KiB a token leave room for its context on one card.
+    assert longest(load_facts()["Qwen3-VL-8B-Instruct"], Device(60.97, False), 0.9, 1) == 262144
+    assert longest(load_facts()["GLM-4.5-Air"], Device(60.97, False), 0.9, 4) < 4096
+
+
+def test_contexts_of_releases_that_differ_from_their_base() -> None:
+    assert load_facts()["DeepSeek-R1-0528-Qwen3-8B"].native_context == 131072
+    assert load_facts()["QwQ-32B"].native_context == 40960
