@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ansible import template
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 from ansible.utils.unsafe_proxy import wrap_var
@@ -20,18 +21,12 @@ from ansible_collections.inferops.ascend.plugins.plugin_utils._service.payload i
     build,
     warnings,
 )
+from ansible_collections.inferops.ascend.plugins.plugin_utils.host_variables import (
+    trust_as_template,
+)
 
-try:
-    from ansible.template import trust_as_template
-
-    _OPTIONS: dict[str, Any] = {}
-except ImportError:  # ansible-core before 2.19 trusts every template, and guesses types of results
-    _OPTIONS = {"convert_data": False}
-
-    def trust_as_template(value: str) -> str:
-        return value
-
-
+# ansible-core before 2.19 guesses the types of results.
+_OPTIONS: dict[str, Any] = {} if hasattr(template, "trust_as_template") else {"convert_data": False}
 # The variable with all instances, in a template that is rendered for all of them.
 _ALL = "inferops_ascend_instances"
 

@@ -9,17 +9,17 @@ from typing import Any
 
 from ansible.plugins.action import ActionBase
 from ansible_collections.inferops.ascend.plugins.plugin_utils._base.errors import AscendError
-from ansible_collections.inferops.ascend.plugins.plugin_utils._service import payload, unit
-from ansible_collections.inferops.ascend.plugins.plugin_utils._service.expected import (
-    expected_services,
-)
+from ansible_collections.inferops.ascend.plugins.plugin_utils._service import payload
 from ansible_collections.inferops.ascend.plugins.plugin_utils._service.readiness import (
     Watch,
     step_of,
 )
+from ansible_collections.inferops.ascend.plugins.plugin_utils._service.services import (
+    expected_services,
+    module_arguments,
+)
 from ansible_collections.inferops.ascend.plugins.plugin_utils.deployment import services_to_render
 from ansible_collections.inferops.ascend.plugins.plugin_utils.host_variables import HostVariables
-from ansible_collections.inferops.ascend.plugins.plugin_utils.settings import Settings
 
 ARGUMENTS = {
     "compare": {"type": "bool", "default": False},
@@ -43,7 +43,7 @@ class ActionModule(ActionBase):
                 lambda: variables.catalogue(settings.tables),
                 task_vars.get("ascend_host_deployment"),
             )
-            arguments = _arguments(settings, services)
+            arguments = {**module_arguments(services, settings.unit), **settings.converge}
             expected = expected_services(services, settings.unit) if given["compare"] else []
         except AscendError as error:
             return {**result, "failed": True, "msg": str(error)}
@@ -76,21 +76,6 @@ class ActionModule(ActionBase):
                 f" {each['name']}: {each['reason']}"
             )
         return result
-
-
-def _arguments(settings: Settings, services: list[dict[str, Any]]) -> dict[str, Any]:
-    """The options of systemd_instances."""
-    texts = settings.unit
-    instances = unit.instances(services, texts)
-    rendered = unit.payload(instances, texts)
-    return {
-        "unit": unit.FILES["unit"],
-        **rendered.arguments(instances, unit.FILES["files"], unit.FILES["instance_files"]),
-        "process_variables": ["ASCEND_RT_VISIBLE_DEVICES", "HCCL_IF_BASE_PORT"],
-        # Each service keeps the program that `current` led to until it is deployed again.
-        "process_programs": {} if texts.contained else {"INFEROPS_PROGRAM": texts.executable},
-        **settings.converge,
-    }
 
 
 def _awaited(services: list[dict[str, Any]], result: dict[str, Any]) -> list[str]:

@@ -30,7 +30,8 @@ from ._place.ports import EPHEMERAL_PORTS
 from ._place.service import ExistingPlacement, PlacedService, existing_placements
 from ._service import causes
 from ._service.engine import check_args
-from ._service.unit import FILES, PRIVATE, template
+from ._service.services import template
+from ._service.unit import FILES, PRIVATE
 from .settings import Settings, flat
 
 Spec = Mapping[str, Any]

@@ -11,45 +11,14 @@ the digest and the host's numbers of the cards.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from typing import Any
 
 from .._base.errors import AscendError
-from .._base.systemd import environment_line, service_environment, service_secrets, unit_word
-from .._base.values import kind_of
+from .._base.systemd import service_environment, service_secrets, unit_word
+from .unit import UnitSettings, load_cann
 
-ENGINES = ("podman", "docker")
 # Outside /var/lib/vllm, whose files belong to the user of services that run without a container.
 HOME = "/var/lib/vllm-container"
-
-
-@dataclass(frozen=True)
-class Container:
-    """How containers of a host are run.
-
-    Attributes:
-        engine: podman or docker.
-        image: what is run.
-        program: the server in the image, a path or a name.
-        scripts: files of the image that set CANN's environment, in order.
-        devices: device nodes beside those of the service's cards.
-        mounts: paths of the host, read-only at the same place inside; `SRC:DST` for another place,
-            with `:rw` to be written.
-        weights_dir: likewise read-only, for a service whose weights are not elsewhere.
-        options: further options of `run`.
-        environment: variables of every service; the `env` of a service overrides them.
-        managed: variables that the role gives every service, by name.
-    """
-
-    engine: str
-    image: str
-    program: str = "vllm"
-    scripts: Sequence[str] = ()
-    devices: Sequence[str] = ()
-    mounts: Sequence[str] = ()
-    weights_dir: str = "/var/lib/vllm/weights"
-    options: Sequence[str] = ()
-    environment: Mapping[str, object] = field(default_factory=dict)
-    managed: Mapping[str, object] = field(default_factory=dict)
 
 
 def exec_words(words: Sequence[str]) -> str:
@@ -77,62 +46,58 @@ def visible_inside(cards: Sequence[object]) -> str:
     return ",".join(str(number) for number in range(len(cards)))
 
 
-def arguments(service: Mapping[str, object], how: Container) -> list[str]:
+def arguments(service: Mapping[str, Any], how: UnitSettings) -> list[str]:
     """The words of the command that runs a placed service in the foreground.
 
-    Raises AscendError, naming the service, for an image or path that a unit cannot contain and for
-    an environment that the role cannot pass on. A secret is passed by its name alone, from the
-    client's environment, so that neither the unit nor the list of processes shows it.
+    Its `env` has the variables of every service too. Raises AscendError, naming the service, for an
+    image or path that a unit cannot contain and for an environment that the role cannot pass on. A
+    secret is passed by its name alone, from the client's environment, so that neither the unit nor
+    the list of processes shows it.
     """
-    if how.engine not in ENGINES:
-        raise AscendError(
-            f"the container engine is {how.engine!r}; it is one of {', '.join(ENGINES)}"
-            " (vllm_runtime_container_engine)."
-        )
-    if not how.image:
+    if not how.container_image:
         raise AscendError(
             "services are to run in containers, and no image is named. Set vllm_runtime_image to"
             " one, by its digest."
         )
-    name, cards, devices = service.get("name"), service.get("cards"), service.get("devices")
-    if not isinstance(cards, Sequence) or not isinstance(devices, Sequence):
-        raise AscendError(f"service {name}: it has {kind_of(cards)} for cards; place it first.")
+    name, podman = str(service["name"]), how.container_engine == "podman"
     # Podman logs its events to the journal of the unit unless told not to.
-    words = [how.engine, *(["--events-backend=none"] if how.engine == "podman" else [])]
+    words = [how.container_engine, *(["--events-backend=none"] if podman else [])]
     words += ["run", "--rm", f"--name=vllm-{name}", "--pull=never", "--network=host"]
     words += ["--security-opt=no-new-privileges", "--pids-limit=-1"]
-    if not any("label=" in str(option) for option in how.options):
+    if not any("label=" in str(option) for option in how.container_options):
         # Under SELinux a container may open neither the cards nor the host's files, unless these
         # get container labels, which would lock out the host's programs.
         words += ["--security-opt=label=disable"]
     # What the server prints goes to the journal as it is; a second copy would fill the disk.
     words += ["--log-driver=none"]
-    if how.engine == "podman":
+    if podman:
         # Beneath the control group of the unit: systemd counts and kills what runs inside, and a
         # process on a card is seen to be this service's.
         words += ["--cgroups=split", "--sdnotify=ignore"]
-    for device in [*devices, *how.devices]:
-        words += [f"--device={unit_word(device)}"]
+    words += [f"--device={unit_word(device)}" for device in service["devices"]]
+    words += [f"--device={unit_word(device)}" for device in how.shared_devices]
     config = f"/etc/vllm/{name}.yaml"
     volumes = [(HOME, "/var/lib/vllm", "rw"), (config, config, "ro"), *_mounts(service, how)]
     for source, target, mode in dict.fromkeys(volumes):
         # Not --volume, for which docker makes an empty directory of what is missing on the host.
         text = f"--mount=type=bind,source={source},target={target}"
         words.append(text + (",readonly" if mode == "ro" else ""))
-    words += _environment(service, cards, how)
-    words += [str(option) for option in how.options]
-    words += ["--entrypoint=/bin/bash", unit_word(how.image), "-c", _script(str(name), how)]
-    return words
+    words += _environment(service, how)
+    words += [str(option) for option in how.container_options]
+    program = f"exec {unit_word(how.container_executable)} serve --config {config}"
+    load = load_cann(how.cann_scripts, name, " in the image: use one with")
+    script = " ".join([*map(str.strip, load if how.cann_scripts else []), program])
+    return [*words, "--entrypoint=/bin/bash", unit_word(how.container_image), "-c", script]
 
 
-def _mounts(service: Mapping[str, object], how: Container) -> list[tuple[str, str, str]]:
+def _mounts(service: Mapping[str, Any], how: UnitSettings) -> list[tuple[str, str, str]]:
     """(path on the host, path inside, ro or rw); what is below the weights is mounted with them."""
     path = service.get("path")
     weights = unit_word(how.weights_dir)
-    if isinstance(path, str) and not f"{path}/".startswith(f"{weights}/"):
+    if path and not f"{path}/".startswith(f"{weights}/"):
         weights = unit_word(path)
     found = [(weights, weights, "ro")]
-    for mount in how.mounts:
+    for mount in how.container_mounts:
         parts = unit_word(mount).split(":")
         parts += parts if len(parts) == 1 else []
         parts += ["ro"] if len(parts) == 2 else []
@@ -145,40 +110,15 @@ def _mounts(service: Mapping[str, object], how: Container) -> list[tuple[str, st
     return found
 
 
-def _environment(
-    service: Mapping[str, object], cards: Sequence[object], how: Container
-) -> list[str]:
-    env = service.get("env") or {}
-    if not isinstance(env, Mapping):
-        raise AscendError(f"service {service.get('name')}, env is {kind_of(env)}.")
-    given = {**how.environment, **env}
-    together = {**service, "env": given}
-    service_environment(together)  # checks names and values, and what the role sets itself
-    ports = service.get("hccl_ports")
-    base = ports[0] if isinstance(ports, Sequence) else None
-    values: dict[str, object] = {
-        **how.managed,
+def _environment(service: Mapping[str, Any], how: UnitSettings) -> list[str]:
+    service_environment(service)  # checks names and values, and what the role sets itself
+    values = {
+        "PYTHONUNBUFFERED": 1,
+        "VLLM_ENGINE_READY_TIMEOUT_S": how.start_timeout,
         "HOME": "/var/lib/vllm",
-        "ASCEND_RT_VISIBLE_DEVICES": visible_inside(cards),
-        "HCCL_IF_BASE_PORT": base,
+        "ASCEND_RT_VISIBLE_DEVICES": visible_inside(service["cards"]),
+        "HCCL_IF_BASE_PORT": service["hccl_ports"][0],
+        **service["env"],
     }
-    values.update(given)
-    words = []
-    for name, value in sorted(values.items()):
-        if value is not None:
-            environment_line(name, value)
-            words.append(f"--env={name}={value}")
-    return words + [f"--env={name}" for name in service_secrets(together)]
-
-
-def _script(name: str, how: Container) -> str:
-    scripts = " ".join(unit_word(script) for script in how.scripts)
-    load = (
-        'load() { . "$script"; }; '
-        f"for script in {scripts}; do "
-        f'[ -r "$script" ] || {{ echo "vllm@{name}: $script is missing or not readable in the'
-        ' image: use one with CANN and NNAL, or set vllm_service_cann_scripts" >&2; exit 78; }; '
-        "load; done; "
-    )
-    run = f"exec {unit_word(how.program)} serve --config /etc/vllm/{name}.yaml"
-    return (load if scripts else "") + run
+    words = [f"--env={name}={values[name]}" for name in sorted(values) if values[name] is not None]
+    return words + [f"--env={name}" for name in service_secrets(service)]

@@ -1,24 +1,18 @@
 # SPDX-FileCopyrightText: The inferops.ascend authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The texts that the role's templates place: of the template unit, and of each placed service."""
+"""How services of a host are run, and the texts of their template unit."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
-from functools import lru_cache
-from pathlib import Path
 from typing import Any
-
-import jinja2
 
 from .._base import data
 from .._base.errors import AscendError
-from .._base.systemd import environment_file, service_environment, service_secrets, unit_word
+from .._base.systemd import unit_word
 from .._base.values import kind_of, plain, whole_number
-from . import container, engine
-from .payload import Payload, build
 
 _TEMPLATES = data.ROOT / "roles" / "vllm_service" / "templates"
 # The files of services, as the action systemd_instances takes them.
@@ -97,24 +91,6 @@ class UnitSettings:
         """Whether services run in containers."""
         return self.method == "container"
 
-    def container(self) -> container.Container:
-        """How containers are run."""
-        return container.Container(
-            engine=self.container_engine,
-            image=self.container_image,
-            program=self.container_executable,
-            scripts=self.cann_scripts,
-            devices=self.shared_devices,
-            mounts=self.container_mounts,
-            weights_dir=self.weights_dir,
-            options=self.container_options,
-            environment=self.env,
-            managed={
-                "PYTHONUNBUFFERED": 1,
-                "VLLM_ENGINE_READY_TIMEOUT_S": self.start_timeout,
-            },
-        )
-
     def texts(self) -> dict[str, Any]:
         """The variable `unit` of the templates."""
         found: dict[str, Any] = {
@@ -141,67 +117,27 @@ class UnitSettings:
             "groups": " ".join(map(unit_word, self.groups)),
             "executable": unit_word(self.executable),
             "library_path": ":".join(map(unit_word, self.library_path)),
-            "cann_scripts": " ".join(map(unit_word, self.cann_scripts)),
+            "load_cann": "".join(
+                f"{line} \\\n".replace("$", "$$")
+                for line in load_cann(self.cann_scripts, "%i", ": install")
+            ),
             "devices": [unit_word(device) for device in self.shared_devices],
         }
 
 
-def instances(
-    services: Iterable[Mapping[str, Any]], settings: UnitSettings
-) -> list[dict[str, Any]]:
-    """Placed services with `texts` for the templates.
+def load_cann(scripts: Sequence[str], instance: str, missing: str) -> list[str]:
+    """Lines of shell that read CANN's environment from its scripts.
 
-    Raises AscendError for a service that cannot be written as it is asked for.
+    missing: what to say of a script that is missing, up to the names of what brings it.
     """
+    words = " ".join(map(unit_word, scripts))
+    text = f"vllm@{instance}: $script is missing or not readable{missing} CANN and NNAL, or set"
+    text += " vllm_service_cann_scripts"
     return [
-        dict(service)
-        if service.get("state") == "absent"
-        else {**service, "texts": service_texts(service, settings)}
-        for service in services
+        # In a function, because NNAL's script looks at its caller's arguments.
+        'load() { . "$script"; };',
+        f"    for script in {words}; do",
+        f'        [ -r "$script" ] || {{ echo "{text}" >&2; exit 78; }};',
+        "        load;",
+        "    done;",
     ]
-
-
-def payload(placed: Sequence[Mapping[str, Any]], settings: UnitSettings) -> Payload:
-    """The files of what `instances` returned. Raises AscendError as `build` does."""
-    shared = {"unit": settings.texts()}
-    return build(
-        FILES["unit"],
-        placed,
-        FILES["files"],
-        FILES["instance_files"],
-        lambda path, variables: _render(path, {**shared, **variables}),
-    )
-
-
-def _render(path: str, variables: Mapping[str, Any]) -> str:
-    text = template(path).render(variables)
-    return text if text.endswith("\n") else text + "\n"
-
-
-@lru_cache(maxsize=None)
-def template(path: str) -> jinja2.Template:
-    """A template with the options that Ansible sets; compiling it takes longer than rendering it."""
-    environment = jinja2.Environment(trim_blocks=True, undefined=jinja2.StrictUndefined)
-    return environment.from_string(Path(path).read_text(encoding="utf-8"))
-
-
-def service_texts(service: Mapping[str, Any], settings: UnitSettings) -> dict[str, Any]:
-    """{config, secrets} of a placed service, and {command} or {environment} by how it is run."""
-    config = engine.engine_config(
-        service,
-        settings.options_version,
-        host=settings.host,
-        weights_dir=settings.weights_dir,
-        shutdown_timeout=settings.shutdown_timeout,
-    )
-    found: dict[str, Any] = {
-        "config": engine.engine_yaml(config),
-        "secrets": environment_file(service_secrets(service)),
-    }
-    if settings.contained:
-        words = container.arguments(service, settings.container())
-        return {**found, "command": container.exec_words(words)}
-    env = service.get("env") or {}
-    if isinstance(env, Mapping):
-        env = {**settings.env, **env}
-    return {**found, "environment": service_environment({**service, "env": env})}

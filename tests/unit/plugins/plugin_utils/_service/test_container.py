@@ -9,11 +9,9 @@ from typing import Any
 
 import pytest
 from ansible_collections.inferops.ascend.plugins.plugin_utils._base.errors import AscendError
-from ansible_collections.inferops.ascend.plugins.plugin_utils._service.container import (
-    Container,
-    arguments,
-    exec_words,
-)
+from ansible_collections.inferops.ascend.plugins.plugin_utils._service.container import exec_words
+from ansible_collections.inferops.ascend.plugins.plugin_utils._service.services import service_texts
+from ansible_collections.inferops.ascend.plugins.plugin_utils.settings import Settings
 
 IMAGE = "quay.io/ascend/vllm-ascend@sha256:" + "0" * 64
 SHARED = ["/dev/davinci_manager", "/dev/devmm_svm", "/dev/hisi_hdc"]
@@ -22,14 +20,24 @@ SERVICE: dict[str, Any] = {
     "model": "Qwen3-14B",
     "cards": [4, 7],
     "devices": ["/dev/davinci4", "/dev/davinci7"],
+    "kind": "generate",
+    "huggingface": "Qwen/Qwen3-14B",
+    "max_model_len": 4096,
+    "gpu_memory_utilization": 0.9,
+    "tensor_parallel_size": 2,
     "port": 8000,
     "hccl_ports": [61128, 61191],
 }
 
 
 def words(engine: str = "podman", service: dict[str, Any] | None = None, **more: Any) -> list[str]:
-    how = Container(engine=engine, image=IMAGE, devices=SHARED, **more)
-    return arguments({**SERVICE, **(service or {})}, how)
+    variables = {"container_engine": engine, "container_image": IMAGE, "shared_devices": SHARED}
+    variables.update({"cann_scripts": [], "container_mounts": [], "container_options": []}, **more)
+    variables = {f"vllm_service_{name}": value for name, value in variables.items()}
+    settings = Settings({"vllm_service_method": "container", **variables}.get).unit
+    text = service_texts({**SERVICE, **(service or {})}, settings)["command"]
+    # What `exec_words` writes, read as systemd reads it.
+    return [each.replace("$$", "$").replace("%%", "%") for each in shlex.split(text)]
 
 
 def values(command: list[str], option: str) -> list[str]:
@@ -65,8 +73,7 @@ def test_secrets_are_passed_by_name_alone() -> None:
 def test_the_environment_is_the_services_before_that_of_all() -> None:
     command = words(
         service={"env": {"A": 2, "GONE": None}},
-        environment={"A": 1, "B": "x y", "GONE": "1"},
-        managed={"PYTHONUNBUFFERED": 1},
+        env={"A": 1, "B": "x y", "GONE": "1"},
     )
     assert {"A=2", "B=x y", "PYTHONUNBUFFERED=1"} <= set(values(command, "env"))
     assert not any(each.startswith("GONE") for each in values(command, "env"))
@@ -80,7 +87,7 @@ def bind(source: str, target: str = "", *, rw: bool = False) -> str:
 
 
 def test_folders_are_read_only_unless_said_otherwise() -> None:
-    command = words(mounts=["/usr/local/dcmi", "/a:/b", "/c:/d:rw"])
+    command = words(container_mounts=["/usr/local/dcmi", "/a:/b", "/c:/d:rw"])
     assert values(command, "mount") == [
         bind("/var/lib/vllm-container", "/var/lib/vllm", rw=True),
         bind("/etc/vllm/chat.yaml"),
@@ -102,19 +109,19 @@ def test_weights_that_lie_elsewhere_are_there_in_place_of_the_folder_of_all() ->
 @pytest.mark.parametrize("mount", ["/a:/b:z", "/a:/b:ro:x", "/a:b", "/a,/b"])
 def test_mounts_that_are_none_are_refused(mount: str) -> None:
     with pytest.raises(AscendError, match=mount):
-        words(mounts=[mount])
+        words(container_mounts=[mount])
 
 
 def test_no_label_keeps_a_container_from_cards_unless_one_is_asked_for() -> None:
     assert "--security-opt=label=disable" in words()
     own = "--security-opt=label=type:spc_t"
-    command = words(options=[own])
+    command = words(container_options=[own])
     assert own in command
     assert "--security-opt=label=disable" not in command
 
 
 def test_the_server_reads_the_same_file_after_the_images_scripts() -> None:
-    script = words(scripts=["/cann/set_env.sh"], program="/opt/vllm")[-1]
+    script = words(cann_scripts=["/cann/set_env.sh"], container_executable="/opt/vllm")[-1]
     assert script.index("/cann/set_env.sh") < script.index(
         "exec /opt/vllm serve --config /etc/vllm/chat.yaml"
     )
@@ -124,10 +131,9 @@ def test_the_server_reads_the_same_file_after_the_images_scripts() -> None:
 @pytest.mark.parametrize(
     ("engine", "image", "service", "match"),
     [
-        ("lxc", IMAGE, {}, "podman, docker"),
+        ("lxc", IMAGE, {}, "podman or docker"),
         ("podman", "", {}, "vllm_runtime_image"),
         ("podman", "x; reboot", {}, "x; reboot"),
-        ("podman", IMAGE, {"cards": None}, "place it first"),
         ("podman", IMAGE, {"path": "/a b"}, "/a b"),
         ("podman", IMAGE, {"env": {"A": True}}, "boolean"),
     ],
@@ -136,7 +142,7 @@ def test_what_cannot_be_run_is_refused(
     engine: str, image: str, service: dict[str, Any], match: str
 ) -> None:
     with pytest.raises(AscendError, match=match):
-        arguments({**SERVICE, **service}, Container(engine=engine, image=image))
+        words(engine, service, container_image=image)
 
 
 def test_words_arrive_as_they_were() -> None:

@@ -12,11 +12,11 @@ from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar
 from ansible.utils.unsafe_proxy import wrap_var
 from ansible_collections.inferops.ascend.plugins.plugin_utils._base.errors import AscendError
-from ansible_collections.inferops.ascend.plugins.plugin_utils._service.unit import (
-    UnitSettings,
-    instances,
+from ansible_collections.inferops.ascend.plugins.plugin_utils._service.services import (
+    module_arguments,
     service_texts,
 )
+from ansible_collections.inferops.ascend.plugins.plugin_utils._service.unit import UnitSettings
 
 try:
     from ansible.template import trust_as_template
@@ -125,4 +125,6 @@ def test_a_path_of_the_unit_is_a_plain_word() -> None:
 
 def test_an_absent_service_has_no_texts() -> None:
     gone = {"name": "gone", "state": "absent", "cards": []}
-    assert instances([gone], settings()) == [gone]
+    arguments = module_arguments([gone], settings())
+    assert arguments["instances"] == [gone]
+    assert list(arguments["contents"]) == ["/etc/systemd/system/vllm@.service"]

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from ansible_collections.inferops.ascend.plugins.plugin_utils._service.expected import (
+from ansible_collections.inferops.ascend.plugins.plugin_utils._service.services import (
     expected_services,
 )
 from ansible_collections.inferops.ascend.plugins.plugin_utils.settings import Settings

@@ -1,0 +1,109 @@
+# SPDX-FileCopyrightText: The inferops.ascend authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Placed services as the role's templates write them, and as they should be seen from outside."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+from .._base.systemd import environment_file, service_environment, service_secrets
+from .container import arguments, exec_words
+from .engine import engine_config, engine_yaml
+from .payload import build
+from .unit import FILES, UnitSettings
+
+
+def module_arguments(placed: Sequence[Mapping[str, Any]], settings: UnitSettings) -> dict[str, Any]:
+    """The options of the module systemd_instances for placed services.
+
+    Raises AscendError for a service that cannot be written as it is asked for.
+    """
+    listed = [
+        service
+        if service.get("state") == "absent"
+        else {**service, "texts": service_texts(service, settings)}
+        for service in placed
+    ]
+    shared = {"unit": settings.texts()}
+    files, instance_files = FILES["files"], FILES["instance_files"]
+    rendered = build(
+        FILES["unit"],
+        listed,
+        files,
+        instance_files,
+        lambda path, variables: _render(path, {**shared, **variables}),
+    )
+    program = {} if settings.contained else {"INFEROPS_PROGRAM": settings.executable}
+    return {
+        "unit": FILES["unit"],
+        **rendered.arguments(listed, files, instance_files),
+        "process_variables": ["ASCEND_RT_VISIBLE_DEVICES", "HCCL_IF_BASE_PORT"],
+        # Each service keeps the program that `current` led to until it is deployed again.
+        "process_programs": program,
+    }
+
+
+def _render(path: str, variables: Mapping[str, Any]) -> str:
+    text = template(path).render(variables)
+    return text if text.endswith("\n") else text + "\n"
+
+
+@lru_cache(maxsize=None)
+def template(path: str) -> jinja2.Template:
+    """A template with the options that Ansible sets; compiling it takes longer than rendering it."""
+    environment = jinja2.Environment(trim_blocks=True, undefined=jinja2.StrictUndefined)
+    return environment.from_string(Path(path).read_text(encoding="utf-8"))
+
+
+def service_texts(service: Mapping[str, Any], settings: UnitSettings) -> dict[str, Any]:
+    """{config, secrets} of a placed service, and {command} or {environment} by how it is run."""
+    config = engine_config(
+        service,
+        settings.options_version,
+        host=settings.host,
+        weights_dir=settings.weights_dir,
+        shutdown_timeout=settings.shutdown_timeout,
+    )
+    found: dict[str, Any] = {
+        "config": engine_yaml(config),
+        "secrets": environment_file(service_secrets(service)),
+    }
+    env = service.get("env") or {}
+    if isinstance(env, Mapping):
+        service = {**service, "env": {**settings.env, **env}}
+    if settings.contained:
+        return {**found, "command": exec_words(arguments(service, settings))}
+    return {**found, "environment": service_environment(service)}
+
+
+def expected_services(
+    placed: Iterable[Mapping[str, Any]], settings: UnitSettings
+) -> list[dict[str, Any]]:
+    """What status and /v1/models should report, without secrets.
+
+    Returns {name, state, cards, port, max_model_len (tokens), aliases} of each service that is not
+    absent; aliases are the ids that /v1/models should list. Raises AscendError as `engine_config`.
+    """
+    services = []
+    for service in placed:
+        if service.get("state") == "absent":
+            continue
+        config = engine_config(service, settings.options_version, weights_dir=settings.weights_dir)
+        names = config.get("served-model-name") or config["model"]
+        services.append(
+            {
+                "name": str(service["name"]),
+                "state": str(service.get("state") or "started"),
+                "cards": [int(card) for card in service["cards"]],
+                "port": int(service["port"]),
+                "max_model_len": config["max-model-len"],
+                "aliases": [str(each) for each in names] if isinstance(names, list) else [names],
+            }
+        )
+    return services
