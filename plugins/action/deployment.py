@@ -9,7 +9,7 @@ from typing import Any
 
 from ansible.plugins.action import ActionBase
 from ansible_collections.inferops.ascend.plugins.plugin_utils._base.errors import AscendError
-from ansible_collections.inferops.ascend.plugins.plugin_utils._service.paths import (
+from ansible_collections.inferops.ascend.plugins.plugin_utils._service.engine import (
     weights_directory,
 )
 from ansible_collections.inferops.ascend.plugins.plugin_utils.deployment import (

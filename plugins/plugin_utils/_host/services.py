@@ -13,7 +13,7 @@ from .._base.words import listed
 from .._model.facts import load_facts
 from .._model.hardware import visible_memory
 from .._place.service import PlacedService
-from .._service.paths import weights_directory
+from .._service.engine import weights_directory
 from .checks import HostChecks, name_of
 from .report import format_card, format_process
 

@@ -18,7 +18,7 @@ from typing import Any, Union
 import yaml
 
 from .._base.errors import AscendError
-from .._base.values import plain, whole_number
+from .._base.values import plain
 from .arguments import Scalar, read_args, several, text_of
 from .options import EngineOptions, options_of
 
@@ -35,14 +35,11 @@ def engine_config(
 ) -> Config:
     """The mapping that becomes /etc/vllm/NAME.yaml, keys sorted.
 
-    `service` is a placed service: `name`, `kind`, `model`, `port`, `max_model_len` (tokens),
-    `gpu_memory_utilization`, `tensor_parallel_size`, `pipeline_parallel_size`, optionally
-    `path` (an absolute path on the host), `huggingface`, `modelscope`, `served_model_name` (a
-    string or a list) and `args`. `version`: of vLLM or vllm-ascend, by which options are read.
-    `shutdown_timeout`: seconds; written where the version has it.
+    `service` is a placed service, `version` one of vLLM or vllm-ascend, by which options are read;
+    `shutdown_timeout` (seconds) is written where the version has it.
 
-    The model is `path`, or `weights_dir`/hub id. It is served under the name of the model and, where the
-    engine takes several, under the service's. Embedding and reranking get the pooling runner
+    The model is `path`, or `weights_dir`/hub id. It is served under the name of the model and, where
+    the engine takes several, under the service's. Embedding and reranking get the pooling runner
     unless `args` set `runner`, `convert` or `task`.
 
     In `args`, null leaves an option out, also one that would be set here; what vLLM renamed gets the
@@ -53,28 +50,19 @@ def engine_config(
     """
     engine = options_of(version)
     who = f"service {service.get('name')}"
-    if service.get("state") == "absent":
-        raise AscendError(f"{who} is absent and has no configuration.")
     user = read_args(service, engine, who)
+    stages = int(service.get("pipeline_parallel_size", 1))
     config: Config = {
         "model": _model(service, weights_dir, who),
         "host": text_of(host, f"{who}, host"),
-        "port": _positive(service, "port", who),
-        "max-model-len": _positive(service, "max_model_len", who),
-        "gpu-memory-utilization": _utilization(service, who),
-        "tensor-parallel-size": _positive(service, "tensor_parallel_size", who),
+        "port": int(service["port"]),
+        "max-model-len": int(service["max_model_len"]),
+        "gpu-memory-utilization": float(service["gpu_memory_utilization"]),
+        "tensor-parallel-size": int(service["tensor_parallel_size"]),
+        **({"pipeline-parallel-size": stages} if stages > 1 else {}),
+        **({"shutdown-timeout": shutdown_timeout} if "shutdown-timeout" in engine.options else {}),
+        **_defaults(service, engine, user, who),
     }
-    if "pipeline_parallel_size" in service:
-        stages = _positive(service, "pipeline_parallel_size", who)
-        if stages > 1:
-            config["pipeline-parallel-size"] = stages
-    if "shutdown-timeout" in engine.options:
-        seconds = whole_number(shutdown_timeout)
-        if seconds is None:
-            raise AscendError(f"the shutdown timeout is {shutdown_timeout!r}; seconds are needed.")
-        config["shutdown-timeout"] = seconds
-    for name, value in _defaults(service, engine, user, who).items():
-        config[name] = value
     _check_data_parallel(service, user, who)
     config.update({name: value for name, value in user.items() if value is not None})
     return {name: config[name] for name in sorted(config)}
@@ -107,50 +95,29 @@ def check_args(service: Mapping[str, Any], version: object) -> None:
     read_args(known, engine, f"service {service.get('name') or service.get('model')}")
 
 
-def _positive(service: Mapping[str, Any], key: str, who: str) -> int:
-    number = whole_number(service.get(key))
-    if number is None or number < 1:
-        raise AscendError(
-            f"{who}: {key} is {service.get(key)!r}; an integer from 1 is needed. Pass what the"
-            " filter inferops.ascend.place returns."
-        )
-    return number
-
-
-def _utilization(service: Mapping[str, Any], who: str) -> float:
-    value = service.get("gpu_memory_utilization")
-    try:
-        number = 0.0 if isinstance(value, bool) or value is None else float(value)
-    except (TypeError, ValueError):
-        number = 0.0
-    if not 0 < number <= 1:
-        raise AscendError(
-            f"{who}: gpu_memory_utilization is {value!r}; a number above 0 and up to 1 is needed."
-        )
-    return number
+def weights_directory(spec: Mapping[str, Any], weights_dir: str) -> str | None:
+    """The directory of a spec's weights: its `path`, else by hub id; None if neither is known."""
+    if spec.get("path"):
+        return str(spec["path"])
+    hub_id = spec.get("huggingface") or spec.get("modelscope")
+    return f"{weights_dir.rstrip('/')}/{hub_id}" if hub_id else None
 
 
 def _model(service: Mapping[str, Any], weights_dir: str, who: str) -> str:
-    path = service.get("path")
-    if path is not None:
-        text = text_of(path, f"{who}, path")
-        if not text.startswith("/"):
-            raise AscendError(f"{who}: path is {text!r}; an absolute path on the host is needed.")
-        return text
-    hub = service.get("huggingface") or service.get("modelscope")
-    if not hub:
+    directory, given = weights_directory(service, weights_dir), service.get("path")
+    if directory is None:
         raise AscendError(
             f"{who}: no hub id is known for {service.get('model')}, so its weights have no"
             " directory. Name it: path: /absolute/path/on/the/host"
         )
-    if not isinstance(weights_dir, str) or not weights_dir.startswith("/"):
-        raise AscendError(
-            f"{who}: vllm_service_weights_dir is {weights_dir!r}; an absolute path is needed."
-        )
-    text = text_of(hub, f"{who}, hub id")
-    if ".." in text.split("/") or text.startswith("/"):
-        raise AscendError(f"{who}: {text!r} is not a valid hub id. Write OWNER/NAME.")
-    return text_of(f"{weights_dir.rstrip('/')}/{text}", f"{who}, weights")
+    text = text_of(given or directory, f"{who}, {'path' if given else 'weights'}")
+    if not text.startswith("/"):
+        what = f"path is {text!r}" if given else f"vllm_service_weights_dir is {weights_dir!r}"
+        raise AscendError(f"{who}: {what}; an absolute path on the host is needed.")
+    hub_id = text[len(weights_dir.rstrip("/")) + 1 :]
+    if not given and (".." in hub_id.split("/") or hub_id.startswith("/")):
+        raise AscendError(f"{who}: {hub_id!r} is not a valid hub id. Write OWNER/NAME.")
+    return text
 
 
 def _defaults(
@@ -172,10 +139,9 @@ def _defaults(
             )
         result["served-model-name"] = several(option, asked, engine, f"{who}, served_model_name")
     elif "served-model-name" not in user:
-        names = [str(service[key]) for key in ("model", "name") if service.get(key)]
-        names = list(dict.fromkeys(names))[: 1 if engine.joins_lists else 2]
-        if names:
-            result["served-model-name"] = several(option, names, engine, f"{who}, model")
+        names = list(dict.fromkeys([str(service["model"]), str(service["name"])]))
+        names = names[:1] if engine.joins_lists else names
+        result["served-model-name"] = several(option, names, engine, f"{who}, model")
     pooling = {"embed": "embed", "rerank": "score"}.get(str(service.get("kind")))
     if pooling and not {"runner", "convert", "task"} & set(user):
         if "runner" in engine.options:
@@ -191,8 +157,7 @@ def _check_data_parallel(service: Mapping[str, Any], user: Mapping[str, Any], wh
     cards = service.get("cards")
     if not isinstance(replicas, int) or not isinstance(cards, (list, tuple)):
         return
-    each = _positive(service, "tensor_parallel_size", who)
-    each *= whole_number(service.get("pipeline_parallel_size", 1)) or 1
+    each = int(service["tensor_parallel_size"]) * int(service.get("pipeline_parallel_size", 1))
     if replicas * each > len(cards):
         raise AscendError(
             f"{who}: {replicas} data-parallel replicas of {each} cards each need"

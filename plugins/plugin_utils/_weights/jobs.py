@@ -16,7 +16,7 @@ from ansible_collections.inferops.ascend.plugins.module_utils._weights.faults im
 
 from .._base.errors import AscendError
 from .._base.values import kind_of, plain
-from .._service.paths import weights_directory
+from .._service.engine import weights_directory
 from .._service.status import duration
 from .options import CHOICE, HUBS, SOURCES, WeightsOptions
 
