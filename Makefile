@@ -25,7 +25,7 @@ demo-down: ## Stop the hosts of the demo
 
 # REAL=tests/real adds what `test-real` runs, which brings 4 GB.
 test: hosts browser ## Run everything, style, types, sanity and molecule included
-	@$(PYTEST) --durations=20 tests/checks tests/integration tests/unit $(REAL)
+	@$(PYTEST) --durations=20 tests/benchmark tests/checks tests/integration tests/unit $(REAL)
 
 unit: ## Run the quick tests, which need no test hosts
 	@$(PYTEST) tests/unit

@@ -29,16 +29,17 @@ class Extent:
     trips: Sequence[int] = (1, 4, 8)
 
 
-def trips(fleet: Fleet, numbers: Sequence[int]) -> None:
+def trips(fleet: Fleet, extent: Extent) -> None:
     """Count what goes over ssh to a host for growing numbers of services."""
+    numbers = extent.trips
     counts: dict[str, list[int]] = {}
     for number in numbers:
         progress(f"counting round trips for {number} services")
         some = replace(fleet, services=number)
         some.deploy("h1")
         loops = some.loops()
-        for pipelining in ("off", "on"):
-            flag = f"ANSIBLE_PIPELINING={int(pipelining == 'on')}"
+        for value in extent.pipelining:
+            flag, pipelining = f"ANSIBLE_PIPELINING={value}", "on" if value == "1" else "off"
             for name in STEPS:
                 extra = loops if name == "loops" else {}
                 count = some.trips(f"{name}.yml", flag, **extra)
