@@ -18,10 +18,9 @@ from contextlib import contextmanager
 from typing import Any, Callable, Iterator
 
 from .._base.errors import HostError
-from .errors import explain
-from .faults import WrongSize, bare_url, describe, patient
+from .faults import WrongSize, bare_url, explain, patient
 from .jobs import Job
-from .sources import BLOCK, INCOMPLETE, safe_path, short_hash, size_of
+from .sources import BLOCK, INCOMPLETE, error_of, safe_path, short_hash, size_of
 
 TIMEOUT = 60
 _ARCHIVE = ".inferops-ascend.archive"
@@ -169,8 +168,9 @@ def _explained(job: Job, partial: str = "", size: int = 0) -> Iterator[None]:
     except HostError:
         raise
     except Exception as error:
-        fault = describe(error, job.location)
-        raise explain(fault, "archive", job.model, "", size, size_of(partial)) from None
+        got = size_of(partial)
+        fault = explain(error, job.location, "archive", job.model, size=size, got=got)
+        raise error_of(fault) from None
 
 
 class _Redirects(urllib.request.HTTPRedirectHandler):

@@ -32,7 +32,11 @@ TOKENIZERS = (
 )
 _TIKTOKEN = re.compile(r".*\.tiktoken$|^tokenizer\.model\.v\d+$")
 # Publishers pad the two numbers as they like: 00001-of-00008, 00001-of-000163, 1-of-61.
-_SHARD = re.compile(r"^(?P<stem>.+)-(?P<number>\d+)-of-(?P<count>\d+)(?P<ending>\.\w+)$")
+_SHARD = re.compile(r"^(.+)-(\d+)-of-(\d+)(\.\w+)$")
+# The files that vLLM reads for it (get_sentence_transformer_tokenizer_config).
+_SENTENCE_CONFIG = re.compile(
+    r"sentence_[a-z-]*bert[a-z-]*_config\.json$|sentence_xlnet_config\.json$"
+)
 # What vllm-ascend reads of a quantization by ModelSlim, by this very name
 # (AscendQuantConfig.get_config_filenames, MODELSLIM_CONFIG_FILENAME).
 QUANT_DESCRIPTION = "quant_model_description.json"
@@ -85,7 +89,7 @@ def read_json(path: str) -> Any:
 
 
 def safetensors_header(path: str) -> dict[str, Any]:
-    """Return the tensors that a file's header lists, after holding the file's length against it.
+    """Return the tensors that a file's header lists, after comparing the file's length with it.
 
     The format: 8 bytes with the header's length (little endian), the header as JSON, the tensors
     without gaps (safetensors, README of the repository, "Format"). Raises HostError.
@@ -148,204 +152,178 @@ def inspect(directory: str) -> Contents:
         return Contents(False, [f"{directory} is not there"], {})
     if not names:
         return Contents(False, [f"{directory} is empty"], {})
-    faults: list[str] = []
-    files: dict[str, int] = {}
-    config = _config(directory, names, faults)
-    if not any(_is_tokenizer(name) for name in names):
-        faults.append("no tokenizer is there (" + ", ".join(TOKENIZERS[:4]) + ", ...)")
-    for name in names:
-        path = os.path.join(directory, name)
-        if name.endswith(_SMALL) and not name.startswith(".") and not os.path.isdir(path):
-            fault = _small_fault(directory, name)
-            if fault is None:
-                files[name] = os.path.getsize(path)
-            elif name != "config.json" and not name.endswith(".index.json"):
-                # Of these two it is said where they are read.
-                faults.append(fault)
-    _weights(directory, names, files, faults)
-    if os.path.isdir(os.path.join(directory, "snapshots")) and "config.json" not in names:
-        faults.append(_cache_of_hub(directory))
-    faults += _under_way(directory, names)
-    return Contents(
-        True,
-        faults,
-        files,
-        config,
-        _max_seq_length(directory, names),
-        QUANT_DESCRIPTION in names,
-    )
+    return _Inspection(directory, names).contents()
+
+
+class _Inspection:
+    """What is found in a directory, file by file."""
+
+    def __init__(self, directory: str, names: list[str]) -> None:
+        self.directory = directory
+        self.names = names
+        self.faults: list[str] = []
+        self.files: dict[str, int] = {}
+
+    def path(self, *names: str) -> str:
+        return os.path.join(self.directory, *names)
+
+    def contents(self) -> Contents:
+        names, faults = self.names, self.faults
+        config = self._config()
+        if not any(_is_tokenizer(name) for name in names):
+            faults.append("no tokenizer is there (" + ", ".join(TOKENIZERS[:4]) + ", ...)")
+        for name in names:
+            if name.endswith(_SMALL) and name[0] != "." and not os.path.isdir(self.path(name)):
+                fault = self._small_fault(name)
+                if fault is None:
+                    self.files[name] = os.path.getsize(self.path(name))
+                elif name != "config.json" and not name.endswith(".index.json"):
+                    # Of these two it is reported where they are read.
+                    faults.append(fault)
+        self._weights()
+        if os.path.isdir(self.path("snapshots")) and "config.json" not in names:
+            snapshots = os.listdir(self.path("snapshots"))
+            snapshot = snapshots[0] if len(snapshots) == 1 else "COMMIT"
+            faults.append(
+                "it is a cache of Hugging Face, whose model is one directory further down:"
+                f" {self.path('snapshots', snapshot)}"
+            )
+        # Downloads by other tools that were not finished.
+        if "._____temp" in names and os.listdir(self.path("._____temp")):
+            faults.append("._____temp holds parts of a download by ModelScope's own tool")
+        cache = self.path(".cache", "huggingface", "download")
+        if os.path.isdir(cache) and any(n.endswith(".incomplete") for n in os.listdir(cache)):
+            faults.append(".cache/huggingface holds parts of a download by Hugging Face's own tool")
+        described = QUANT_DESCRIPTION in names
+        return Contents(True, faults, self.files, config, self._max_seq_length(), described)
+
+    def _small_fault(self, name: str) -> str | None:
+        """What is wrong with a small file: a link to nothing, empty, or a pointer of Git LFS."""
+        try:
+            with open(self.path(name), "rb") as handle:
+                start = handle.read(len(_LFS_POINTER))
+        except FileNotFoundError:
+            return f"{name} is a link to {os.readlink(self.path(name))}, which is not there"
+        if start == _LFS_POINTER:
+            return _pointer(name)
+        if not start and (_is_tokenizer(name) or name.endswith("_config.json")):
+            return f"{name} is empty"
+        return None
+
+    def _config(self) -> Any:
+        fault: str | None = "config.json is missing"
+        if "config.json" in self.names:
+            try:
+                config = read_json(self.path("config.json"))
+                if isinstance(config, dict):
+                    return config
+                fault = "config.json is not a mapping"
+            except FileNotFoundError:
+                fault = self._small_fault("config.json")
+            except HostError as error:
+                fault = str(error)
+        self.faults.append(str(fault))
+        return None
+
+    def _max_seq_length(self) -> int | None:
+        for name in filter(_SENTENCE_CONFIG.match, self.names):
+            try:
+                value = read_json(self.path(name)).get("max_seq_length")
+            except (HostError, OSError, AttributeError):
+                return None
+            return value if isinstance(value, int) else None
+        return None
+
+    def _weights(self) -> None:
+        """Find what holds the weights, as vLLM's loader does: safetensors before PyTorch's own files."""
+        for ending, preferred, pattern in (
+            (".safetensors", "model.safetensors", r"[^.].*\.safetensors$"),
+            # training_args.bin and the like are no weights.
+            (".bin", "pytorch_model.bin", r"(pytorch_)?model.*\.bin$"),
+        ):
+            indexes = [name for name in self.names if name.endswith(ending + ".index.json")]
+            if preferred + ".index.json" in indexes:
+                indexes = [preferred + ".index.json"]
+            for index in indexes:
+                self._indexed(index)
+            shards = [name for name in self.names if re.match(pattern, name)]
+            if not indexes and shards:
+                self._unindexed(shards)
+            if indexes or shards:
+                return
+        self.faults.append(
+            "no weights are there (*.safetensors, or pytorch_model*.bin with or without an index)"
+        )
+
+    def _indexed(self, index: str) -> None:
+        try:
+            content = read_json(self.path(index))
+            wanted: dict[str, list[str]] = {}
+            for tensor, shard in content["weight_map"].items():
+                if not isinstance(shard, str) or os.path.basename(shard) != shard:
+                    raise HostError(f"{index} names the shard {shard!r}, which is not a file name")
+                wanted.setdefault(shard, []).append(tensor)
+        except (HostError, OSError) as error:
+            self.faults.append(str(error))
+            return
+        except (KeyError, TypeError, AttributeError):
+            self.faults.append(f"{index} has no weight_map")
+            return
+        if not wanted:
+            self.faults.append(f"{index} lists no weights")
+        missing = []
+        for shard, listed in sorted(wanted.items()):
+            if not os.path.isfile(self.path(shard)):
+                missing.append(shard)
+                continue
+            tensors = self._shard(shard)
+            lost = [each for each in listed if tensors is not None and each not in tensors]
+            if lost:
+                self.faults.append(
+                    f"{shard} lacks {len(lost)} of the {len(listed)} tensors that {index}"
+                    f" says are in it, such as {lost[0]}: it belongs to another version"
+                )
+        self._missing(missing, len(wanted), index)
+
+    def _unindexed(self, shards: list[str]) -> None:
+        absent: list[str] = []
+        total = 0
+        series: dict[tuple[str, str, str], dict[int, str]] = {}
+        for shard in shards:
+            self._shard(shard)
+            match = _SHARD.match(shard)
+            if match:
+                stem, number, count, ending = match.groups()
+                series.setdefault((stem, count, ending), {})[int(number)] = number
+        for (stem, count, ending), there in series.items():
+            total += int(count)
+            width = min(len(number) for number in there.values())
+            absent += [
+                f"{stem}-{str(number).zfill(width)}-of-{count}{ending}"
+                for number in range(1, min(int(count), 10_000) + 1)
+                if number not in there
+            ]
+        self._missing(absent, total, "its files' names")
+
+    def _shard(self, shard: str) -> dict[str, Any] | None:
+        try:
+            self.files[shard] = os.path.getsize(self.path(shard))
+            if shard.endswith(".safetensors"):
+                return safetensors_header(self.path(shard))
+            fault = torch_fault(self.path(shard))
+        except (HostError, OSError) as error:
+            fault = str(error)
+        self.faults += [fault] if fault else []
+        return None
+
+    def _missing(self, missing: list[str], total: int, by: str) -> None:
+        if missing:
+            listed = ", ".join(missing[:3]) + (", ..." if len(missing) > 3 else "")
+            self.faults.append(f"{len(missing)} of {total} shards are missing by {by}: {listed}")
 
 
 def _is_tokenizer(name: str) -> bool:
     return name in TOKENIZERS or bool(_TIKTOKEN.match(name))
-
-
-def _small_fault(directory: str, name: str) -> str | None:
-    """Tell what is wrong with a small file: a link to nothing, empty, or a pointer of Git LFS."""
-    path = os.path.join(directory, name)
-    try:
-        with open(path, "rb") as handle:
-            start = handle.read(len(_LFS_POINTER))
-    except FileNotFoundError:
-        return f"{name} is a link to {os.readlink(path)}, which is not there"
-    if start == _LFS_POINTER:
-        return _pointer(name)
-    if not start and (_is_tokenizer(name) or name.endswith("_config.json")):
-        return f"{name} is empty"
-    return None
-
-
-def _cache_of_hub(directory: str) -> str:
-    """State which directory of Hugging Face's cache (models--OWNER--NAME) is the one with the model."""
-    snapshots = sorted(os.listdir(os.path.join(directory, "snapshots")))
-    shown = snapshots[0] if len(snapshots) == 1 else "COMMIT"
-    return (
-        "it is a cache of Hugging Face, whose model is one directory further down:"
-        f" {os.path.join(directory, 'snapshots', shown)}"
-    )
-
-
-def _config(directory: str, names: list[str], faults: list[str]) -> Any:
-    if "config.json" not in names:
-        faults.append("config.json is missing")
-        return None
-    try:
-        config = read_json(os.path.join(directory, "config.json"))
-    except FileNotFoundError:
-        faults.append(str(_small_fault(directory, "config.json")))
-        return None
-    except HostError as error:
-        faults.append(str(error))
-        return None
-    if not isinstance(config, dict):
-        faults.append("config.json is not a mapping")
-        return None
-    return config
-
-
-def _max_seq_length(directory: str, names: list[str]) -> int | None:
-    # The files that vLLM reads for it (get_sentence_transformer_tokenizer_config).
-    for name in names:
-        if re.match(
-            r"sentence_[a-z-]*bert[a-z-]*_config\.json$|sentence_xlnet_config\.json$", name
-        ):
-            try:
-                value = read_json(os.path.join(directory, name)).get("max_seq_length")
-            except (HostError, OSError, AttributeError):
-                return None
-            return value if isinstance(value, int) else None
-    return None
-
-
-def _weights(directory: str, names: list[str], files: dict[str, int], faults: list[str]) -> None:
-    """Find what holds the weights, as vLLM's loader does: safetensors before PyTorch's own files."""
-    for ending in (".safetensors", ".bin"):
-        indexes = [name for name in names if name.endswith(ending + ".index.json")]
-        preferred = {".safetensors": "model.safetensors", ".bin": "pytorch_model.bin"}[ending]
-        if preferred + ".index.json" in indexes:
-            indexes = [preferred + ".index.json"]
-        if indexes:
-            for index in indexes:
-                _indexed(directory, index, files, faults)
-            return
-        shards = [name for name in names if name.endswith(ending) and not name.startswith(".")]
-        if ending == ".bin":
-            # training_args.bin and the like are no weights.
-            shards = [name for name in shards if re.match(r"(pytorch_)?model.*\.bin$", name)]
-        if shards:
-            _unindexed(directory, shards, files, faults)
-            return
-    faults.append(
-        "no weights are there (*.safetensors, or pytorch_model*.bin with or without an index)"
-    )
-
-
-def _indexed(directory: str, index: str, files: dict[str, int], faults: list[str]) -> None:
-    try:
-        content = read_json(os.path.join(directory, index))
-        wanted: dict[str, list[str]] = {}
-        for tensor, shard in content["weight_map"].items():
-            if not isinstance(shard, str) or os.path.basename(shard) != shard:
-                raise HostError(f"{index} names the shard {shard!r}, which is not a file name")
-            wanted.setdefault(shard, []).append(tensor)
-    except (HostError, OSError) as error:
-        faults.append(str(error))
-        return
-    except (KeyError, TypeError, AttributeError):
-        faults.append(f"{index} has no weight_map")
-        return
-    if not wanted:
-        faults.append(f"{index} lists no weights")
-    missing = []
-    for shard in sorted(wanted):
-        path = os.path.join(directory, shard)
-        if not os.path.isfile(path):
-            missing.append(shard)
-            continue
-        tensors = _shard(path, shard, files, faults)
-        if tensors is not None:
-            lost = [tensor for tensor in wanted[shard] if tensor not in tensors]
-            if lost:
-                faults.append(
-                    f"{shard} lacks {len(lost)} of the {len(wanted[shard])} tensors that {index}"
-                    f" says are in it, such as {lost[0]}: it belongs to another version"
-                )
-    if missing:
-        faults.append(_missing(missing, len(wanted), index))
-
-
-def _unindexed(directory: str, shards: list[str], files: dict[str, int], faults: list[str]) -> None:
-    for shard in shards:
-        _shard(os.path.join(directory, shard), shard, files, faults)
-    absent: list[str] = []
-    total = 0
-    series: dict[tuple[str, str, str], dict[int, str]] = {}
-    for shard in shards:
-        match = _SHARD.match(shard)
-        if match:
-            key = (match.group("stem"), match.group("count"), match.group("ending"))
-            series.setdefault(key, {})[int(match.group("number"))] = match.group("number")
-    for (stem, count, ending), there in series.items():
-        total += int(count)
-        width = min(len(number) for number in there.values())
-        absent += [
-            f"{stem}-{str(number).zfill(width)}-of-{count}{ending}"
-            for number in range(1, min(int(count), 10_000) + 1)
-            if number not in there
-        ]
-    if absent:
-        faults.append(_missing(absent, total, "its files' names"))
-
-
-def _shard(
-    path: str, shard: str, files: dict[str, int], faults: list[str]
-) -> dict[str, Any] | None:
-    try:
-        files[shard] = os.path.getsize(path)
-        if shard.endswith(".safetensors"):
-            return safetensors_header(path)
-        fault = torch_fault(path)
-        if fault:
-            faults.append(fault)
-    except (HostError, OSError) as error:
-        faults.append(str(error))
-    return None
-
-
-def _missing(missing: list[str], total: int, by: str) -> str:
-    shown = ", ".join(missing[:3]) + (", ..." if len(missing) > 3 else "")
-    return f"{len(missing)} of {total} shards are missing by {by}: {shown}"
-
-
-def _under_way(directory: str, names: list[str]) -> list[str]:
-    """Tell of a download by another tool that was not finished: ModelScope's and Hugging Face's own."""
-    found = []
-    if "._____temp" in names and os.listdir(os.path.join(directory, "._____temp")):
-        found.append("._____temp holds parts of a download by ModelScope's own tool")
-    cache = os.path.join(directory, ".cache", "huggingface", "download")
-    if os.path.isdir(cache) and any(name.endswith(".incomplete") for name in os.listdir(cache)):
-        found.append(".cache/huggingface holds parts of a download by Hugging Face's own tool")
-    return found
 
 
 def _pointer(name: str) -> str:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import threading
@@ -14,7 +15,6 @@ from .._base.errors import HostError
 from .archive import archive_at, download, is_url, top_of, unpack
 from .check import against_marker, bytes_of, matches, other_request, same, source_of
 from .completeness import OWN, inspect
-from .errors import disk_error
 from .faults import bare_url
 from .hubs import Clients
 from .jobs import Job, Progress
@@ -62,7 +62,7 @@ class Fetch:
                 self._fill(marker, lock)
                 switch(self.directory)
         except OSError as error:
-            raise disk_error(error, self.job.model, self.directory) from None
+            raise _disk_error(error, self.job.model, self.directory) from None
 
     def _report(self, phase: str, total: int = 0) -> None:
         self.progress.update(self.job, phase=phase, done=0, total=total)
@@ -291,3 +291,20 @@ def _take_over(path: str, to: str) -> None:
 
 def _make_parent(path: str) -> None:
     os.makedirs(os.path.dirname(path) or ".", mode=0o755, exist_ok=True)
+
+
+def _disk_error(error: OSError, model: str, directory: str) -> HostError:
+    """What an error of the disk means while a model is written."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return HostError(
+            f"{model}: the disk of {directory}.part is full. Make room, or set"
+            " vllm_service_weights_dir to a larger disk; what was downloaded is kept, and the next"
+            " run continues"
+        )
+    if error.errno == errno.EROFS:
+        return HostError(
+            f"{model}: {error.filename or directory} is on a disk that this host may only read."
+            " Download it on the host that may write there, or set vllm_service_weights_dir to"
+            " another disk"
+        )
+    return HostError(f"{model} could not be written: {error}")

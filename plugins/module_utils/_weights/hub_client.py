@@ -24,7 +24,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Callable
 from urllib.parse import quote, urlsplit
 
-from .faults import WrongSize, describe, patient
+from .faults import WrongSize, explain, patient
 
 ENDPOINTS = {"huggingface": "https://huggingface.co", "modelscope": "https://modelscope.cn"}
 # Hugging Face gives no more than 50 GB to one request (MAX_HTTP_DOWNLOAD_SIZE of its client).
@@ -218,9 +218,10 @@ def serve(request: dict[str, Any], emit: Callable[[dict[str, Any]], None]) -> No
         else:
             _fetch(hub, request, emit)
     except Exception as error:
-        fault = describe(error, getattr(error, "asked", where))
-        fault.pop("passing", None)
-        emit({"fault": dict(fault, path=getattr(error, "path", ""))})
+        asked, size, got = getattr(error, "about", (where, 0, 0))
+        model = request["id"]
+        fault = explain(error, asked, request["source"], model, request["revision"], size, got)
+        emit({"fault": fault._asdict()})
 
 
 def _list(hub: Any, request: dict[str, Any], where: str) -> dict[str, Any]:
@@ -275,7 +276,7 @@ def _read(hub: Any, entry: dict[str, Any], stop: threading.Event) -> None:
         patient(work, hub.url(path), so_far)
     except Exception as error:
         details: Any = error
-        details.asked, details.path = hub.url(path), path
+        details.about = (hub.url(path), size, so_far())
         raise
 
 

@@ -18,9 +18,8 @@ from typing import Any, Callable, NamedTuple
 from .._base import process
 from .._base.errors import HostError
 from . import faults, hub_client
-from .errors import explain
 from .jobs import Job
-from .sources import Listing, Transfer, partial_of, remote_of, selected, size_of
+from .sources import Listing, Transfer, error_of, partial_of, remote_of, selected
 
 REQUIREMENTS = {
     "huggingface": "huggingface_hub>=0.30,<3",
@@ -226,18 +225,11 @@ class Hub:
     def _ask(
         self, request: dict[str, Any], answered: Callable[[dict[str, Any]], None], *more: Any
     ) -> None:
-        job = self.job
-        sizes = {each["path"]: each for each in request.get("files", ())}
-
         def check(answer: dict[str, Any]) -> None:
-            fault = answer.get("fault")
-            if not fault:
-                answered(answer)
-                return
-            entry = sizes.get(fault["path"]) or {"size": 0, "partial": ""}
-            got = size_of(entry["partial"])
-            raise explain(fault, job.source, job.id, job.revision, entry["size"], got)
+            if "fault" in answer:
+                raise error_of(faults.Fault(**answer["fault"]))
+            answered(answer)
 
         same = ("source", "endpoint", "id", "revision", "token")
-        request = {**request, "commit": self.commit, **{key: getattr(job, key) for key in same}}
-        self.clients.ask(request, check, *more)
+        given = {key: getattr(self.job, key) for key in same}
+        self.clients.ask({**request, **given, "commit": self.commit}, check, *more)

@@ -19,6 +19,7 @@ from typing import Any, Callable, NamedTuple
 from .._base import process
 from .._base.errors import HostError
 from .completeness import OWN, inspect
+from .faults import Fault
 from .jobs import Job
 from .marker import is_remembered, read_marker
 
@@ -147,6 +148,11 @@ def partial_of(remote: Remote) -> str:
 def short_hash(text: str) -> str:
     """12 hexadecimal digits that tell texts apart, fit for the name of a file."""
     return hashlib.sha256(text.encode("utf-8")).hexdigest()[:12]
+
+
+def error_of(fault: Fault) -> Exception:
+    """The exception of a fault."""
+    return OSError(fault.errno, "", fault.file or None) if fault.errno else HostError(fault.text)
 
 
 # -- directories and rsync -------------------------------------------------------------------------
