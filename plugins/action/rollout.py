@@ -16,16 +16,18 @@ from ansible_collections.inferops.ascend.plugins.plugin_utils._base.values impor
     plain,
     whole_number,
 )
-from ansible_collections.inferops.ascend.plugins.plugin_utils._runtime import progress
 from ansible_collections.inferops.ascend.plugins.plugin_utils._runtime.engines import (
     Change,
     Engines,
+    targets_back,
 )
-from ansible_collections.inferops.ascend.plugins.plugin_utils._runtime.targets import targets_back
 from ansible_collections.inferops.ascend.plugins.plugin_utils._runtime.waves import (
     Member,
+    by_host,
     check_outage,
+    order_lines,
     partners,
+    stopped,
     waves,
 )
 from ansible_collections.inferops.ascend.plugins.plugin_utils._service.removal import listed_names
@@ -101,8 +103,8 @@ class ActionModule(ActionBase):
             "order": [each.name for group in groups for each in group],
             "sizes": [len(group) for group in groups],
             "partners": partners(members, others),
-            "lines": progress.order_lines(groups, given["action"], self._task.check_mode, others),
-            "progress": progress.by_host(groups),
+            "lines": order_lines(groups, given["action"], self._task.check_mode, others),
+            "progress": by_host(groups),
         }
 
     def _elsewhere(
@@ -121,7 +123,7 @@ class ActionModule(ActionBase):
             each["name"]: Member(**{**each, "down": frozenset(each["down"])})
             for each in plan["hosts"]
         }
-        text = progress.stopped(
+        text = stopped(
             [[members[name] for name in wave] for wave in plan["waves"]],
             variables["inventory_hostname"],
             {

@@ -13,9 +13,9 @@ from ansible_collections.inferops.ascend.plugins.plugin_utils._runtime.engines i
     Engines,
     Record,
     State,
+    targets_back,
     version_of,
 )
-from ansible_collections.inferops.ascend.plugins.plugin_utils._runtime.targets import targets_back
 
 
 @pytest.mark.parametrize(

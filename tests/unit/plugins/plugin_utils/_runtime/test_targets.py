@@ -10,8 +10,8 @@ from ansible_collections.inferops.ascend.plugins.plugin_utils._runtime.engines i
     Engines,
     Record,
     State,
+    targets_back,
 )
-from ansible_collections.inferops.ascend.plugins.plugin_utils._runtime.targets import targets_back
 
 
 def host(current: str, previous: str = "", present: str = "0.13 0.18", **record: str) -> Engines:

@@ -4,13 +4,14 @@
 
 from __future__ import annotations
 
-from ansible_collections.inferops.ascend.plugins.plugin_utils._runtime.progress import (
+from ansible_collections.inferops.ascend.plugins.plugin_utils._runtime.waves import (
+    Member,
     by_host,
     order_lines,
     state_lines,
     stopped,
+    waves,
 )
-from ansible_collections.inferops.ascend.plugins.plugin_utils._runtime.waves import Member, waves
 
 
 def test_an_outage_that_cannot_be_avoided_is_reported_before() -> None:
