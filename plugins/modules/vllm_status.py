@@ -273,9 +273,14 @@ problems:
   elements: str
 """
 
+from pathlib import Path
+
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.inferops.ascend.plugins.module_utils._base.errors import HostError
 from ansible_collections.inferops.ascend.plugins.module_utils._host.npu import npu_facts
+from ansible_collections.inferops.ascend.plugins.module_utils._host.services import (
+    existing_services,
+)
 from ansible_collections.inferops.ascend.plugins.module_utils._service import journal, status
 
 
@@ -300,16 +305,20 @@ def main() -> None:
     given = module.params
     try:
         limits = status.limits_of(given)
-        requests = status.requests_of(given["services"])
+        requests = [status.StatusRequest(**each) for each in given["services"]]
         if given["others"]:
             named = {request.name for request in requests}
-            requests += [each for each in status.installed(given["unit"]) if each.name not in named]
+            requests += [
+                status.StatusRequest(each["name"], each["port"])
+                for each in existing_services(Path("/"), given["unit"])
+                if each["name"] not in named
+            ]
         facts = status.collect(
             requests,
             given["unit"],
             limits,
             journal.phases_of(given["phases"]),
-            journal.failures_of(given["failures"]),
+            given["failures"],
             lambda root: (
                 npu_facts(given["npu_smi"], given["npu_timeout"], root) if given["npu"] else None
             ),

@@ -12,8 +12,6 @@ import json
 import re
 from typing import Any, Callable, Iterable, Mapping, NamedTuple, Sequence
 
-from .._base.errors import HostError
-
 # Characters of one line that are read. A line of a traceback or of the engine's options may
 # have a megabyte; what matters of it is at its beginning.
 LINE_LIMIT = 4000
@@ -55,65 +53,11 @@ class Progress(NamedTuple):
     total: int | None = None
 
 
-class Failure(NamedTuple):
-    """A reason why a service fails, and what to do about it.
-
-    `patterns` find a line of the journal; `results` and `statuses` are systemd's Result and exit
-    status, which count where there is no such line. Of `cause` and `advice` the first text counts
-    whose {names} are all known. `retry` is False where another start fails likewise.
-    """
-
-    id: str
-    patterns: Sequence[re.Pattern[str]]
-    results: Sequence[str]
-    statuses: Sequence[int]
-    cause: Sequence[str]
-    advice: Sequence[str]
-    retry: bool
-    source: str
-
-
-# ---------------------------------------------------------------------------------------------
-# Data from the controller
-
-
-def _compiled(patterns: Iterable[str], owner: str) -> list[re.Pattern[str]]:
-    found = []
-    for pattern in patterns:
-        try:
-            found.append(re.compile(pattern, re.MULTILINE))
-        except (re.error, TypeError) as error:
-            raise HostError(f"{owner}: the pattern {pattern!r} is not valid: {error}") from None
-    return found
-
-
 def phases_of(data: Sequence[Mapping[str, Any]]) -> list[Phase]:
-    """Phases in their order. Raises HostError that names the phase of a bad pattern."""
+    """Phases in their order."""
     return [
-        Phase(each["name"], _compiled(each.get("lines") or [], "phase " + each["name"]))
-        for each in data
+        Phase(each["name"], [re.compile(text) for text in each.get("lines", ())]) for each in data
     ]
-
-
-def failures_of(data: Sequence[Mapping[str, Any]]) -> list[Failure]:
-    """Failures in their order. Raises HostError that names the failure of a bad pattern."""
-    return [
-        Failure(
-            id=each["id"],
-            patterns=_compiled(each.get("lines") or [], "failure " + each["id"]),
-            results=list(each.get("results") or []),
-            statuses=list(each.get("statuses") or []),
-            cause=list(each["cause"]),
-            advice=list(each["advice"]),
-            retry=bool(each.get("retry", True)),
-            source=each.get("source") or "",
-        )
-        for each in data
-    ]
-
-
-# ---------------------------------------------------------------------------------------------
-# The journal
 
 
 def clean(text: str) -> str:
@@ -182,10 +126,6 @@ def _cut(text: str) -> str:
     return text if len(text) <= SHOWN_LIMIT else text[: SHOWN_LIMIT - 3] + "..."
 
 
-# ---------------------------------------------------------------------------------------------
-# Phases and failures
-
-
 def progress(lines: Iterable[str], phases: Sequence[Phase]) -> Progress:
     """The furthest phase that the lines speak of, with the figures of its last line.
 
@@ -233,7 +173,7 @@ def fill(texts: Sequence[str], values: Mapping[str, Any]) -> str:
 
 def find_cause(
     lines: Sequence[str],
-    failures: Sequence[Failure],
+    failures: Sequence[Mapping[str, Any]],
     values: Mapping[str, Any],
     result: str | None = None,
     status: int | None = None,
@@ -241,8 +181,11 @@ def find_cause(
 ) -> dict[str, Any] | None:
     """Why a start failed: the first failure of the list of which a line, or systemd, speaks.
 
-    The order of the list decides, not that of the lines: what is a consequence comes after what
-    may have caused it. values: what is known of the service, for {names} in the texts.
+    failures: as vars/failures.yml has them. `lines` are patterns of lines of the journal; `results`
+    and `statuses` are systemd's Result and exit status, which count where there is no such line. Of
+    `cause` and `advice` the first text counts whose {names} are all known. The order of the list
+    decides, not that of the lines: what is a consequence comes after what may have caused it.
+    values: what is known of the service, for {names} in the texts.
     Returns {id, cause, advice, retry, source, values (figures of the lines), lines}, or None.
     """
     lines = [line for line in lines if not _REQUEST.search(line)]
@@ -251,27 +194,27 @@ def find_cause(
     for failure in failures:
         figures: dict[str, str] = {}
         evidence: list[str] = []
-        for pattern in failure.patterns:
-            for line in lines if pattern.search(text) else ():
-                found = pattern.search(line)
-                if found is None:
-                    continue
-                for key, value in found.groupdict().items():
-                    if value is not None:
-                        figures.setdefault(key, _figure(key, redact(value)))
-                if line not in evidence and len(evidence) < _EVIDENCE:
-                    evidence.append(line)
-                break
-        if not evidence and result not in failure.results and status not in failure.statuses:
-            continue
-        known = dict(values, **figures)
-        return {
-            "id": failure.id,
-            "cause": fill(failure.cause, known),
-            "advice": fill(failure.advice, known),
-            "retry": failure.retry,
-            "source": failure.source,
-            "values": figures,
-            "lines": [_cut(redact(line)) for line in evidence],
-        }
+        for each in failure.get("lines", ()):
+            pattern = re.compile(each, re.MULTILINE)
+            matches = map(pattern.search, lines if pattern.search(text) else ())
+            found = next(filter(None, matches), None)
+            if found is None:
+                continue
+            for key, value in found.groupdict().items():
+                if value is not None:
+                    figures.setdefault(key, _figure(key, redact(value)))
+            if found.string not in evidence and len(evidence) < _EVIDENCE:
+                evidence.append(found.string)
+        by_systemd = result in failure.get("results", ()) or status in failure.get("statuses", ())
+        if evidence or by_systemd:
+            known = dict(values, **figures)
+            return {
+                "id": failure["id"],
+                "cause": fill(failure["cause"], known),
+                "advice": fill(failure["advice"], known),
+                "retry": failure.get("retry", True),
+                "source": failure.get("source", ""),
+                "values": figures,
+                "lines": [_cut(redact(line)) for line in evidence],
+            }
     return None

@@ -9,7 +9,6 @@ What cannot be read is None, and `problems` has the reason; the rest is not affe
 from __future__ import annotations
 
 import contextlib
-import re
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -19,10 +18,9 @@ from .._base import process, systemctl
 from .._base.errors import HostError
 from .._base.files import instance_of
 from .._host.ports import listening
-from .._host.services import existing_services
 from . import cards
 from .configuration import read_secrets, read_settings, redactor
-from .journal import Entry, Failure, Phase, by_start, find_cause, parse_journal, progress, shown
+from .journal import Entry, Phase, by_start, find_cause, parse_journal, progress, shown
 from .probe import ask
 from .state import (
     ABSENT,
@@ -47,11 +45,11 @@ _EXITED = 1  # ExecMainCode: CLD_EXITED of waitid(2); else ExecMainStatus is a s
 
 
 class StatusRequest(NamedTuple):
-    """A service to report on. `address`: where it listens, None for every address."""
+    """A service to report on. `host`: where it listens, None for every address."""
 
     name: str
     port: int | None = None
-    address: str | None = None
+    host: str | None = None
     api_key_file: str | None = None
 
 
@@ -62,27 +60,6 @@ class Limits(NamedTuple):
     journal_lines: int = 2000
     journal_bytes: int = 4 << 20
     log_lines: int = 20
-
-
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}\Z")
-
-
-def requests_of(services: Sequence[object]) -> list[StatusRequest]:
-    """The services that the module is to report on. Raises HostError for a service without a usable name or port."""
-    requests = []
-    for each in services:
-        given: dict[str, Any] = each if isinstance(each, dict) else {"name": each}
-        name, port = given.get("name"), given.get("port")
-        if not isinstance(name, str) or not _NAME.match(name):
-            raise HostError(f"services: {name!r} is not a valid name of a service")
-        if port is not None and not str(port).isdigit():
-            raise HostError(f"service {name}: {port!r} is not a valid port")
-        requests.append(
-            StatusRequest(
-                name, int(port) if port else None, given.get("host"), given.get("api_key_file")
-            )
-        )
-    return requests
 
 
 def limits_of(given: Mapping[str, Any]) -> Limits:
@@ -122,7 +99,7 @@ class ServiceCheck:
         values: Mapping[str, str],
         limits: Limits,
         phases: Sequence[Phase],
-        failures: Sequence[Failure],
+        failures: Sequence[Mapping[str, Any]],
         ports: Mapping[int, Mapping[str, Any]],
         root: Path = Path("/"),
     ) -> None:
@@ -135,7 +112,7 @@ class ServiceCheck:
         settings = read_settings(root, config)
         port = settings.get("port", "")
         self.port = request.port or (int(port) if port.isdigit() else None)
-        self.host = request.address or settings.get("host")
+        self.host = request.host or settings.get("host")
         self.tls = "ssl-certfile" in settings
         # A rank that serves through another host: it has no API, and its running is all there is.
         self.headless = settings.get("headless") == "true"
@@ -280,28 +257,17 @@ def blank(
     request: StatusRequest, values: Mapping[str, str], now: float, wall: float, problem: str
 ) -> dict[str, Any]:
     """What is returned of a service that could not be checked."""
+    keys = ("digest_running", "visible_cards", "phase", "percent", "done", "total", "elapsed")
     return {
+        **dict.fromkeys([*keys, "cause"]),
         "name": request.name,
         "port": request.port,
         "unit": as_unit(values, now, wall),
-        "digest_running": None,
-        "visible_cards": None,
         "http": {"health": None, "models": [], "error": None},
         "state": UNKNOWN,
-        "phase": None,
-        "percent": None,
-        "done": None,
-        "total": None,
-        "elapsed": None,
-        "cause": None,
         "log": [],
         "problems": [problem],
     }
-
-
-def installed(template: str, root: Path = Path("/")) -> list[StatusRequest]:
-    """Every service that this collection wrote on this host, running or not."""
-    return [StatusRequest(each["name"], each["port"]) for each in existing_services(root, template)]
 
 
 def collect(
@@ -309,7 +275,7 @@ def collect(
     template: str,
     limits: Limits,
     phases: Sequence[Phase],
-    failures: Sequence[Failure],
+    failures: Sequence[Mapping[str, Any]],
     npu: Callable[[Path], dict[str, Any] | None] = lambda root: None,
     root: Path = Path("/"),
 ) -> dict[str, Any]:

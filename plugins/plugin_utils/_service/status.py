@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from .._base.errors import AscendError
-from .._base.values import kind_of, plain
+from .._base.values import kind_of, plain, whole_number
 from .._place.names import service_name
 from . import causes
 
@@ -36,9 +36,7 @@ def services_of(value: object, wanted_only: bool = False) -> list[dict[str, Any]
     services: list[dict[str, Any]] = []
     for number, each in enumerate(value, 1):
         where = f"services, item {number}"
-        if isinstance(each, str):
-            services.append({"name": plain(each, where)})
-            continue
+        each = {"name": each} if isinstance(each, str) else each
         if not isinstance(each, Mapping) or not isinstance(each.get("name"), str):
             raise AscendError(
                 f"{where} is {kind_of(each)} without a name; write the service's name, or"
@@ -50,6 +48,8 @@ def services_of(value: object, wanted_only: bool = False) -> list[dict[str, Any]
         for key in _SERVICE_KEYS:
             if each.get(key) is not None:
                 service[key] = plain(each[key], f"{where}, {key}")
+        if whole_number(service.get("port", 1)) is None:
+            raise AscendError(f"service {service['name']}: {service['port']!r} is not a valid port")
         services.append(service)
     names = [service["name"] for service in services]
     for name in names:

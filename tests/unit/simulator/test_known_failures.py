@@ -11,7 +11,7 @@ import vllm_behaviour
 from ansible_collections.inferops.ascend.plugins.module_utils._service import journal
 from ansible_collections.inferops.ascend.plugins.plugin_utils._service import causes
 
-FAILURES = journal.failures_of(causes.failures())
+FAILURES = causes.failures()
 GENERAL = ("unrecognised", "engine-dead", "ended", "library")
 
 

@@ -8,12 +8,10 @@ import json
 from typing import Any
 
 import pytest
-from ansible_collections.inferops.ascend.plugins.module_utils._base.errors import HostError
 from ansible_collections.inferops.ascend.plugins.module_utils._service.journal import (
     LINE_LIMIT,
     SHOWN_LIMIT,
     by_start,
-    failures_of,
     find_cause,
     parse_journal,
     phases_of,
@@ -184,7 +182,7 @@ def test_a_users_prompt_is_no_progress_and_no_cause() -> None:
         "Application startup complete. ValueError: x', params: SamplingParams(n=1)"
     )
     assert progress([START[0], prompt], PHASES).phase == "starting"
-    failures = failures_of(causes.failures())
+    failures = causes.failures()
     assert find_cause([START[0], prompt], failures, {}) is None
 
 
@@ -198,7 +196,7 @@ def failure(name: str, *lines: str, **fields: Any) -> dict[str, Any]:
 
 def why(lines: list[str], *failures: dict[str, Any], **given: Any) -> dict[str, Any] | None:
     values = given.pop("values", {})
-    return find_cause(lines, failures_of(failures), values, **given)
+    return find_cause(lines, failures, values, **given)
 
 
 def test_the_order_of_the_list_decides_and_not_that_of_the_lines() -> None:
@@ -247,10 +245,3 @@ def test_secrets_are_in_no_evidence_and_no_figure() -> None:
     found = why(["error: key s3cret"], known, redact=lambda text: text.replace("s3cret", "***"))
     assert "s3cret" not in json.dumps(found)
     assert found is not None and found["cause"] == "key ***"
-
-
-def test_a_pattern_that_is_none_is_named() -> None:
-    with pytest.raises(HostError, match=r"failure broken: the pattern '\(' is not valid"):
-        failures_of([failure("broken", "(")])
-    with pytest.raises(HostError, match="phase weights: the pattern"):
-        phases_of([{"name": "weights", "lines": ["["]}])

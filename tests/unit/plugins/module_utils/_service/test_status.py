@@ -14,14 +14,11 @@ from typing import Any
 import pytest
 from ansible_collections.inferops.ascend.plugins.module_utils._base.errors import HostError
 from ansible_collections.inferops.ascend.plugins.module_utils._service import status
-from ansible_collections.inferops.ascend.plugins.module_utils._service.journal import (
-    failures_of,
-    phases_of,
-)
+from ansible_collections.inferops.ascend.plugins.module_utils._service.journal import phases_of
 from ansible_collections.inferops.ascend.plugins.plugin_utils._service import causes
 
 PHASES = phases_of(causes.phases())
-FAILURES = failures_of(causes.failures())
+FAILURES = causes.failures()
 LIMITS = status.Limits(timeout=2.0, journal_lines=0)
 
 
@@ -242,14 +239,6 @@ def test_without_systemd_the_services_are_unknown_and_the_reason_is_said(tmp_pat
     service = facts["services"][0]
     assert service["state"] in ("unknown", "absent")
     assert (service["state"] == "unknown") == bool(facts["problems"])
-
-
-def test_a_name_that_is_none_is_refused() -> None:
-    for name in ("../chat", "", "a b", None, 7):
-        with pytest.raises(HostError, match="is not a valid name of a service"):
-            status.requests_of([{"name": name}])
-    with pytest.raises(HostError, match="service chat: 'x' is not a valid port"):
-        status.requests_of([{"name": "chat", "port": "x"}])
 
 
 def test_the_hosts_part_runs_on_the_oldest_python_of_hosts() -> None:

@@ -63,6 +63,10 @@ def test_services_that_are_not_to_run_are_not_waited_for() -> None:
         ([3], "services, item 1 is a number without a name"),
         (["a", {"port": 1}], "services, item 2 is a mapping without a name"),
         (["a", {"name": "a"}], "service a is listed twice"),
+        (["../chat"], "service name '../chat' cannot name a systemd unit"),
+        ([{"name": "a b"}], "service name 'a b' cannot name a systemd unit"),
+        ([""], "service name '' cannot name a systemd unit"),
+        ([{"name": "chat", "port": "x"}], "service chat: 'x' is not a valid port"),
     ],
 )
 def test_what_cannot_be_asked_about_is_named(services: Any, words: str) -> None:
