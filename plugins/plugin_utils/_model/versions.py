@@ -135,8 +135,9 @@ def find(version: object, own_row: object = None, *, device: str = "npu") -> Ver
         return row
     raise AscendError(
         f"the version matrix has no row of vLLM {wanted} for the device {device}; it has"
-        f" {known_versions(device)}. Set vllm_runtime_version to one of these (with vllm_service_engine_version, which it follows),"
-        " or write the row yourself in vllm_runtime_row."
+        f" {known_versions(device)}. Set vllm_runtime_version to one of these (with"
+        " vllm_service_engine_version, which it follows), or write the row yourself in"
+        " vllm_runtime_row."
     )
 
 

@@ -69,6 +69,8 @@ TUTORIALS = [
     "Qwen3.8-2.4T-A95B",
     "Qwen3.8-27B",
     "gpt-oss-120b",
+    "Dots3-Note",
+    "Hy3-preview",
 ]
 
 
