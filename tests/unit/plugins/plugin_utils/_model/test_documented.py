@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 import yaml
 from ansible_collections.inferops.ascend.plugins.plugin_utils._model.catalogue import load_catalogue
+from ansible_collections.inferops.ascend.plugins.plugin_utils._model.tables import Row
+from ansible_collections.inferops.ascend.plugins.plugin_utils._service.engine import check_args
 
 from .resolving import CATALOGUE, refusal, spec
 
@@ -80,3 +82,17 @@ def test_more_than_the_tutorial_has_is_rejected_in_its_words() -> None:
         " is 32768 (table vllm-ascend-tutorials, row 24: 32768 tokens on 16 cards at utilization"
         " 0.9). Set max_model_len to 32768 or less, or set allow_untested to try it."
     )
+
+
+@pytest.mark.parametrize(
+    "row", CATALOGUE.tables[2].rows, ids=lambda row: f"{row.model}-{row.card_memory_gb:g}"
+)
+@pytest.mark.parametrize("version", ["0.18.0", "0.23.0"])
+def test_every_row_resolves_and_the_engine_reads_its_options(row: Row, version: str) -> None:
+    catalogue = load_catalogue(["vllm-ascend-tutorials.yml"])
+    got = spec(row.model, catalogue, card_memory_gb=row.card_memory_gb)
+    assert (got["cards"], got["max_model_len"]) == (row.min_cards, row.max_model_len)
+    assert got["tensor_parallel_size"] == row.min_cards
+    assert got["provenance"]["basis"] == "documented"
+    assert got["huggingface"] or got["modelscope"]
+    check_args(got, version)
