@@ -209,7 +209,7 @@ class ActionModule(ActionBase):
     def _evaluate(
         self, records: list[dict[str, Any]], specs: Mapping[str, Any], options: WeightsOptions
     ) -> tuple[list[str], list[str]]:
-        """(errors, warnings) about what the host found and what the models themselves say."""
+        """(errors, warnings) about what the host found and what the models' own configurations have."""
         errors, warnings = [], []
         for record in records:
             if record["state"] == "refused":

@@ -14,15 +14,15 @@ version_added: 0.2.0
 author:
   - The inferops.ascend authors (@inferops)
 description:
-  - Checks whether the directory of each service's weights holds a complete model. That is its
+  - Checks whether the directory of each service's weights has a complete model. That is its
     C(config.json), a tokenizer, and every shard of the index with the length that its own header
     promises. Weights are not read for that, so a directory of hundreds of GB takes milliseconds.
-  - What is missing is downloaded from where O(source), O(models) or the service's own C(weights) say,
+  - What is missing is downloaded from where O(source), O(models) or the service's own C(weights) name,
     into a directory C(NAME.part) beside the wanted one, and switched into place when it is complete and
-    every checksum that the source gives has been found right. A run that was broken off is gone on
-    with. Services that share a directory share the work.
+    every checksum that the source gives has been found right. An interrupted run is
+    continued. Services that share a directory share the work.
   - The model's own C(config.json) is compared with each service before the weights are fetched.
-  - A directory that was made by hand is never changed. Where it is not complete, the task fails and says
+  - A directory that was made by hand is never changed. Where it is not complete, the task fails and lists
     what is missing.
   - The work is done by a process of its own on the host, which is asked each O(interval) seconds how
     far it is. It continues where the controller or the connection goes away; the next run finds what
@@ -54,11 +54,11 @@ options:
     type: path
   source:
     description:
-      - Where weights come from for services that do not say.
+      - Where weights come from for services that do not name a source.
       - V(local) fetches nothing, V(huggingface) and V(modelscope) are the hubs, V(rsync) and
         V(nfs) copy from O(location), V(nfs) being a share that is mounted on the host.
       - V(archive) is a tar file, which only a service's C(weights) or O(models) can name. A service
-        with a C(path) is V(local) unless one of them says otherwise.
+        with a C(path) is V(local) unless one of them names another source.
     type: str
     choices: [local, huggingface, modelscope, rsync, nfs, archive]
     default: local
@@ -189,7 +189,7 @@ options:
     default: []
   addresses:
     description:
-      - Filled in by the action plugin with addresses that hold secrets.
+      - Filled in by the action plugin with addresses that are secret.
     type: dict
     default: {}
   run:
@@ -204,7 +204,7 @@ options:
     default: 0
 attributes:
   check_mode:
-    description: Can run in check_mode and say what it would do.
+    description: Can run in check mode and reports what it would do.
     support: full
   diff_mode:
     description: Returns what has changed, in diff mode.

@@ -93,7 +93,7 @@ class Environments:
             if not spec.steps:
                 complete = [s.name for s in states(spec.root).values() if s.kind == "complete"]
                 raise HostError(
-                    f"{spec.path} is not there or was not finished, and nothing says what to "
+                    f"{spec.path} is not there or was not finished, and no steps are given to "
                     f"install. Install that version first; there is {', '.join(complete) or 'none'}."
                 )
             return True

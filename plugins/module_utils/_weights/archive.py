@@ -30,7 +30,7 @@ def archive_at(job: Job) -> tuple[int, str]:
     """An archive's (bytes as it is packed, name of a copy of it here). Raises HostError.
 
     The name is another one for another state of the archive, as far as its server tells them apart,
-    so that nothing is put together of two of them.
+    so that parts of two of them are never joined.
     """
     if not job.location:
         return job.size, _ARCHIVE
@@ -43,7 +43,7 @@ def archive_at(job: Job) -> tuple[int, str]:
         headers = answer.headers
     if headers.get("Content-Length") is None:
         raise HostError(
-            f"{bare_url(job.location)} does not say how long it is; put the archive on a server"
+            f"{bare_url(job.location)} gives no Content-Length; move the archive to a server"
             " that serves files, or on the host"
         )
     # Without the query: a signed address is another one each day.
@@ -54,7 +54,7 @@ def archive_at(job: Job) -> tuple[int, str]:
 def download(job: Job, path: str, size: int, seen: Callable[[int], None]) -> None:
     """Download a job's archive to `path`, after what is there of it. Raises HostError, OSError.
 
-    seen: is told of each number of bytes.
+    seen: is called with each number of bytes.
     """
     partial = path + INCOMPLETE
 
@@ -88,7 +88,7 @@ def download(job: Job, path: str, size: int, seen: Callable[[int], None]) -> Non
 def unpack(job: Job, path: str, directory: str, seen: Callable[[int], None]) -> str:
     """Unpack a job's archive, and return the SHA-256 of all its bytes. Raises HostError, OSError.
 
-    path: of the archive. directory: which it makes, below an existing one. seen: is told of each
+    path: of the archive. directory: which it makes, below an existing one. seen: is called with each
     number of bytes read.
     """
     with open(path, "rb") as handle:

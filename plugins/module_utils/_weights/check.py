@@ -59,6 +59,33 @@ class Record(NamedTuple):
     note: str = ""
 
 
+class Existing(NamedTuple):
+    """What is there of a job.
+
+    Attributes:
+        marker: of a directory that a run downloaded, else None.
+        why: why it cannot stay as it is; empty where it can.
+        changed: files to hash because their time changed.
+    """
+
+    found: Contents
+    marker: dict[str, Any] | None
+    why: str
+    changed: list[str]
+
+
+def existing(job: Job) -> Existing:
+    """Compare a directory with its marker and with what is asked for. Raises OSError."""
+    found = inspect(job.directory)
+    marker = read_marker(job.directory)
+    faults = found.faults
+    changed: list[str] = []
+    if marker and not faults:
+        faults, changed = _against_marker(job.directory, marker)
+    why = "; ".join(faults)
+    return Existing(found, marker, why or (_other_request(job, marker) if marker else ""), changed)
+
+
 def check(job: Job, account: Account, clients: Clients) -> Record:
     """Find whether a job has anything to do, and ask its source only if it has. Changes nothing."""
     try:
@@ -78,13 +105,7 @@ def _check(job: Job, account: Account, clients: Clients) -> Record:
         raise HostError(f"{directory} is a link to {os.readlink(directory)}, which is not there")
     if os.path.lexists(directory) and not os.path.isdir(directory):
         raise HostError(f"{directory} exists and is not a directory. Move it away")
-    found = inspect(directory)
-    marker = read_marker(directory)
-    why = "; ".join(found.faults)
-    changed: list[str] = []
-    if marker and not why:
-        stale, changed = against_marker(directory, marker)
-        why = "; ".join(stale) or other_request(job, marker)
+    found, marker, why, changed = existing(job)
     if not why:
         return _complete(job, account, found, marker, changed)
     if job.source == "local" and not found.exists:
@@ -166,7 +187,7 @@ def _other_place(job: Job, marker: dict[str, Any] | None) -> str:
     )
 
 
-def against_marker(directory: str, marker: dict[str, Any]) -> tuple[list[str], list[str]]:
+def _against_marker(directory: str, marker: dict[str, Any]) -> tuple[list[str], list[str]]:
     """Compare a directory of ours with its marker: (faults, files to hash because their time changed)."""
     faults, changed = [], []
     for path, entry in sorted(marker["files"].items()):
@@ -183,7 +204,7 @@ def against_marker(directory: str, marker: dict[str, Any]) -> tuple[list[str], l
     return faults, changed
 
 
-def other_request(job: Job, marker: dict[str, Any]) -> str:
+def _other_request(job: Job, marker: dict[str, Any]) -> str:
     """State what was downloaded where now something else is asked for; empty if it is the same."""
     before = marker.get("source")
     if job.source == "archive" and before == "archive":
@@ -218,7 +239,7 @@ def _to_fetch(job: Job, why: str, marker: dict[str, Any] | None, clients: Client
     if job.source == "archive":
         size, name = archive_at(job)
         here = bytes_of(part, [name, name + INCOMPLETE])
-        # Packed and unpacked stand beside each other for a while.
+        # For a while it is there packed and unpacked.
         needed = 2 * size - here if is_url(job.location) else size
         return record._replace(total=size, missing=size - here, needed=needed)
     source = source_of(job, clients)

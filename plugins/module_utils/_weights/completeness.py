@@ -135,7 +135,7 @@ def torch_fault(path: str) -> str | None:
         return _pointer(name)
     if size == 0:
         return f"{name} is empty"
-    # torch.save writes a ZIP archive since PyTorch 1.6; its directory stands at its end.
+    # torch.save writes a ZIP archive since PyTorch 1.6; its directory is at its end.
     if start[:4] == b"PK\x03\x04" and not zipfile.is_zipfile(path):
         return f"{name} is cut off: its end is missing ({gigabytes(size)} are there)"
     return None
@@ -190,10 +190,10 @@ class _Inspection:
             )
         # Downloads by other tools that were not finished.
         if "._____temp" in names and os.listdir(self.path("._____temp")):
-            faults.append("._____temp holds parts of a download by ModelScope's own tool")
+            faults.append("._____temp has parts of a download by ModelScope's own tool")
         cache = self.path(".cache", "huggingface", "download")
         if os.path.isdir(cache) and any(n.endswith(".incomplete") for n in os.listdir(cache)):
-            faults.append(".cache/huggingface holds parts of a download by Hugging Face's own tool")
+            faults.append(".cache/huggingface has parts of a download by Hugging Face's own tool")
         described = QUANT_DESCRIPTION in names
         return Contents(True, faults, self.files, config, self._max_seq_length(), described)
 
@@ -235,7 +235,7 @@ class _Inspection:
         return None
 
     def _weights(self) -> None:
-        """Find what holds the weights, as vLLM's loader does: safetensors before PyTorch's own files."""
+        """Find what has the weights, as vLLM's loader does: safetensors before PyTorch's own files."""
         for ending, preferred, pattern in (
             (".safetensors", "model.safetensors", r"[^.].*\.safetensors$"),
             # training_args.bin and the like are no weights.

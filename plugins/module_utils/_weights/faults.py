@@ -24,7 +24,7 @@ _NAMES = {"huggingface": "Hugging Face", "modelscope": "ModelScope"}
 
 
 class WrongSize(Exception):
-    """A server sends another number of bytes than its listing says."""
+    """A server sends another number of bytes than it lists."""
 
 
 # -- patience --------------------------------------------------------------------------------------
@@ -89,7 +89,7 @@ def explain(
     where, host = bare_url(asked), host_of(asked)
     if isinstance(error, WrongSize) or "Consistency check failed" in str(error):
         return Fault(
-            f"{where} has {got} bytes, where the listing says {size}. If a proxy or mirror is"
+            f"{where} has {got} bytes, where the listing has {size}. If a proxy or mirror is"
             " between, it serves an old or an error page; otherwise run it again"
         )
     for each in chain:
@@ -201,7 +201,7 @@ def headers_of(error: BaseException) -> Any:
 
 
 def bare_url(url: str) -> str:
-    """An address for messages: without user, password and query, which may hold secrets."""
+    """An address for messages: without user, password and query, which may be secret."""
     parts = urlsplit(url)
     return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from .._base.errors import HostError
 from .archive import archive_at, download, is_url, top_of, unpack
-from .check import against_marker, bytes_of, matches, other_request, same, source_of
+from .check import bytes_of, existing, matches, same, source_of
 from .completeness import OWN, inspect
 from .faults import bare_url
 from .hubs import Clients
@@ -49,14 +49,12 @@ class Fetch:
             os.makedirs(os.path.dirname(self.directory), mode=0o755, exist_ok=True)
             with part_alone(self.job, self.progress) as lock:
                 # Somebody else, on a shared disk perhaps another host, may have downloaded it meanwhile.
-                marker = read_marker(self.directory)
-                found = inspect(self.directory)
+                found, marker, why, changed = existing(self.job)
                 if found.exists and not marker:
                     raise HostError(
                         f"{self.directory} was made by hand meanwhile and is not overwritten"
                     )
-                complete = marker and not found.faults and not other_request(self.job, marker)
-                if marker and complete and not any(against_marker(self.directory, marker)):
+                if marker and not why and not changed:
                     shutil.rmtree(self.directory + PART)
                     return
                 self._fill(marker, lock)
@@ -74,17 +72,13 @@ class Fetch:
 
     def _is_right(self) -> bool:
         """Verify what is there, as far as that is to be done; False if it has to be fetched."""
-        marker = read_marker(self.directory)
-        found = inspect(self.directory)
+        found, marker, why, changed = existing(self.job)
         if found.exists and not marker:
-            if found.faults:
+            if why:
                 raise HostError(f"{self.directory} was made by hand and is not overwritten")
             self._compare_with_hub()
             return True
-        if not marker or found.faults or other_request(self.job, marker):
-            return False
-        stale, changed = against_marker(self.directory, marker)
-        if stale:
+        if not marker or why:
             return False
         broken = self._verify(marker, changed) if changed else []
         if broken and self.job.source == "local":
@@ -235,7 +229,7 @@ class Fetch:
             remote, digest = wrong[0]
             raise HostError(
                 f"{remote.path} of {self.job.id or self.job.location} came with the checksum"
-                f" {digest[:16]}..., where its listing says {remote.digest.partition(':')[2][:16]}...,"
+                f" {digest[:16]}..., where its listing has {remote.digest.partition(':')[2][:16]}...,"
                 " two times. Something between alters it (a proxy, a mirror), or its listing is wrong:"
                 " take another source"
             )

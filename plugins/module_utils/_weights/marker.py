@@ -22,7 +22,7 @@ CHUNK = 1 << 20
 def digest_of(path: str, kind: str, seen: Callable[[int], None] = lambda count: None) -> str | None:
     """Hash a file: kind `sha256`, or `git` for the SHA-1 that git gives a blob.
 
-    `seen` is told of each stretch of bytes read. None where this host's Python refuses SHA-1.
+    `seen` is called with each number of bytes read. None where this host's Python refuses SHA-1.
     """
     hasher: Any
     if kind == "sha256":

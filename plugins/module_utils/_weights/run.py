@@ -21,7 +21,7 @@ from .fetch import Fetch
 from .hubs import Clients
 from .jobs import Job, Progress
 
-# Not below /run/lock or /tmp, where any user could put something in its place.
+# Not below /run/lock or /tmp, where any user could replace it.
 RUNS = "/run/inferops-ascend/weights"
 _KEPT = 7 * 86400
 

@@ -50,7 +50,7 @@ SKIPPED = [
     "*.gif",
     "*.mp4",
 ]
-# PyTorch's own files hold the same weights a second time where there are safetensors; so do Mistral's.
+# PyTorch's own files have the same weights a second time where there are safetensors; so do Mistral's.
 _SECOND = ["pytorch_model*.bin", "pytorch_model*.bin.index.json", "*.pth"]
 _CONSOLIDATED = ["consolidated*.safetensors", "consolidated*.safetensors.index.json"]
 

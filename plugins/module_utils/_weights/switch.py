@@ -72,7 +72,7 @@ def _make_part(part: str) -> None:
         raise HostError(
             f"{part} was not made by this collection, which would download into it. Move it away"
         )
-    # Whoever may write to the parent could have put it there, with links in it. A share may give
+    # Whoever may write to the parent could have made it, with links in it. A share may give
     # root another number, so ask which one it gives.
     probe = os.path.join(part, f".inferops-ascend.{os.getpid()}")
     descriptor = os.open(probe, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)

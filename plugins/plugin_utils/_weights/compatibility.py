@@ -15,7 +15,7 @@ from .._model.estimate import tensor_parallel_fault
 from .._model.facts import Facts
 from .options import WeightsOptions
 
-# The names of a context's length that vLLM looks for (derive_max_model_len_and_key).
+# The names of a context's length that vLLM reads (derive_max_model_len_and_key).
 _LENGTHS = [
     "max_position_embeddings",
     "n_positions",
@@ -84,7 +84,7 @@ def text_config(config: Mapping[str, Any]) -> Mapping[str, Any]:
 def _heads(spec: Mapping[str, Any], text: Mapping[str, Any]) -> Iterator[Finding]:
     size = _number(spec.get("tensor_parallel_size")) or 1
     heads = _first(text, ("num_attention_heads", "n_head", "num_heads"))
-    # The names that vLLM looks for (get_total_num_kv_heads).
+    # The names that vLLM reads (get_total_num_kv_heads).
     kv = _first(text, ("n_head_kv", "num_kv_heads", "num_key_value_heads", "multi_query_group_num"))
     facts = Facts(num_attention_heads=heads, num_key_value_heads=kv)
     fault = tensor_parallel_fault(facts, size)

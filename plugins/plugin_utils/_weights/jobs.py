@@ -72,7 +72,7 @@ def _shown(value: Any) -> str:
 
 
 class _Weights:
-    """The weights of one service. `entry`: what its `weights` and vllm_weights_models say."""
+    """The weights of one service. `entry`: what its `weights` and vllm_weights_models set."""
 
     def __init__(self, spec: Mapping[str, Any], options: WeightsOptions) -> None:
         self.spec = spec

@@ -23,7 +23,7 @@ CHECKS = ("heads", "context", "quantization", "kind", "model")
 
 @dataclass(frozen=True)
 class WeightsOptions:
-    """What holds for every service that says nothing else; `check` has to be called.
+    """What applies to every service that sets nothing else; `check` has to be called.
 
     Attributes:
         weights_dir: where models are, by hub id.

@@ -213,7 +213,7 @@ def test_a_page_of_a_proxy_instead_of_a_file_is_said(hub: hubs.Hub, folder: Path
         return asked == SHARD
 
     hub.fault = page
-    with pytest.raises(HostError, match=r"has 20 bytes, where the listing says 40090"):
+    with pytest.raises(HostError, match=r"has 20 bytes, where the listing has 40090"):
         bring(job_of(hub, folder))
 
 
