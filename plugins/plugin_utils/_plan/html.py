@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Callable, Iterator, Mapping
-from functools import lru_cache
+from collections.abc import Iterator, Mapping
+from functools import lru_cache, partial
+from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jinja2
 from markupsafe import Markup
@@ -21,23 +22,20 @@ from .views import (
     FREE,
     LONG,
     USED,
-    HostView,
     Place,
-    PlanView,
-    ServiceView,
+    View,
     all_new,
+    card_fates,
     change_kind,
     change_words,
     count,
-    ends_of,
     escaped,
+    is_instance,
     marks_of,
     notes_of,
     place_key,
     ranges,
-    runs_of,
     source_of,
-    summary_of,
     totals_of,
 )
 
@@ -65,18 +63,18 @@ def _letters(number: int) -> str:
     return letters
 
 
-def _basis(service: ServiceView) -> str:
+def _basis(service: View) -> str:
     basis = service["basis"]
     return f"{_BASIS_SIGN.get(basis, '')} {escaped(basis)}".strip() if basis else ""
 
 
-def _facts(service: ServiceView) -> list[str]:
+def _facts(service: View) -> list[str]:
     """The length in tokens and its basis, as far as they are known."""
     length = "" if service["max_model_len"] is None else str(service["max_model_len"])
     return [text for text in (length, _basis(service)) if text]
 
 
-def _model(service: ServiceView) -> str:
+def _model(service: View) -> str:
     return escaped(service["model"] or "no model named")
 
 
@@ -84,9 +82,9 @@ def _by_name(item: tuple[str, Any]) -> tuple[str, str]:
     return item[0].casefold(), item[0]
 
 
-def _legend(plan: PlanView) -> list[dict[str, Any]]:
+def _legend(plan: View) -> list[dict[str, Any]]:
     """Models by name, each with how much of the fleet it has and where its lengths come from."""
-    models: dict[str, list[ServiceView]] = {}
+    models: dict[str, list[View]] = {}
     for host in plan["hosts"]:
         for service in host["services"]:
             models.setdefault(_model(service), []).append(service)
@@ -97,7 +95,7 @@ def _legend(plan: PlanView) -> list[dict[str, Any]]:
             source = source_of(service)
             words = ", ".join(text for text in (" ".join(_facts(service)), source) if text)
             lengths[(service["max_model_len"] or 0, words)] = None
-        instances = sum(not (service["cluster"] or {}).get("rank") for service in services)
+        instances = sum(map(is_instance, services))
         legend.append(
             {
                 "model": model,
@@ -122,6 +120,7 @@ def _template() -> tuple[jinja2.Template, str, str]:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
+    environment.filters.update(shown=escaped, ranges=ranges, change_kind=change_kind, count=count)
     style, script = ((PAGE / name).read_text("utf-8") for name in ("page.css", "page.js"))
     return environment.get_template("page.html.j2"), style, script
 
@@ -132,7 +131,7 @@ def _hash(text: str) -> str:
     return f"'sha256-{base64.b64encode(digest).decode('ascii')}'"
 
 
-def html(plan: PlanView) -> str:
+def html(plan: View) -> str:
     """Return one page that holds all it needs: it asks no network, and reads without a script.
 
     The script adds search, filters and keys. Save it as UTF-8. Names are escaped, and the page's
@@ -148,103 +147,86 @@ def html(plan: PlanView) -> str:
     style = f"\n{style}{models}"
     script = f"\n{script}"
     css = {entry["model"]: entry["css"] for entry in legend}
-    total = totals_of(plan)
-    numbers = {host["name"]: number for number, host in enumerate(plan["hosts"])}
     return template.render(
+        plan=plan,
         style=Markup(style),
         script=Markup(script),
         style_hash=_hash(style),
         script_hash=_hash(script),
-        summary=summary_of(plan),
-        total=total,
-        count=count,
-        hosts=_html_hosts(plan, lambda service: css[_model(service)]),
+        total=totals_of(plan),
+        numbers={host["name"]: number for number, host in enumerate(plan["hosts"])},
+        touched={
+            end["host"]
+            for change in plan["changes"]
+            for end in (change["before"], change["after"])
+            if end
+        },
+        blocks=partial(_blocks, marks=marks_of(plan), css=css),
         long=len(plan["hosts"]) > LONG,
-        changes=(_html_change(change, numbers) for change in plan["changes"]),
         change_words=change_words(plan),
         all_new=all_new(plan),
         legend=legend,
     )
 
 
-def _html_change(change: Mapping[str, Any], numbers: Mapping[str, int]) -> dict[str, Any]:
-    ends = [
-        None
-        if end is None
-        else {
-            "host": escaped(end["host"]),
-            "number": numbers.get(end["host"]),
-            "cards": ranges(end["cards"]),
-        }
-        for end in ends_of(change)
-    ]
-    return {"kind": change_kind(change), "service": escaped(change["service"]), "ends": ends}
+class _Run(NamedTuple):
+    """Cards of a host, one beside the other, with the same fate."""
+
+    cards: tuple[int, ...]
+    fate: str
+    services: tuple[int, ...]  # places in the host's list of services
 
 
-def _html_hosts(plan: PlanView, css: Callable[[ServiceView], str]) -> Iterator[dict[str, Any]]:
-    marks = marks_of(plan)
-    touched = {end["host"] for change in plan["changes"] for end in ends_of(change) if end}
-    for host in plan["hosts"]:
-        about = [escaped(host["profile"])] if host["profile"] else []
-        if host["cards"]:
-            memory = f" x {host['card_memory_gb']:g} GB" if host["card_memory_gb"] else ""
-            about.append(
-                f"{len(host['cards'])}{memory}"
-                if memory
-                else f"{count(len(host['cards']), 'card')}"
-            )
-        yield {
-            "name": escaped(host["name"]),
-            "about": about,
-            "given": host["given"],
-            "changed": host["name"] in touched,
-            "blocks": list(_blocks(host, marks, css)),
-        }
+def _runs(host: View) -> list[_Run]:
+    """The runs of a host, cut at the end of every row unless a run is made of complete rows."""
+    runs: list[_Run] = []
+    fates = enumerate(card_fates(host))
+    for (_row, fate, users), group in groupby(fates, lambda each: (each[0] // _ROW, *each[1][1:])):
+        run = _Run(tuple(card for _place, (card, *_rest) in group), fate, users)
+        same = runs and runs[-1][1:] == run[1:]
+        if same and len(run.cards) == _ROW and len(runs[-1].cards) % _ROW == 0:
+            run = run._replace(cards=(*runs.pop().cards, *run.cards))
+        runs.append(run)
+    return runs
+
+
+_FATES = {
+    FREE: ("free", "free"),
+    EXCLUDED: ("out", "excluded"),
+    CLASH: ("clash", "conflict: wanted twice, or excluded"),
+}
 
 
 def _blocks(
-    host: HostView, marks: Mapping[Place, str], css: Callable[[ServiceView], str]
+    host: View, marks: Mapping[Place, str], css: Mapping[str, str]
 ) -> Iterator[dict[str, Any]]:
     """What is in a host's cards, left to right; then services that name no cards."""
     named: set[int] = set()
     services = host["services"]
-
-    def used(number: int, cards: tuple[int, ...]) -> dict[str, Any]:
-        service = services[number]
-        mark = marks.get(place_key(host["name"], service["cards"]), "")
-        again = number in named
-        named.add(number)
-        notes = [] if again else notes_of(service, host)
-        return {
-            "css": f"{css(service)} n{min(len(cards), _ROW) or _ROW}"
-            + ("" if service["state"] == "started" else " off"),
-            "cards": cards,
-            "name": escaped(service["name"]),
-            "mark": "" if again else mark,
-            "facts": [] if again else _facts(service),
-            "port": None if again else service["port"],
-            "notes": ["continued"] if again else notes,
-        }
-
-    for run in runs_of(host, _ROW):
-        if run.fate == USED:
-            yield used(run.services[0], run.cards)
-            continue
-        users = ", ".join(escaped(services[number]["name"]) for number in run.services)
-        css_class, note = {
-            FREE: ("free", "free"),
-            EXCLUDED: ("out", "excluded"),
-            CLASH: ("clash", "conflict: wanted twice, or excluded"),
-        }[run.fate]
-        yield {
-            "css": f"{css_class} n{min(len(run.cards), _ROW)}",
+    bare = (number for number, service in enumerate(services) if not service["cards"])
+    for run in [*_runs(host), *(_Run((), USED, (number,)) for number in bare)]:
+        names = ", ".join(escaped(services[number]["name"]) for number in run.services)
+        block: dict[str, Any] = {
             "cards": run.cards,
-            "name": users,
+            "name": names,
             "mark": "",
             "facts": [],
             "port": None,
-            "notes": [note],
         }
-    for number in range(len(services)):
-        if number not in named and not services[number]["cards"]:
-            yield used(number, ())
+        width = f"n{min(len(run.cards), _ROW) or _ROW}"
+        if run.fate != USED:
+            kind, note = _FATES[run.fate]
+            yield {**block, "css": f"{kind} {width}", "notes": [note]}
+            continue
+        service = services[run.services[0]]
+        off = "" if service["state"] == "started" else " off"
+        block.update(css=f"{css[_model(service)]} {width}{off}", notes=["continued"])
+        if run.services[0] not in named:
+            named.add(run.services[0])
+            block.update(
+                mark=marks.get(place_key(host["name"], service["cards"]), ""),
+                facts=_facts(service),
+                port=service["port"],
+                notes=notes_of(service, host),
+            )
+        yield block

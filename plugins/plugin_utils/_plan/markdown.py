@@ -6,8 +6,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
+from itertools import accumulate
 
 from .views import (
     CLASH,
@@ -15,16 +15,15 @@ from .views import (
     FREE,
     LONG,
     USED,
-    HostView,
-    PlanView,
-    ServiceView,
+    View,
     all_new,
     card_fates,
     change_kind,
     change_words,
     count,
-    ends_of,
     escaped,
+    is_instance,
+    location_text,
     notes_of,
     ranges,
     replica_of,
@@ -52,12 +51,12 @@ def _code(value: object) -> str:
     return f"`{text}`" if _PLAIN.fullmatch(text) else f"<code>{_entities(text)}</code>"
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    align = "|".join("--:" if name in _RIGHT else "---" for name in head)
-    return [_cells(head), f"|{align}|", *(_cells(row) for row in rows)]
-
-
 _RIGHT = frozenset(("max-model-len", "port", "instances"))
+
+
+def _head(*names: str) -> str:
+    align = "|".join("--:" if name in _RIGHT else "---" for name in names)
+    return f"{_cells(names)}\n|{align}|"
 
 
 def _cells(cells: Sequence[str]) -> str:
@@ -71,10 +70,6 @@ class _Document:
         self.limit = limit
         self.text = ""
 
-    def left(self, share: float) -> int | None:
-        """Characters that a block may take: a share of what is left, or no bound."""
-        return None if self.limit is None else int((self.limit - len(self.text)) * share)
-
     def add(self, block: str) -> None:
         self.text += f"{block}\n\n"
 
@@ -82,18 +77,13 @@ class _Document:
         self, title: str, head: str, parts: Sequence[str], noun: str, fold: bool, share: float
     ) -> None:
         """Add a heading and as many complete parts as its share of the room allows; report what is left out."""
-        room = self.left(share)
         shown = len(parts)
-        if room is not None:
-            spent = len(title) + len(head) + 300
-            shown = 0
-            for part in parts:
-                spent += len(part) + 1
-                if spent > room:
-                    break
-                shown += 1
-        body = [head] if head and shown else []
-        body += parts[:shown]
+        if self.limit is not None:
+            room = int((self.limit - len(self.text)) * share)
+            sizes = accumulate((len(part) + 1 for part in parts), initial=len(title + head) + 300)
+            shown = sum(size <= room for size in sizes) - 1
+        shown = max(0, shown)
+        body = [head, *parts[:shown]] if shown else []
         missing = len(parts) - shown
         self.add(f"### {title}")
         if fold and shown:
@@ -109,7 +99,7 @@ class _Document:
             )
 
 
-def markdown(plan: PlanView, limit: int | None = COMMENT_LIMIT) -> str:
+def markdown(plan: View, limit: int | None = COMMENT_LIMIT) -> str:
     """Return the plan in GitHub flavoured Markdown: what changed, then where everything is.
 
     limit: characters. A longer text is cut between rows and reports how much is left out; changes
@@ -123,13 +113,12 @@ def markdown(plan: PlanView, limit: int | None = COMMENT_LIMIT) -> str:
         _markdown_services(plan, document)
     if plan["hosts"]:
         parts = ["\n".join(_cells(row) for row in _placement(host)) for host in plan["hosts"]]
-        columns = ("host", "cards", "service", "model", "max-model-len", "basis", "port")
-        head = "\n".join(_table(columns, ()))
+        head = _head("host", "cards", "service", "model", "max-model-len", "basis", "port")
         document.add_long("Placement", head, parts, "host", len(parts) > LONG, 1)
     return document.text.rstrip("\n") + "\n"
 
 
-def _markdown_changes(plan: PlanView, document: _Document) -> None:
+def _markdown_changes(plan: View, document: _Document) -> None:
     changes = plan["changes"]
     if not changes:
         document.add("### Changes")
@@ -144,37 +133,30 @@ def _markdown_changes(plan: PlanView, document: _Document) -> None:
             [
                 change_kind(change),
                 _code(change["service"]),
-                *map(_markdown_location, ends_of(change)),
+                location_text(change["before"], _code),
+                location_text(change["after"], _code),
             ]
         )
         for change in changes
     ]
-    head = "\n".join(_table(("change", "service", "before", "after"), ()))
+    head = _head("change", "service", "before", "after")
     title = f"Changes: {change_words(plan)}"
     document.add_long(title, head, rows, "change", len(rows) > LONG, 0.7)
 
 
-def _markdown_location(location: Mapping[str, Any] | None) -> str:
-    return (
-        ""
-        if location is None
-        else f"{_code(location['host'])} {ranges(location['cards'])}".rstrip()
-    )
-
-
-def _length_cells(service: ServiceView) -> tuple[str, str]:
+def _length_cells(service: View) -> tuple[str, str]:
     length = "" if service["max_model_len"] is None else str(service["max_model_len"])
     source = source_of(service)
     basis = _entities(escaped(service["basis"] or ""))
     return length, f"{basis} ({_entities(source)})" if source else basis
 
 
-def _markdown_services(plan: PlanView, document: _Document) -> None:
+def _markdown_services(plan: View, document: _Document) -> None:
     """A long fleet by service: what a reviewer reads when there are too many hosts to read."""
     found: dict[tuple[str, ...], int] = {}
     for host in plan["hosts"]:
         for service in host["services"]:
-            if (service["cluster"] or {}).get("rank"):
+            if not is_instance(service):
                 continue
             hosts = len((service["cluster"] or {}).get("hosts") or [host])
             cards = str(len(service["cards"])) + (f" x {hosts} hosts" if hosts > 1 else "")
@@ -185,13 +167,11 @@ def _markdown_services(plan: PlanView, document: _Document) -> None:
         _cells((_code(name), _code(model) if model else "", cards, str(number), length, basis))
         for (name, model, cards, length, basis), number in sorted(found.items())
     ]
-    columns = ("service", "model", "cards each", "instances", "max-model-len", "basis")
-    document.add_long(
-        "Services", "\n".join(_table(columns, ())), rows, "row", len(rows) > LONG, 0.5
-    )
+    head = _head("service", "model", "cards each", "instances", "max-model-len", "basis")
+    document.add_long("Services", head, rows, "row", len(rows) > LONG, 0.5)
 
 
-def _placement(host: HostView) -> list[tuple[str, ...]]:
+def _placement(host: View) -> list[tuple[str, ...]]:
     """The rows of a host; its name is in the first."""
     rows: list[tuple[int, tuple[str, ...]]] = []
     free: dict[str, list[int]] = {FREE: [], EXCLUDED: [], CLASH: []}

@@ -14,9 +14,8 @@ from .views import (
     EXCLUDED,
     FREE,
     USED,
-    HostView,
     Place,
-    PlanView,
+    View,
     all_new,
     card_fates,
     change_kind,
@@ -92,7 +91,7 @@ class _Columns:
     # Rows of a multiple of ten, so that the ids in the head hold for all rows of a host.
     ROW = 20
 
-    def __init__(self, hosts: Sequence[HostView], width: int) -> None:
+    def __init__(self, hosts: Sequence[View], width: int) -> None:
         ids = [card for host in hosts for card, _fate, _users in card_fates(host)]
         self.ids = range(max(ids, default=0) + 1)
         self.long = len(self.ids) > self.ROW
@@ -123,7 +122,7 @@ class _Columns:
         return f"{_ljust(name, self.name)}  {_ljust(cells, self.cells)}  {legend}".rstrip()
 
 
-def card_map(plan: PlanView, width: int = 80) -> list[str]:
+def card_map(plan: View, width: int = 80) -> list[str]:
     """Return the lines of a map: a host per line, a cell per card, and the services in the cells.
 
     width: columns; what does not fit goes on below, nothing is cut off. The map's own characters
@@ -157,7 +156,7 @@ _KEY = (
 
 
 def _host_lines(
-    host: HostView, columns: _Columns, marks: Mapping[Place, str], seen: set[str]
+    host: View, columns: _Columns, marks: Mapping[Place, str], seen: set[str]
 ) -> list[str]:
     services = host["services"]
     order = sorted(range(len(services)), key=lambda number: services[number]["cards"] or [1 << 30])
@@ -187,7 +186,7 @@ def _host_lines(
     ]
 
 
-def _change_lines(plan: PlanView, width: int) -> list[str]:
+def _change_lines(plan: View, width: int) -> list[str]:
     """What the map cannot show: where a service came from, and what is gone."""
     words = change_words(plan)
     if not words:

@@ -19,19 +19,19 @@ that a terminal or a browser would act on are written as escapes.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, Iterable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 from .._base.words import listed
 
-PlanView = Mapping[str, Any]
-HostView = Mapping[str, Any]
-ServiceView = Mapping[str, Any]
+View = Mapping[str, Any]  # of the plan, a host, a service or a change, as above
 Place = tuple[str, tuple[int, ...]]  # a host and cards
 
 # With more hosts or changes than this a list is folded away, and the page starts as an overview.
 LONG = 40
 
+# CLASH: wanted twice, or excluded and wanted.
 USED, FREE, EXCLUDED, CLASH = "used", "free", "excluded", "clash"
 
 
@@ -52,16 +52,7 @@ def count(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
-@dataclass(frozen=True)
-class CardRun:
-    """Cards of a host, one beside the other, with the same fate."""
-
-    fate: str  # USED, FREE, EXCLUDED or CLASH: wanted twice, or excluded and wanted
-    cards: tuple[int, ...]
-    services: tuple[int, ...]  # places in the host's list of services
-
-
-def card_fates(host: HostView) -> Iterator[tuple[int, str, tuple[int, ...]]]:
+def card_fates(host: View) -> Iterator[tuple[int, str, tuple[int, ...]]]:
     """Yield each card with its fate, also a card that only a service names."""
     wanted: dict[int, list[int]] = {card: [] for card in host["cards"]}
     for number, service in enumerate(host["services"]):
@@ -78,35 +69,13 @@ def card_fates(host: HostView) -> Iterator[tuple[int, str, tuple[int, ...]]]:
             yield card, EXCLUDED if card in excluded else FREE, ()
 
 
-def runs_of(host: HostView, row: int) -> list[CardRun]:
-    """Return the runs of a host, cut after every `row` cards unless a run is made of complete rows."""
-    runs: list[CardRun] = []
-    for place, (card, fate, services) in enumerate(card_fates(host)):
-        last = runs[-1] if runs else None
-        if last and (last.fate, last.services) == (fate, services):
-            whole_rows = len(last.cards) % row == 0
-            if place % row or whole_rows:
-                runs[-1] = CardRun(fate, (*last.cards, card), services)
-                continue
-        runs.append(CardRun(fate, (card,), services))
-    return [part for run in runs for part in _cut(run, row)]
-
-
-def _cut(run: CardRun, row: int) -> Iterator[CardRun]:
-    """Cut a run of several rows where its last row is not complete."""
-    whole = len(run.cards) // row * row
-    for cards in (run.cards[:whole], run.cards[whole:]):
-        if cards:
-            yield CardRun(run.fate, cards, run.services)
-
-
 def change_kind(change: Mapping[str, Any]) -> str:
     if change["before"] is None:
         return "added"
     return "removed" if change["after"] is None else "moved"
 
 
-def all_new(plan: PlanView) -> bool:
+def all_new(plan: View) -> bool:
     """Whether a long list of changes would only repeat the placement: a first plan."""
     changes = plan["changes"]
     placed = sum(not service["given"] for host in plan["hosts"] for service in host["services"])
@@ -121,7 +90,7 @@ def place_key(host: str, cards: Iterable[int]) -> Place:
     return host, tuple(sorted(cards))
 
 
-def marks_of(plan: PlanView) -> dict[Place, str]:
+def marks_of(plan: View) -> dict[Place, str]:
     """Host and cards to what this plan did there, where that sets it apart: ``added``, ``moved``.
 
     By the cards, because changes name the service, and a second replica on a host is called NAME-2.
@@ -135,70 +104,42 @@ def marks_of(plan: PlanView) -> dict[Place, str]:
     }
 
 
-def _changes_by_kind(plan: PlanView) -> dict[str, int]:
+def change_words(plan: View) -> str:
     """How many changes of each kind, the kinds that there are, in a fixed order."""
-    kinds = [change_kind(change) for change in plan["changes"]]
-    return {kind: kinds.count(kind) for kind in ("added", "moved", "removed") if kind in kinds}
+    found = Counter(map(change_kind, plan["changes"]))
+    kinds = ("added", "moved", "removed")
+    return ", ".join(f"{found[kind]:,} {kind}" for kind in kinds if found[kind])
 
 
-def change_words(plan: PlanView) -> str:
-    found = _changes_by_kind(plan)
-    return ", ".join(f"{number:,} {kind}" for kind, number in found.items())
+def location_text(location: View | None, name: Callable[[object], str] = escaped) -> str:
+    return f"{name(location['host'])} {ranges(location['cards'])}".rstrip() if location else ""
 
 
-def location_text(location: Mapping[str, Any] | None) -> str:
-    return (
-        ""
-        if location is None
-        else f"{escaped(location['host'])} {ranges(location['cards'])}".rstrip()
-    )
-
-
-@dataclass(frozen=True)
-class Totals:
-    hosts: int
-    cards: int
-    used: int
-    free: int
-    excluded: int
-    clash: int
-    services: int
-    instances: int
-
-
-def totals_of(plan: PlanView) -> Totals:
-    """Count the fleet. A service that spans hosts is one instance."""
-    fates = [fate for host in plan["hosts"] for _card, fate, _users in card_fates(host)]
+def totals_of(plan: View) -> Counter[str]:
+    """Numbers of hosts, cards, cards of each fate, services, instances (one that spans hosts is one)."""
+    total = Counter(fate for host in plan["hosts"] for _card, fate, _users in card_fates(host))
     services = [service for host in plan["hosts"] for service in host["services"]]
-    return Totals(
+    total.update(
+        cards=total.total(),
         hosts=len(plan["hosts"]),
-        cards=len(fates),
-        used=fates.count(USED),
-        free=fates.count(FREE),
-        excluded=fates.count(EXCLUDED),
-        clash=fates.count(CLASH),
         services=len(set(map(replica_of, services))),
-        instances=sum(not (service["cluster"] or {}).get("rank") for service in services),
+        instances=sum(map(is_instance, services)),
     )
+    return total
 
 
-def summary_of(plan: PlanView) -> str:
+def summary_of(plan: View) -> str:
     total = totals_of(plan)
-    parts = [f"{total.used:,} in use", f"{total.free:,} free"]
-    if total.excluded:
-        parts.append(f"{total.excluded:,} excluded")
-    if total.clash:
-        parts.append(f"{total.clash:,} in conflict")
-    services = count(total.services, "service")
-    if total.instances != total.services:
-        services += f" in {count(total.instances, 'instance')}"
-    return (
-        f"{count(total.hosts, 'host')}, {count(total.cards, 'card')}: {', '.join(parts)};"
-        f" {services}."
-    )
+    words = {USED: "in use", FREE: "free", EXCLUDED: "excluded", CLASH: "in conflict"}
+    fates = [fate for fate in words if total[fate] or fate in (USED, FREE)]
+    cards = ", ".join(f"{total[fate]:,} {words[fate]}" for fate in fates)
+    services = count(total["services"], "service")
+    if total["instances"] != total["services"]:
+        services += f" in {count(total['instances'], 'instance')}"
+    return f"{count(total['hosts'], 'host')}, {count(total['cards'], 'card')}: {cards}; {services}."
 
 
-def notes_of(service: ServiceView, host: HostView) -> list[str]:
+def notes_of(service: View, host: View) -> list[str]:
     """What is out of the ordinary with a service, in words."""
     notes = []
     if service["state"] == "stopped":
@@ -214,15 +155,16 @@ def notes_of(service: ServiceView, host: HostView) -> list[str]:
     return notes
 
 
-def replica_of(service: ServiceView) -> str:
+def replica_of(service: View) -> str:
     return str(service.get("service") or service["name"])
 
 
-def source_of(service: ServiceView) -> str:
+def is_instance(service: View) -> bool:
+    """Whether it is not a further part of a service that spans hosts."""
+    return not (service["cluster"] or {}).get("rank")
+
+
+def source_of(service: View) -> str:
     """Where the length comes from: ``ascend-64gb row 24``."""
     table = escaped(service["table"] or "")
     return f"{table} row {escaped(service['row'])}" if service["row"] else table
-
-
-def ends_of(change: Mapping[str, Any]) -> tuple[Any, Any]:
-    return change["before"], change["after"]

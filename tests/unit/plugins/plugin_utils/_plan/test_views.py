@@ -236,8 +236,9 @@ def test_markdown_tells_changes_first_then_the_placement() -> None:
     assert "<details>" not in text
 
 
-def test_markdown_of_a_plan_that_changes_nothing_says_so() -> None:
-    assert "None: everything stays where it is." in markdown(plan(host("a")))
+def test_a_page_of_a_plan_that_changes_nothing_says_so() -> None:
+    for text in (markdown(plan(host("a"))), html(plan(host("a")))):
+        assert "None: everything stays where it is." in text
 
 
 def test_names_are_no_markup_for_a_markdown_parser() -> None:
