@@ -10,12 +10,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from .card_sets import CARDS_MAX, best_block, mask_of
-from .fleet import Assignment, FleetHost, FleetService, check_fleet
+from .fleet import Assignment, FleetHost, FleetService, by_place, check_fleet
 from .search import Need, Span
 
 COPY_NAME = re.compile(r"(.+)-([1-9][0-9]{0,3})")
-
-
 _NAME_MAX = 58  # of what gets a number behind it; a name has 63 characters at most
 
 
@@ -119,7 +117,7 @@ class Fleet:
         return replace(assignment, service=service, cards=tuple(sorted(assignment.cards)))
 
     def _given(self, assignments: Iterable[Assignment]) -> Iterator[Fixed]:
-        for assignment in sorted(assignments, key=_by_place):
+        for assignment in sorted(assignments, key=by_place):
             host = self.host_at.get(assignment.host)
             if host is None:
                 continue
@@ -181,7 +179,3 @@ class Fleet:
             host, full = self.hosts[number], self.room[number] == self.all[number]
             if full and (host.kind, len(host.cards)) == (kind, group.sizes[kind]):
                 yield number
-
-
-def _by_place(assignment: Assignment) -> tuple[object, ...]:
-    return assignment.host, assignment.name, assignment.cards, assignment.hosts

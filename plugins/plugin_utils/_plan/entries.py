@@ -177,7 +177,7 @@ def view(
 def host_view(
     name: str, hardware: Hardware, given: list[dict[str, Any]] | None, made: Iterable[Entry]
 ) -> dict[str, Any]:
-    memory = hardware.card_memory_gb
+    memory = hardware.options.card_memory_gb
     if given is not None:
         services = [view(each, each, each["name"], given=True) for each in given]
     else:
@@ -192,7 +192,7 @@ def host_view(
         ]
     return {
         "name": name,
-        "profile": hardware.profile,
+        "profile": hardware.options.profile,
         "card_memory_gb": int(memory) if memory % 1 == 0 else memory,
         "cards": list(hardware.cards),
         "excluded": [card for card in hardware.excluded if card in hardware.cards],

@@ -12,7 +12,6 @@ from types import MappingProxyType
 
 from .._base.errors import AscendError
 from .._base.words import listed
-from .._place.blocks import power_of_two
 from .card_sets import CARDS_MAX
 
 
@@ -111,43 +110,29 @@ class FleetPlan:
     moved: tuple[Move, ...]
 
 
+def by_place(assignment: Assignment) -> tuple[object, ...]:
+    """To sort assignments by."""
+    return assignment.host, assignment.name, assignment.cards, assignment.hosts
+
+
 def check_fleet(hosts: Sequence[FleetHost], services: Sequence[FleetService]) -> None:
-    for before, host in zip([None, *hosts], hosts, strict=False):
-        if before is not None and before.name == host.name:
-            raise AscendError(f"host {host.name} is listed twice. List it once.")
-        if host.unit < 1 or not power_of_two(host.unit):
-            raise AscendError(
-                f"host {host.name} has boards of {host.unit} cards; a power of two is needed (2 on"
-                " an A3 host)."
-            )
+    """Reject numbers that the search has no bits or time for. Raises AscendError."""
+    for host in hosts:
         wrong = [card for card in host.cards if not 0 <= card < CARDS_MAX]
         if wrong:
             raise AscendError(
                 f"host {host.name}: {wrong[0]} is not a card id. They are integers from 0 to"
                 f" {CARDS_MAX - 1}, as ASCEND_RT_VISIBLE_DEVICES counts them."
             )
-        if len(set(host.cards)) < len(host.cards):
-            raise AscendError(f"host {host.name} lists a card twice: {listed(list(host.cards))}.")
     most = max(1000, sum(len(host.cards) for host in hosts))
-    for previous, service in zip([None, *services], services, strict=False):
-        if previous is not None and previous.name == service.name:
-            raise AscendError(
-                f"two services are named {service.name}. Give one of them another `name`, or one"
-                " of them `replicas`."
-            )
+    for service in services:
         if service.replicas is not None and not 0 <= service.replicas <= most:
             raise AscendError(
                 f"service {service.name}: replicas is {service.replicas}, and the most is {most}."
                 " Write fewer, or all."
             )
-        for kind, cards in sorted(service.cards.items()):
-            if cards < 1:
-                raise AscendError(
-                    f"service {service.name} takes {cards} cards on {kind}; at least 1 is needed."
-                )
         pinned = service.pinned or ()
-        wrong = [card for card in pinned if not 0 <= card < CARDS_MAX]
-        if wrong or len(set(pinned)) < len(pinned):
+        if any(not 0 <= card < CARDS_MAX for card in pinned) or len(set(pinned)) < len(pinned):
             raise AscendError(
                 f"service {service.name} names the cards {', '.join(map(str, pinned))}: each once,"
                 f" and from 0 to {CARDS_MAX - 1}."

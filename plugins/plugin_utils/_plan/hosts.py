@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from .._base.errors import AscendError
@@ -27,29 +27,17 @@ class Hardware:
     """What a host has, shared by those that are alike.
 
     kind: equal for hosts on which a request is resolved alike. cards, excluded: logic ids.
-    engine_version: of vLLM, by which options are known.
+    engine_version: of vLLM, by which its options are known.
     """
 
     kind: str
-    profile: str | None
-    card_memory_gb: float
     cards: tuple[int, ...]
     excluded: tuple[int, ...]
     unit: int
     ports: PortSettings
     tables: tuple[str, ...]
-    estimate: bool
-    allow_untested: bool
+    options: Options
     engine_version: str
-
-    @property
-    def options(self) -> Options:
-        return Options(
-            card_memory_gb=self.card_memory_gb,
-            estimate=self.estimate,
-            allow_untested=self.allow_untested,
-            profile=self.profile,
-        )
 
 
 class Unknown(Exception):
@@ -99,49 +87,40 @@ def parse_hardware(settings: Settings, seen: Sequence[Mapping[str, Any]] | None)
         raise AscendError("it has no cards (vllm_service_cards). Take it out of the group.")
     return Hardware(
         kind="",
-        profile=declared.name if declared else None,
-        card_memory_gb=memory,
         cards=ids,
         excluded=tuple(sorted({*settings.excluded_cards, *(settings.unavailable_cards or ())})),
         unit=settings.cards_per_board_of(declared),
         ports=settings.ports(),
         tables=settings.tables,
-        estimate=settings.lookup.estimate,
-        allow_untested=settings.lookup.allow_untested,
+        options=replace(
+            settings.lookup, card_memory_gb=memory, profile=declared.name if declared else None
+        ),
         engine_version=settings.options_version,
     )
 
 
 def _named(found: Mapping[str, Hardware]) -> dict[str, Hardware]:
     """The hardware of all hosts with its kind: equal where requests are resolved alike."""
-    kinds: dict[tuple[object, ...], str] = {}
+    kinds: dict[object, str] = {}
     made: dict[int, Hardware] = {}
-    named = {}
     for host in sorted(found):
         hardware = found[host]
-        if id(hardware) not in made:
-            key = (
-                hardware.profile,
-                len(hardware.cards),
-                hardware.card_memory_gb,
-                hardware.unit,
-                hardware.tables,
-                hardware.estimate,
-                hardware.allow_untested,
-                hardware.engine_version,
-            )
-            if key not in kinds:
-                text = hardware.profile or "undeclared"
-                known = profile(hardware.profile) if hardware.profile else None
-                if known is None or (known.cards, known.card_memory_gb) != key[1:3]:
-                    text += f" ({len(hardware.cards)} cards of {hardware.card_memory_gb:g} GB)"
-                same = sum(
-                    other == text or other.startswith(f"{text} #") for other in kinds.values()
-                )
-                kinds[key] = f"{text} #{same + 1}" if same else text
-            made[id(hardware)] = Hardware(**{**hardware.__dict__, "kind": kinds[key]})
-        named[host] = made[id(hardware)]
-    return named
+        if id(hardware) in made:
+            continue
+        options, count = hardware.options, len(hardware.cards)
+        key = (count, hardware.unit, hardware.tables, options, hardware.engine_version)
+        if key not in kinds:
+            text = options.profile or "undeclared"
+            known = profile(options.profile) if options.profile else None
+            if known is None or (known.cards, known.card_memory_gb) != (
+                count,
+                options.card_memory_gb,
+            ):
+                text += f" ({count} cards of {options.card_memory_gb:g} GB)"
+            same = sum(other == text or other.startswith(f"{text} #") for other in kinds.values())
+            kinds[key] = f"{text} #{same + 1}" if same else text
+        made[id(hardware)] = replace(hardware, kind=kinds[key])
+    return {host: made[id(found[host])] for host in sorted(found)}
 
 
 class HostReader(Reader):

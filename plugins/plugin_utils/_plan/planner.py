@@ -8,10 +8,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import zip_longest
 
 from .candidates import COPY_NAME, Fixed, Fleet
 from .card_sets import CARDS_MAX, best_block, cards_of, mask_of
-from .fleet import Assignment, FleetHost, FleetPlan, FleetService, Move, Unplaced
+from .fleet import Assignment, FleetHost, FleetPlan, FleetService, Move, Unplaced, by_place
 from .reasons import Reasons
 from .repack import RepackingSearch
 from .search import Item, Room
@@ -58,9 +59,7 @@ def plan_fleet(
     kept = [] if repack else fleet.keep(before)
     outcome = fleet.fill(kept)
     repacked = fleet.fill([]) if kept and outcome.left else None
-    assignments = tuple(
-        sorted(outcome.assignments, key=lambda assignment: (assignment.host, assignment.name))
-    )
+    assignments = tuple(sorted(outcome.assignments, key=by_place))
     return FleetPlan(assignments, fleet.unplaced(outcome, repacked), _moves(before, assignments))
 
 
@@ -68,15 +67,7 @@ def _moves(before: Iterable[Assignment], after: Iterable[Assignment]) -> tuple[M
     old, new = set(before), set(after)
     by_service: dict[str, tuple[list[Assignment], list[Assignment]]] = {}
     for side, assignments in enumerate((old - new, new - old)):
-        for assignment in sorted(
-            assignments,
-            key=lambda assignment: (
-                assignment.host,
-                assignment.name,
-                assignment.cards,
-                assignment.hosts,
-            ),
-        ):
+        for assignment in sorted(assignments, key=by_place):
             by_service.setdefault(assignment.service, ([], []))[side].append(assignment)
     moves = []
     for service in sorted(by_service):
@@ -89,14 +80,7 @@ def _moves(before: Iterable[Assignment], after: Iterable[Assignment]) -> tuple[M
                 moves.append(Move(service, assignment, found))
                 left.remove(assignment)
                 come.remove(found)
-        for number in range(max(len(left), len(come))):
-            moves.append(
-                Move(
-                    service,
-                    left[number] if number < len(left) else None,
-                    come[number] if number < len(come) else None,
-                )
-            )
+        moves += [Move(service, *ends) for ends in zip_longest(left, come)]
     return tuple(moves)
 
 

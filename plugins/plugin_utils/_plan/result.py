@@ -143,7 +143,7 @@ def notes(
     texts = []
     guessed: dict[str, list[str]] = {}
     for name in sorted(seen):
-        profile = found[name].profile if name in found else None
+        profile = found[name].options.profile if name in found else None
         declared = inventory.variables(name).get("ascend_host_profile")
         if profile and not declared:
             guessed.setdefault(profile, []).append(name)

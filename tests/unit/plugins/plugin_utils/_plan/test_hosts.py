@@ -35,7 +35,7 @@ def _hardware(
 
 def test_a_profile_says_what_a_host_has_and_variables_of_the_role_go_before() -> None:
     own = hardware(ascend_host_profile="atlas-800i-a3", ascend_host_excluded_cards=[3])
-    assert (own.cards, own.unit, own.card_memory_gb) == (tuple(range(16)), 2, 64)
+    assert (own.cards, own.unit, own.options.card_memory_gb) == (tuple(range(16)), 2, 64)
     assert own.excluded == (3,)
     own = hardware(
         ascend_host_profile="atlas-800i-a3",
@@ -61,7 +61,7 @@ def test_ports_begin_where_those_of_the_role_begin() -> None:
 
 def test_cards_and_memory_stand_for_a_profile() -> None:
     own = hardware(vllm_service_cards=[0, 1, 5], vllm_service_card_memory_gb=32)
-    assert (own.cards, own.card_memory_gb, own.profile) == ((0, 1, 5), 32, None)
+    assert (own.cards, own.options.card_memory_gb, own.options.profile) == ((0, 1, 5), 32, None)
 
 
 def test_only_hosts_that_do_not_say_it_are_asked() -> None:
@@ -78,7 +78,7 @@ def test_a_host_that_was_asked_has_the_cards_that_it_shows() -> None:
         {"logic_id": n, "phy_id": n, "name": "910B3", "memory_total_mb": 65536} for n in range(8)
     ]
     found, problems, ask = _hardware({}, {"h": cards})
-    assert (found["h"].card_memory_gb, found["h"].cards, ask) == (64, tuple(range(8)), [])
+    assert (found["h"].options.card_memory_gb, found["h"].cards, ask) == (64, tuple(range(8)), [])
     unknown = [{**card, "name": "920X"} for card in cards]
     assert "ascend_host_profile" in _hardware({}, {"h": unknown})[1][0]
 
@@ -126,4 +126,4 @@ def test_a_template_of_a_host_is_rendered_for_it() -> None:
     inventory.render = lambda host, text: [1] if "ill" in text else "atlas-800i-a2-32g"  # type: ignore[method-assign]
     found, _unused = RequestReader(inventory, Problems()).hardware(hosts, {})
     assert found["a"].excluded == (1,)
-    assert found["b"].card_memory_gb == 32
+    assert found["b"].options.card_memory_gb == 32

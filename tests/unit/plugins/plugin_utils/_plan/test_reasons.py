@@ -101,14 +101,9 @@ def test_a_search_that_was_cut_short_is_said_to_be(monkeypatch: pytest.MonkeyPat
 @pytest.mark.parametrize(
     ("hosts", "services", "text"),
     [
-        ([host("h1"), host("h1")], [], "host h1 is listed twice"),
-        ([host("h1", unit=3)], [], "host h1 has boards of 3 cards; a power of two is needed"),
         ([host("h1", [0, -1])], [], "host h1: -1 is not a card id"),
-        ([host("h1", [0, 0])], [], "host h1 lists a card twice"),
-        (TWO, [service("a", 1, NAMES)] * 2, "two services are named a"),
         (TWO, [service("a", 1, NAMES, replicas=-1)], "service a: replicas is -1"),
         (TWO, [service("a", 1, NAMES, replicas=10**9)], "service a: replicas is 1000000000"),
-        (TWO, [service("a", 0, NAMES)], "service a takes 0 cards"),
         (TWO, [service("a", 2, NAMES, pinned=(1, 1))], "service a names the cards 1, 1"),
     ],
 )
