@@ -9,6 +9,7 @@ is neither written nor removed.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -24,8 +25,6 @@ from .fleet import Assignment
 from .inventory import TaggedValue
 
 _MARK = "# Written by the playbook inferops.ascend.plan from the inventory "
-
-
 _HEADER = """\
 ---
 {mark}{source}.
@@ -33,7 +32,6 @@ _HEADER = """\
 # removes it when the host leaves. Cards and ports that are changed here stay where they fit. Without
 # the first line the file is yours: it is left alone, and the host taken as it says.
 """
-
 
 # Reads a plan; a value under a tag of Ansible's is kept as a text.
 _Loader: Any = type("_Loader", (getattr(yaml, "CSafeLoader", yaml.SafeLoader),), {})
@@ -152,52 +150,27 @@ def _add_entry(existing: PlanFile, host: str, item: Mapping[str, Any]) -> None:
 
 # Texts that are safe without quotes, and those among them that YAML takes for something else.
 _BARE = re.compile(r"[A-Za-z][A-Za-z0-9_./-]*", re.ASCII)
-
-
 _WORDS = frozenset(["y", "n", "yes", "no", "on", "off", "true", "false", "null"])
 
 
-_ESCAPES = {'"': '\\"', "\\": "\\\\", "\n": "\\n", "\t": "\\t", "\r": "\\r"}
-
-
 def _quoted(text: str) -> str:
-    parts = ['"']
-    for char in text:
-        point = ord(char)
-        if char in _ESCAPES:
-            parts.append(_ESCAPES[char])
-        elif char == " " or (char.isprintable() and not 0xD800 <= point <= 0xDFFF):
-            parts.append(char)
-        elif point > 0xFFFF:
-            parts.append(f"\\U{point:08x}")
-        else:
-            parts.append(f"\\u{point:04x}")
-    parts.append('"')
-    return "".join(parts)
+    """A text of JSON, which is YAML too once nothing in it is unprintable."""
+    return "".join(
+        char if char.isprintable() else f"\\U{ord(char):08x}"
+        for char in json.dumps(text, ensure_ascii=False)
+    )
 
 
 def _scalar(value: object) -> str:
     """A value on one line, as Ansible's YAML reads it back."""
-    if value is None:
-        return "null"
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, int):
-        return str(value)
-    if isinstance(value, float):
-        text = repr(value)
-        # YAML 1.1 knows no exponent without a point.
-        return text.replace("e", ".0e", 1) if "e" in text and "." not in text else text
     if isinstance(value, TaggedValue):
         return f"{value.tag} {_quoted(value.text)}"
-    text = str(value)
-    if _BARE.fullmatch(text) and text.lower() not in _WORDS:
-        return text
-    return _quoted(text)
-
-
-def _is_flow(value: object) -> bool:
-    return isinstance(value, (list, dict)) and not value
+    if not isinstance(value, str):
+        text = json.dumps(value)
+        # YAML 1.1 knows no exponent without a point.
+        return text.replace("e", ".0e", 1) if re.fullmatch(r"-?\d+e.*", text) else text
+    bare = _BARE.fullmatch(value) and value.lower() not in _WORDS
+    return value if bare else _quoted(value)
 
 
 def _lines(key: str, value: object, indent: str) -> Iterator[str]:
@@ -218,8 +191,6 @@ def _lines(key: str, value: object, indent: str) -> Iterator[str]:
         yield lead
         for item in value:
             yield from _lines("-", item, f"{indent}  ")
-    elif _is_flow(value):
-        yield f"{lead} {'[]' if isinstance(value, list) else '{}'}"
     else:
         yield f"{lead} {_scalar(value)}"
 
