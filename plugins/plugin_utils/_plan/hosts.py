@@ -19,7 +19,7 @@ from .._place.placement import place
 from .._place.ports import PortSettings
 from .._place.service import ExistingPlacement
 from ..settings import PLACEMENT_VARIABLES, Settings
-from .inventory import Inventory, Problems, Reader, TaggedValue, holds_template
+from .inventory import Inventory, Problems, Reader, holds_template
 
 
 @dataclass(frozen=True)
@@ -161,9 +161,7 @@ class HostReader(Reader):
             for name, value in zip(PLACEMENT_VARIABLES, given, strict=True):
                 kept = self.as_written(value, name)
                 templated = templated or holds_template(kept)
-                values[name] = self.rendered(host, kept, name)
-                if isinstance(values[name], TaggedValue):
-                    raise AscendError(f"{name} is encrypted, and the plan has to read it.")
+                values[name] = self.readable(host, kept, name)
             if templated:
                 key = json.dumps(values, sort_keys=True) if seen is None else None
                 made = self._hardware.get(key) if key else None

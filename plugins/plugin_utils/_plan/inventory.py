@@ -140,3 +140,10 @@ class Reader:
             return plain(self.inventory.render(host, value), where)
         except AscendError as error:
             raise AscendError(f"{where}: {error}") from error
+
+    def readable(self, host: str, value: Any, where: str) -> Any:
+        """`rendered`, of what the plan has to know. Raises AscendError."""
+        value = self.rendered(host, value, where)
+        if isinstance(value, TaggedValue):
+            raise AscendError(f"{where} is encrypted, and the plan has to read it.")
+        return value

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -28,16 +28,12 @@ from .requests import (
 )
 
 SERVICES = "vllm_plan_services"
-
-
 # A variable, or several joined by +: what it stands for can be read as it was written.
 _NAMES = re.compile(r"\{\{-?\s*([A-Za-z_]\w*(?:\s*\+\s*[A-Za-z_]\w*)*)\s*-?\}\}", re.ASCII)
-
-
 _LEVELS = 10  # of variables that name variables
 
 
-@dataclass
+@dataclass(eq=False)
 class RequestList:
     """A list of requests that several hosts share, read once."""
 
@@ -53,8 +49,6 @@ class RequestReader(HostReader):
     def __init__(self, inventory: Inventory, problems: Problems) -> None:
         super().__init__(inventory, problems)
         self._templated: dict[int, tuple[list[Any], bool]] = {}
-
-    # Requests
 
     def lists(self, hosts: Mapping[str, Hardware]) -> list[RequestList]:
         """The lists of requests, each with its hosts; a list without templates is read once."""
@@ -175,43 +169,29 @@ class RequestReader(HostReader):
             )
         label = next((v for v in (item.get("name"), item.get("model")) if isinstance(v, str)), "")
         where += f" ({shown(label)[1:-1]})" if label else ""
-        faults = []
-        for key in item:
-            fault = key_fault(key, label)
-            if fault:
-                faults.append(fault)
-        rendered: dict[str, Any] = {}
-        for key in item:
-            if key in READ_KEYS:
-                try:
-                    rendered[key] = self.rendered(host, item[key], str(key))
-                    if isinstance(rendered[key], TaggedValue):
-                        faults.append(f"{key} is encrypted, and the plan has to read it.")
-                        rendered[key] = None
-                except AscendError as error:
-                    faults.append(str(error))
-                    rendered[key] = None
-        passed = {key: item[key] for key in item if key not in SETTLED_KEYS}
-        faults += secret_faults(passed, item.get("args"))
-        read: dict[str, Any] = {}
-        for key, parse in PARSERS.items():
+        faults = [fault for key in item if (fault := key_fault(key, label))]
+
+        def attempt(do: Callable[..., Any], *given: object) -> Any:
             try:
-                read[key] = parse(rendered.get(key))
+                return do(*given)
             except AscendError as error:
                 faults.append(str(error))
+                return None
+
+        rendered = {
+            key: attempt(self.readable, host, item[key], key) for key in item if key in READ_KEYS
+        }
+        passed = {key: item[key] for key in item if key not in SETTLED_KEYS}
+        faults += secret_faults(passed, item.get("args"))
+        read = {key: attempt(parse, rendered.get(key)) for key, parse in PARSERS.items()}
         values = {key: value for key, value in rendered.items() if key not in PLAN_KEYS}
-        name = ""
-        try:
-            name = self._name(values, hardware)
-        except AscendError as error:
-            faults.append(str(error))
+        name = attempt(self._name, values, hardware)
         if faults:
             raise AscendError(f"{where}: {' '.join(faults)}")
         if values.get("state") == "absent":
             return None
-        for key in item:
-            if key not in READ_KEYS:
-                values[key] = None  # only that it is there counts
+        # Of other keys only that they are there counts.
+        values.update(dict.fromkeys(key for key in item if key not in READ_KEYS))
         return ServiceRequest(
             name=name,
             values=values,

@@ -13,67 +13,27 @@ from urllib.parse import urlsplit
 from .._base.errors import AscendError
 from .._base.systemd import MANAGED
 from .._base.values import kind_of, shown, whole_number
-from .._model.request import unread_key
+from .._model.request import REQUEST_KEYS, unread_key
 from .._place.ports import PORT_MAX, PORT_MIN
 from .inventory import TaggedValue, is_template
 
 # Keys of a request that the planner reads, and which are rendered for that.
 PLAN_KEYS = ("replicas", "hosts", "spread", "priority")
-
-
-READ_KEYS = frozenset(
-    (
-        *PLAN_KEYS,
-        "model",
-        "name",
-        "cards",
-        "port",
-        "max_model_len",
-        "gpu_memory_utilization",
-        "tensor_parallel_size",
-        "pipeline_parallel_size",
-        "args",
-        "kind",
-        "huggingface",
-        "modelscope",
-        "card_memory_gb",
-        "state",
-    )
-)
-
-
 # What the plan settles for each host, and therefore writes itself.
-SETTLED_KEYS = frozenset(
-    (
-        *PLAN_KEYS,
-        "name",
-        "model",
-        "cards",
-        "port",
-        "max_model_len",
-        "tensor_parallel_size",
-        "pipeline_parallel_size",
-    )
+SETTLED_KEYS = frozenset(PLAN_KEYS).union(
+    ("name", "model", "cards", "port", "max_model_len"),
+    ("tensor_parallel_size", "pipeline_parallel_size"),
 )
-
-
-# Keys of what the lookup, the placement and the plan return.
-RESULT_KEYS = (
-    "cluster",
-    "devices",
-    "hccl_ports",
-    "min_cards",
-    "native_context",
-    "pinned_cards",
-    "provenance",
-    "warnings",
+# What is rendered, because the plan or the lookup reads it.
+READ_KEYS = SETTLED_KEYS.union(
+    ("gpu_memory_utilization", "args", "kind", "huggingface", "modelscope"),
+    ("card_memory_gb", "state"),
 )
-
-
+# What the lookup, the placement and the plan return.
+RESULT_KEYS = frozenset(
+    ("cluster", "devices", "hccl_ports", "min_cards", "native_context", "pinned_cards")
+).union(("provenance", "warnings"))
 _SECRET_ENV = frozenset(("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "VLLM_API_KEY"))
-
-
-_OTHER_KEYS = frozenset(("served_model_name", "path", "env", "api_key", "secret_env", "weights"))
 
 
 @dataclass(frozen=True)
@@ -91,10 +51,6 @@ class ServiceRequest:
     hosts: str | None
     spread_required: bool
     priority: int
-
-    def same(self, other: ServiceRequest) -> bool:
-        """Whether both ask for the same; args may well render to other values on other hosts."""
-        return self.compared() == other.compared()
 
     def compared(self) -> dict[str, Any]:
         plan = {"replicas": self.replicas, "hosts": self.hosts, "priority": self.priority}
@@ -222,7 +178,7 @@ def key_fault(key: object, model: str) -> str | None:
         return f"it has the key {shown(key)}, which is no text."
     if key in RESULT_KEYS:
         return f"the key {key} is set by the plan or the placement. Leave it out."
-    if key in READ_KEYS or key in _OTHER_KEYS:
+    if key in REQUEST_KEYS:
         return None
     try:
         return unread_key(key, model or "it")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 from .._base.errors import AscendError
@@ -69,41 +70,38 @@ def services_of(
     for each in lists:
         for name, request in each.requests.items():
             asked.setdefault(name, []).append((request, each))
-    candidates: dict[object, tuple[str, ...]] = {}
-    kinds: dict[int, dict[str, Hardware]] = {}
-    matched: dict[str, frozenset[str]] = {}
+
+    @cache
+    def candidates(
+        lists: tuple[RequestList, ...], pattern: str | None
+    ) -> tuple[tuple[str, ...], dict[str, Hardware]]:
+        """(hosts by name, one of each kind)."""
+        found = {host for each in lists for host in each.hosts}
+        names = tuple(sorted(found if pattern is None else found & matching(pattern)))
+        return names, dict(sorted({hosts[name].kind: hosts[name] for name in names}.items()))
+
+    matching = cache(inventory.matching)
     services: dict[str, Service] = {}
     for name in sorted(asked):
         request, first = asked[name][0]
         for other, each in asked[name][1:]:
-            if not other.same(request):
+            # args may well render to other values on other hosts; they are compared as written.
+            if other.compared() != request.compared():
                 problems.add(_difference(name, request, first.hosts[0], other, each.hosts[0]))
                 break
-        lists_of_it = [each[1] for each in asked[name]]
-        key = (tuple(map(id, lists_of_it)), request.hosts)
-        if key not in candidates:
-            names = {host for each in lists_of_it for host in each.hosts}
-            if request.hosts is not None:
-                if request.hosts not in matched:
-                    matched[request.hosts] = inventory.matching(request.hosts)
-                names &= matched[request.hosts]
-            candidates[key] = tuple(sorted(names))
-        service = services[name] = Service(request, candidates[key])
-        if not service.hosts:
+        lists_of_it = tuple(each for _request, each in asked[name])
+        names, kinds = candidates(lists_of_it, request.hosts)
+        service = services[name] = Service(request, names)
+        if not names:
+            listing = sorted({host for each in lists_of_it for host in each.hosts})
             problems.add(
                 f"service {name}: its hosts, {request.hosts}, match none of the hosts that list it."
-                f" These are {some(sorted({host for each in lists_of_it for host in each.hosts}))}."
+                f" These are {some(listing)}."
             )
-            continue
-        if id(service.hosts) not in kinds:
-            kinds[id(service.hosts)] = {hosts[host].kind: hosts[host] for host in service.hosts}
-        sizes = kinds[id(service.hosts)]
-        for kind in sorted(sizes):
+        for kind, hardware in kinds.items():
             try:
-                spec, total = _resolved(
-                    request, sizes[kind], inventory.catalogue(sizes[kind].tables)
-                )
-                check_service_args(spec, name, sizes[kind])
+                spec, total = _resolved(request, hardware, inventory.catalogue(hardware.tables))
+                check_service_args(spec, name, hardware)
                 service.specs[kind], service.totals[kind] = spec, total
             except AscendError as error:
                 service.refused[kind] = str(error)
