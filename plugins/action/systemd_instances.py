@@ -50,12 +50,10 @@ class ActionModule(ActionBase):
                         f"instances: a {type(instance).__name__} is listed, where a mapping with a "
                         "name is needed"
                     )
-            payload = build(
-                unit, instances, files, instance_files, self._renderer(instances, task_vars)
-            )
+            renderer = self._renderer(instances, task_vars)
+            arguments.update(build(unit, instances, files, instance_files, renderer))
         except AscendError as error:
             raise AnsibleActionFail(str(error)) from error
-        arguments.update(payload.arguments(instances, files, instance_files))
         warned = warnings(instances)
         result.update(
             self._execute_module(

@@ -24,10 +24,15 @@ PROPERTIES = (
     "NRestarts",
     "NeedDaemonReload",
     "Result",
+    "ExecMainCode",
     "ExecMainStatus",
+    "Job",
+    "InvocationID",
+    "ControlGroup",
     "FragmentPath",
     "DropInPaths",
     "ExecMainStartTimestampMonotonic",
+    "ExecMainExitTimestampMonotonic",
 )
 
 # In a drop-in that somebody else wrote. The last can set an environment without naming variables.

@@ -5,13 +5,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 from typing import Any
 
 from .._base.errors import HostError
-from . import status
-from .act import Actions
+from .._base.files import apply, remove_leftovers
+from . import cards, status
 from .plan import Plan
-from .units import Module
+from .units import Module, describe
 
 
 def run(module: Module) -> dict[str, Any]:
@@ -41,6 +43,118 @@ def run(module: Module) -> dict[str, Any]:
             module.fail_json(msg="\n".join(failures), **result)
     result.update(report(plan), **probe(plan))
     return result
+
+
+class Actions:
+    """What one run does. `held`: sentences about cards that did not become free in time."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self.problems: list[str] = []
+        self.still_up: set[str] = set()
+        self.held: list[str] = []
+
+    def act(self) -> list[str]:
+        """Bring the host to the desired state; return the copies kept of foreign files.
+
+        The order loses nothing at an interruption: running services go on until every file is in
+        place, an orphan's files go only when it is stopped, and cards are freed before they are
+        taken.
+        """
+        copies = []
+        remove_leftovers(
+            {os.path.dirname(each.path) for some in self.plan.files.values() for each in some}
+        )
+        gone = [name for name, desired in self.plan.desired.items() if desired.state == "absent"]
+        kept = [name for name in self.plan.desired if name not in gone]
+        for change in self.plan.shared_changes + [
+            each for name in kept for each in self.plan.changes[name]
+        ]:
+            copy = apply(change, self.plan.units.label)
+            copies += [copy] if copy else []
+        self._stop([name for name in gone if self.plan.action_of(name) == "stop"])
+        self._enable("disable", False)
+        for name in gone:
+            if name in self.still_up:
+                continue
+            for change in self.plan.changes[name]:
+                apply(change, self.plan.units.label)
+            self._remove_empty_directories(name)
+        self._enable("enable", True)
+        if self.plan.reload_needed:
+            self.plan.units.systemctl("daemon-reload")
+        up = [name for name in kept if self.plan.action_of(name) in ("start", "restart")]
+        freed = cards.Freed(
+            self.plan.module.params["npu_smi"],
+            self.plan.module.params["free_timeout"],
+            sorted({card for name in up for card in self.plan.cards.get(name, ())}),
+        )
+        down = [name for name in kept if self.plan.action_of(name) in ("stop", "restart")]
+        if down:
+            freed.before()
+        self._stop(down)
+        up = [name for name in up if name not in self.still_up]
+        if up:
+            self.held = freed.wait()
+            for text in self.held:
+                self.plan.module.warn(text)
+            # A start limit that earlier failures used up must not hold back a wanted start.
+            self._reset_failed(up)
+            # What did not start is reported by failures(), all of it and with its journal.
+            self.plan.module.run_command(["systemctl", "start", "--", *map(self.plan.unit_of, up)])
+        return copies
+
+    def _stop(self, names: list[str]) -> None:
+        """Stop units. One that does not stop is noted, and keeps none of the others down."""
+        if not names:
+            return
+        try:
+            self.plan.units.systemctl("stop", "--", *map(self.plan.unit_of, names))
+        except HostError as error:
+            self.problems.append(str(error))
+            states = self.plan.units.states([self.plan.unit_of(name) for name in names])
+            self.still_up |= {name for name in names if states[self.plan.unit_of(name)].running}
+        # A server that had to be killed counts as failed, though it is down as wanted.
+        self._reset_failed(names)
+
+    def _reset_failed(self, names: list[str]) -> None:
+        self.plan.module.run_command(
+            ["systemctl", "reset-failed", "--", *map(self.plan.unit_of, names)]
+        )
+
+    def _enable(self, verb: str, wanted: bool) -> None:
+        names = [
+            name for name, decision in self.plan.decisions.items() if decision.enable is wanted
+        ]
+        if names:
+            try:
+                self.plan.units.systemctl(
+                    verb, "--no-reload", "--quiet", "--", *map(self.plan.unit_of, names)
+                )
+            except HostError as error:
+                self.problems.append(str(error))
+
+    def _remove_empty_directories(self, name: str) -> None:
+        """Remove directories that carry the instance's name and are empty now."""
+        for each in self.plan.patterns:
+            directory = os.path.dirname(each["dest"])
+            if "%i" in directory:
+                with contextlib.suppress(OSError):
+                    os.rmdir(directory.replace("%i", name))
+
+    def failures(self) -> list[str]:
+        """Return messages about the steps that failed and the services that should run and do not."""
+        started = [
+            self.plan.unit_of(name)
+            for name, desired in self.plan.desired.items()
+            if desired.state == "started" and self.plan.action_of(name) in ("start", "restart")
+        ]
+        self.plan.states.update(self.plan.units.states(started))
+        return self.problems + [
+            describe(unit, self.plan.states[unit], self.plan.units.journal(unit))
+            for unit in started
+            if not self.plan.states[unit].running
+        ]
 
 
 def report(plan: Plan) -> dict[str, Any]:

@@ -11,26 +11,6 @@ from typing import Any, Mapping
 
 from .._base import systemctl
 
-PROPERTIES = (
-    "Id",
-    "LoadState",
-    "ActiveState",
-    "SubState",
-    "Result",
-    "UnitFileState",
-    "Job",
-    "MainPID",
-    "NRestarts",
-    "ExecMainCode",
-    "ExecMainStatus",
-    "InvocationID",
-    "ControlGroup",
-    "AssertResult",
-    "AssertTimestampMonotonic",
-    "ExecMainStartTimestampMonotonic",
-    "ExecMainExitTimestampMonotonic",
-)
-
 # What a service is, as one word.
 READY, STARTING, UNHEALTHY = "ready", "starting", "unhealthy"
 RESTARTING, STOPPING, STOPPED = "restarting", "stopping", "stopped"

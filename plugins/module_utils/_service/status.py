@@ -25,7 +25,6 @@ from .probe import ask
 from .state import (
     ABSENT,
     FAILED,
-    PROPERTIES,
     READY,
     RESTARTING,
     STARTING,
@@ -290,7 +289,13 @@ def collect(
         npu_facts = pool.submit(npu, root)
         shown: list[dict[str, str]] = []
         if units:
-            command = ["systemctl", "show", "--property=" + ",".join(PROPERTIES), "--", *units]
+            command = [
+                "systemctl",
+                "show",
+                "--property=" + ",".join(systemctl.PROPERTIES),
+                "--",
+                *units,
+            ]
             try:
                 shown = systemctl.parse_show(
                     run(command, limits.timeout, _SHOW_LIMIT).decode("utf-8")

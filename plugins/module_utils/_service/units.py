@@ -51,16 +51,14 @@ class Units:
     def __init__(self, module: Module) -> None:
         self.module = module
 
-    def run(self, *command: str) -> str:
-        code, out, err = self.module.run_command(list(command))
+    def systemctl(self, *arguments: str) -> str:
+        """What systemctl prints. Raises HostError where it fails."""
+        code, out, err = self.module.run_command(["systemctl", *arguments])
         if code != 0:
             raise HostError(
-                "{} failed with status {}: {}".format(" ".join(command), code, (err or out).strip())
+                f"systemctl {' '.join(arguments)} failed with status {code}: {(err or out).strip()}"
             )
         return out
-
-    def systemctl(self, verb: str, *arguments: str) -> str:
-        return self.run("systemctl", verb, *arguments)
 
     def states(self, units: list[str], pattern: str = "") -> dict[str, UnitState]:
         """Return what systemd reports of the units, with the environment of their processes.
@@ -108,19 +106,9 @@ class Units:
         return {}
 
     def journal(self, unit: str) -> list[str]:
-        _code, out, _err = self.module.run_command(
-            [
-                "journalctl",
-                "--unit",
-                unit,
-                "--lines",
-                "10",
-                "--output",
-                "cat",
-                "--no-pager",
-                "--quiet",
-            ]
-        )
+        """The last ten lines of a unit's journal."""
+        options = ["--lines", "10", "--output", "cat", "--no-pager", "--quiet"]
+        _code, out, _err = self.module.run_command(["journalctl", "--unit", unit, *options])
         return out.splitlines()
 
     def label(self, temporary: str, final: str) -> None:

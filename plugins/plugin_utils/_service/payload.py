@@ -9,7 +9,6 @@ import hashlib
 import re
 import secrets
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 from ansible_collections.inferops.ascend.plugins.module_utils._base.files import (
@@ -26,38 +25,14 @@ _UNIT = re.compile(r"[A-Za-z0-9_-]+@\.service")
 Render = Callable[[str, Mapping[str, Any]], str]
 
 
-@dataclass
-class Payload:
-    """Rendered files by path, and the digests by instance name."""
-
-    contents: dict[str, str] = field(default_factory=dict)
-    secret_contents: dict[str, str] = field(default_factory=dict)
-    digests: dict[str, str] = field(default_factory=dict)
-    secret_digests: dict[str, str] = field(default_factory=dict)
-
-    def arguments(
-        self,
-        instances: Sequence[Mapping[str, Any]],
-        files: Sequence[Mapping[str, Any]],
-        instance_files: Sequence[Mapping[str, Any]],
-    ) -> dict[str, Any]:
-        """The options of the module systemd_instances that follow from what was rendered."""
-        return {
-            **vars(self),
-            "files": [_without_source(each) for each in files],
-            "instance_files": [_without_source(each) for each in instance_files],
-            "instances": [_bare(instance) for instance in instances],
-        }
-
-
 def build(
     unit: str,
     instances: Sequence[Mapping[str, Any]],
     files: Sequence[Mapping[str, Any]],
     instance_files: Sequence[Mapping[str, Any]],
     render: Render,
-) -> Payload:
-    """Render every file and compute the digests.
+) -> dict[str, Any]:
+    """Render every file and compute the digests; return the options of the module for them.
 
     `render(src, variables)` renders one template. An instance's digest is the SHA-256 of all that
     its process depends on: the shared files and those of the instance, without the comments of
@@ -68,13 +43,22 @@ def build(
     """
     if not _UNIT.fullmatch(unit):
         raise AscendError(f"unit {unit!r} is not a template unit: write it like vllm@.service")
-    payload = Payload()
+    for each in instance_files:
+        if each["dest"].count("%i") != 1:
+            raise AscendError(
+                f"instance_files: {each['dest']} has to contain %i, the name of the instance, "
+                "once: without it the file is the same for every instance"
+            )
+    contents: dict[str, str] = {}
+    secret_contents: dict[str, str] = {}
+    digests: dict[str, str] = {}
+    secret_digests: dict[str, str] = {}
     # Rendered in place of a digest, which is only known when all is rendered. No value that a
     # user wrote can be mistaken for it.
     placeholder = secrets.token_hex(16)
     for each in files:
-        _add(payload.contents, each["dest"], mark(unit) + render(each["src"], {}))
-    shared = list(payload.contents.items())
+        _add(contents, each["dest"], mark(unit) + render(each["src"], {}))
+    shared = list(contents.items())
     for instance in instances:
         name = instance.get("name")
         if not isinstance(name, str) or not INSTANCE_NAME.fullmatch(name):
@@ -84,45 +68,30 @@ def build(
             )
         if instance.get("state", "started") == "absent":
             continue
-        public, secret = _render_instance(name, instance, instance_files, render, placeholder)
-        digest = _digest(shared + list(public.items()), placeholder)
-        secret_digest = _digest(list(secret.items()), placeholder) if secret else ""
+        public: dict[str, str] = {}
+        secret: dict[str, str] = {}
+        for each in instance_files:
+            kind = "secret_digest" if each.get("secret") else "instance_digest"
+            text = render(each["src"], {"instance": instance, kind: placeholder})
+            if text.strip():
+                found = secret if each.get("secret") else public
+                _add(found, each["dest"].replace("%i", name), text)
+        digests[name] = _digest([*shared, *public.items()], placeholder)
+        secret_digests[name] = _digest(list(secret.items()), placeholder) if secret else ""
         header = mark(instance_of(unit, name))
         for path, text in public.items():
-            _add(payload.contents, path, header + text.replace(placeholder, digest))
+            _add(contents, path, header + text.replace(placeholder, digests[name]))
         for path, text in secret.items():
-            text = text.replace(placeholder, secret_digest)
-            _add(payload.secret_contents, path, header + text)
-        payload.digests[name] = digest
-        payload.secret_digests[name] = secret_digest
-    return payload
-
-
-def _render_instance(
-    name: str,
-    instance: Mapping[str, Any],
-    instance_files: Sequence[Mapping[str, Any]],
-    render: Render,
-    placeholder: str,
-) -> tuple[dict[str, str], dict[str, str]]:
-    public: dict[str, str] = {}
-    secret: dict[str, str] = {}
-    for each in instance_files:
-        if each["dest"].count("%i") != 1:
-            raise AscendError(
-                f"instance_files: {each['dest']} has to contain %i, the name of the instance, "
-                "once: without it the file is the same for every instance"
-            )
-        variables: dict[str, Any] = {"instance": instance}
-        is_secret = bool(each.get("secret"))
-        if is_secret:
-            variables["secret_digest"] = placeholder
-        else:
-            variables["instance_digest"] = placeholder
-        text = render(each["src"], variables)
-        if text.strip():
-            _add(secret if is_secret else public, each["dest"].replace("%i", name), text)
-    return public, secret
+            _add(secret_contents, path, header + text.replace(placeholder, secret_digests[name]))
+    return {
+        "contents": contents,
+        "secret_contents": secret_contents,
+        "digests": digests,
+        "secret_digests": secret_digests,
+        "files": [_without_source(each) for each in files],
+        "instance_files": [_without_source(each) for each in instance_files],
+        "instances": [_bare(instance) for instance in instances],
+    }
 
 
 def _add(texts: dict[str, str], path: str, text: str) -> None:

@@ -31,18 +31,17 @@ def module_arguments(placed: Sequence[Mapping[str, Any]], settings: UnitSettings
         for service in placed
     ]
     shared = {"unit": settings.texts()}
-    files, instance_files = FILES["files"], FILES["instance_files"]
     rendered = build(
         FILES["unit"],
         listed,
-        files,
-        instance_files,
+        FILES["files"],
+        FILES["instance_files"],
         lambda path, variables: _render(path, {**shared, **variables}),
     )
     program = {} if settings.contained else {"INFEROPS_PROGRAM": settings.executable}
     return {
         "unit": FILES["unit"],
-        **rendered.arguments(listed, files, instance_files),
+        **rendered,
         "process_variables": ["ASCEND_RT_VISIBLE_DEVICES", "HCCL_IF_BASE_PORT"],
         # Each service keeps the program that `current` led to until it is deployed again.
         "process_programs": program,

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.inferops.ascend.plugins.plugin_utils._base.errors import AscendError
-from ansible_collections.inferops.ascend.plugins.plugin_utils._service.payload import Payload, build
+from ansible_collections.inferops.ascend.plugins.plugin_utils._service.payload import build
 
 FILES = [{"src": "unit", "dest": "/etc/systemd/system/w@.service"}]
 INSTANCE_FILES = [
@@ -18,7 +18,7 @@ INSTANCE_FILES = [
 ]
 
 
-def payload(*instances: Mapping[str, Any], unit_text: str = "[Service]\n") -> Payload:
+def payload(*instances: Mapping[str, Any], unit_text: str = "[Service]\n") -> dict[str, Any]:
     def render(src: str, variables: Mapping[str, Any]) -> str:
         if src == "unit":
             return unit_text
@@ -31,14 +31,14 @@ def payload(*instances: Mapping[str, Any], unit_text: str = "[Service]\n") -> Pa
     return build("w@.service", instances, FILES, INSTANCE_FILES, render)
 
 
-def digest(result: Payload) -> str:
-    return result.digests["a"]
+def digest(result: dict[str, Any]) -> str:
+    return str(result["digests"]["a"])
 
 
 def test_the_file_carries_the_digest_that_is_reported() -> None:
     result = payload({"name": "a", "n": 1})
-    assert f"D={digest(result)}\n" in result.contents["/etc/systemd/system/w@a.service.d/p.conf"]
-    assert all(text.startswith("# Managed by Ansible: ") for text in result.contents.values())
+    assert f"D={digest(result)}\n" in result["contents"]["/etc/systemd/system/w@a.service.d/p.conf"]
+    assert all(text.startswith("# Managed by Ansible: ") for text in result["contents"].values())
 
 
 def test_the_digest_changes_with_settings_and_with_the_unit_alone() -> None:
@@ -60,7 +60,7 @@ def test_only_a_line_of_its_own_is_a_comment() -> None:
 
 def test_no_value_can_pass_for_the_digest() -> None:
     result = payload({"name": "a", "n": "@inferops-digest@"})
-    assert "N=@inferops-digest@\n" in result.contents["/etc/systemd/system/w@a.service.d/p.conf"]
+    assert "N=@inferops-digest@\n" in result["contents"]["/etc/systemd/system/w@a.service.d/p.conf"]
 
 
 def test_a_path_holds_the_name_once() -> None:
@@ -72,20 +72,20 @@ def test_a_path_holds_the_name_once() -> None:
 def test_a_secret_and_its_digest_stand_in_the_secret_file_alone() -> None:
     one = payload({"name": "a", "n": 1, "key": "opensesame"})
     two = payload({"name": "a", "n": 1, "key": "other"})
-    assert one.contents == two.contents
-    assert one.secret_digests["a"] != two.secret_digests["a"]
-    assert one.secret_digests["a"] not in str(one.contents)
-    assert f"D={one.secret_digests['a']}\n" in one.secret_contents["/etc/w/a.env"]
+    assert one["contents"] == two["contents"]
+    assert one["secret_digests"]["a"] != two["secret_digests"]["a"]
+    assert one["secret_digests"]["a"] not in str(one["contents"])
+    assert f"D={one['secret_digests']['a']}\n" in one["secret_contents"]["/etc/w/a.env"]
 
 
 def test_a_template_that_renders_to_nothing_is_no_file() -> None:
     result = payload({"name": "a", "n": 1})
-    assert result.secret_contents == {}
-    assert result.secret_digests == {"a": ""}
+    assert result["secret_contents"] == {}
+    assert result["secret_digests"] == {"a": ""}
 
 
 def test_an_absent_instance_has_no_files() -> None:
-    assert payload({"name": "a", "state": "absent"}).digests == {}
+    assert payload({"name": "a", "state": "absent"})["digests"] == {}
 
 
 @pytest.mark.parametrize(
