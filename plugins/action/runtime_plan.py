@@ -5,32 +5,50 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
 from typing import Any
 
 from ansible.errors import AnsibleActionFail
-from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.action import ActionBase
 from ansible_collections.inferops.ascend.plugins.plugin_utils._base.errors import AscendError
+from ansible_collections.inferops.ascend.plugins.plugin_utils._base.values import plain
 from ansible_collections.inferops.ascend.plugins.plugin_utils._runtime import installation
 from ansible_collections.inferops.ascend.plugins.plugin_utils.host_variables import HostVariables
+
+ARGUMENTS: dict[str, dict[str, Any]] = {
+    "version": {"type": "str", "required": True},
+    "method": {"type": "str", "default": "venv", "choices": ["venv", "container", "external"]},
+    "device": {"type": "str", "default": "npu", "choices": ["npu", "cpu"]},
+    "chips": {"type": "list", "elements": "str"},
+    "row": {"type": "raw"},
+    "packages": {"type": "list", "elements": "str"},
+    "offline": {"type": "bool"},
+    **{
+        name: {"type": "str"}
+        for name in (
+            "name",
+            "image",
+            "wheels",
+            "wheels_source",
+            "image_archive",
+            "image_archive_source",
+        )
+    },
+}
 
 
 class ActionModule(ActionBase):
     TRANSFERS_FILES = False
     _requires_connection = False
-    _VALID_ARGS = frozenset(each.name for each in fields(installation.RuntimeRequest))
 
     def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         self._supports_check_mode = True
         result: dict[str, Any] = super().run(tmp, task_vars)
+        _result, given = self.validate_argument_spec(argument_spec=ARGUMENTS)
         try:
-            given = {
-                "chips": _chips(HostVariables(self, task_vars or {})),
-                **self._task.args,
-                "offline": boolean(self._task.args.get("offline", False)),
-            }
-            request = installation.RuntimeRequest.parse(given)
+            given = {key: plain(value, key) for key, value in given.items() if value is not None}
+            if "chips" not in given and given["device"] == "npu":
+                given["chips"] = _chips(HostVariables(self, task_vars or {}))
+            request = installation.RuntimeRequest(**given)
             result["installation"] = installation.plan(request).as_dict()
         except AscendError as error:
             raise AnsibleActionFail(str(error)) from error

@@ -11,18 +11,15 @@ then vllm-ascend with its own pins, which have the last word.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from .._base.errors import AscendError
-from .._base.values import kind_of, plain
 from .._model import versions
 from .._model.versions import VersionRow
 from . import images
 
-METHODS = ("venv", "container", "external")
-DEVICES = ("npu", "cpu")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
 _EXACT = re.compile(r"==\s*([^\s,;*]+)")
 
@@ -34,38 +31,16 @@ class RuntimeRequest:
     version: str
     method: str = "venv"
     device: str = "npu"
-    chips: tuple[str, ...] = ()
+    chips: Sequence[str] = ()
     row: Any = None
     name: str = ""
-    packages: tuple[str, ...] = ()
+    packages: Sequence[str] = ()
     image: str = ""
     wheels: str = ""
     wheels_source: str = ""
     offline: bool = False
     image_archive: str = ""
     image_archive_source: str = ""
-
-    @classmethod
-    def parse(cls, options: Mapping[str, object]) -> RuntimeRequest:
-        """Raises AscendError for an option of another type or of a value that does not exist."""
-        given: dict[str, Any] = plain(dict(options), "the request for the engine")
-        for key, value in given.items():
-            if key in ("chips", "packages"):
-                if not isinstance(value, list):
-                    raise AscendError(f"vllm_runtime_{key} is {kind_of(value)}; a list is needed.")
-                given[key] = tuple(map(str, value))
-            elif key not in ("row", "offline"):
-                given[key] = "" if value is None else str(value)
-        if not given.get("version"):
-            raise AscendError("no version is named: set vllm_runtime_version, such as 0.18.0.")
-        request = cls(**given)
-        for what, value, allowed in (
-            ("vllm_runtime_method", request.method, METHODS),
-            ("vllm_runtime_device", request.device, DEVICES),
-        ):
-            if value not in allowed:
-                raise AscendError(f"{what} is {value!r}; it is one of {', '.join(allowed)}.")
-        return request
 
     def check_sources(self) -> None:
         """Raises AscendError for what would be copied to nowhere or installed from nowhere."""
@@ -134,6 +109,8 @@ def plan(request: RuntimeRequest) -> Installation:
 
     Raises AscendError where it cannot, such as a venv on an A3 or 310P.
     """
+    if not request.version:
+        raise AscendError("no version is named: set vllm_runtime_version, such as 0.18.0.")
     if request.method == "external":
         return Installation(request.method, request.version)
     request.check_sources()
@@ -205,7 +182,7 @@ def _container(
     )
 
 
-def _steps(row: VersionRow, packages: tuple[str, ...]) -> list[Step]:
+def _steps(row: VersionRow, packages: Sequence[str]) -> list[Step]:
     """The calls of the installer, in order."""
     exclude = list(row.exclude)
     torch = [f"torch{row.packages['torch']}"] if "torch" in row.packages else []
