@@ -18,6 +18,7 @@ from ansible.plugins.loader import lookup_loader
 from ansible_collections.inferops.ascend.plugins.plugin_utils._base.errors import AscendError
 from ansible_collections.inferops.ascend.plugins.plugin_utils._base.words import WIDTH, wrap
 from ansible_collections.inferops.ascend.plugins.plugin_utils._model.catalogue import Catalogue
+from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.files import diffs
 from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.html import (
     html,
 )
@@ -86,10 +87,7 @@ class ActionModule(ActionBase):
         settings = Settings(
             output=given["output"],
             repack=given["repack"],
-            locked=given["locked"],
             adopt=given["adopt_host_vars"],
-            markdown=given["markdown"],
-            html=given["html"],
             check=check,
             extensions=tuple(C.YAML_FILENAME_EXTENSIONS),
         )
@@ -142,7 +140,7 @@ class ActionModule(ActionBase):
             "hosts_changed": outcome.changed_hosts,
         }
         if self._task.diff:
-            result["diff"] = outcome.diffs()
+            result["diff"] = diffs(changes)
         if not (self._task.check_mode or given["locked"]):
             outcome.apply()
         for path, make in ((given["markdown"], _markdown), (given["html"], html)):

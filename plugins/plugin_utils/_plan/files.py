@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import shutil
 import stat
@@ -166,8 +165,3 @@ def write_page(path: Path, text: str, stamp: str, *, check: bool) -> tuple[bool,
         except OSError as error:
             raise AscendError(f"{path} cannot be written: {error.strerror}.") from error
     return True, before
-
-
-def as_json(value: object) -> str:
-    """Plain data as one text, the same for the same data."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"))

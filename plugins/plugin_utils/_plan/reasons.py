@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from .._base.words import listed
+from .._base.words import counted, listed
 from .._place.blocks import block_shape, power_of_two
 from .candidates import Fleet
 from .card_sets import cards_of, largest_block, longest_run
@@ -113,13 +113,13 @@ class _Explanation:
         self.name = f"service {self.service.name}"
         shape = block_shape(self.cards, fleet.hosts[kinds[counts[0][1]]].unit) if counts else ""
         if self.service.pinned is not None:
-            self.need_text = f"{self.name} asks for the cards {listed(list(self.service.pinned))}"
+            self.need_text = f"{self.name} asks for the cards {listed(self.service.pinned)}"
         elif len({count for count, _unused in counts}) > 1:
-            each = " or ".join(f"{_cards(count)} on {kind}" for count, kind in counts)
+            each = " or ".join(f"{counted(count, 'card')} on {kind}" for count, kind in counts)
             self.need_text = f"{self.name} needs {each}, in one block"
         else:
             block = f" in one block{shape}" if self.cards > 1 else ""
-            self.need_text = f"{self.name} needs {_cards(self.cards)}{block}"
+            self.need_text = f"{self.name} needs {counted(self.cards, 'card')}{block}"
 
     def impossible_reason(self) -> str:
         """Why it can't be placed even if nothing else is; empty if it could."""
@@ -157,14 +157,14 @@ class _Explanation:
         size = self.group.sizes[kind]
         if service.pinned is None and service.cards[kind] > size and self.on is not None:
             return (
-                f"{self.name} needs {_cards(service.cards[kind])} and {hosts[self.on].name} has"
+                f"{self.name} needs {counted(service.cards[kind], 'card')} and {hosts[self.on].name} has"
                 f" {size}. It is to be on every candidate, so it does not span hosts: give a number"
                 " of replicas."
             )
         if service.pinned is None and service.cards[kind] > size:
             whole = len(list(self.fleet.whole(self.group, kind)))
             return (
-                f"{self.name} needs {_cards(service.cards[kind])}, which is"
+                f"{self.name} needs {counted(service.cards[kind], 'card')}, which is"
                 f" {-(-service.cards[kind] // size)} complete hosts of {size} of one kind;"
                 f" {whole} of {self._who(self.hosts)} can be taken completely. No card of such a host may"
                 " be excluded, missing or taken by hand. Add hosts of this kind, or serve a smaller"
@@ -206,14 +206,16 @@ class _Explanation:
             span = self.need.spans[0]
             whole = self.reasons.whole(span)
             return (
-                f"{self.name} needs {_cards(span.cards)}, which is {span.hosts} complete hosts of one"
+                f"{self.name} needs {counted(span.cards, 'card')}, which is {span.hosts} complete hosts of one"
                 f" kind, and {whole} of {who} {'is' if whole == 1 else 'are'} completely free."
                 f"{self._others()}"
             )
         if self.service.pinned is not None:
             return f"{self.need_text}, and they are not free on {who}.{self._others()}"
         largest, host = self.largest()
-        block = f"the largest free block on {who} has {_cards(largest)} ({hosts[host].name})"
+        block = (
+            f"the largest free block on {who} has {counted(largest, 'card')} ({hosts[host].name})"
+        )
         text = (
             f"{self.need_text}; {block}."
             if largest
@@ -245,7 +247,7 @@ class _Explanation:
 
     def _describe(self, number: int) -> str:
         host = self.fleet.hosts[number]
-        text = f"{host.name} has the cards {listed(list(host.cards))}"
+        text = f"{host.name} has the cards {listed(host.cards)}"
         gone = sorted(host.excluded.intersection(host.cards))
         hand = cards_of(self.fleet.usable[number] & ~self.fleet.room[number])
         text += f", excluded {listed(gone)}" if gone else ""
@@ -277,7 +279,3 @@ def _advice(helps: bool, tried: bool, cut: bool, instead: Sequence[str]) -> str:
             else " No other arrangement makes room."
         )
     return found + remedy
-
-
-def _cards(count: int) -> str:
-    return f"{count} card{'' if count == 1 else 's'}"

@@ -6,18 +6,19 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from .._base.errors import AscendError
-from .._base.words import listed
+from .._base.words import counted, listed
 from .._model.options import missing_list
 from .directory import EXTENSIONS, Directory
-from .files import Change, apply, as_json, diffs, write_page
-from .fleet import Assignment, Unplaced
+from .files import Change, apply, write_page
+from .fleet import Unplaced
 from .hosts import Hardware
 from .inventory import Inventory, some
 from .services import Service
@@ -31,10 +32,7 @@ class Settings:
 
     output: str = ""
     repack: bool = False
-    locked: bool = False
     adopt: bool = False
-    markdown: str = ""
-    html: str = ""
     check: bool = False
     extensions: tuple[str, ...] = EXTENSIONS
 
@@ -93,36 +91,21 @@ class Run:
                     if each.before != each.after and (each.after is None) is gone
                 )
                 if hosts:
-                    parts.append(
-                        f"{verb if self.settings.check else past} {len(hosts)}"
-                        f" file{'s' if len(hosts) > 1 else ''} ({some(hosts, 10)})"
-                    )
+                    done = verb if self.settings.check else past
+                    parts.append(f"{done} {counted(len(hosts), 'file')} ({some(hosts, 10)})")
             if parts:
                 text = f"{'would ' if self.settings.check else ''}{' and '.join(parts)}"
                 lines.append(f"{text[0].upper()}{text[1:]} in {self.directories[base].path}.")
         return lines or ["No file changes."]
 
-    def diffs(self) -> list[dict[str, str]]:
-        return diffs(self.all_changes)
-
 
 def unplaced_groups(unplaced: Iterable[Unplaced]) -> list[dict[str, Any]]:
     """Services without room; replicas for which the same holds in one."""
-    folded: dict[tuple[object, ...], list[int]] = {}
+    folded: dict[Unplaced, list[int]] = {}
     for each in unplaced:
-        key = (each.service, each.cards, each.largest_free, each.repack_helps, each.reason)
-        folded.setdefault(key, []).append(each.replica)
-    names = ("service", "cards", "largest_free", "repack_helps", "reason")
-    return [
-        {**dict(zip(names, key, strict=True)), "replicas": listed(replicas)}
-        for key, replicas in folded.items()
-    ]
-
-
-def location_of(assignment: Assignment | None) -> dict[str, Any] | None:
-    return (
-        None if assignment is None else {"host": assignment.host, "cards": list(assignment.cards)}
-    )
+        folded.setdefault(replace(each, replica=0), []).append(each.replica)
+    groups = [{**asdict(each), "replicas": listed(folded[each])} for each in folded]
+    return [{key: group[key] for key in group if key != "replica"} for group in groups]
 
 
 def short(lines: Sequence[str], limit: int = _NOTES_MAX) -> list[str]:
@@ -156,20 +139,16 @@ def notes(
         missing = missing_list(version)
         if missing:
             texts.append(f"{missing}.")
-    messages: dict[str, list[str]] = {}
+    messages: dict[str, dict[str, None]] = {}
     for name, service in services.items():
-        for kind in sorted(service.refused):
-            text = f"not for hosts of {kind}: {service.refused[kind]}"
-            messages.setdefault(text, []).append(name)
+        said = [
+            f"not for hosts of {kind}: {text}" for kind, text in sorted(service.refused.items())
+        ]
         for kind in sorted(service.specs):
-            for warning in service.specs[kind]["warnings"]:
-                messages.setdefault(warning, []).append(name)
-    for text, names in messages.items():
-        texts.append(f"{', '.join(dict.fromkeys(names))}: {text}")
-    return texts
-
-
-_STAMP = "<!-- inferops.ascend.plan {digest} -->\n"
+            said += service.specs[kind]["warnings"]
+        for text in said:
+            messages.setdefault(text, {})[name] = None
+    return texts + [f"{', '.join(names)}: {text}" for text, names in messages.items()]
 
 
 def page(path: str, text: str, plan: Mapping[str, Any], *, check: bool) -> tuple[bool, str]:
@@ -181,7 +160,8 @@ def page(path: str, text: str, plan: Mapping[str, Any], *, check: bool) -> tuple
     Raises AscendError where it cannot be written.
     """
     state = {key: value for key, value in plan.items() if key != "changes"}
-    digest = hashlib.sha256(as_json(state).encode()).hexdigest()[:32]
-    stamp = _STAMP.format(digest=digest)
+    text_of_it = json.dumps(state, sort_keys=True, separators=(",", ":"))
+    digest = hashlib.sha256(text_of_it.encode()).hexdigest()[:32]
+    stamp = f"<!-- inferops.ascend.plan {digest} -->\n"
     file = Path(os.path.abspath(os.path.expanduser(path)))
     return write_page(file, text.rstrip("\n") + "\n" + stamp, stamp, check=check)

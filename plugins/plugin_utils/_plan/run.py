@@ -32,7 +32,7 @@ from .inventory import Inventory, Problems, some
 from .plan_file import PlanFile, Writer
 from .planner import plan_fleet
 from .request_lists import SERVICES, RequestReader
-from .result import Refused, Run, Settings, location_of, notes, unplaced_groups
+from .result import Refused, Run, Settings, notes, unplaced_groups
 from .services import Service, fleet_host, given_assignments, given_services, services_of
 
 
@@ -141,8 +141,6 @@ class _Planning:
         if self.problems:
             raise Refused(self.problems.lines())
 
-    # Hosts
-
     def _host(self, name: str, hardware: Hardware | None) -> _Host | None:
         raw = self.world.variables(name)
         try:
@@ -246,8 +244,6 @@ class _Planning:
                 if not place_fault(directory, name):
                     yield directory, name, existing
 
-    # The plan
-
     def _place(
         self,
         hosts: Mapping[str, _Host],
@@ -261,13 +257,8 @@ class _Planning:
                 given += given_assignments(name, host.given)
             elif host.before is not None:
                 existing += host.before.assignments
-        planned = set(hosts)
-        existing += [
-            assignment
-            for each in leavers
-            if each[1] not in planned
-            for assignment in each[2].assignments
-        ]
+        for _directory, name, left in leavers:
+            existing += () if name in hosts else left.assignments
         fleet = plan_fleet(
             [
                 fleet_host(name, host.hardware, by_hand=host.given is not None)
@@ -323,8 +314,8 @@ class _Planning:
             "changes": [
                 {
                     "service": each.service,
-                    "before": location_of(each.before),
-                    "after": location_of(each.after),
+                    "before": _location(each.before),
+                    "after": _location(each.after),
                 }
                 for each in fleet.moved
             ],
@@ -342,18 +333,19 @@ class _Planning:
             done = "would be moved" if self.settings.check else "is moved"
             self.result.notes.append(f"{host.name}: {adopt} {done} to {adopted}.")
 
-    # The report
-
     def _report_lost(self, host: _Host, made: Iterable[Entry]) -> None:
         """Name what somebody wrote into a file of the plan, and moves do not show."""
         names = {entry.name for entry in made}
-        lost = [
-            name
-            for name in (host.existing.unplaced_names if host.existing else ())
-            if name not in names
-        ]
+        found = host.existing.unplaced_names if host.existing else ()
+        lost = [name for name in found if name not in names]
         if lost:
             self.result.notes.append(
                 f"{host.name}: {', '.join(lost)} in {host.directory.target(host.name)} was not put"
                 f" there by the plan, and is taken out. What is to be served belongs into {SERVICES}."
             )
+
+
+def _location(assignment: Assignment | None) -> dict[str, Any] | None:
+    return (
+        None if assignment is None else {"host": assignment.host, "cards": list(assignment.cards)}
+    )

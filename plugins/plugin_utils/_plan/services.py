@@ -162,7 +162,7 @@ def _resolved(
     if isinstance(request.values.get("cards"), list):
         raise AscendError(
             f"{spec['model']} names {total} cards, and the host has {size}: cards"
-            f" {listed(list(hardware.cards))}."
+            f" {listed(hardware.cards)}."
         )
     count = -(-total // size)
     members = [str(number) for number in range(count)]

@@ -45,7 +45,7 @@ def escaped(value: object) -> str:
 
 def ranges(cards: Sequence[int]) -> str:
     """``[0, 1, 2, 5]`` as ``0-2, 5``; nothing where there are none."""
-    return listed(list(cards)) if cards else ""
+    return listed(cards) if cards else ""
 
 
 def count(number: int, noun: str) -> str:
