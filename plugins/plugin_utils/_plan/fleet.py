@@ -1,18 +1,23 @@
 # SPDX-FileCopyrightText: The inferops.ascend authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The fleet as the planner has it: hosts, services, and where services go."""
+"""The fleet as the planner has it: hosts, services, where services go, and where they may go."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import groupby
 from types import MappingProxyType
 
 from .._base.errors import AscendError
 from .._base.words import listed
-from .card_sets import CARDS_MAX
+from .card_sets import CARDS_MAX, best_block, mask_of
+from .search import Need, Span
+
+COPY_NAME = re.compile(r"(.+)-([1-9][0-9]{0,3})")
+_NAME_MAX = 58  # of what gets a number behind it; a name has 63 characters at most
 
 
 @dataclass(frozen=True)
@@ -147,3 +152,167 @@ def unplaced_lines(unplaced: Iterable[Unplaced]) -> list[str]:
         also = f" So it is with {len(replicas)} replicas ({listed(replicas)})."
         lines.append(reason + (also if len(replicas) > 1 else ""))
     return lines
+
+
+@dataclass(frozen=True)
+class Group:
+    """Candidate hosts, by number."""
+
+    hosts: tuple[int, ...]
+    members: frozenset[int]
+    sizes: Mapping[str, int]  # cards of the largest host, by kind
+
+
+@dataclass(frozen=True, slots=True)
+class Fixed:
+    """An assignment that stays, and where it is."""
+
+    service: int
+    host: int
+    mask: int
+    assignment: Assignment
+
+
+class Fleet:
+    """Hosts and services by number, in the order of their names."""
+
+    def __init__(
+        self,
+        hosts: Sequence[FleetHost],
+        services: Sequence[FleetService],
+        given: Sequence[Assignment],
+    ) -> None:
+        self.hosts = sorted(hosts, key=lambda host: host.name)
+        self.services = sorted(services, key=lambda service: service.name)
+        check_fleet(self.hosts, self.services)
+        self.host_at = {host.name: number for number, host in enumerate(self.hosts)}
+        self.service_at = {service.name: number for number, service in enumerate(self.services)}
+        self.all = [mask_of(host.cards) for host in self.hosts]
+        self.usable = [
+            cards & ~mask_of(card for card in host.excluded if 0 <= card < CARDS_MAX)
+            for host, cards in zip(self.hosts, self.all, strict=True)
+        ]
+        self._groups: dict[object, Group] = {}
+        self.groups = [self._group(service.hosts) for service in self.services]
+        self.given = list(self._given(given))
+        self.names: dict[int, set[str]] = {}  # of units given, by host
+        for fixed in self.given:
+            self.names.setdefault(fixed.host, set()).add(fixed.assignment.name)
+        # What the planner may use of a host that has nothing on it but what is given.
+        self.room = [
+            usable if host.open else 0 for host, usable in zip(self.hosts, self.usable, strict=True)
+        ]
+        for fixed in self.given:
+            self.room[fixed.host] &= ~fixed.mask
+        # Hosts that a service on every host is to be on.
+        self.targets = [
+            [host for host in group.hosts if self.hosts[host].open and self.usable[host]]
+            if service.replicas is None
+            else []
+            for group, service in zip(self.groups, self.services, strict=True)
+        ]
+        self._needs: dict[object, Need] = {}
+        self.needs = [
+            self._need(group, service)
+            for group, service in zip(self.groups, self.services, strict=True)
+        ]
+
+    def _group(self, names: tuple[str, ...]) -> Group:
+        found = self._groups.get(id(names))  # shared by many services, so not even hashed
+        if found is None:
+            hosts = tuple(sorted({self.host_at[name] for name in names if name in self.host_at}))
+            found = self._groups.get(hosts)
+            if found is None:
+                sizes: dict[str, int] = {}
+                for number in hosts:
+                    host = self.hosts[number]
+                    sizes[host.kind] = max(sizes.get(host.kind, 0), len(host.cards))
+                found = self._groups[hosts] = Group(hosts, frozenset(hosts), sizes)
+            self._groups[id(names)] = found
+        return found
+
+    def may_double(self, service: FleetService) -> bool:
+        return (
+            service.replicas is not None
+            and service.replicas > 1
+            and not service.spread_required
+            and service.pinned is None
+            and len(service.name) <= _NAME_MAX
+        )
+
+    def resolve(self, assignment: Assignment) -> Assignment:
+        """The assignment with its service's name, which is not that of the unit for a second replica."""
+        service = assignment.service
+        match = COPY_NAME.fullmatch(service)
+        base = self.service_at.get(match[1]) if match else None
+        if (
+            base is not None
+            and service not in self.service_at
+            and self.may_double(self.services[base])
+        ):
+            service = self.services[base].name
+        return replace(assignment, service=service, cards=tuple(sorted(assignment.cards)))
+
+    def _given(self, assignments: Iterable[Assignment]) -> Iterator[Fixed]:
+        for assignment in sorted(assignments, key=by_place):
+            host = self.host_at.get(assignment.host)
+            if host is None:
+                continue
+            service = self.service_at.get(assignment.service, -1)
+            if service >= 0 and host not in self.groups[service].members:
+                service = -1
+            cards = (card for card in assignment.cards if 0 <= card < CARDS_MAX)
+            yield Fixed(service, host, mask_of(cards), assignment)
+
+    def _need(self, group: Group, service: FleetService) -> Need:
+        key = (id(group), tuple(sorted(service.cards.items())), service.pinned)
+        need = self._needs.get(key)
+        if need is None:
+            singles = {}
+            for number in group.hosts:
+                cards = self._single(number, group, service)
+                if cards:
+                    singles[number] = cards
+            spans = () if service.pinned else tuple(self._spans(group, service))
+            pinned = mask_of(service.pinned or ())
+            need = self._needs[key] = Need(len(self._needs), singles, spans, pinned)
+        return need
+
+    def _need_on(self, number: int, service: FleetService, cards: int) -> Need:
+        """Of a service that is to be on this host."""
+        key = (number, cards, service.pinned)
+        need = self._needs.get(key)
+        if need is None:
+            pinned = mask_of(service.pinned or ())
+            need = self._needs[key] = Need(len(self._needs), {number: cards}, (), pinned)
+        return need
+
+    def _single(self, number: int, group: Group, service: FleetService) -> int:
+        """Cards that the service takes on this host; 0 if it can't be there, even if all is free."""
+        host, room = self.hosts[number], self.room[number]
+        cards = service.cards.get(host.kind)
+        if not room or cards is None or cards > group.sizes[host.kind]:
+            return 0
+        if service.pinned is not None:
+            fits = len(service.pinned) == cards and not mask_of(service.pinned) & ~room
+        else:
+            fits = best_block(room, host.unit, cards) is not None
+        return cards if fits else 0
+
+    def _spans(self, group: Group, service: FleetService) -> Iterator[Span]:
+        """Ways to take complete hosts, that with the fewest cards first."""
+        for cards, kind in sorted((cards, kind) for kind, cards in service.cards.items()):
+            size = group.sizes.get(kind, 0)
+            if not 0 < size < cards:
+                continue
+            among = tuple(self.whole(group, kind))
+            count = -(-cards // size)
+            if count <= len(among):
+                yield Span(cards, count, among)
+
+    def whole(self, group: Group, kind: str) -> Iterator[int]:
+        """Hosts of a kind that can be taken completely."""
+        for number in group.hosts:
+            host, full = self.hosts[number], self.room[number] == self.all[number]
+            if full and (host.kind, len(host.cards)) == (kind, group.sizes[kind]):
+                yield number

@@ -10,9 +10,19 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import zip_longest
 
-from .candidates import COPY_NAME, Fixed, Fleet
 from .card_sets import CARDS_MAX, best_block, cards_of, mask_of
-from .fleet import Assignment, FleetHost, FleetPlan, FleetService, Move, Unplaced, by_place
+from .fleet import (
+    COPY_NAME,
+    Assignment,
+    Fixed,
+    Fleet,
+    FleetHost,
+    FleetPlan,
+    FleetService,
+    Move,
+    Unplaced,
+    by_place,
+)
 from .reasons import Reasons
 from .repack import RepackingSearch
 from .search import Item, Room

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 from .._base.words import counted, listed
 from .._place.blocks import block_shape, power_of_two
-from .candidates import Fleet
 from .card_sets import cards_of, largest_block, longest_run
+from .fleet import Fleet
 from .search import Span
 
 

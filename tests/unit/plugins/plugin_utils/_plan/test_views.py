@@ -12,15 +12,9 @@ from html.parser import HTMLParser
 from typing import Any
 
 import pytest
-from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.html import (
-    html,
-)
-from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.markdown import (
-    markdown,
-)
-from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.terminal import (
-    card_map,
-)
+from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.html import html
+from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.markdown import markdown
+from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.terminal import card_map
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
