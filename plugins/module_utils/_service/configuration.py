@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Callable, Mapping
+from typing import Callable, Iterable
 
 # Shorter values are replaced as complete words only, or "1" would blacken every line.
 _SECRET_LENGTH = 6
@@ -34,9 +34,9 @@ def read_secrets(root: Path, path: str) -> dict[str, str]:
         return {}
 
 
-def redactor(secrets: Mapping[str, str]) -> Callable[[str], str]:
+def redactor(secrets: Iterable[str]) -> Callable[[str], str]:
     """A function that takes the values of secrets out of a text."""
-    words = {part for value in secrets.values() for part in [value, *value.split("\n")] if part}
+    words = {part for value in secrets for part in [value, *value.split("\n")] if part}
     if not words:
         return str
     patterns = [

@@ -122,11 +122,8 @@ class ServiceCheck:
             self.environ = environ_of(root, self.pid, values.get("ControlGroup", ""))
         # What it runs with counts: a file may have been changed since.
         self.key = self.environ.get("VLLM_API_KEY") or secrets.get("VLLM_API_KEY")
-        running = {name: self.environ[name] for name in secrets if name in self.environ}
-        if self.key:
-            running["VLLM_API_KEY"] = self.key
-        before, after = redactor(secrets), redactor(running)
-        self.redact: Callable[[str], str] = lambda text: after(before(text))
+        running = [self.environ[name] for name in secrets if name in self.environ]
+        self.redact = redactor([*secrets.values(), *running, self.key or ""])
         self.problems: list[str] = []
 
     def holder(self) -> str | None:

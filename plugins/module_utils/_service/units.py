@@ -26,23 +26,12 @@ class Module(Protocol):
     check_mode: bool
     _diff: bool
 
-    def run_command(self, args: list[str]) -> tuple[int, str, str]:
-        """Run a command; return status, output and errors."""
-
-    def fail_json(self, msg: str, **result: Any) -> NoReturn:
-        """End the module as failed."""
-
-    def warn(self, warning: str) -> None:
-        """Show a warning."""
-
-    def selinux_enabled(self) -> bool:
-        """Tell whether files have security contexts."""
-
-    def selinux_default_context(self, path: str) -> list[str]:
-        """Return the context that a file at this path should have."""
-
-    def set_context_if_different(self, path: str, context: list[str], changed: bool) -> bool:
-        """Give a file its context."""
+    def run_command(self, args: list[str]) -> tuple[int, str, str]: ...
+    def fail_json(self, msg: str, **result: Any) -> NoReturn: ...
+    def warn(self, warning: str) -> None: ...
+    def selinux_enabled(self) -> bool: ...
+    def selinux_default_context(self, path: str) -> list[str]: ...
+    def set_context_if_different(self, path: str, context: list[str], changed: bool) -> bool: ...
 
 
 class Units:

@@ -8,30 +8,26 @@ The shipped files are checked against their schemas by the tests, not at run tim
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import Any
 
 from .._base.data import vars_file
 
 
-@lru_cache(maxsize=None)
-def _read(name: str, key: str, kept: tuple[str, ...]) -> tuple[dict[str, Any], ...]:
-    return tuple({k: entry[k] for k in kept if k in entry} for entry in vars_file(name)[key])
+def _read(name: str, key: str, *kept: str) -> list[dict[str, Any]]:
+    return [{k: each[k] for k in kept if k in each} for each in vars_file(name)[key]]
 
 
 def phases() -> list[dict[str, Any]]:
     """The phases of a start in order: {name, lines (patterns)}."""
-    return [dict(each) for each in _read("start_phases.yml", "phases", ("name", "lines"))]
+    return _read("start_phases.yml", "phases", "name", "lines")
 
 
 def phase_texts() -> dict[str, str]:
     """What people read of each phase, by its name."""
-    return {
-        each["name"]: each["text"] for each in _read("start_phases.yml", "phases", ("name", "text"))
-    }
+    return {each["name"]: each["text"] for each in vars_file("start_phases.yml")["phases"]}
 
 
 def failures() -> list[dict[str, Any]]:
     """The failures in order: {id, lines, results?, statuses?, cause, advice, retry, source}."""
     kept = ("id", "lines", "results", "statuses", "cause", "advice", "retry", "source")
-    return [dict(each) for each in _read("failures.yml", "failures", kept)]
+    return _read("failures.yml", "failures", *kept)

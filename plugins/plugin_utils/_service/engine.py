@@ -20,6 +20,7 @@ import yaml
 from .._base.errors import AscendError
 from .._base.values import plain
 from .arguments import Scalar, read_args, several, text_of
+from .engine_names import POOLING
 from .options import EngineOptions, options_of
 
 Config = dict[str, Union[Scalar, list[Scalar]]]
@@ -142,7 +143,7 @@ def _defaults(
         names = list(dict.fromkeys([str(service["model"]), str(service["name"])]))
         names = names[:1] if engine.joins_lists else names
         result["served-model-name"] = several(option, names, engine, f"{who}, model")
-    pooling = {"embed": "embed", "rerank": "score"}.get(str(service.get("kind")))
+    pooling = POOLING.get(str(service.get("kind")))
     if pooling and not {"runner", "convert", "task"} & set(user):
         if "runner" in engine.options:
             result["runner"] = "pooling"

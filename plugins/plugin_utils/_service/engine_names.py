@@ -27,7 +27,8 @@ TASKS: Mapping[str, Mapping[str, str]] = {
     "reward": {"runner": "pooling", "convert": "reward"},
     "score": {"runner": "pooling"},
 }
-_POOLING = {"embed": "embed", "rerank": "score"}
+# The task by the kind of a service.
+POOLING = {"embed": "embed", "rerank": "score"}
 
 
 def translate(
@@ -42,25 +43,19 @@ def translate(
     """
     spelled = {key.replace("_", "-"): key for key in args}
     result = dict(args)
-    if "task" in spelled and "task" not in known and "runner" in known and "convert" in known:
+    newer = [name for name in ("runner", "convert") if name in spelled]
+    to_newer = "task" in spelled and "task" not in known and "runner" in known
+    to_task = bool(newer) and "task" in known and "runner" not in known
+    if "task" in spelled and newer and (to_newer or to_task):
+        raise AscendError(f"{who}: args have task and {newer[0]}, its newer name. Leave one out.")
+    if to_newer:
         task = result.pop(spelled["task"])
         new = {"runner": None} if task is None else TASKS.get(str(task))
         if new is None:
             raise AscendError(f"{who}, args, task is {task!r}; it can be {', '.join(TASKS)}.")
-        twice = sorted({"runner", "convert"} & set(spelled))
-        if twice:
-            raise AscendError(
-                f"{who}: args have task and {twice[0]}, its newer name. Leave one out."
-            )
         result.update(new)
-    elif {"runner", "convert"} & set(spelled) and "runner" not in known and "task" in known:
-        given: dict[str, Any] = {
-            name: result.pop(spelled[name]) for name in ("runner", "convert") if name in spelled
-        }
-        if "task" in spelled:
-            raise AscendError(
-                f"{who}: args have task and {next(iter(given))}, its newer name. Leave one out."
-            )
+    elif to_task:
+        given: dict[str, Any] = {name: result.pop(spelled[name]) for name in newer}
         result["task"] = _task(given, kind, who)
     if "rope-scaling" in spelled and "rope-scaling" not in known and "hf-overrides" in known:
         _move_rope(result, spelled, known, who)
@@ -78,7 +73,7 @@ def _task(given: Mapping[str, Any], kind: object, who: str) -> str | None:
         return convert
     if runner in ("auto", "generate", "draft") and plain:
         return runner
-    task = "embed" if kind is None else _POOLING.get(str(kind))
+    task = "embed" if kind is None else POOLING.get(str(kind))
     if runner == "pooling" and plain and task:
         return task
     raise AscendError(

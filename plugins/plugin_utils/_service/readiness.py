@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from .status import Status, describe_state, duration, format_cause, is_masked, status_line
+from .status import Status, describe_state, duration, format_evidence, is_masked, status_line
 
 # Failed starts in a row after which a service counts as looping: of one cause, of any.
 SAME_FAILURES, ANY_FAILURES = 2, 3
@@ -180,37 +180,25 @@ class Watch:
         """The message at the end: what failed with its cause, and what was not ready in time."""
         parts = []
         for name, problem in self.failed.items():
-            status = self.seen[name].status
-            lines = [f"{self.host}: {name} {problem}", *format_cause(status.get("cause"))]
-            if not status.get("cause"):
-                lines += ["| " + each for each in (status.get("log") or [])[-5:]]
-            lines += ["Note: " + each for each in status.get("problems") or []]
-            parts.append("\n    ".join(lines))
+            evidence = format_evidence(self.seen[name].status)
+            parts.append("\n    ".join([f"{self.host}: {name} {problem}", *evidence]))
         for name in self.waiting:
             status = self.seen[name].status
             if self.failed:
                 parts.append(f"{self.host}: {status_line(status)}; no longer waited for")
                 continue
-            lines = [
-                f"{self.host}: {name} was not ready within {duration(timeout)}."
-                f" It stopped at: {status_line(status)}"
-            ]
-            lines += format_cause(status.get("cause"))
-            log = status.get("log") or []
-            lines += ["Its last line: " + log[-1]] if log and not status.get("cause") else []
-            lines += ["Note: " + each for each in status.get("problems") or []]
-            parts.append("\n    ".join(lines))
+            text = f"{self.host}: {name} was not ready within {duration(timeout)}."
+            text += f" It stopped at: {status_line(status)}"
+            evidence = format_evidence(status, 1, "Its last line: ")
+            parts.append("\n    ".join([text, *evidence]))
         return "\n".join(parts)
 
     def results(self) -> list[dict[str, Any]]:
         """Each service: {name, state, phase, percent, elapsed, restarts, ready, cause}."""
         return [
             {
+                **{key: seen.status.get(key) for key in ("state", "phase", "percent", "elapsed")},
                 "name": name,
-                "state": seen.status.get("state"),
-                "phase": seen.status.get("phase"),
-                "percent": seen.status.get("percent"),
-                "elapsed": seen.status.get("elapsed"),
                 "restarts": (seen.status.get("unit") or {}).get("n_restarts"),
                 "ready": seen.ready,
                 "cause": seen.status.get("cause"),

@@ -34,8 +34,8 @@ def services_of(value: object, wanted_only: bool = False) -> list[dict[str, Any]
             f"services is {kind_of(value)}; write a list of services, [{{name: chat, port: 8000}}]."
         )
     services: list[dict[str, Any]] = []
-    for number, each in enumerate(value, 1):
-        where = f"services, item {number}"
+    for place, each in enumerate(value, 1):
+        where = f"services, item {place}"
         each = {"name": each} if isinstance(each, str) else each
         if not isinstance(each, Mapping) or not isinstance(each.get("name"), str):
             raise AscendError(
@@ -44,12 +44,15 @@ def services_of(value: object, wanted_only: bool = False) -> list[dict[str, Any]
             )
         if wanted_only and each.get("state", "started") != "started":
             continue
-        service = {"name": service_name(each)}
+        service: dict[str, Any] = {"name": service_name(each)}
         for key in _SERVICE_KEYS:
             if each.get(key) is not None:
                 service[key] = plain(each[key], f"{where}, {key}")
-        if whole_number(service.get("port", 1)) is None:
-            raise AscendError(f"service {service['name']}: {service['port']!r} is not a valid port")
+        if "port" in service:
+            number, port = whole_number(service["port"]), service["port"]
+            if number is None:
+                raise AscendError(f"service {service['name']}: {port!r} is not a valid port")
+            service["port"] = number
         services.append(service)
     names = [service["name"] for service in services]
     for name in names:
@@ -146,13 +149,18 @@ def is_masked(status: Status) -> bool:
     return (status.get("unit") or {}).get("load_state") == "masked"
 
 
-def format_cause(cause: Mapping[str, Any] | None) -> list[str]:
-    """A cause in lines: what is wrong, what to do, and the lines of the journal that show it."""
-    if not cause:
-        return []
-    before = "The start before: " if cause.get("start") == "previous" else ""
-    lines = [before + str(cause["cause"]), "What to do: " + str(cause["advice"])]
-    return lines + ["| " + str(each) for each in cause.get("lines") or []]
+def format_evidence(status: Status, log: int = 5, before: str = "| ") -> list[str]:
+    """Why a service does not serve, in lines: what is wrong, what to do, and lines of the journal.
+
+    Where no cause is known, the last `log` lines of its journal stand behind `before`.
+    """
+    lines = [before + str(each) for each in (status.get("log") or [])[-log:]] if log else []
+    cause = status.get("cause")
+    if cause:
+        start = "The start before: " if cause.get("start") == "previous" else ""
+        lines = [start + str(cause["cause"]), "What to do: " + str(cause["advice"])]
+        lines += ["| " + str(each) for each in cause.get("lines") or []]
+    return lines + ["Note: " + str(each) for each in status.get("problems") or []]
 
 
 def report(services: Sequence[Status], problems: Sequence[str] = ()) -> list[str]:
@@ -160,11 +168,9 @@ def report(services: Sequence[Status], problems: Sequence[str] = ()) -> list[str
     lines: list[str] = []
     for status in services:
         lines.append(status_line(status))
-        cause = status.get("cause")
-        if cause and status.get("state") == "starting" and cause.get("start") == "current":
+        state, cause = status.get("state"), status.get("cause")
+        if cause and state == "starting" and cause.get("start") == "current":
             lines.append("    It is still starting; its journal has:")
-        lines += ["    " + each for each in format_cause(cause)]
-        if not cause and status.get("state") in ("failed", "restarting", "unhealthy"):
-            lines += ["    | " + str(each) for each in (status.get("log") or [])[-5:]]
-        lines += ["    Note: " + str(each) for each in status.get("problems") or []]
+        log = 5 if state in ("failed", "restarting", "unhealthy") else 0
+        lines += ["    " + each for each in format_evidence(status, log)]
     return lines + ["Note: " + str(each) for each in problems]

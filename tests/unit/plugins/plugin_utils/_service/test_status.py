@@ -39,6 +39,7 @@ def test_names_specs_and_placed_services_are_asked_about_by_their_names() -> Non
         "cards": [0],
         "env": {"A": "b"},
     }
+    assert services_of([{"name": "a", "port": "8000"}]) == [{"name": "a", "port": 8000}]
     spec = {"name": "Qwen2.5-VL-7B", "model": "Qwen2.5-VL-7B"}
     asked = services_of(["other", placed, spec])
     assert asked == [{"name": "other"}, {"name": "chat", "port": 8000}, {"name": "qwen2.5-vl-7b"}]
