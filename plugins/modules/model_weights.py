@@ -253,7 +253,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.inferops.ascend.plugins.module_utils._base.errors import HostError
 from ansible_collections.inferops.ascend.plugins.module_utils._weights import check
 from ansible_collections.inferops.ascend.plugins.module_utils._weights import run as weights_run
-from ansible_collections.inferops.ascend.plugins.module_utils._weights.access import Account
+from ansible_collections.inferops.ascend.plugins.module_utils._weights.check import Account
 from ansible_collections.inferops.ascend.plugins.module_utils._weights.hubs import Clients, Packages
 from ansible_collections.inferops.ascend.plugins.module_utils._weights.jobs import Job
 

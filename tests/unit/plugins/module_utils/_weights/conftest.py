@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from ansible_collections.inferops.ascend.plugins.module_utils._weights import hub_client
 from ansible_collections.inferops.ascend.tests.hubs import hub as hubs
-from ansible_collections.inferops.ascend.tests.hubs.bringing import ID, Clock
+from ansible_collections.inferops.ascend.tests.hubs.fetching import ID, Clock
 
 
 @pytest.fixture
@@ -21,7 +21,7 @@ def hub() -> Iterator[hubs.Hub]:
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
+def directory(tmp_path: Path) -> Path:
     return tmp_path / "weights" / "Qwen" / "Qwen3-14B"
 
 

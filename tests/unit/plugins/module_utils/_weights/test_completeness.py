@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from ansible_collections.inferops.ascend.plugins.module_utils._weights.access import (
+from ansible_collections.inferops.ascend.plugins.module_utils._weights.check import (
     Account,
     unreadable,
     world_writable,
@@ -25,24 +25,24 @@ from ansible_collections.inferops.ascend.plugins.module_utils._weights.marker im
 from ansible_collections.inferops.ascend.tests.hubs import hub
 
 
-def put(folder: Path, files: dict[str, bytes]) -> Path:
+def put(directory: Path, files: dict[str, bytes]) -> Path:
     for name, data in files.items():
-        path = folder / name
+        path = directory / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(data)
-    return folder
+    return directory
 
 
 @pytest.fixture
-def whole(tmp_path: Path) -> Path:
+def complete(tmp_path: Path) -> Path:
     return put(tmp_path / "model", hub.model())
 
 
-def test_a_whole_model_has_no_faults_and_its_configuration_is_read(whole: Path) -> None:
-    look = inspect(str(whole))
-    assert look.faults == []
-    assert look.config["max_position_embeddings"] == 40960
-    assert look.files["model-00002-of-00003.safetensors"] > 40_000
+def test_a_complete_model_has_no_faults_and_its_configuration_is_read(complete: Path) -> None:
+    found = inspect(str(complete))
+    assert found.faults == []
+    assert found.config["max_position_embeddings"] == 40960
+    assert found.files["model-00002-of-00003.safetensors"] > 40_000
 
 
 @pytest.mark.parametrize(
@@ -65,35 +65,35 @@ def test_a_whole_model_has_no_faults_and_its_configuration_is_read(whole: Path) 
     ],
     ids=["one safetensors", "one torch file", "torch shards"],
 )
-def test_other_forms_of_weights_are_whole_too(tmp_path: Path, files: dict[str, bytes]) -> None:
+def test_other_forms_of_weights_are_complete_too(tmp_path: Path, files: dict[str, bytes]) -> None:
     put(tmp_path, {**files, "config.json": b"{}", "vocab.txt": b"a\n"})
     assert inspect(str(tmp_path)).faults == []
 
 
 def cut(name: str, keep: int | None = None) -> Callable[[Path], None]:
-    def damage(folder: Path) -> None:
-        path = folder / name
+    def damage(directory: Path) -> None:
+        path = directory / name
         os.truncate(path, path.stat().st_size - 10 if keep is None else keep)
 
     return damage
 
 
 def write(name: str, data: bytes) -> Callable[[Path], None]:
-    return lambda folder: put(folder, {name: data}) and None
+    return lambda directory: put(directory, {name: data}) and None
 
 
 def link(name: str, to: str) -> Callable[[Path], None]:
-    def damage(folder: Path) -> None:
-        (folder / name).unlink()
-        (folder / name).symlink_to(to)
+    def damage(directory: Path) -> None:
+        (directory / name).unlink()
+        (directory / name).symlink_to(to)
 
     return damage
 
 
 def remove(*names: str) -> Callable[[Path], None]:
-    def damage(folder: Path) -> None:
+    def damage(directory: Path) -> None:
         for name in names:
-            (folder / name).unlink()
+            (directory / name).unlink()
 
     return damage
 
@@ -153,9 +153,11 @@ SHARD = "model-00002-of-00003.safetensors"
         ),
     ],
 )
-def test_what_is_missing_is_said(whole: Path, damage: Callable[[Path], None], says: str) -> None:
-    damage(whole)
-    faults = inspect(str(whole)).faults
+def test_what_is_missing_is_reported(
+    complete: Path, damage: Callable[[Path], None], says: str
+) -> None:
+    damage(complete)
+    faults = inspect(str(complete)).faults
     assert len(faults) == 1
     assert says in faults[0]
 
@@ -193,7 +195,9 @@ def cache(tmp_path: Path) -> Path:
     return top
 
 
-def test_the_cache_of_the_hubs_own_tool_is_whole_one_folder_further_down(tmp_path: Path) -> None:
+def test_the_cache_of_the_hubs_own_tool_is_complete_one_directory_further_down(
+    tmp_path: Path,
+) -> None:
     top = cache(tmp_path)
     assert inspect(str(top / "snapshots" / "abc")).faults == []
     assert f"one directory further down: {top}/snapshots/abc" in inspect(str(top)).faults[-1]
@@ -201,34 +205,34 @@ def test_the_cache_of_the_hubs_own_tool_is_whole_one_folder_further_down(tmp_pat
 
 def test_files_behind_links_have_to_be_readable_where_they_are(tmp_path: Path) -> None:
     top = cache(tmp_path)
-    folder = str(top / "snapshots" / "abc")
+    directory = str(top / "snapshots" / "abc")
     account = Account("vllm", 4711, [])
     for each in [*top.rglob("*"), top, tmp_path, *tmp_path.parents[:2]]:
         if not each.is_symlink():
             each.chmod(0o755)
-    files = inspect(folder).files
-    if unreadable(folder, files, account):
+    files = inspect(directory).files
+    if unreadable(directory, files, account):
         pytest.skip("the temporary directory itself is closed")
     blob = (top / "snapshots" / "abc" / SHARD).resolve()
     blob.chmod(0o600)
-    assert unreadable(folder, files, account) == (
+    assert unreadable(directory, files, account) == (
         f"vllm cannot read {blob}: run 'chmod -R o+rX {blob}' on the host"
     )
     blob.parent.chmod(0o700)
-    assert unreadable(folder, files, account) == (
+    assert unreadable(directory, files, account) == (
         f"vllm cannot enter {blob.parent}: run 'chmod o+x {blob.parent}' on the host"
     )
 
 
-def test_code_of_the_model_has_to_be_readable_too(whole: Path) -> None:
-    put(whole, {"modeling_qwen.py": b"pass\n"})
-    assert "modeling_qwen.py" in inspect(str(whole)).files
+def test_code_of_the_model_has_to_be_readable_too(complete: Path) -> None:
+    put(complete, {"modeling_qwen.py": b"pass\n"})
+    assert "modeling_qwen.py" in inspect(str(complete)).files
 
 
-def test_more_than_a_header_promises_is_damage_too(whole: Path) -> None:
-    with (whole / SHARD).open("ab") as handle:
+def test_more_than_a_header_promises_is_damage_too(complete: Path) -> None:
+    with (complete / SHARD).open("ab") as handle:
         handle.write(b"log line\n")
-    assert "something else was written to it" in inspect(str(whole)).faults[0]
+    assert "something else was written to it" in inspect(str(complete)).faults[0]
 
 
 def test_a_torch_file_whose_end_is_missing_is_found(tmp_path: Path) -> None:
@@ -257,7 +261,7 @@ def test_a_header_that_claims_the_world_is_not_read(tmp_path: Path) -> None:
     assert "not a safetensors file" in inspect(str(tmp_path)).faults[0]
 
 
-def test_a_folder_that_is_not_there_or_empty_is_told_apart(tmp_path: Path) -> None:
+def test_a_directory_that_is_not_there_or_empty_is_told_apart(tmp_path: Path) -> None:
     assert inspect(str(tmp_path / "no")).faults == [f"{tmp_path}/no is not there"]
     assert inspect(str(tmp_path)).faults == [f"{tmp_path} is empty"]
 
@@ -280,38 +284,40 @@ def test_looking_at_terabytes_reads_only_headers(tmp_path: Path) -> None:
     assert inspect(str(tmp_path)).faults == []
 
 
-def test_what_the_service_cannot_read_is_said_with_the_command(whole: Path) -> None:
+def test_what_the_service_cannot_read_is_reported_with_the_command(complete: Path) -> None:
     account = Account("vllm", 4711, [4711])
-    for folder in [whole, *whole.parents]:
-        if folder.stat().st_uid == os.geteuid() and folder.is_relative_to(whole.parents[2]):
-            folder.chmod(0o755)
-    files = inspect(str(whole)).files
-    if unreadable(str(whole), files, account):
+    for directory in [complete, *complete.parents]:
+        if directory.stat().st_uid == os.geteuid() and directory.is_relative_to(
+            complete.parents[2]
+        ):
+            directory.chmod(0o755)
+    files = inspect(str(complete)).files
+    if unreadable(str(complete), files, account):
         pytest.skip("the temporary directory itself is closed")
-    (whole / SHARD).chmod(0o600)
-    assert unreadable(str(whole), files, account) == (
-        f"vllm cannot read {whole / SHARD}: run 'chmod -R o+rX {whole}' on the host"
+    (complete / SHARD).chmod(0o600)
+    assert unreadable(str(complete), files, account) == (
+        f"vllm cannot read {complete / SHARD}: run 'chmod -R o+rX {complete}' on the host"
     )
-    assert unreadable(str(whole), files, account._replace(uid=os.geteuid())) == ""
-    (whole / SHARD).chmod(0o640)
-    assert unreadable(str(whole), files, account._replace(gids=[os.getegid()])) == ""
-    whole.chmod(0o700)
-    assert unreadable(str(whole), files, account) == (
-        f"vllm cannot enter {whole}: run 'chmod o+x {whole}' on the host"
+    assert unreadable(str(complete), files, account._replace(uid=os.geteuid())) == ""
+    (complete / SHARD).chmod(0o640)
+    assert unreadable(str(complete), files, account._replace(gids=[os.getegid()])) == ""
+    complete.chmod(0o700)
+    assert unreadable(str(complete), files, account) == (
+        f"vllm cannot enter {complete}: run 'chmod o+x {complete}' on the host"
     )
 
 
-def test_what_everybody_may_write_is_named(whole: Path) -> None:
-    files = inspect(str(whole)).files
-    assert world_writable(str(whole), files) == ""
-    (whole / SHARD).chmod(0o666)
-    assert world_writable(str(whole), files) == str(whole / SHARD)
+def test_what_everybody_may_write_is_named(complete: Path) -> None:
+    files = inspect(str(complete)).files
+    assert world_writable(str(complete), files) == ""
+    (complete / SHARD).chmod(0o666)
+    assert world_writable(str(complete), files) == str(complete / SHARD)
 
 
-def test_a_marker_of_somebody_else_is_none(whole: Path) -> None:
-    (whole / MARKER).write_text('{"files": {}}')
-    assert read_marker(str(whole)) is None
-    write_marker(str(whole / MARKER), {"files": {}, "source": "nfs"})
-    marker = read_marker(str(whole))
+def test_a_marker_of_somebody_else_is_none(complete: Path) -> None:
+    (complete / MARKER).write_text('{"files": {}}')
+    assert read_marker(str(complete)) is None
+    write_marker(str(complete / MARKER), {"files": {}, "source": "nfs"})
+    marker = read_marker(str(complete))
     assert marker is not None
     assert marker["source"] == "nfs"

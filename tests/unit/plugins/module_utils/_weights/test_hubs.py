@@ -17,11 +17,11 @@ from ansible_collections.inferops.ascend.plugins.module_utils._weights.hubs impo
 from ansible_collections.inferops.ascend.plugins.module_utils._weights.jobs import Progress
 from ansible_collections.inferops.ascend.plugins.module_utils._weights.switch import LOCK
 from ansible_collections.inferops.ascend.tests.hubs import hub as hubs
-from ansible_collections.inferops.ascend.tests.hubs.bringing import (
+from ansible_collections.inferops.ascend.tests.hubs.fetching import (
     ID,
     SHARD,
     apart,
-    bring,
+    download,
     job_of,
     same,
 )
@@ -29,7 +29,7 @@ from ansible_collections.inferops.ascend.tests.hubs.bringing import (
 
 @pytest.mark.parametrize("source", ["huggingface", "modelscope"])
 def test_a_token_is_in_no_command_and_no_environment(
-    hub: hubs.Hub, folder: Path, tmp_path: Path, source: str
+    hub: hubs.Hub, directory: Path, tmp_path: Path, source: str
 ) -> None:
     hub.token = "hf_verysecrettoken"
     seen: list[bytes] = []
@@ -42,40 +42,40 @@ def test_a_token_is_in_no_command_and_no_environment(
         return False
 
     hub.fault = look
-    job = job_of(hub, folder, source, token=hub.token)
+    job = job_of(hub, directory, source, token=hub.token)
     fetch.Fetch(job, Progress([job]), apart(tmp_path), 2).run()
-    assert same(folder, hub.models[ID])
+    assert same(directory, hub.models[ID])
     assert any(b"json.loads(sys.stdin" in each for each in seen)
     assert not any(b"verysecret" in each for each in seen)
 
 
 def test_the_client_ends_with_the_run_and_its_files_are_continued(
-    hub: hubs.Hub, folder: Path, tmp_path: Path
+    hub: hubs.Hub, directory: Path, tmp_path: Path
 ) -> None:
     hub.models[ID] = hubs.model(shards=1, shard_bytes=8_000_000)
     hub.pace = 1_000_000
-    job = job_of(hub, folder)
+    job = job_of(hub, directory)
     clients, runs = apart(tmp_path), str(tmp_path / "run")
     name = run.start([job], clients, 1, runs)
     deadline = time.monotonic() + 30
     while run.follow(name, 0, runs).directories[job.directory]["done"] < 1_500_000:
         assert time.monotonic() < deadline
         time.sleep(0.05)
-    os.kill(int(Path(f"{folder}.part", LOCK).read_text().split()[1]), signal.SIGKILL)
+    os.kill(int(Path(f"{directory}.part", LOCK).read_text().split()[1]), signal.SIGKILL)
     assert run.follow(name, 10, runs).died
     hub.pace = None
     hub.asked.clear()
     fetch.Fetch(job, Progress([job]), clients, 2).run()
-    assert same(folder, hub.models[ID])
+    assert same(directory, hub.models[ID])
     assert [each.range for each in hub.asked if each.range], "it was downloaded again"
 
 
 def test_files_above_the_hubs_limit_come_in_ranges(
-    hub: hubs.Hub, folder: Path, monkeypatch: pytest.MonkeyPatch
+    hub: hubs.Hub, directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(hub_client, "SEGMENT", 15_000)
-    bring(job_of(hub, folder))
-    assert same(folder, hub.models[ID])
+    download(job_of(hub, directory))
+    assert same(directory, hub.models[ID])
     ranges = [each.range for each in hub.asked if each.range and SHARD in each.path]
     assert set(ranges) == {"bytes=0-14999", "bytes=15000-29999", "bytes=30000-40089"}
 

@@ -22,20 +22,20 @@ from ansible_collections.inferops.ascend.plugins.module_utils._weights.sources i
 )
 from ansible_collections.inferops.ascend.plugins.module_utils._weights.switch import LOCK
 from ansible_collections.inferops.ascend.tests.hubs import hub as hubs
-from ansible_collections.inferops.ascend.tests.hubs.bringing import (
+from ansible_collections.inferops.ascend.tests.hubs.fetching import (
     CLIENTS,
     ID,
     SHARD,
-    bring,
+    checked,
     cut_always,
-    look,
+    download,
     put,
     same,
 )
 
 
-def holder_of(folder: Path) -> int:
-    text = Path(str(folder) + ".part", LOCK).read_text()
+def holder_of(directory: Path) -> int:
+    text = Path(str(directory) + ".part", LOCK).read_text()
     return int(text.split()[1])
 
 
@@ -43,21 +43,21 @@ def holder_of(folder: Path) -> int:
 
 
 def test_two_states_of_a_share_are_never_put_together(
-    hub: hubs.Hub, folder: Path, tmp_path: Path
+    hub: hubs.Hub, directory: Path, tmp_path: Path
 ) -> None:
     share = put(tmp_path / "mnt", hub.models[ID])
-    job = Job(str(folder), "Qwen3-14B", "nfs", location=str(share))
+    job = Job(str(directory), "Qwen3-14B", "nfs", location=str(share))
     # A run that died within a file, after another one had come.
-    bring(job)
-    folder.rename(str(folder) + ".part")
-    part = Path(str(folder) + ".part")
+    download(job)
+    directory.rename(str(directory) + ".part")
+    part = Path(str(directory) + ".part")
     (part / LOCK).touch()
     remote = next(f for f in Directory(job).listing().files if f.path == SHARD)
     partial = part / partial_of(remote)
     (part / SHARD).rename(partial)
     os.truncate(partial, 20_000)
     progress = Progress([job])
-    found = look(job)
+    found = checked(job)
     assert found.missing == found.total - sum(
         each.stat().st_size for each in part.iterdir() if each.name not in (MARKER, LOCK)
     )
@@ -70,27 +70,27 @@ def test_two_states_of_a_share_are_never_put_together(
     time.sleep(0.01)
     put(share, newer)
     fetch.Fetch(job, progress, CLIENTS, 2).run()
-    assert same(folder, {**hub.models[ID], **newer})
-    assert not list(folder.glob("*.inferops-incomplete"))
+    assert same(directory, {**hub.models[ID], **newer})
+    assert not list(directory.glob("*.inferops-incomplete"))
 
 
-def test_another_place_than_before_is_said_and_nothing_replaced(
-    hub: hubs.Hub, folder: Path, tmp_path: Path
+def test_another_place_than_before_is_reported_and_nothing_replaced(
+    hub: hubs.Hub, directory: Path, tmp_path: Path
 ) -> None:
     for name in ("one", "two"):
         put(tmp_path / name, hub.models[ID])
-    job = Job(str(folder), "Qwen3-14B", "nfs", location=str(tmp_path / "one"))
-    bring(job)
-    assert look(job._replace(location=f"{tmp_path}/one/")).note == ""
-    found = look(job._replace(location=str(tmp_path / "two")))
+    job = Job(str(directory), "Qwen3-14B", "nfs", location=str(tmp_path / "one"))
+    download(job)
+    assert checked(job._replace(location=f"{tmp_path}/one/")).note == ""
+    found = checked(job._replace(location=str(tmp_path / "two")))
     assert found.state == "complete"
     assert f"came from {tmp_path}/one, and {tmp_path}/two is asked for now. It is" in found.note
-    assert look(job._replace(source="local", location="")).note == ""
+    assert checked(job._replace(source="local", location="")).note == ""
 
 
 @pytest.mark.skipif(not shutil.which("rsync"), reason="rsync is not installed")
 def test_rsync_that_outlives_its_run_keeps_others_away(
-    hub: hubs.Hub, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    hub: hubs.Hub, directory: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     put(tmp_path / "store", hub.models[ID])
     slow = tmp_path / "bin" / "rsync"
@@ -101,14 +101,14 @@ def test_rsync_that_outlives_its_run_keeps_others_away(
     )
     slow.chmod(0o755)
     monkeypatch.setenv("PATH", f"{slow.parent}:{os.environ['PATH']}")
-    job = Job(str(folder), "Qwen3-14B", "rsync", location=str(tmp_path / "store"))
+    job = Job(str(directory), "Qwen3-14B", "rsync", location=str(tmp_path / "store"))
     runs = str(tmp_path / "run")
     name = run.start([job], CLIENTS, 1, runs)
     deadline = time.monotonic() + 10
     while not (tmp_path / "pid").exists():
         assert time.monotonic() < deadline
         time.sleep(0.02)
-    os.kill(holder_of(folder), signal.SIGKILL)
+    os.kill(holder_of(directory), signal.SIGKILL)
     assert run.follow(name, 5, runs).died
     program = int((tmp_path / "pid").read_text())
     seen: list[bool] = []
@@ -124,10 +124,10 @@ def test_rsync_that_outlives_its_run_keeps_others_away(
     monkeypatch.setattr(progress, "update", watched)
     fetch.Fetch(job, progress, CLIENTS, 1).run()
     assert seen == [False], "rsync of the killed run still wrote when the next one began"
-    assert same(folder, hub.models[ID])
+    assert same(directory, hub.models[ID])
 
 
-def test_an_archive_at_an_address_is_gone_on_with(hub: hubs.Hub, folder: Path) -> None:
+def test_an_archive_at_an_address_is_continued(hub: hubs.Hub, directory: Path) -> None:
     data = hubs.tar_of(hub.models[ID], mode="w")
     hub.archives["/a.tar"] = data
     done: list[int] = []
@@ -142,31 +142,31 @@ def test_an_archive_at_an_address_is_gone_on_with(hub: hubs.Hub, folder: Path) -
 
     hub.fault = fault
     job = Job(
-        str(folder),
+        str(directory),
         "Qwen3-14B",
         "archive",
         location=f"{hub.address}/a.tar?key=secret",
         sha256=hubs.sha256(data),
     )
-    bring(job)
-    assert same(folder, hub.models[ID])
+    download(job)
+    assert same(directory, hub.models[ID])
     assert "bytes=33333-" in [each.range for each in hub.asked]
 
 
-def test_two_archives_of_one_length_are_never_put_together(hub: hubs.Hub, folder: Path) -> None:
+def test_two_archives_of_one_length_are_never_put_together(hub: hubs.Hub, directory: Path) -> None:
     old = hubs.tar_of(hub.models[ID], mode="w")
     hub.models[ID] = {name: data.replace(b"\x01", b"\x07") for name, data in hub.models[ID].items()}
     new = hubs.tar_of(hub.models[ID], mode="w")
     assert len(old) == len(new)
     hub.archives = {"/a.tar": old, "/b.tar": new}
     hub.fault = cut_always("/a.tar", old, after=33_333)
-    job = Job(str(folder), "Qwen3-14B", "archive", location=f"{hub.address}/a.tar")
+    job = Job(str(directory), "Qwen3-14B", "archive", location=f"{hub.address}/a.tar")
     hub.asked.clear()
     with pytest.raises(HostError):
-        bring(job)
+        download(job)
     again = job._replace(location=f"{hub.address}/b.tar?sig=1")
-    assert look(again).missing == len(new)
+    assert checked(again).missing == len(new)
     hub.fault = lambda handler, asked, first: False
-    bring(again)
-    assert same(folder, hub.models[ID])
-    assert "sig" not in (folder / MARKER).read_text()
+    download(again)
+    assert same(directory, hub.models[ID])
+    assert "sig" not in (directory / MARKER).read_text()

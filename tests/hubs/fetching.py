@@ -20,7 +20,7 @@ from ansible_collections.inferops.ascend.plugins.module_utils._weights import (
     fetch,
     hub_client,
 )
-from ansible_collections.inferops.ascend.plugins.module_utils._weights.access import Account
+from ansible_collections.inferops.ascend.plugins.module_utils._weights.check import Account
 from ansible_collections.inferops.ascend.plugins.module_utils._weights.hubs import Clients, Packages
 from ansible_collections.inferops.ascend.plugins.module_utils._weights.jobs import Job, Progress
 from ansible_collections.inferops.ascend.tests.hubs import hub as hubs
@@ -75,31 +75,31 @@ def apart(directory: Path) -> Clients:
     return Clients(Packages(str(directory / "tools")))
 
 
-def job_of(hub: hubs.Hub, folder: Path, source: str = "huggingface", **more: Any) -> Job:
-    return Job(str(folder), "Qwen3-14B", source, ID, endpoint=hub.address, **more)
+def job_of(hub: hubs.Hub, directory: Path, source: str = "huggingface", **more: Any) -> Job:
+    return Job(str(directory), "Qwen3-14B", source, ID, endpoint=hub.address, **more)
 
 
-def bring(job: Job) -> dict[str, Any]:
+def download(job: Job) -> dict[str, Any]:
     progress = Progress([job])
     fetch.Fetch(job, progress, CLIENTS, 2).run()
     return progress.snapshot()[job.directory]
 
 
-def look(job: Job) -> check.Record:
+def checked(job: Job) -> check.Record:
     return check.check(job, ROOT, CLIENTS)
 
 
-def put(folder: Path, files: dict[str, bytes]) -> Path:
+def put(directory: Path, files: dict[str, bytes]) -> Path:
     for name, data in files.items():
-        path = folder / name
+        path = directory / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(data)
-    return folder
+    return directory
 
 
-def same(folder: Path, files: dict[str, bytes]) -> bool:
+def same(directory: Path, files: dict[str, bytes]) -> bool:
     return all(
-        (folder / name).read_bytes() == data
+        (directory / name).read_bytes() == data
         for name, data in files.items()
         if not name.startswith(".git")
     )
