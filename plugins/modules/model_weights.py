@@ -309,7 +309,8 @@ def main() -> None:
         supports_check_mode=True,
     )
     given = module.params
-    clients = Clients(_packages(given["packages"]), keep=not module.check_mode)
+    named = {key: value for key, value in (given["packages"] or {}).items() if value is not None}
+    clients = Clients(Packages(**named), keep=not module.check_mode)
     try:
         if given["phase"] == "follow":
             state = weights_run.follow(given["run"], given["patience"])
@@ -342,14 +343,6 @@ def _job(given: dict, params: dict) -> Job:
     if address:
         fields["location"] = address
     return Job(skip=tuple(given.get("skip") or ()), token=token, **fields)
-
-
-def _packages(given: dict) -> Packages:
-    given = {key: value for key, value in (given or {}).items() if value is not None}
-    for key in ("extra_index_urls", "environment"):
-        items = given.get(key) or ()
-        given[key] = tuple(items.items() if isinstance(items, dict) else items)
-    return Packages(**given)
 
 
 def _account(name: str, groups: list) -> Account:

@@ -45,13 +45,14 @@ class State(NamedTuple):
     last_current: float = 0.0
 
 
-def _read_json(path: str) -> dict[str, Any] | None:
+def read_json(path: str) -> dict[str, Any] | None:
+    """A mapping that was written to a file; None where there is none, {} where it cannot be read."""
     try:
         with open(path, encoding="utf-8") as handle:
             data = json.load(handle)
     except (FileNotFoundError, NotADirectoryError):
         return None
-    except ValueError:
+    except (OSError, ValueError):
         return {}
     return data if isinstance(data, dict) else {}
 
@@ -63,7 +64,7 @@ def states(root: str) -> dict[str, State]:
         name = os.path.basename(path)
         if os.path.islink(path) or not os.path.isdir(path):
             continue
-        record = _read_json(os.path.join(path, COMPLETE))
+        record = read_json(os.path.join(path, COMPLETE))
         if record is not None:
             made = os.stat(os.path.join(path, COMPLETE)).st_mtime
             used = 0.0

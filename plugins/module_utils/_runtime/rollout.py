@@ -13,7 +13,7 @@ import shutil
 from typing import Any, Mapping
 
 from .._base.files import write_atomically
-from .environments import states
+from .environments import read_json, states
 from .run import Environments
 from .spec import EnvironmentSpec, Module
 
@@ -26,12 +26,7 @@ _UNIT = re.compile(
 
 def read_record(path: str = RECORD) -> dict[str, Any]:
     """The record of the last rollout; {} where there is none or it cannot be read."""
-    try:
-        with open(path, encoding="utf-8") as handle:
-            data = json.load(handle)
-    except (OSError, ValueError):
-        return {}
-    return data if isinstance(data, dict) else {}
+    return read_json(path) or {}
 
 
 def write_record(record: Mapping[str, Any], path: str = RECORD) -> None:

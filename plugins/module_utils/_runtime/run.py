@@ -13,7 +13,7 @@ import shutil
 from typing import Iterable, NamedTuple
 
 from .._base.errors import HostError
-from .._base.files import write_atomically
+from .._base.files import sync_directory, write_atomically
 from .build import build
 from .environments import (
     COMPLETE,
@@ -169,8 +169,4 @@ class Environments:
         temporary = os.path.join(root, f"{SWITCHING}{os.getpid()}")
         os.symlink(name, temporary)
         os.rename(temporary, os.path.join(root, CURRENT))
-        descriptor = os.open(root, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        sync_directory(root)

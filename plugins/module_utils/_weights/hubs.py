@@ -13,7 +13,7 @@ import shutil
 import ssl
 import sys
 import tempfile
-from typing import Any, Callable, NamedTuple
+from typing import Any, Callable, Mapping, NamedTuple, Sequence
 
 from .._base import process
 from .._base.errors import HostError
@@ -40,10 +40,10 @@ class Packages(NamedTuple):
 
     directory: str = "/opt/vllm/tools"
     index_url: str = ""
-    extra_index_urls: tuple[str, ...] = ()
+    extra_index_urls: Sequence[str] = ()
     wheels: str = ""
     offline: bool = False
-    environment: tuple[tuple[str, str], ...] = ()
+    environment: Mapping[str, str] = {}
 
 
 class Clients:
@@ -129,7 +129,7 @@ class Clients:
 
     def _run(self, source: str, command: list[str]) -> None:
         given = self.packages
-        env = dict(os.environ, LC_ALL="C.UTF-8", PIP_NO_INPUT="1", **dict(given.environment))
+        env = dict(os.environ, LC_ALL="C.UTF-8", PIP_NO_INPUT="1", **given.environment)
         values = {
             "PIP_INDEX_URL": given.index_url,
             "PIP_EXTRA_INDEX_URL": " ".join(given.extra_index_urls),
