@@ -18,7 +18,7 @@ from .errors import AscendError
 from .values import bad_character, kind_of, plain
 
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-# What goes between `@` and `.service`, and is a file's name as well.
+# The part between `@` and `.service`, which is the name of a file too.
 INSTANCE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 _WORD = re.compile(r"[A-Za-z0-9/_][A-Za-z0-9._/+:@-]*")
 
@@ -60,12 +60,12 @@ def _checked(name: object, value: object) -> tuple[str, str]:
     if char:
         raise AscendError(
             f"environment variable {name} has the character {char} in its value, which systemd"
-            " does not take. Take it out, or pass the value in a file."
+            " does not accept. Remove it, or pass the value in a file."
         )
     if len(f"{name}={text}".encode()) > LENGTH_MAX:
         raise AscendError(
             f"environment variable {name} is longer than {LENGTH_MAX} bytes with its name, which"
-            " no process can be given. Pass the value in a file."
+            " the kernel passes to no process. Pass the value in a file."
         )
     return "".join([name]), text
 
@@ -90,7 +90,7 @@ def _reject_managed(names: Iterable[str], what: str) -> None:
 
 
 def unit_word(value: object) -> str:
-    """Return a path or name that can be written in a unit without any quoting.
+    """A path or name that can be written in a unit without any quoting.
 
     Raises AscendError for what systemd or the shell that a unit starts could read in another way.
     """
@@ -106,7 +106,7 @@ def environment_line(name: object, value: object) -> str:
     """A line `Environment="NAME=value"` for a unit, without its newline.
 
     `value` is a string or a number. Raises AscendError that names the variable, never the value,
-    for a name that is none, a boolean, a null, a character systemd does not take.
+    for an invalid name, a boolean, a null, and a character that systemd does not accept.
     """
     key, text = _checked(name, value)
     for plain_text, escaped in (
@@ -123,7 +123,7 @@ def environment_line(name: object, value: object) -> str:
 def environment_file(mapping: object) -> str:
     """The text of a file for `EnvironmentFile=`, sorted by name; empty for no variables.
 
-    Variables that the role manages are taken, for the role writes them with this. Raises
+    Variables that the role manages are accepted, for the role writes them with this. Raises
     AscendError as `environment_line` does.
     """
     text = ""
@@ -171,7 +171,7 @@ def service_secrets(service: Mapping[str, object]) -> dict[str, str]:
         if not key or not key.isascii() or not key.isprintable() or " " in key:
             raise AscendError(
                 f"service {service.get('name')}: api_key is empty, or has a character that no client"
-                " can send in a header (a space, a line's end). Take it out; leave api_key out"
+                " can send in a header (a space, the end of a line). Remove it; leave api_key out"
                 " where everybody may use the server."
             )
         _checked("VLLM_API_KEY", key)

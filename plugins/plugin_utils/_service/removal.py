@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: The inferops.ascend authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Which services a removal takes off hosts, and what is to be said of it."""
+"""Which services are removed from hosts, and the report about it."""
 
 from __future__ import annotations
 
@@ -16,49 +16,46 @@ from .._model.catalogue import Catalogue
 from .._place.names import slug
 
 ALL = "all"
+_WAYS = "name the services: -e vllm_remove_services=chat,embed, or all for all of this collection"
 
 
 def names_to_remove(value: object) -> list[str] | None:
     """The names in `chat,embed` or in a list; None for the text `all`.
 
-    Raises AscendError where nothing is named, and for what cannot be a service's name.
+    Raises AscendError where nothing is named, and for an invalid name of a service.
     """
-    say = (
-        "say which services: -e vllm_remove_services=chat,embed, or all for all of this collection"
-    )
     if isinstance(value, str):
         if value.strip() == ALL:
             return None
         names = [part.strip() for part in value.split(",") if part.strip()]
     elif isinstance(value, (list, tuple)):
         names = list(value)
-    elif value is None:
-        raise AscendError(f"vllm_remove_services is not set; {say}.")
     else:
-        raise AscendError(f"vllm_remove_services is {kind_of(value)}; {say}.")
+        problem = "is not set" if value is None else f"is {kind_of(value)}"
+        raise AscendError(f"vllm_remove_services {problem}; {_WAYS}.")
     for name in names:
         if not isinstance(name, str) or not INSTANCE_NAME.fullmatch(name):
-            raise AscendError(f"vllm_remove_services: {name!r} is no name of a service; {say}.")
+            raise AscendError(
+                f"vllm_remove_services: {name!r} is not a valid name of a service; {_WAYS}."
+            )
         if name == ALL and len(names) > 1:
-            raise AscendError(f"vllm_remove_services has all beside other names; {say}.")
+            raise AscendError(f"vllm_remove_services has all beside other names; {_WAYS}.")
     if not names:
-        raise AscendError(f"vllm_remove_services names no service; {say}.")
+        raise AscendError(f"vllm_remove_services names no service; {_WAYS}.")
     return list(dict.fromkeys("".join([name]) for name in names))
 
 
 def listed_names(requests: object, catalogue: Catalogue) -> list[str]:
     """Names that a host's variables give to services, as far as they can be read."""
     names = []
-    for request in requests if isinstance(requests, (list, tuple)) else ():
+    for request in requests if isinstance(requests, list) else ():
         entry = request if isinstance(request, Mapping) else {"model": request}
-        if entry.get("state") == "absent":
-            continue
         name, model = entry.get("name"), entry.get("model")
         if not isinstance(name, str) and isinstance(model, str):
             match = catalogue.find(model)
             name = slug(match.model if match else model)
-        if isinstance(name, str):
-            names.append("".join([name]))
+        if isinstance(name, str) and entry.get("state") != "absent":
+            names.append(name)
     return names
 
 
@@ -70,31 +67,26 @@ def report(
     *,
     check: bool = False,
 ) -> list[str]:
-    """Lines that say what a removal did on one host.
+    """What a removal did on one host, in lines.
 
-    names: as `names_to_remove` gives them. result: of systemd_instances. listed: names of the
-    host's variables. check: nothing was done yet.
+    names: what `names_to_remove` returned. result: of systemd_instances. listed: names in the
+    host's variables. check: nothing was removed yet.
     """
     found = list(result.get("found", ()))
     gone = found if names is None else [name for name in names if name in found]
     does = "would be removed" if check else "removed"
-    lines = [f"{host}: {does}: {', '.join(gone)}." if gone else f"{host}: nothing to remove."]
-    for name in names or ():
-        if name not in found:
-            there = ", ".join(each for each in found if each not in gone) or "none"
-            lines.append(
-                f"  {name}: there is no such service that this collection made; others of it here:"
-                f" {there}."
-            )
+    lines = wrap(f"{host}: {does}: {', '.join(gone)}." if gone else f"{host}: nothing to remove.")
+    others = ", ".join(each for each in found if each not in gone) or "none"
+    details = [
+        f"{name}: there is no such service that this collection made; others of it here: {others}."
+        for name in names or ()
+        if name not in found
+    ]
     again = [name for name in listed if names is None or name in names]
     if again:
-        lines.append(
-            f"  Still in vllm_service_instances of {host}: {', '.join(again)}. The next deploy"
-            " brings them back. Take them out there (where the plan writes it, out of"
+        details.append(
+            f"Still in vllm_service_instances of {host}: {', '.join(again)}. The next deploy"
+            " creates them again. Remove them there (where the plan writes it, from"
             " vllm_plan_services, and plan again), or write state: absent."
         )
-    wrapped = []
-    for line in lines:
-        indent = "  " * line.startswith("  ")
-        wrapped += wrap(line, indent, indent + "  ")
-    return wrapped
+    return lines + [line for text in details for line in wrap(text, "  ", "    ")]

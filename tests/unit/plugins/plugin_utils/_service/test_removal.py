@@ -52,8 +52,8 @@ def test_the_report_names_what_would_come_back_and_what_is_not_there() -> None:
     text = " ".join(" ".join(report("npu-01", ["chat", "chta"], result, ["chat"])).split())
     assert text == (
         "npu-01: removed: chat. chta: there is no such service that this collection made; others of"
-        " it here: embed. Still in vllm_service_instances of npu-01: chat. The next deploy brings"
-        " them back. Take them out there (where the plan writes it, out of vllm_plan_services, and"
+        " it here: embed. Still in vllm_service_instances of npu-01: chat. The next deploy creates"
+        " them again. Remove them there (where the plan writes it, from vllm_plan_services, and"
         " plan again), or write state: absent."
     )
     assert report("npu-01", None, result, [], check=True) == [
