@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 import shlex
+from pathlib import Path
 from typing import Iterable, Mapping, NamedTuple
 
 # Variables of the running process. They let a run complete one that was interrupted between writing
@@ -149,3 +150,11 @@ def parse_environ(data: bytes) -> dict[str, str]:
     return {
         key.decode("utf-8", "replace"): value.decode("utf-8", "replace") for key, value in entries
     }
+
+
+def process_environ(pid: int, root: Path = Path("/")) -> dict[str, str] | None:
+    """The environment of a process; None where it is gone or may not be read."""
+    try:
+        return parse_environ((root / "proc" / str(pid) / "environ").read_bytes())
+    except OSError:
+        return None

@@ -27,11 +27,10 @@ _REQUEST = re.compile(r"Received request \S{1,200}: |Request \S{1,200} details: 
 
 
 class Entry(NamedTuple):
-    """One line of a journal. `invocation` is the start it belongs to, `at` seconds since 1970."""
+    """One line of a journal. `invocation` is the start it belongs to."""
 
     text: str
     invocation: str
-    at: float
 
 
 class Phase(NamedTuple):
@@ -90,12 +89,11 @@ def parse_journal(data: bytes) -> list[Entry]:
     entries: list[Entry] = []
     invocation = ""
     for raw in data.split(b"\n"):
-        if not raw.strip():
-            continue
         try:
             fields = json.loads(raw.decode("utf-8", "replace"))
-            at = int(_text(fields.get("__REALTIME_TIMESTAMP")) or 0) / 1e6
-        except (ValueError, AttributeError):
+        except ValueError:  # also of an empty line
+            continue
+        if not isinstance(fields, dict):
             continue
         # In the messages of systemd about the unit, INVOCATION_ID names the start.
         from_systemd = fields.get("_SYSTEMD_UNIT") == "init.scope" or fields.get("_PID") == "1"
@@ -104,7 +102,7 @@ def parse_journal(data: bytes) -> list[Entry]:
         for line in reversed(_text(fields.get("MESSAGE")).split("\n")):
             text = clean(line)
             if text:
-                entries.append(Entry(text, invocation, at))
+                entries.append(Entry(text, invocation))
     entries.reverse()
     return entries
 

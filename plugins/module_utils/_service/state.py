@@ -52,20 +52,13 @@ def as_unit(values: Mapping[str, str], now: float, wall: float) -> dict[str, Any
     }
 
 
-def _environ(root: Path, pid: int) -> dict[str, str]:
-    try:
-        return systemctl.parse_environ((root / "proc" / str(pid) / "environ").read_bytes())
-    except OSError:
-        return {}
-
-
 def environ_of(root: Path, pid: int, group: str) -> dict[str, str]:
     """The environment a service runs with.
 
     Its main process tells it, unless it has just been started, or has written its title over its
     environment; then another process of its control group (`group`) has inherited the same.
     """
-    found = _environ(root, pid)
+    found = systemctl.process_environ(pid, root) or {}
     if systemctl.DIGEST in found or not group:
         return found
     for directory in ("sys/fs/cgroup", "sys/fs/cgroup/systemd", "sys/fs/cgroup/unified"):
@@ -74,8 +67,8 @@ def environ_of(root: Path, pid: int, group: str) -> dict[str, str]:
         except OSError:
             continue
         for other in text.split()[:64]:
-            inherited = _environ(root, int(other)) if other.isdigit() else {}
-            if systemctl.DIGEST in inherited:
+            inherited = systemctl.process_environ(int(other), root) if other.isdigit() else None
+            if inherited and systemctl.DIGEST in inherited:
                 return inherited
     return found
 

@@ -14,7 +14,7 @@ from .._base.systemctl import (
     PROPERTIES,
     SECRET_DIGEST,
     UnitState,
-    parse_environ,
+    process_environ,
     unit_states,
 )
 
@@ -84,13 +84,9 @@ class Units:
         shell becomes the server: a short wait tells that from one without our digest.
         """
         for _attempt in range(10):
-            try:
-                with open(f"/proc/{pid}/environ", "rb") as handle:
-                    data = handle.read()
-            except (FileNotFoundError, ProcessLookupError):
-                return {}
-            if data:
-                return parse_environ(data)
+            found = process_environ(pid)
+            if found is None or found:
+                return found or {}
             time.sleep(0.05)
         return {}
 
