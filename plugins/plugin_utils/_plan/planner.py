@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import zip_longest
 
 from .card_sets import CARDS_MAX, best_block, cards_of, mask_of
@@ -324,31 +324,24 @@ class _Planner(Fleet):
                 yield Assignment(name, hosts[rank], cards, hosts[0], rank, hosts)
 
     def unplaced(self, outcome: _Outcome, repacked: _Outcome | None) -> tuple[Unplaced, ...]:
-        found = []
+        """What has no room, and why. repacked: what came of planning all again from the start."""
         reasons = Reasons(
-            self, outcome.free, Counter(assignment.service for assignment in outcome.assignments)
+            self,
+            outcome.free,
+            Counter(assignment.service for assignment in outcome.assignments),
+            (repacked or outcome).cut,
+            None if repacked is None else [self.services[n].name for n in sorted(repacked.left)],
         )
-        instead = (
-            [self.services[number].name for number in sorted(repacked.left)] if repacked else []
-        )
+        found = []
         for number, replicas in outcome.left.items():
             service = self.services[number]
-            known: dict[object, tuple[int, int, bool, str]] = {}
+            known: dict[object, Unplaced] = {}
             for replica in replicas:
                 on = self.targets[number][replica - 1] if service.replicas is None else None
                 helps = repacked is not None and replica not in repacked.left.get(number, ())
                 if (on, helps) not in known:
-                    cut = number in (repacked or outcome).cut
-                    cards, largest, reason = reasons.why(
-                        number,
-                        on,
-                        helps=helps,
-                        tried=repacked is not None,
-                        cut=cut,
-                        instead=instead,
-                    )
-                    known[on, helps] = (cards, largest, helps, reason)
-                found.append(Unplaced(service.name, replica, *known[on, helps]))
+                    known[on, helps] = reasons.why(number, on, helps=helps)
+                found.append(replace(known[on, helps], replica=replica))
         return tuple(found)
 
 

@@ -5,13 +5,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from .._base.words import counted, listed
 from .._place.blocks import block_shape, power_of_two
 from .card_sets import cards_of, largest_block, longest_run
-from .fleet import Fleet
+from .fleet import Fleet, Unplaced
 from .search import Span
 
 
@@ -24,37 +24,53 @@ class _Hosts:
 
 
 class Reasons:
-    """Explains it. free: cards free in the end, by host. placed: assignments by service's name."""
+    """Explains it.
 
-    def __init__(self, fleet: Fleet, free: Sequence[int], placed: Mapping[str, int]) -> None:
+    free: cards free in the end, by host. placed: assignments by service's name. cut: services for
+    which not every arrangement was tried. instead: services without room if all is planned again
+    from the start; None if that was not tried.
+    """
+
+    def __init__(
+        self,
+        fleet: Fleet,
+        free: Sequence[int],
+        placed: Mapping[str, int],
+        cut: Container[int],
+        instead: Sequence[str] | None,
+    ) -> None:
         self.fleet, self.free, self.placed = fleet, free, placed
+        self.cut, self.instead = cut, instead
         self._found: dict[object, _Hosts] = {}
         self._whole: dict[int, int] = {}
         self._largest: dict[object, tuple[int, int]] = {}
 
-    def why(
-        self,
-        number: int,
-        on: int | None,
-        *,
-        helps: bool,
-        tried: bool,
-        cut: bool,
-        instead: Sequence[str],
-    ) -> tuple[int, int, str]:
-        """(cards it takes, cards of the largest free block of that sort, why it has no room).
+    def why(self, number: int, on: int | None, *, helps: bool) -> Unplaced:
+        """Why a service has no room; `replica` is to be set.
 
-        number: of the service. on: the host, of a service on every host. helps, tried, cut: whether
-        it has room if all is planned again from the start, whether that was tried, and not in every way.
-        instead: services that then have none.
+        on: the host, of a service on every host. helps: whether planning all again makes room.
         """
-        explanation = _Explanation(self, number, on)
-        reason = explanation.impossible_reason()
+        found = _Explanation(self, number, on)
+        reason = found.impossible_reason()
         if not reason:
-            this = explanation.service.name
-            others = ["all its replicas" if name == this else name for name in instead]
-            reason = explanation.no_capacity_reason() + _advice(helps, tried, cut, others)
-        return explanation.cards, explanation.largest()[0], reason
+            reason = found.no_capacity_reason() + self._advice(number, helps)
+        name = found.service.name
+        return Unplaced(name, 0, found.cards, found.largest()[0], helps, reason)
+
+    def _advice(self, number: int, helps: bool) -> str:
+        remedy = " Add a host, exclude fewer cards, or remove or shrink a service."
+        if helps and self.instead:
+            # Nothing is written unless all has room, so this is no way out.
+            this = self.fleet.services[number].name
+            others = ["all its replicas" if name == this else name for name in self.instead]
+            text = ", ".join(others[:3]) + (" and others" if len(others) > 3 else "")
+            return f" A repack would make room for it, but not for {text}.{remedy}"
+        if helps:
+            return (
+                " A repack would make room: plan again with vllm_plan_repack=true, and look at"
+                " what it moves."
+            )
+        return _NO_WAY[self.instead is not None, number in self.cut] + remedy
 
     def open(self, number: int) -> _Hosts:
         """Candidates of a service that are not closed."""
@@ -254,28 +270,11 @@ class _Explanation:
         return text + (f", taken by hand {listed(hand)}" if hand else "")
 
 
-def _advice(helps: bool, tried: bool, cut: bool, instead: Sequence[str]) -> str:
-    """tried: whether all was planned again from the start. cut: not in every way there is."""
-    remedy = " Add a host, exclude fewer cards, or remove or shrink a service."
-    if helps and instead:
-        # Nothing is written unless all has room, so this is no way out.
-        others = ", ".join(instead[:3]) + (" and others" if len(instead) > 3 else "")
-        return f" A repack would make room for it, but not for {others}.{remedy}"
-    if helps:
-        return (
-            " A repack would make room: plan again with vllm_plan_repack=true, and look at what it"
-            " moves."
-        )
-    if tried:
-        found = (
-            " A repack found no room either, but not every arrangement was tried."
-            if cut
-            else " A repack would not make room."
-        )
-    else:
-        found = (
-            " Not every arrangement was tried; naming `cards` or `hosts` of large services helps."
-            if cut
-            else " No other arrangement makes room."
-        )
-    return found + remedy
+# By whether all was planned again from the start, and not in every way there is.
+_NO_WAY = {
+    (True, True): " A repack found no room either, but not every arrangement was tried.",
+    (True, False): " A repack would not make room.",
+    (False, True): " Not every arrangement was tried; naming `cards` or `hosts` of large services"
+    " helps.",
+    (False, False): " No other arrangement makes room.",
+}
