@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import heapq
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 
@@ -72,15 +72,6 @@ class Item:
         # Services of one replica and equal needs are interchangeable.
         self.kind = (self.need.number, self.service if self.replicas > 1 else -1)
         self.order = (*self.need.order, -self.priority, -self.replicas, self.service)
-
-
-@dataclass(eq=False)
-class _Step:
-    """An item that asks for room, so that its host has room for the item before it."""
-
-    item: Item
-    before: _Step | None = None
-    host: int = -1
 
 
 class Search:
@@ -259,40 +250,34 @@ class Search:
         if key in self._dead or not item.need.singles or self._exchange_trials < 0:
             return False
         seen = {item.kind}
-        queue = deque([_Step(item)])
+        # Items that need a host, each with the moves that wait for it to leave its own.
+        queue: deque[tuple[Item, tuple[tuple[Item, int], ...]]] = deque([(item, ())])
         while queue:
-            step = queue.popleft()
-            hosts = self._reachable(step, double)
+            mover, waiting = queue.popleft()
+            hosts = self._reachable(mover, {host for _item, host in waiting}, double)
             self._exchange_trials -= len(hosts)
             if self._exchange_trials < 0:
                 return False
-            offers = (offer for host in hosts if (offer := self._offer(step.item.need, host)))
+            offers = (offer for host in hosts if (offer := self._offer(mover.need, host)))
             best = min(offers, default=None)
-            if best is not None:
-                self._walk(step, best[3])
+            fits = (host for host in hosts if self._arrange(host, mover) is not None)
+            free = best[3] if best else next(fits, None)
+            if free is not None:
+                self._move_all((*waiting, (mover, free)))
                 return True
-            for host in hosts:
-                if self._arrange(host, step.item) is not None:
-                    self._walk(step, host)
-                    return True
             for host in hosts:
                 for other in self.on[host]:
                     if other.kind in seen or len(other.need.singles) < 2:
                         continue
                     self._exchange_trials -= 1
-                    if self._arrange(host, step.item, without=other) is not None:
+                    if self._arrange(host, mover, without=other) is not None:
                         seen.add(other.kind)
-                        queue.append(_Step(other, step, host))
+                        queue.append((other, (*waiting, (mover, host))))
         self._dead.add(key)
         return False
 
-    def _reachable(self, step: _Step, double: bool) -> list[int]:
-        item, held = step.item, self._held[step.item.service]
-        used = set()
-        walk: _Step | None = step
-        while walk is not None:
-            used.add(walk.host)
-            walk = walk.before
+    def _reachable(self, item: Item, used: Container[int], double: bool) -> list[int]:
+        held = self._held[item.service]
         anywhere = double and not item.alone
         return [
             host
@@ -300,16 +285,15 @@ class Search:
             if host not in used and (anywhere or host not in held)
         ]
 
-    def _walk(self, step: _Step, host: int) -> None:
-        """Move the items of a chain of steps, the last one to `host`, where it has room."""
+    def _move_all(self, moves: Sequence[tuple[Item, int]]) -> None:
+        """Do these moves, the last one first: it makes room for the one before."""
         gone: Item | None = None
-        walk: _Step | None = step
-        while walk is not None:
-            arranged = self._arrange(host, walk.item, without=gone)
+        for item, host in reversed(moves):
+            arranged = self._arrange(host, item, without=gone)
             if arranged is None:  # hosts of a chain differ, so nothing has changed on them
                 raise AssertionError(f"a chain of moves no longer fits on host {host}")
             self._set(host, arranged)
-            gone, host, walk = walk.item, walk.host, walk.before
+            gone = item
 
     def _arrange(
         self, host: int, item: Item, without: Item | None = None
