@@ -12,7 +12,6 @@ from typing import Any
 from .._place.service import ExistingPlacement
 from .fleet import Assignment
 from .hosts import Hardware, place_on
-from .requests import parse_port
 from .services import Service
 
 INSTANCES = "vllm_service_instances"
@@ -97,10 +96,7 @@ def entries(
 ) -> list[Entry]:
     """The entries of one host, by name. Raises AscendError where ports do not work out."""
     assignments = sorted(assignments, key=lambda assignment: assignment.name)
-    requested = [
-        parse_port(services[assignment.service].request.values.get("port"))
-        for assignment in assignments
-    ]
+    requested = [services[assignment.service].request.port for assignment in assignments]
     made = []
     for assignment, port in zip(
         assignments, allocator.ports(hardware, assignments, requested, existing), strict=True

@@ -31,7 +31,7 @@ from .hosts import Hardware
 from .inventory import Inventory, Problems, some
 from .plan_file import PlanFile, Writer
 from .planner import plan_fleet
-from .request_lists import SERVICES, RequestReader
+from .requests import SERVICES, RequestReader
 from .result import Refused, Run, Settings, notes, unplaced_groups
 from .services import Service, fleet_host, given_assignments, given_services, services_of
 

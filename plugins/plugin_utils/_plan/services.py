@@ -22,8 +22,7 @@ from .._service.engine import check_args
 from .fleet import Assignment, FleetHost, FleetService
 from .hosts import Hardware, place_on
 from .inventory import Inventory, Problems, TaggedValue, is_template, some
-from .request_lists import RequestList, RequestReader
-from .requests import READ_KEYS, ServiceRequest
+from .requests import READ_KEYS, RequestList, RequestReader, ServiceRequest
 
 
 @dataclass

@@ -19,7 +19,7 @@ from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.inventory im
     Problems,
     TaggedValue,
 )
-from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.request_lists import (
+from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.requests import (
     RequestReader,
 )
 from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.services import (

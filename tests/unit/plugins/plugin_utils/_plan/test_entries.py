@@ -13,7 +13,7 @@ from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.entries impo
 )
 from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.fleet import Assignment
 from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.inventory import Problems, some
-from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.request_lists import (
+from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.requests import (
     RequestReader,
 )
 from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.services import given_services

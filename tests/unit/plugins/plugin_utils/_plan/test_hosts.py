@@ -12,7 +12,7 @@ import pytest
 import yaml
 from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.hosts import Hardware
 from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.inventory import Problems
-from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.request_lists import (
+from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.requests import (
     RequestReader,
 )
 

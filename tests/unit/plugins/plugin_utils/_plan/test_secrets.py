@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.inventory import TaggedValue
-from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.request_lists import (
+from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.requests import (
     RequestReader,
 )
 
