@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Any, Callable, Mapping, NamedTuple, Sequence
+from typing import Any, Callable, Mapping, Sequence
 
 VISIBLE = "ASCEND_RT_VISIBLE_DEVICES"
 # Seconds between two calls; npu-smi itself takes a second or two where there are eight cards.
@@ -29,61 +29,24 @@ def visible(environ: Mapping[str, str]) -> list[int] | None:
     return [int(word) for word in words] if all(word.isdigit() for word in words) else None
 
 
-class Use(NamedTuple):
-    """What is on one card: memory in MB, None where npu-smi does not show it, and processes."""
+def _mb_of_processes(card: Mapping[str, Any]) -> int:
+    """MB that processes use, as far as can be told.
 
-    used: int | None
-    processes: tuple[Mapping[str, Any], ...]
-    total: int | None = None
-
-    @property
-    def held(self) -> int:
-        """MB that processes use, as far as can be told.
-
-        npu-smi may list none though memory is in use, as where they run in a container. No idle
-        card has half of its memory in use.
-        """
-        if not self.processes and self.used and self.total and self.used > self.total / 2:
-            return self.used
-        return sum(each["memory_mb"] or 0 for each in self.processes)
+    npu-smi may list none though memory is in use, as where they run in a container. No idle card
+    has half of its memory in use.
+    """
+    used, total = card["memory_used_mb"], card["memory_total_mb"]
+    if not card["processes"] and used and total and used > total / 2:
+        return int(used)
+    return sum(each["memory_mb"] or 0 for each in card["processes"])
 
 
-def uses(cards: Sequence[Mapping[str, Any]], wanted: Sequence[int]) -> dict[int, Use]:
-    """Return what is on the wanted cards, by logic id, of the facts of npu_info."""
-    return {
-        card["logic_id"]: Use(
-            card["memory_used_mb"], tuple(card["processes"]), card["memory_total_mb"]
-        )
-        for card in cards
-        if card["logic_id"] in wanted
-    }
-
-
-def holders(before: Mapping[int, Use], now: Mapping[int, Use]) -> list[str]:
-    """Return, for each card that is not free, what uses it.
+class Freed:
+    """Waits until cards are free, for a bounded time.
 
     A card is free when no process is listed on it, and more than half of the memory that was used
     before is back: less than that is no rounding.
     """
-    found = []
-    for card, use in sorted(now.items()):
-        if use.processes:
-            who = ", ".join(
-                "PID {} ({})".format(each["pid"], each.get("command") or each.get("name") or "?")
-                for each in use.processes
-            )
-            found.append(f"card {card} is held by {who}")
-            continue
-        earlier = before.get(card)
-        if earlier is None or earlier.used is None or use.used is None:
-            continue
-        if use.used > earlier.used - earlier.held / 2:
-            found.append(f"card {card} has {use.used} MB in use though no process is listed on it")
-    return found
-
-
-class Freed:
-    """Waits until cards are free, for a bounded time."""
 
     def __init__(
         self,
@@ -94,27 +57,53 @@ class Freed:
     ) -> None:
         self.timeout = timeout
         self.cards = cards if timeout > 0 else []
-        self.earlier: dict[int, Use] = {}
+        self.earlier: dict[int, Mapping[str, Any]] = {}
         self.read = read or (lambda: _cards(npu_smi))
+
+    def _now(self) -> dict[int, Mapping[str, Any]]:
+        found = sorted(self.read(), key=lambda card: card["logic_id"])
+        return {card["logic_id"]: card for card in found if card["logic_id"] in self.cards}
 
     def before(self) -> None:
         """Record what is on the cards before services are stopped."""
         if self.cards:
-            self.earlier = uses(self.read(), self.cards)
+            self.earlier = self._now()
+
+    def _in_use(self) -> list[str]:
+        """What uses each card that is not free."""
+        found = []
+        for number, card in self._now().items():
+            earlier, used = self.earlier.get(number), card["memory_used_mb"]
+            if card["processes"]:
+                who = ", ".join(
+                    f"PID {each['pid']} ({each.get('command') or each.get('name') or '?'})"
+                    for each in card["processes"]
+                )
+                found.append(f"card {number} is held by {who}")
+            elif (
+                earlier
+                and used is not None
+                and earlier["memory_used_mb"] is not None
+                and used > earlier["memory_used_mb"] - _mb_of_processes(earlier) / 2
+            ):
+                found.append(
+                    f"card {number} has {used} MB in use though no process is listed on it"
+                )
+        return found
 
     def wait(self) -> list[str]:
         """Wait; return a sentence for each card that is still in use when the time is over."""
         end = time.monotonic() + self.timeout
         while self.cards:
-            held = holders(self.earlier, uses(self.read(), self.cards))
-            if not held:
+            in_use = self._in_use()
+            if not in_use:
                 break
             if time.monotonic() >= end:
                 return [
                     f"{each}, {self.timeout:g} s after the services on it were stopped. What starts "
                     "there may find too little memory. End that process; a reset of the card frees what "
                     "is left of a dead one."
-                    for each in held
+                    for each in in_use
                 ]
             time.sleep(PAUSE)
         return []

@@ -61,35 +61,31 @@ class Actions:
         place, an orphan's files go only when it is stopped, and cards are freed before they are
         taken.
         """
-        copies = []
+        plan, copies = self.plan, []
         remove_leftovers(
-            {os.path.dirname(each.path) for some in self.plan.files.values() for each in some}
+            {os.path.dirname(each.path) for some in plan.files.values() for each in some}
         )
-        gone = [name for name, desired in self.plan.desired.items() if desired.state == "absent"]
-        kept = [name for name in self.plan.desired if name not in gone]
-        for change in self.plan.shared_changes + [
-            each for name in kept for each in self.plan.changes[name]
-        ]:
-            copy = apply(change, self.plan.units.label)
+        gone = [name for name, desired in plan.desired.items() if desired.state == "absent"]
+        kept = [name for name in plan.desired if name not in gone]
+        for change in plan.shared_changes + [each for name in kept for each in plan.changes[name]]:
+            copy = apply(change, plan.units.label)
             copies += [copy] if copy else []
-        self._stop([name for name in gone if self.plan.action_of(name) == "stop"])
+        self._stop(plan.with_action("stop", gone))
         self._enable("disable", False)
-        for name in gone:
-            if name in self.still_up:
-                continue
-            for change in self.plan.changes[name]:
-                apply(change, self.plan.units.label)
+        for name in [each for each in gone if each not in self.still_up]:
+            for change in plan.changes[name]:
+                apply(change, plan.units.label)
             self._remove_empty_directories(name)
         self._enable("enable", True)
-        if self.plan.reload_needed:
-            self.plan.units.systemctl("daemon-reload")
-        up = [name for name in kept if self.plan.action_of(name) in ("start", "restart")]
+        if plan.reload_needed:
+            plan.units.systemctl("daemon-reload")
+        up = plan.with_action("start restart", kept)
         freed = cards.Freed(
-            self.plan.module.params["npu_smi"],
-            self.plan.module.params["free_timeout"],
-            sorted({card for name in up for card in self.plan.cards.get(name, ())}),
+            plan.module.params["npu_smi"],
+            plan.module.params["free_timeout"],
+            sorted({card for name in up for card in plan.cards.get(name, ())}),
         )
-        down = [name for name in kept if self.plan.action_of(name) in ("stop", "restart")]
+        down = plan.with_action("stop restart", kept)
         if down:
             freed.before()
         self._stop(down)
@@ -97,42 +93,37 @@ class Actions:
         if up:
             self.held = freed.wait()
             for text in self.held:
-                self.plan.module.warn(text)
+                plan.module.warn(text)
             # A start limit that earlier failures used up must not hold back a wanted start.
-            self._reset_failed(up)
+            self._systemctl("reset-failed", up)
             # What did not start is reported by failures(), all of it and with its journal.
-            self.plan.module.run_command(["systemctl", "start", "--", *map(self.plan.unit_of, up)])
+            self._systemctl("start", up)
         return copies
+
+    def _systemctl(self, verb: str, names: list[str]) -> str:
+        """Run systemctl for instances; return the error where it fails."""
+        try:
+            self.plan.units.systemctl(*verb.split(), "--", *map(self.plan.unit_of, names))
+        except HostError as error:
+            return str(error)
+        return ""
 
     def _stop(self, names: list[str]) -> None:
         """Stop units. One that does not stop is noted, and keeps none of the others down."""
         if not names:
             return
-        try:
-            self.plan.units.systemctl("stop", "--", *map(self.plan.unit_of, names))
-        except HostError as error:
-            self.problems.append(str(error))
+        problem = self._systemctl("stop", names)
+        if problem:
+            self.problems.append(problem)
             states = self.plan.units.states([self.plan.unit_of(name) for name in names])
             self.still_up |= {name for name in names if states[self.plan.unit_of(name)].running}
         # A server that had to be killed counts as failed, though it is down as wanted.
-        self._reset_failed(names)
-
-    def _reset_failed(self, names: list[str]) -> None:
-        self.plan.module.run_command(
-            ["systemctl", "reset-failed", "--", *map(self.plan.unit_of, names)]
-        )
+        self._systemctl("reset-failed", names)
 
     def _enable(self, verb: str, wanted: bool) -> None:
-        names = [
-            name for name, decision in self.plan.decisions.items() if decision.enable is wanted
-        ]
-        if names:
-            try:
-                self.plan.units.systemctl(
-                    verb, "--no-reload", "--quiet", "--", *map(self.plan.unit_of, names)
-                )
-            except HostError as error:
-                self.problems.append(str(error))
+        names = [name for name, done in self.plan.decisions.items() if done.enable is wanted]
+        problem = self._systemctl(f"{verb} --no-reload --quiet", names) if names else ""
+        self.problems += [problem] if problem else []
 
     def _remove_empty_directories(self, name: str) -> None:
         """Remove directories that carry the instance's name and are empty now."""
@@ -146,8 +137,7 @@ class Actions:
         """Return messages about the steps that failed and the services that should run and do not."""
         started = [
             self.plan.unit_of(name)
-            for name, desired in self.plan.desired.items()
-            if desired.state == "started" and self.plan.action_of(name) in ("start", "restart")
+            for name in self.plan.with_action("start restart", self.plan.desired)
         ]
         self.plan.states.update(self.plan.units.states(started))
         return self.problems + [

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import re
 import time
-from typing import Any, Mapping
+from typing import Any, Iterable, Mapping
 
 from .._base.errors import HostError
 from .._base.files import (
@@ -233,8 +233,9 @@ class Plan:
             or any(decision.action not in ("none", "wait") for decision in self.decisions.values())
         )
 
-    def action_of(self, name: str) -> str:
-        return self.decisions[name].action
+    def with_action(self, actions: str, names: Iterable[str]) -> list[str]:
+        """Those of the instances to which one of the actions is done."""
+        return [name for name in names if self.decisions[name].action in actions.split()]
 
 
 def mode_of(entry: dict[str, Any]) -> int:

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from typing import Any
 
@@ -67,7 +68,7 @@ def test_the_end_of_the_time_names_the_process_and_the_card() -> None:
 
 
 def test_the_end_of_the_time_names_memory_that_nobody_holds() -> None:
-    looks = iter([SERVING] + [[card(0, 60000)]] * 9999999)
+    looks = itertools.chain([SERVING], itertools.repeat([card(0, 60000)]))
     freed = Freed(None, 0.001, [0], lambda: next(looks))
     freed.before()
     (text,) = freed.wait()
