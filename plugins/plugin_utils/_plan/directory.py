@@ -75,12 +75,9 @@ class Places:
     def _of(self, inventory_dir: object, inventory_file: object) -> tuple[Path, str]:
         # Ansible says None in letters for hosts of the command line.
         inventory_dir = None if inventory_dir == "None" else inventory_dir
-        inside = os.path.realpath(str(inventory_dir)) if inventory_dir else None
-        found = None
-        while inside is not None and found is None:
-            found = inside if inside in self.directories else None
-            parent = os.path.dirname(inside)
-            inside = parent if parent != inside else None
+        inside = Path(os.path.realpath(str(inventory_dir))) if inventory_dir else None
+        above = [str(path) for path in (inside, *inside.parents)] if inside else []
+        found = next((path for path in above if path in self.directories), None)
         if found is None and not self._output:
             raise AscendError(
                 "its variables have no place: it comes from no inventory file"

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from itertools import zip_longest
 
 from .card_sets import CARDS_MAX, best_block, cards_of, mask_of
@@ -100,8 +100,8 @@ class _Outcome:
 
     assignments: list[Assignment]
     free: list[int]
-    left: dict[int, list[int]] = field(default_factory=dict)  # replicas by service, from 1
-    cut: set[int] = field(default_factory=set)  # services that a complete search might place
+    left: dict[int, list[int]]  # replicas by service, from 1
+    cut: set[int]  # services that a complete search might place
 
 
 class _Planner(Fleet):
@@ -206,11 +206,11 @@ class _Planner(Fleet):
     def fill(self, kept: list[Fixed]) -> _Outcome:
         """Place what is not kept."""
         # Services that may be twice on a host are, only if not all has room otherwise.
-        items, where, left = self._items(kept, double=False)
+        items, left = self._items(kept, double=False)
         search = self._search(kept)
         without = search.place(items)
         if without and any(self.may_double(self.services[item.service]) for item in items):
-            items, where, left = self._items(kept, double=True)
+            items, left = self._items(kept, double=True)
             search = self._search(kept)
             without = search.place(items)
         levels = sorted({item.priority for item in items}, reverse=True)
@@ -221,17 +221,17 @@ class _Planner(Fleet):
                 without += search.place([item for item in items if item.priority == level])
         cut = {item.service for item in without if item in search.cut}
         for item in without:
-            left.setdefault(item.service, []).append(where.get(item, 0))
-        outcome = _Outcome([fixed.assignment for fixed in kept], search.free, cut=cut)
-        for number in sorted(left):
+            left.setdefault(item.service, []).append(item.place)
+        for number, places in left.items():
             replicas = self.services[number].replicas
-            outcome.left[number] = (
-                sorted(left[number])
-                if replicas is None
-                else list(range(replicas - len(left[number]) + 1, replicas + 1))
-            )
-        outcome.assignments += self._assignments(search, kept)
-        return outcome
+            if replicas is not None:  # the last ones
+                places[:] = range(replicas - len(places) + 1, replicas + 1)
+        return _Outcome(
+            [*(fixed.assignment for fixed in kept), *self._assignments(search, kept)],
+            search.free,
+            {number: sorted(left[number]) for number in sorted(left)},
+            cut,
+        )
 
     def _search(self, kept: Iterable[Fixed]) -> RepackingSearch:
         free = list(self.room)
@@ -251,8 +251,8 @@ class _Planner(Fleet):
 
     def _items(
         self, kept: Iterable[Fixed], *, double: bool
-    ) -> tuple[list[Item], dict[Item, int], dict[int, list[int]]]:
-        """(what is to be placed, its place among all hosts, what has no room anyway by service).
+    ) -> tuple[list[Item], dict[int, list[int]]]:
+        """(what is to be placed, what has no room anyway by service).
 
         double: let services be twice on a host, also where there are hosts enough for all replicas.
         """
@@ -265,7 +265,6 @@ class _Planner(Fleet):
             if each.service >= 0:
                 held[each.service].add(each.host)
         items: list[Item] = []
-        where: dict[Item, int] = {}
         left: dict[int, list[int]] = {}
         for number, service in enumerate(self.services):
             need = self.needs[number]
@@ -277,9 +276,7 @@ class _Planner(Fleet):
                         left.setdefault(number, []).append(place)
                         continue
                     alone = self._need_on(host, service, need.singles[host])
-                    item = Item(alone, number, True, service.priority)
-                    items.append(item)
-                    where[item] = place
+                    items.append(Item(alone, number, True, service.priority, place=place))
                 continue
             missing = max(0, service.replicas - have[number])
             taken = sum(host in need.singles for host in held[number])
@@ -294,7 +291,7 @@ class _Planner(Fleet):
                 Item(need, number, not twice, service.priority, service.replicas)
                 for _unused in range(possible)
             ]
-        return items, where, left
+        return items, left
 
     def _assignments(self, search: RepackingSearch, kept: Iterable[Fixed]) -> Iterator[Assignment]:
         names = {number: set(names) for number, names in self.names.items()}

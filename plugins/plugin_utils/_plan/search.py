@@ -65,6 +65,7 @@ class Item:
     alone: bool
     priority: int = 0
     replicas: int = 1
+    place: int = 0  # of its host among all, where it is to be on every host
     kind: tuple[int, int] = field(init=False)
     order: tuple[int, ...] = field(init=False)
 
