@@ -63,15 +63,11 @@ def _letters(number: int) -> str:
     return letters
 
 
-def _basis(service: View) -> str:
-    basis = service["basis"]
-    return f"{_BASIS_SIGN.get(basis, '')} {escaped(basis)}".strip() if basis else ""
-
-
 def _facts(service: View) -> list[str]:
     """The length in tokens and its basis, as far as they are known."""
-    length = "" if service["max_model_len"] is None else str(service["max_model_len"])
-    return [text for text in (length, _basis(service)) if text]
+    length, basis = service["max_model_len"], service["basis"]
+    facts = [] if length is None else [str(length)]
+    return facts + ([f"{_BASIS_SIGN.get(basis, '')} {escaped(basis)}".strip()] if basis else [])
 
 
 def _model(service: View) -> str:
