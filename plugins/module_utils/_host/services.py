@@ -10,38 +10,23 @@ from pathlib import Path
 from typing import Any
 
 from .._base.files import is_marked
+from .._base.systemctl import DIGEST, process_environ, unit_variables
 from .files import read
 from .processes import pids, unit_of
 
-# What systemd_instances writes into a unit of ours, and the digest's process then carries.
-MARK = "INFEROPS_DIGEST"
-_KEPT = (MARK, "ASCEND_RT_VISIBLE_DEVICES", "HCCL_IF_BASE_PORT")
+_KEPT = (DIGEST, "ASCEND_RT_VISIBLE_DEVICES", "HCCL_IF_BASE_PORT")
 
 
 def _marks(root: Path, pid: int) -> dict[str, str]:
     """The few variables of a process's environment that tell whose it is."""
-    try:
-        raw = (root / "proc" / str(pid) / "environ").read_bytes()
-    except OSError:
-        return {}
-    found: dict[str, str] = {}
-    for entry in raw.split(b"\0"):
-        name, equals, value = entry.partition(b"=")
-        if equals and name.decode("ascii", "replace") in _KEPT:
-            found[name.decode("ascii")] = value.decode("ascii", "replace")
-    return found
+    environ = process_environ(pid, root) or {}
+    return {name: environ[name] for name in _KEPT if name in environ}
 
 
 def _written_marks(root: Path, unit: str) -> dict[str, str]:
     """The same from the unit's drop-in: a process may have written over its environment."""
     text = read(root / "etc/systemd/system" / (unit + ".d") / "placement.conf") or ""
-    found: dict[str, str] = {}
-    for line in text.splitlines():
-        name, value = (line.split("=", 1) + [""])[:2]
-        key, equals, content = value.strip().strip('"').partition("=")
-        if name.strip() == "Environment" and equals and key in _KEPT:
-            found[key] = content
-    return found
+    return unit_variables(text, _KEPT)
 
 
 def numbers(text: str | None) -> list[int]:
@@ -62,9 +47,9 @@ def running_services(root: Path, template: str) -> list[dict[str, Any]]:
             units.setdefault(unit, []).append(pid)
     services = []
     for unit in sorted(units):
-        marks = next((m for m in (_marks(root, pid) for pid in units[unit]) if MARK in m), {})
+        marks = next((m for m in (_marks(root, pid) for pid in units[unit]) if DIGEST in m), {})
         marks = marks or _written_marks(root, unit)
-        if MARK not in marks:
+        if DIGEST not in marks:
             continue
         base = numbers(marks.get("HCCL_IF_BASE_PORT"))
         services.append(

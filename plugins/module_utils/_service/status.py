@@ -22,7 +22,7 @@ from . import cards
 from .configuration import read_secrets, read_settings, redactor
 from .journal import Entry, Phase, by_start, find_cause, parse_journal, progress, shown
 from .probe import ask
-from .state import (
+from .units import (
     ABSENT,
     FAILED,
     READY,

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.inferops.ascend.plugins.module_utils._service import cards
-from ansible_collections.inferops.ascend.plugins.module_utils._service.state import (
+from ansible_collections.inferops.ascend.plugins.module_utils._service.units import (
     elapsed,
     environ_of,
     state_of,
