@@ -26,13 +26,6 @@ _PLACE = re.compile(r"\{([a-z_]+)\}")
 _REQUEST = re.compile(r"Received request \S{1,200}: |Request \S{1,200} details: ")
 
 
-class Entry(NamedTuple):
-    """One line of a journal. `invocation` is the start it belongs to."""
-
-    text: str
-    invocation: str
-
-
 class Phase(NamedTuple):
     """A part of a start. A line that one of its patterns finds shows that it has begun.
 
@@ -80,13 +73,13 @@ def _text(value: Any) -> str:
     return ""
 
 
-def parse_journal(data: bytes) -> list[Entry]:
-    """Lines of `journalctl --output=json --reverse`, in the order in which they were written.
+def parse_journal(data: bytes) -> list[tuple[str, list[str]]]:
+    """Each start with its lines, as they were written, of `journalctl --output=json --reverse`.
 
     A last line that was cut off, and a line without text, is left out. A line that does not name its
     start counts to that of the line after it.
     """
-    entries: list[Entry] = []
+    entries: list[tuple[str, str]] = []
     invocation = ""
     for raw in data.split(b"\n"):
         try:
@@ -102,22 +95,16 @@ def parse_journal(data: bytes) -> list[Entry]:
         for line in reversed(_text(fields.get("MESSAGE")).split("\n")):
             text = clean(line)
             if text:
-                entries.append(Entry(text, invocation))
-    entries.reverse()
-    return entries
-
-
-def by_start(entries: Iterable[Entry]) -> list[tuple[str, list[Entry]]]:
-    """Lines of each start, the last start last."""
-    starts: dict[str, list[Entry]] = {}
-    for entry in entries:
-        starts.setdefault(entry.invocation, []).append(entry)
+                entries.append((invocation, text))
+    starts: dict[str, list[str]] = {}
+    for name, text in reversed(entries):
+        starts.setdefault(name, []).append(text)
     return list(starts.items())
 
 
-def shown(entries: Sequence[Entry], limit: int, redact: Callable[[str], str]) -> list[str]:
+def shown(lines: Sequence[str], limit: int, redact: Callable[[str], str]) -> list[str]:
     """The last lines, each cut to SHOWN_LIMIT characters, without secrets."""
-    return [_cut(redact(entry.text)) for entry in entries[-limit:]] if limit > 0 else []
+    return [_cut(redact(line)) for line in lines[-limit:]] if limit > 0 else []
 
 
 def _cut(text: str) -> str:

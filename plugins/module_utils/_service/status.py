@@ -20,7 +20,7 @@ from .._base.files import instance_of
 from .._host.ports import listening
 from . import cards
 from .configuration import read_secrets, read_settings, redactor
-from .journal import Entry, Phase, by_start, find_cause, parse_journal, progress, shown
+from .journal import Phase, find_cause, parse_journal, progress, shown
 from .probe import ask
 from .units import (
     ABSENT,
@@ -146,7 +146,7 @@ class ServiceCheck:
             return dict(nothing, error=f"port {self.port} is held by {holder}")
         return ask(self.host, self.port, self.key, self.limits.timeout, self.tls)
 
-    def journal(self) -> list[Entry]:
+    def journal(self) -> list[tuple[str, list[str]]]:
         command = ["journalctl", "--unit", self.unit, "--reverse", "--output", "json", "--all"]
         command += ["--lines", str(self.limits.journal_lines), "--no-pager", "--quiet"]
         try:
@@ -159,13 +159,12 @@ class ServiceCheck:
         """Everything, in the shape that the module returns."""
         answer = self.http()
         health = 200 if self.headless else answer["health"]
-        current: list[Entry] = []
-        previous: list[Entry] = []
+        lines: list[str] = []
+        previous: list[str] = []
         state = state_of(self.values, health, False, self.written)
         silent = state in (READY, ABSENT, UNKNOWN) or self.queued
         if not silent and self.limits.journal_lines:
-            current, previous = self.starts(now)
-        lines = [entry.text for entry in current]
+            lines, previous = self.starts(now)
         reached = progress(lines, self.phases)
         served = self.has_served(reached.phase)
         state = state_of(self.values, health, served, self.written)
@@ -188,7 +187,7 @@ class ServiceCheck:
             "total": reached.total if percent is not None else None,
             "elapsed": elapsed(self.values, now),
             "cause": self.cause(state, served, lines, previous),
-            "log": shown(current, self.limits.log_lines, self.redact),
+            "log": shown(lines, self.limits.log_lines, self.redact),
             "problems": self.problems,
         }
 
@@ -197,11 +196,11 @@ class ServiceCheck:
         """Whether systemd is to start it and has not begun, as while the host boots."""
         return self.values.get("ActiveState") == "inactive" and bool(number(self.values.get("Job")))
 
-    def starts(self, now: float) -> tuple[list[Entry], list[Entry]]:
+    def starts(self, now: float) -> tuple[list[str], list[str]]:
         """Lines of this start, or of the last one, and of the start before it."""
-        starts = by_start(self.journal())
+        starts = self.journal()
         wanted = self.values.get("InvocationID", "") or (starts[-1][0] if starts else "")
-        names = [name for name, _entries in starts]
+        names = [name for name, _lines in starts]
         index = names.index(wanted) if wanted in names else len(starts)
         current = starts[index][1] if index < len(starts) else []
         begun = number(self.values.get("ExecMainStartTimestampMonotonic")) / 1e6
@@ -221,7 +220,7 @@ class ServiceCheck:
         state: str,
         served: bool,
         lines: Sequence[str],
-        previous: Sequence[Entry],
+        previous: Sequence[str],
     ) -> dict[str, Any] | None:
         """Why it does not serve, from this start, or else from the one before."""
         known = {
@@ -241,10 +240,9 @@ class ServiceCheck:
             if found:
                 return dict(found, start="current", served=served)
         if state == STARTING and number(self.values.get("NRestarts")):
-            texts = [entry.text for entry in previous]
-            found = find_cause(texts, self.failures, known, redact=self.redact)
+            found = find_cause(previous, self.failures, known, redact=self.redact)
             if found:
-                phase = progress(texts, self.phases).phase
+                phase = progress(previous, self.phases).phase
                 return dict(found, start="previous", served=self.has_served(phase))
         return None
 
@@ -286,13 +284,8 @@ def collect(
         npu_facts = pool.submit(npu, root)
         shown: list[dict[str, str]] = []
         if units:
-            command = [
-                "systemctl",
-                "show",
-                "--property=" + ",".join(systemctl.PROPERTIES),
-                "--",
-                *units,
-            ]
+            wanted = "--property=" + ",".join(systemctl.PROPERTIES)
+            command = ["systemctl", "show", wanted, "--", *units]
             try:
                 shown = systemctl.parse_show(
                     run(command, limits.timeout, _SHOW_LIMIT).decode("utf-8")

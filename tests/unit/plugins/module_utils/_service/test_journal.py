@@ -11,7 +11,6 @@ import pytest
 from ansible_collections.inferops.ascend.plugins.module_utils._service.journal import (
     LINE_LIMIT,
     SHOWN_LIMIT,
-    by_start,
     find_cause,
     parse_journal,
     phases_of,
@@ -28,6 +27,10 @@ def journal(*entries: dict[str, Any]) -> bytes:
     return b"".join(json.dumps(entry).encode() + b"\n" for entry in reversed(entries))
 
 
+def lines_of(data: bytes) -> list[str]:
+    return [line for _start, lines in parse_journal(data) for line in lines]
+
+
 def said(message: Any, start: str = "one", **fields: Any) -> dict[str, Any]:
     return {"MESSAGE": message, "_SYSTEMD_INVOCATION_ID": start, **fields}
 
@@ -40,7 +43,7 @@ def test_lines_come_in_the_order_they_were_written_with_their_start() -> None:
         said("first", "one"),
         said("second", "two"),
     )
-    assert parse_journal(data) == [("first", "one"), ("second", "two")]
+    assert parse_journal(data) == [("one", ["first"]), ("two", ["second"])]
 
 
 def test_a_line_that_journald_gives_as_bytes_reads_as_text() -> None:
@@ -51,7 +54,7 @@ def test_a_line_that_journald_gives_as_bytes_reads_as_text() -> None:
         said([list(b"twice"), "given"]),
         said(list(b"\xff\xfe bytes")),
     )
-    assert [entry.text for entry in parse_journal(data)] == [
+    assert lines_of(data) == [
         "Loading: 100%|\u2588\u2588",
         "blue",
         "given",
@@ -61,7 +64,7 @@ def test_a_line_that_journald_gives_as_bytes_reads_as_text() -> None:
 
 def test_what_is_cut_off_empty_or_no_json_is_left_out() -> None:
     whole = journal(said("cut off"), said(None), said("  "), said("kept"))
-    assert [e.text for e in parse_journal(whole[:-30] + b"\n[1]\nx\n")] == ["kept"]
+    assert lines_of(whole[:-30] + b"\n[1]\nx\n") == ["kept"]
 
 
 def test_systemds_own_messages_count_to_the_start_they_speak_of() -> None:
@@ -73,23 +76,24 @@ def test_systemds_own_messages_count_to_the_start_they_speak_of() -> None:
         {"MESSAGE": "without any"},
         said("of the next", "two"),
     )
-    starts = by_start(parse_journal(data))
+    starts = parse_journal(data)
     assert [(name, len(entries)) for name, entries in starts] == [("one", 2), ("two", 3)]
 
 
 def test_of_a_line_of_a_megabyte_the_beginning_is_kept() -> None:
-    entry = parse_journal(journal(said("ValueError: " + "x" * 1_000_000)))[0]
-    assert entry.text.startswith("ValueError: xxx")
-    assert len(entry.text) <= LINE_LIMIT
-    assert len(shown([entry], 1, str)[0]) == SHOWN_LIMIT
+    (line,) = lines_of(journal(said("ValueError: " + "x" * 1_000_000)))
+    assert line.startswith("ValueError: xxx")
+    assert len(line) <= LINE_LIMIT
+    assert len(shown([line], 1, str)[0]) == SHOWN_LIMIT
 
 
 def test_of_a_long_bar_the_end_is_kept() -> None:
     drawn = "".join(
         f"\rCapturing CUDA graphs (decode, FULL): {n}%|####| {n}/100" for n in range(101)
     )
-    text = parse_journal(journal(said(list(drawn.encode()))))[0].text
-    assert text == "Capturing CUDA graphs (decode, FULL): 100%|####| 100/100"
+    assert lines_of(journal(said(list(drawn.encode())))) == [
+        "Capturing CUDA graphs (decode, FULL): 100%|####| 100/100"
+    ]
 
 
 # --- how far ------------------------------------------------------------------------------------
