@@ -10,8 +10,6 @@ DOCUMENTATION = r"""
 module: deployment
 short_description: Compute what a host serves, and check the host for it
 version_added: 0.3.0
-author:
-  - The inferops.ascend authors (@inferops)
 description:
   - Resolves the services that the variables of the host list, places them, and rejects before any
     contact what the declared cards cannot carry or the engine's version does not read.
@@ -25,23 +23,15 @@ options:
     description:
       - Fail where the report has an error. By default C(ascend_host_stop_on_error).
     type: bool
+extends_documentation_fragment:
+  - inferops.ascend.attributes.action
 attributes:
   action:
     description: Runs on the controller, and a module on the host.
-    support: full
-  async:
-    description: Can be run with C(async).
-    support: none
   check_mode:
     description: Changes nothing.
-    support: full
   diff_mode:
     description: Has no differences to show.
-    support: none
-  platform:
-    description: Hosts that run systemd.
-    platforms: linux
-    support: full
 seealso:
   - module: inferops.ascend.host_info
   - module: inferops.ascend.vllm_services

@@ -11,8 +11,6 @@ DOCUMENTATION = r"""
 module: model_weights
 short_description: Ensure that the weights of services are complete on a host
 version_added: 0.2.0
-author:
-  - The inferops.ascend authors (@inferops)
 description:
   - Checks whether the directory of each service's weights has a complete model. That is its
     C(config.json), a tokenizer, and every shard of the index with the length that its own header
@@ -202,17 +200,13 @@ options:
       - Filled in by the action plugin.
     type: float
     default: 0
+extends_documentation_fragment:
+  - inferops.ascend.attributes
 attributes:
-  check_mode:
-    description: Can run in check mode and reports what it would do.
-    support: full
   diff_mode:
     description: Returns what has changed, in diff mode.
-    support: full
   platform:
     description: Target systems.
-    support: full
-    platforms: linux
 notes:
   - Needs to run as root.
   - Proxies are taken from C(http_proxy), C(https_proxy) and C(no_proxy), which C(environment) of the

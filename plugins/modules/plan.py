@@ -10,8 +10,6 @@ DOCUMENTATION = r"""
 module: plan
 short_description: Place the services of a fleet over its hosts, as files of the inventory
 version_added: 0.2.0
-author:
-  - The inferops.ascend authors (@inferops)
 description:
   - Reads C(vllm_plan_services) from the variables of many hosts, resolves the services for what each
     host has, places them, and writes C(host_vars/HOST/vllm_service_instances.yml) beside the
@@ -72,17 +70,12 @@ options:
       - Return the complete plan as RV(plan). For a large fleet that takes longer than planning.
     type: bool
     default: false
+extends_documentation_fragment:
+  - inferops.ascend.attributes
 attributes:
-  check_mode:
-    description: Can run in check mode and reports what it would do.
-    support: full
-  diff_mode:
-    description: Shows the difference of each file.
-    support: full
   platform:
     description: The controller.
     platforms: posix
-    support: full
 seealso:
   - module: inferops.ascend.host_info
 """

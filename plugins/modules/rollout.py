@@ -10,8 +10,6 @@ DOCUMENTATION = r"""
 module: rollout
 short_description: Decide the steps of a change of engines over several hosts
 version_added: 0.3.0
-author:
-  - The inferops.ascend authors (@inferops)
 description:
   - For the playbooks C(upgrade) and C(rollback). Contacts no host; it reads what tasks before it have
     registered as C(vllm_rollout_engines) (M(inferops.ascend.rollout_host)), C(vllm_rollout_change) (the
@@ -55,12 +53,8 @@ options:
     elements: str
     default: []
   tables: {type: raw, description: "Model tables of the user, for the names of services O(elsewhere)."}
-attributes:
-  action: {support: full, description: Runs on the controller.}
-  async: {support: none, description: Can be run with C(async).}
-  check_mode: {support: full, description: Changes nothing in any mode.}
-  diff_mode: {support: none, description: Has no difference to show.}
-  platform: {support: full, platforms: all, description: Any.}
+extends_documentation_fragment:
+  - inferops.ascend.attributes.controller
 seealso:
   - module: inferops.ascend.rollout_host
 """

@@ -9,8 +9,6 @@ DOCUMENTATION = r"""
 module: rollout_host
 short_description: Read the engines of a host, and read or write the record of a rollout
 version_added: 0.3.0
-author:
-  - The inferops.ascend authors (@inferops)
 description:
   - For the playbooks C(upgrade) and C(rollback). Reads which engines are on a host, environments or
     images, and the record that the last rollout left there,
@@ -30,17 +28,12 @@ options:
     description:
       - The record to write, as M(inferops.ascend.rollout) returns it. Without it the module reads.
     type: dict
+extends_documentation_fragment:
+  - inferops.ascend.attributes
 attributes:
-  check_mode:
-    description: Can run in check mode and reports what it would do.
-    support: full
   diff_mode:
     description: Has no difference to show.
     support: none
-  platform:
-    description: Hosts with Linux.
-    platforms: linux
-    support: full
 seealso:
   - module: inferops.ascend.rollout
 """

@@ -10,8 +10,6 @@ DOCUMENTATION = r"""
 module: runtime_plan
 short_description: Plan what a host needs to have the engine of a version
 version_added: 0.3.0
-author:
-  - The inferops.ascend authors (@inferops)
 description:
   - Finds a version in the version matrix (C(vars/version_matrix.yml)) and returns the steps that
     install it, or the image that contains it. The host is not contacted.
@@ -39,12 +37,8 @@ options:
   offline: {type: bool, default: false, description: Whether everything comes from O(wheels).}
   image_archive: {type: str, default: "", description: Archive of the image on the host.}
   image_archive_source: {type: str, default: "", description: Archive of the image on the controller.}
-attributes:
-  action: {support: full, description: Runs on the controller.}
-  async: {support: none, description: Can be run with C(async).}
-  check_mode: {support: full, description: Changes nothing in any mode.}
-  diff_mode: {support: none, description: Has no difference to show.}
-  platform: {support: full, platforms: all, description: Any.}
+extends_documentation_fragment:
+  - inferops.ascend.attributes.controller
 seealso:
   - module: inferops.ascend.vllm_environment
 """

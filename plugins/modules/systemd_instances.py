@@ -9,8 +9,6 @@ DOCUMENTATION = r"""
 module: systemd_instances
 short_description: Converge every instance of one systemd template unit on a host at once
 version_added: 0.1.0
-author:
-  - The inferops.ascend authors (@inferops)
 description:
   - Brings the files of a template unit such as C(vllm@.service) and of all its instances to the
     wanted state, removes instances that are no longer listed, and enables, starts, stops and
@@ -182,17 +180,13 @@ options:
     description: Set by the action plugin, not by hand. For each instance the digest of its secrets.
     type: dict
     default: {}
+extends_documentation_fragment:
+  - inferops.ascend.attributes
 attributes:
-  check_mode:
-    description: Can run in check mode and reports what it would do.
-    support: full
   diff_mode:
     description: Shows the difference of each file, of a secret only that it differs.
-    support: full
   platform:
     description: Hosts that run systemd.
-    platforms: linux
-    support: full
 notes:
   - Needs root on the host.
   - "Variables that a template sees beside those of the task: C(instance), the entry of

@@ -10,8 +10,6 @@ DOCUMENTATION = r"""
 module: verify
 short_description: Compare a host with what its variables list
 version_added: 0.3.0
-author:
-  - The inferops.ascend authors (@inferops)
 description:
   - Computes the deployment of the host with M(inferops.ascend.deployment), asks
     M(inferops.ascend.vllm_services) in check mode what a deploy would change, and how the services
@@ -22,23 +20,8 @@ options:
     description: Whether a service that is still loading is accepted.
     type: bool
     default: false
-attributes:
-  action:
-    description: Runs on the controller, and modules on the host.
-    support: full
-  async:
-    description: Can be run with C(async).
-    support: none
-  check_mode:
-    description: Reports what it would do.
-    support: full
-  diff_mode:
-    description: Shows what would be different.
-    support: none
-  platform:
-    description: Hosts that run systemd.
-    platforms: linux
-    support: full
+extends_documentation_fragment:
+  - inferops.ascend.attributes.action
 seealso:
   - module: inferops.ascend.verify_report
 """

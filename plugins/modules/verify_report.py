@@ -10,8 +10,6 @@ DOCUMENTATION = r"""
 module: verify_report
 short_description: Sum up the comparison of all hosts of a play
 version_added: 0.3.0
-author:
-  - The inferops.ascend authors (@inferops)
 description:
   - Collects what M(inferops.ascend.verify) found on each host, for one table and one file.
 options:
@@ -22,23 +20,8 @@ options:
   output:
     description: File on the controller for RV(data) as JSON. It is not written in check mode.
     type: path
-attributes:
-  action:
-    description: Runs on the controller, and modules on the host.
-    support: full
-  async:
-    description: Can be run with C(async).
-    support: none
-  check_mode:
-    description: Reports what it would do.
-    support: full
-  diff_mode:
-    description: Shows what would be different.
-    support: none
-  platform:
-    description: Hosts that run systemd.
-    platforms: linux
-    support: full
+extends_documentation_fragment:
+  - inferops.ascend.attributes.action
 seealso:
   - module: inferops.ascend.verify
 """

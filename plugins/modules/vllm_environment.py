@@ -9,8 +9,6 @@ DOCUMENTATION = r"""
 module: vllm_environment
 short_description: Make a virtual environment in steps beside others, and switch to it at once
 version_added: 0.2.0
-author:
-  - The inferops.ascend authors (@inferops)
 description:
   - Keeps virtual environments side by side in one directory, with a link C(current) to one of them.
   - An environment is installed in the given steps, in order, and checked against O(expect). Only
@@ -146,17 +144,11 @@ options:
       - Seconds to wait for another run on the same host to end.
     type: float
     default: 600
+extends_documentation_fragment:
+  - inferops.ascend.attributes
 attributes:
-  check_mode:
-    description: Can run in check mode and reports what it would do.
-    support: full
   diff_mode:
     description: Shows which environments come and go, and where C(current) leads.
-    support: full
-  platform:
-    description: Hosts with Linux.
-    platforms: linux
-    support: full
 """
 
 EXAMPLES = r"""

@@ -63,25 +63,17 @@ options:
     description: Template unit of the services.
     type: str
     default: vllm@.service
-author:
-  - The inferops.ascend authors (@inferops)
+extends_documentation_fragment:
+  - inferops.ascend.attributes.action
 attributes:
   action:
     description: Runs on the controller, and a module on the host.
-    support: full
-  async:
-    description: Can be run with C(async).
-    support: none
   check_mode:
     description: Checks once, reports what is not ready, and does not fail for it.
-    support: full
   diff_mode:
     description: Returns what has changed, in diff mode.
-    support: none
   platform:
     description: Target systems.
-    support: full
-    platforms: linux
 seealso:
   - module: inferops.ascend.vllm_status
 """

@@ -10,8 +10,6 @@ DOCUMENTATION = r"""
 module: vllm_remove
 short_description: Remove vLLM services from a host
 version_added: 0.3.0
-author:
-  - The inferops.ascend authors (@inferops)
 description:
   - Stops and disables services that the role P(inferops.ascend.vllm_service#role) made, and removes
     their files. Units made by hand, the template unit and the weights are left alone.
@@ -21,22 +19,10 @@ options:
       - Names of the services, as a list or as a text with commas, or the text V(all).
       - Rejected before contact where it names nothing, or what cannot be a service's name.
     type: raw
+extends_documentation_fragment:
+  - inferops.ascend.attributes.action
 attributes:
-  action:
-    description: Runs on the controller, and modules on the host.
-    support: full
-  async:
-    description: Can be run with C(async).
-    support: none
-  check_mode:
-    description: Reports what it would do.
-    support: full
   diff_mode:
-    description: Shows what would be different.
-    support: full
-  platform:
-    description: Hosts that run systemd.
-    platforms: linux
     support: full
 seealso:
   - module: inferops.ascend.systemd_instances

@@ -10,8 +10,6 @@ DOCUMENTATION = r"""
 module: vllm_services
 short_description: Converge the vLLM services of a host
 version_added: 0.3.0
-author:
-  - The inferops.ascend authors (@inferops)
 description:
   - Renders the files of the services that the variables of the host list, and has
     M(inferops.ascend.systemd_instances) converge them in one round trip.
@@ -31,22 +29,13 @@ options:
     description: Report in RV(status) how the services are at the end.
     type: bool
     default: false
+extends_documentation_fragment:
+  - inferops.ascend.attributes.action
 attributes:
   action:
     description: Runs on the controller, and a module on the host.
-    support: full
-  async:
-    description: Can be run with C(async).
-    support: none
-  check_mode:
-    description: Reports what it would do.
-    support: full
   diff_mode:
     description: Shows the difference of each file, of a secret only that it differs.
-    support: full
-  platform:
-    description: Hosts that run systemd.
-    platforms: linux
     support: full
 notes:
   - "Variables that a template sees beside those that M(inferops.ascend.systemd_instances) names:
