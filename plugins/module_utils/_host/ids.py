@@ -116,6 +116,10 @@ def _named(card: Card) -> dict[str, int | None]:
     return {"npu_id": card["npu_id"], "chip_id": card["chip_id"]}
 
 
+def _conflict(card: Card, what: str, values: str) -> Problem:
+    return problem("mapping_conflict", what=what, values=values, **_named(card))
+
+
 def _values(**ids: int | None) -> str:
     return ", ".join(
         "{} {}".format(key.replace("_", " "), value) for key, value in sorted(ids.items())
@@ -140,9 +144,7 @@ def apply_mapping(cards: Sequence[Card], mapping: Mapping) -> list[Problem]:
             if found:
                 seen.update((chip.npu_id, chip.chip_id) for chip in found)
                 values = f"{len(found)} rows of info -m"
-                problems.append(
-                    problem("mapping_conflict", what="logic id", values=values, **_named(card))
-                )
+                problems.append(_conflict(card, "logic id", values))
             elif mapping.has_logic_id:
                 problems.append(problem("mapping_missing", **_named(card)))
             continue
@@ -154,18 +156,14 @@ def apply_mapping(cards: Sequence[Card], mapping: Mapping) -> list[Problem]:
                 problems.append(problem("mapping_missing", **_named(card)))
         elif card["device_logic_id"] not in (None, chip.logic_id):
             values = _values(info_m=chip.logic_id, table=card["device_logic_id"])
-            problems.append(
-                problem("mapping_conflict", what="logic id", values=values, **_named(card))
-            )
+            problems.append(_conflict(card, "logic id", values))
         else:
             card["logic_id"] = chip.logic_id
         if chip.phy_id is not None:
             card["phy_id_printed"] = True
             if card["phy_id"] not in (None, chip.phy_id):
                 values = _values(info_m=chip.phy_id, table=card["phy_id"])
-                problems.append(
-                    problem("mapping_conflict", what="physical id", values=values, **_named(card))
-                )
+                problems.append(_conflict(card, "physical id", values))
                 card["phy_id"] = None
             else:
                 card["phy_id"] = chip.phy_id
@@ -196,14 +194,7 @@ def _null_shared(cards: Sequence[Card], key: str, what: str) -> list[Problem]:
             continue
         for card in same:
             card[key] = None
-            problems.append(
-                problem(
-                    "mapping_conflict",
-                    what=what,
-                    **_named(card),
-                    values=f"{len(same)} cards have {value}",
-                )
-            )
+            problems.append(_conflict(card, what, f"{len(same)} cards have {value}"))
     return problems
 
 
@@ -238,14 +229,8 @@ def apply_physical_ids(
         if card["phy_id_printed"] or remap is None:
             continue
         if None not in (card["logic_id"], remap.logic_id) and card["logic_id"] != remap.logic_id:
-            problems.append(
-                problem(
-                    "mapping_conflict",
-                    what="physical id",
-                    **_named(card),
-                    values=_values(info_m=card["logic_id"], phyid_remap=remap.logic_id),
-                )
-            )
+            values = _values(info_m=card["logic_id"], phyid_remap=remap.logic_id)
+            problems.append(_conflict(card, "physical id", values))
             continue
         card["phy_id"] = remap.phy_id
     problems += _null_shared(cards, "phy_id", "physical id")

@@ -340,28 +340,11 @@ def parse_tool_version(text: str) -> str | None:
     return None
 
 
-_CARD_KEYS = (
-    "npu_id",
-    "chip_id",
-    "logic_id",
-    "phy_id",
-    "name",
-    "health",
-    "bus_id",
-    "memory_total_mb",
-    "memory_used_mb",
-    "power_w",
-    "temperature_c",
-    "aicore_percent",
-    "device",
-)
-
-
 def public_card(card: Card) -> Card:
-    """A card with the keys that the module documents, and no other."""
-    shown: Card = {key: card[key] for key in _CARD_KEYS}
+    """A card with the keys that the module documents, without those for ids.py and npu.py."""
+    shown = {key: card[key] for key in card if key not in ("device_logic_id", "phy_id_printed")}
     shown["processes"] = [
-        {key: process[key] for key in ("pid", "name", "memory_mb", "unit")}
+        {key: process[key] for key in process if key != "container_pid"}
         for process in card["processes"]
     ]
     return shown
