@@ -167,7 +167,7 @@ class Deployment:
             except AscendError as error:
                 name = request.get("model") if isinstance(request, Mapping) else request
                 subject = f"{name} on {checks.real_profile.name}"
-                checks.add("error", "model", subject, str(error), "")
+                checks.error("model", subject, str(error), "")
 
     def _place_what_fits(self, checks: HostChecks, state: HostState) -> list[PlacedService]:
         """The services that have room together; each other one is a finding of its own."""
@@ -183,7 +183,7 @@ class Deployment:
                 placed = self._placed([*together, spec], state)
                 together.append(spec)
             except AscendError as error:
-                checks.add("error", "placement", f"service {name_of(spec)}", str(error), "")
+                checks.error("placement", f"service {name_of(spec)}", str(error), "")
         return placed
 
     def _placed(self, specs: Sequence[Spec], state: HostState) -> list[PlacedService]:

@@ -61,8 +61,7 @@ def check_profile(checks: HostChecks) -> None:
     seen = f"{len(checks.shown)} x {seen}"
     declared = checks.profile
     if declared is None:
-        checks.add(
-            "warning",
+        checks.warning(
             "profile",
             "ascend_host_profile",
             f"no profile is declared, so it is not known what this host should have; it has {seen}.",
@@ -74,8 +73,7 @@ def check_profile(checks: HostChecks) -> None:
     if declared.cards is not None and len(checks.shown) != declared.cards:
         missing = declared.cards - len(checks.shown)
         if not 0 < missing <= len(hidden):
-            checks.add(
-                "error",
+            checks.error(
                 "count",
                 declared.name,
                 f"npu-smi shows {len(checks.shown)} cards, the profile has {declared.cards}.",
@@ -88,8 +86,7 @@ def check_profile(checks: HostChecks) -> None:
     wrong = [card for card in checks.shown if not has_memory(card, declared)]
     if wrong:
         which = listed([c["logic_id"] for c in wrong if c["logic_id"] is not None])
-        checks.add(
-            "error",
+        checks.error(
             "card_memory",
             declared.name,
             f"the profile has cards of {declared.card_memory_gb:g} GB, but"
@@ -143,8 +140,7 @@ def check_health(checks: HostChecks) -> None:
         if card["logic_id"] in checks.excluded:
             continue
         chip = "" if card["chip_id"] is None else f" -c {card['chip_id']}"
-        checks.add(
-            "warning",
+        checks.warning(
             "health",
             format_card(card),
             f"health {card['health']} (accepted: {', '.join(sorted(accepted))});"
@@ -160,8 +156,7 @@ def check_excluded(checks: HostChecks) -> None:
         same = [c["logic_id"] for c in checks.shown if c["npu_id"] == card]
         same = [logic for logic in same if logic is not None]
         hint = f" NPU {card} has the logic id {listed(same)}." if same else ""
-        checks.add(
-            "warning",
+        checks.warning(
             "excluded",
             f"card {card}",
             f"it is excluded, but this host has the logic ids {listed(sorted(known))}.{hint}",
@@ -178,8 +173,7 @@ def check_processes(checks: HostChecks) -> None:
         held = ", ".join(format_process(each) for each in foreign)
         checks.leave_out(card, f"in use by {held}")
         if card["logic_id"] not in checks.excluded:
-            checks.add(
-                "warning",
+            checks.warning(
                 "processes",
                 format_card(card),
                 f"in use by {held}; {checks.consequence(card)}.",
@@ -209,8 +203,7 @@ def check_memory(checks: HostChecks) -> None:
     for card in short:
         need, whose = checks.memory_need(card, utilization), checks.consequence(card)
         checks.leave_out(card, f"{need}, and npu-smi shows no process that uses the rest")
-        checks.add(
-            "warning",
+        checks.warning(
             "memory",
             format_card(card),
             f"{need}; npu-smi shows no process that uses the rest. {whose[0].upper()}{whose[1:]}.",

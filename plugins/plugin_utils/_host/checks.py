@@ -97,6 +97,12 @@ class HostChecks:
         if chosen != "ignore" and finding not in self.findings:
             self.findings.append(finding)
 
+    def error(self, code: str, subject: str, message: str, advice: str) -> None:
+        self.add("error", code, subject, message, advice)
+
+    def warning(self, code: str, subject: str, message: str, advice: str) -> None:
+        self.add("warning", code, subject, message, advice)
+
     def report(self) -> CheckReport:
         """What was found so far."""
         order = list(CHECKS)

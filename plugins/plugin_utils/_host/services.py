@@ -23,8 +23,7 @@ _MIB = 1 << 20
 def check_existing(checks: HostChecks) -> None:
     """What is known of services before they are placed."""
     if not checks.options.asked:
-        checks.add(
-            "warning",
+        checks.warning(
             "placement",
             "services",
             "vllm_service_instances is not defined where this host is checked, so no service"
@@ -51,8 +50,7 @@ def _check_lost(checks: HostChecks) -> None:
         existing = checks.existing.get(name)
         lost = sorted(set(existing.cards) - known) if existing else []
         if lost and not spec.get("pinned_cards"):
-            checks.add(
-                "error",
+            checks.error(
                 "placement",
                 f"service {name}",
                 f"it is placed on card {listed(lost)}, which npu-smi does not show"
@@ -95,8 +93,7 @@ def check_mask(
     length = int(service.spec["max_model_len"])
     mask = length * length * 2 / _MIB
     if visible and mask > left:
-        checks.add(
-            "warning",
+        checks.warning(
             "mask",
             f"service {service.name}",
             f"this chip needs a mask of {length} x {length} x 2 bytes = {mask:.0f} MB on every"
@@ -120,16 +117,14 @@ def check_ports(
             continue
         who = format_process(entry) if entry["pid"] else "a process that is not visible"
         if port == api_port:
-            checks.add(
-                "error",
+            checks.error(
                 "ports",
                 f"service {name}",
                 f"port {port} is taken: {who} listens there.",
                 "Stop it, give the service another `port`, or move vllm_service_port_base.",
             )
         elif first <= port <= last and cards > 1:
-            checks.add(
-                "error",
+            checks.error(
                 "ports",
                 f"service {name}",
                 f"port {port} of its HCCL ports {first}-{last} is taken: {who} listens there.",
@@ -146,8 +141,7 @@ def check_weights(checks: HostChecks) -> None:
         if directory is None or directory in missing or facts["models"].get(directory, False):
             continue
         missing.append(directory)
-        checks.add(
-            "warning",
+        checks.warning(
             "weights",
             directory,
             f"the weights of service {spec['name']} are not there.",
@@ -160,8 +154,7 @@ def check_weights(checks: HostChecks) -> None:
         needed, unknown = needed + (size or 0), unknown + (size is None)
     free = facts["disk"]["free_bytes"]
     if needed and free is not None and free < needed:
-        checks.add(
-            "warning",
+        checks.warning(
             "disk",
             options.weights_dir,
             f"weights that are not there yet take {needed / 1e9:.1f} GB"

@@ -11,8 +11,7 @@ from .checks import HostChecks
 def check_driver(checks: HostChecks) -> None:
     driver = checks.facts["driver"]
     if not driver["version_info_exists"]:
-        checks.add(
-            "error",
+        checks.error(
             "driver",
             driver["version_info"],
             "the file is missing: the driver is not installed, or somewhere else.",
@@ -20,8 +19,7 @@ def check_driver(checks: HostChecks) -> None:
             " (Driver_Install_Path_Param).",
         )
     if not driver["install_info_exists"]:
-        checks.add(
-            "warning",
+        checks.warning(
             "driver",
             "/etc/ascend_install.info",
             "the file is missing, so it is not known whether the driver is complete.",
@@ -29,8 +27,7 @@ def check_driver(checks: HostChecks) -> None:
         )
     elif driver["install_status"] != "complete":
         status = driver["install_status"]
-        checks.add(
-            "error",
+        checks.error(
             "driver",
             "/etc/ascend_install.info",
             f"Driver_Install_Status is {status}, not complete."
@@ -44,8 +41,7 @@ def check_access(checks: HostChecks) -> None:
     known, user = set(checks.facts["groups"]), checks.facts["user"]
     for group in checks.options.groups:
         if group not in known:
-            checks.add(
-                "error",
+            checks.error(
                 "access",
                 f"group {group}",
                 "there is no such group on this host.",
@@ -53,8 +49,7 @@ def check_access(checks: HostChecks) -> None:
                 " Install the driver, or name the right groups in vllm_service_groups.",
             )
         elif user["exists"] and group not in user["groups"]:
-            checks.add(
-                "warning",
+            checks.warning(
                 "access",
                 f"user {user['name']}",
                 f"the user is not in the group {group}: npu-smi answers -8005 to it.",
@@ -68,8 +63,7 @@ def check_access(checks: HostChecks) -> None:
             who = f"{device['mode']}, group {device['group'] or device['gid']}"
             closed.setdefault(who, []).append(path)
     for who, nodes in closed.items():
-        checks.add(
-            "error",
+        checks.error(
             "access",
             ", ".join(nodes[:3]) + (f" and {len(nodes) - 3} more" if len(nodes) > 3 else ""),
             f"the groups {', '.join(checks.options.groups)} may not open them ({who}).",
@@ -80,8 +74,7 @@ def check_access(checks: HostChecks) -> None:
 def check_cann(checks: HostChecks) -> None:
     for path in checks.options.scripts:
         if not checks.facts["files"].get(path, {}).get("exists"):
-            checks.add(
-                "error",
+            checks.error(
                 "cann",
                 path,
                 "the script is missing; the engine would not find libascend_hal.so, libhccl.so"
@@ -97,8 +90,7 @@ def check_engine(checks: HostChecks) -> None:
         return
     state = checks.facts["files"].get(path, {})
     if not state.get("executable"):
-        checks.add(
-            "error",
+        checks.error(
             "engine",
             path,
             "there is no such program." if not state.get("exists") else "it is no program.",

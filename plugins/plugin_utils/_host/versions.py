@@ -21,8 +21,7 @@ def check_versions(checks: HostChecks) -> None:
     if row is None:
         row = versions.row_of(wanted)
     if row is None:
-        checks.add(
-            "warning",
+        checks.warning(
             "versions",
             f"vLLM {wanted}",
             f"the version matrix has no row for it (it has {versions.known_versions()}).",
@@ -38,8 +37,7 @@ def _check_options(checks: HostChecks) -> None:
     version = checks.options.options_version
     missing = missing_list(version) if version else None
     if missing:
-        checks.add(
-            "warning",
+        checks.warning(
             "versions",
             "options",
             f"{missing}.",
@@ -57,8 +55,7 @@ def _check_cann(checks: HostChecks, vllm: str, cann: str) -> None:
     if not scripts and facts["npu"]["cann_version"] is not None:
         sourced = {"CANN": facts["npu"]["cann_version"]}
     if not sourced:
-        checks.add(
-            "warning",
+        checks.warning(
             "versions",
             "CANN",
             f"its version cannot be read; {unit} (driver {driver}).",
@@ -71,8 +68,7 @@ def _check_cann(checks: HostChecks, vllm: str, cann: str) -> None:
         final = [each for each in fitting if not each.candidate] or fitting
         others = " or ".join(dict.fromkeys(each.title for each in final))
         instead = f" CANN {installed} goes with vLLM {others}." if others else ""
-        checks.add(
-            "error",
+        checks.error(
             "versions",
             "CANN",
             f"CANN {installed} is installed{'' if path == 'CANN' else f' at {path}'}; {unit}"
@@ -87,8 +83,7 @@ def _check_engine(checks: HostChecks, wanted: str, row: versions.VersionRow) -> 
     found = engine["vllm"]
     wanted = row.vllm if row.matches(wanted) else wanted
     if found is not None and _release(found) != _release(wanted):
-        checks.add(
-            "error",
+        checks.error(
             "versions",
             "vLLM",
             f"vLLM {found} is installed, vllm_service_engine_version is {wanted}: options would"
@@ -98,8 +93,7 @@ def _check_engine(checks: HostChecks, wanted: str, row: versions.VersionRow) -> 
     for key, expected in (("vllm_ascend", row.vllm_ascend), ("torch_npu", row.torch_npu)):
         found = engine[key]
         if None not in (found, expected) and _release(found) != _release(expected):
-            checks.add(
-                "error",
+            checks.error(
                 "versions",
                 key,
                 f"{key} {found} is installed; vLLM {row.title} goes with {expected}.",
@@ -110,8 +104,7 @@ def _check_engine(checks: HostChecks, wanted: str, row: versions.VersionRow) -> 
         number = [int(part) for part in str(python).split(".")[:2] if part.isdigit()]
         low, high = ([int(part) for part in each.split(".")] for each in row.python)
         if not low <= number <= high:
-            checks.add(
-                "error",
+            checks.error(
                 "versions",
                 "Python",
                 f"the engine has Python {python}; vLLM {row.vllm} needs {row.python[0]} to"
