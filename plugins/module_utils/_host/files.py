@@ -17,3 +17,12 @@ def read(path: Path) -> str | None:
 
 def below(root: Path, path: str) -> Path:
     return root / path.lstrip("/")
+
+
+def field(text: str | None, key: str) -> str | None:
+    """The value of a line `key=value`, the key without regard to case; None if there is none."""
+    for line in (text or "").splitlines():
+        name, equals, value = line.partition("=")
+        if equals and name.strip().lower() == key.lower() and value.strip():
+            return value.strip().strip("\"'")
+    return None

@@ -13,7 +13,7 @@ import stat
 from pathlib import Path
 from typing import Any, Iterable, Sequence
 
-from .files import below, read
+from .files import below, field, read
 from .npu import davinci_nodes, npu_facts
 from .ports import ephemeral_ports, listening
 from .services import existing_services, running_services
@@ -96,16 +96,12 @@ def account(root: Path, name: str) -> dict[str, Any]:
 
 def system(root: Path) -> dict[str, Any]:
     """The operating system: {id, version_id, name, machine, kernel}."""
-    fields: dict[str, str] = {}
-    for line in (read(root / "etc/os-release") or "").splitlines():
-        key, equals, value = line.partition("=")
-        if equals:
-            fields[key] = value.strip().strip("\"'")
+    release = read(root / "etc/os-release")
     uname = os.uname()
     return {
-        "id": fields.get("ID"),
-        "version_id": fields.get("VERSION_ID"),
-        "name": fields.get("PRETTY_NAME"),
+        "id": field(release, "ID"),
+        "version_id": field(release, "VERSION_ID"),
+        "name": field(release, "PRETTY_NAME"),
         "machine": uname.machine,
         "kernel": uname.release,
     }

@@ -10,41 +10,19 @@ import re
 from pathlib import Path
 from typing import Any, Mapping
 
-from .files import below, read
+from .files import below, field, read
 
 
-def _field(text: str | None, key: str) -> str | None:
-    """The value of a line `key=value`, the key without regard to case; None if there is none."""
-    for line in (text or "").splitlines():
-        name, equals, value = line.partition("=")
-        if equals and name.strip().lower() == key.lower() and value.strip():
-            return value.strip().strip("\"'")
-    return None
-
-
-def install_path(root: Path, package: str) -> str:
-    """Where the package Driver or Firmware is installed, from /etc/ascend_install.info.
-
-    Without the file or the field it is /usr/local/Ascend, the packages' default.
-    """
-    text = read(root / "etc/ascend_install.info")
-    return _field(text, package + "_Install_Path_Param") or "/usr/local/Ascend"
+def _directory(root: Path, package: str) -> Path:
+    """Where the package Driver or Firmware is: below /usr/local/Ascend, its default, unless
+    /etc/ascend_install.info names another path."""
+    key = package + "_Install_Path_Param"
+    path = field(read(root / "etc/ascend_install.info"), key) or "/usr/local/Ascend"
+    return below(root, path) / package.lower()
 
 
 def driver_directory(root: Path) -> Path:
-    """The directory of the driver, /usr/local/Ascend/driver unless it is installed elsewhere."""
-    return below(root, install_path(root, "Driver")) / "driver"
-
-
-def driver_version(root: Path) -> str | None:
-    """`Version=` of the driver's version.info, such as `24.1.rc3`."""
-    return _field(read(driver_directory(root) / "version.info"), "Version")
-
-
-def firmware_version(root: Path) -> str | None:
-    """`Version=` of the firmware's version.info, such as `7.5.0.1.129`."""
-    directory = below(root, install_path(root, "Firmware")) / "firmware"
-    return _field(read(directory / "version.info"), "Version")
+    return _directory(root, "Driver")
 
 
 def cann_version(root: Path, environ: Mapping[str, str] | None = None) -> str | None:
@@ -68,16 +46,16 @@ def cann_version(root: Path, environ: Mapping[str, str] | None = None) -> str | 
         if version:
             return version
     nnae = below(root, "/usr/local/Ascend/nnae/latest/ascend_nnae_install.info")
-    return _field(read(nnae), "version")
+    return field(read(nnae), "version")
 
 
 def _toolkit_version(root: Path, home: str) -> str | None:
     directory = below(root, home)
     for info in sorted(directory.glob("*-linux/ascend_toolkit_install.info")):
-        version = _field(read(info), "version")
+        version = field(read(info), "version")
         if version:
             return version
-    running = _field(read(directory / "version.cfg"), "toolkit_running_version")
+    running = field(read(directory / "version.cfg"), "toolkit_running_version")
     found = re.match(r"\[[^:\]]*:([^:\]]+)\]", running or "")
     return found.group(1) if found else None
 
@@ -93,10 +71,17 @@ def cann_beside(root: Path, script: str) -> str | None:
 
 
 def versions(root: Path) -> dict[str, str | None]:
-    """driver_version, firmware_version and cann_version; what has no file is None."""
+    """driver_version (`24.1.rc3`), firmware_version (`7.5.0.1.129`) and cann_version.
+
+    The first two are `Version=` of a version.info; what has no file is None.
+    """
+    driver, firmware = (
+        field(read(_directory(root, package) / "version.info"), "Version")
+        for package in ("Driver", "Firmware")
+    )
     return {
-        "driver_version": driver_version(root),
-        "firmware_version": firmware_version(root),
+        "driver_version": driver,
+        "firmware_version": firmware,
         "cann_version": cann_version(root),
     }
 

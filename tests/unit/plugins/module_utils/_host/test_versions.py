@@ -32,7 +32,7 @@ def test_driver_that_is_installed_elsewhere(tmp_path: Path) -> None:
         tmp_path, "etc/ascend_install.info", "UserName=HwHiAiUser\nDriver_Install_Path_Param=/opt\n"
     )
     put(tmp_path, "opt/driver/version.info", "Version=25.5.2\n")
-    assert versions.driver_version(tmp_path) == "25.5.2"
+    assert versions.versions(tmp_path)["driver_version"] == "25.5.2"
 
 
 def test_cann_from_the_places_that_its_releases_use(tmp_path: Path) -> None:
