@@ -29,6 +29,8 @@ from .differences import (
 )
 from .drift_cards import check_cards
 
+Record = Mapping[str, Any]
+
 # What ansible-core puts before the words of a plugin that has failed, by version.
 _WRAPPING = re.compile(
     r"^.*(?:(?:filter|lookup) plugin '[\w.]+' failed: |original message: |"
@@ -44,12 +46,12 @@ def reason(text: str) -> str:
 
 def compare(
     host: str,
-    wanted: Sequence[Mapping[str, Any]],
+    wanted: Sequence[Record],
     *,
-    converged: Mapping[str, Any] | None = None,
-    status: Mapping[str, Any] | None = None,
-    facts: Mapping[str, Any] | None = None,
-    preflight: Mapping[str, Any] | None = None,
+    converged: Record | None = None,
+    status: Record | None = None,
+    facts: Record | None = None,
+    preflight: Record | None = None,
     excluded: Sequence[int] = (),
     problem: str = "",
     accept_loading: bool = False,
@@ -105,12 +107,7 @@ class _Comparison:
     """One run over one host; each method looks at one side of it."""
 
     def __init__(
-        self,
-        host: str,
-        wanted: Sequence[Mapping[str, Any]],
-        converged: Mapping[str, Any],
-        status: Mapping[str, Any],
-        facts: Mapping[str, Any],
+        self, host: str, wanted: Sequence[Record], converged: Record, status: Record, facts: Record
     ) -> None:
         self.drift = HostDrift(host, OK, True)
         self.wanted = {service["name"]: service for service in wanted}
@@ -122,7 +119,7 @@ class _Comparison:
 
     # -- the host ---------------------------------------------------------------------------
 
-    def preflight(self, preflight: Mapping[str, Any], problem: str) -> None:
+    def preflight(self, preflight: Record, problem: str) -> None:
         """What deploy would refuse before it compares anything."""
         for each in preflight.get("findings", ()):
             text = f"{each['subject']}: {each['message']}"
@@ -152,13 +149,9 @@ class _Comparison:
     def services(self) -> None:
         for name, target in self.wanted.items():
             seen = self.seen.get(name, {})
-            service = ServiceDrift(
-                name,
-                list(target["cards"]),
-                target["port"],
-                target["max_model_len"],
-                str(seen.get("state") or UNKNOWN),
-            )
+            state = str(seen.get("state") or UNKNOWN)
+            length = target["max_model_len"]
+            service = ServiceDrift(name, list(target["cards"]), target["port"], length, state)
             self._keep(service)
             self._unit(service, target, seen)
             if target["state"] == "started":
@@ -167,9 +160,8 @@ class _Comparison:
             seen = self.seen.get(name, {})
             unit = f"vllm@{name}.service"
             cards = list(self.ours.get(unit, {}).get("cards", ()))
-            service = ServiceDrift(
-                name, cards, seen.get("port"), None, str(seen.get("state") or "-")
-            )
+            state = str(seen.get("state") or "-")
+            service = ServiceDrift(name, cards, seen.get("port"), None, state)
             self._keep(service)
             where = f" on card {listed(cards)}" if cards else ""
             service.add(
@@ -187,9 +179,7 @@ class _Comparison:
         self.drift.services.append(service)
         self.by_name[service.name] = service
 
-    def _unit(
-        self, service: ServiceDrift, target: Mapping[str, Any], seen: Mapping[str, Any]
-    ) -> None:
+    def _unit(self, service: ServiceDrift, target: Record, seen: Record) -> None:
         """What deploy would do to the unit and its files."""
         refused = [
             each["message"]
@@ -225,24 +215,16 @@ class _Comparison:
         elif plan["boot"] == "disable":
             service.add("boot", "it is enabled, so it would start at boot.")
 
-    def _unit_alone(
-        self, service: ServiceDrift, target: Mapping[str, Any], seen: Mapping[str, Any]
-    ) -> None:
+    def _unit_alone(self, service: ServiceDrift, target: Record, seen: Record) -> None:
         """The same, where only systemd could be asked."""
         if not seen:
             service.verdict = UNKNOWN
         elif target["state"] == "started" and service.state in ("stopped", "absent"):
             service.add("unit", "it should run and does not.")
-        elif target["state"] == "stopped" and service.state not in (
-            "stopped",
-            "absent",
-            "failed",
-        ):
+        elif target["state"] == "stopped" and service.state not in ("stopped", "absent", "failed"):
             service.add("unit", "it runs, and it is to be stopped.")
 
-    def _serving(
-        self, service: ServiceDrift, target: Mapping[str, Any], seen: Mapping[str, Any]
-    ) -> None:
+    def _serving(self, service: ServiceDrift, target: Record, seen: Record) -> None:
         """What the process is, and what it answers."""
         state = service.state
         log = f"journalctl -u vllm@{service.name}"
@@ -270,9 +252,7 @@ class _Comparison:
         if state == "ready":
             self._models(service, target, seen)
 
-    def _environment(
-        self, service: ServiceDrift, target: Mapping[str, Any], seen: Mapping[str, Any]
-    ) -> None:
+    def _environment(self, service: ServiceDrift, target: Record, seen: Record) -> None:
         pid = (seen.get("unit") or {}).get("main_pid")
         visible = seen.get("visible_cards")
         reported = any(
@@ -284,9 +264,7 @@ class _Comparison:
         sees = "every card of the host" if visible is None else f"card {listed(visible)}"
         service.add("cards", f"its process sees {sees}, and should see {listed(target['cards'])}.")
 
-    def _models(
-        self, service: ServiceDrift, target: Mapping[str, Any], seen: Mapping[str, Any]
-    ) -> None:
+    def _models(self, service: ServiceDrift, target: Record, seen: Record) -> None:
         """Every name that it is to serve, with the length that it is to have."""
         http = seen["http"]
         if http.get("error"):
