@@ -15,7 +15,7 @@ from ansible_collections.inferops.ascend.plugins.plugin_utils._runtime import in
 from ansible_collections.inferops.ascend.plugins.plugin_utils.host_variables import HostVariables
 
 ARGUMENTS: dict[str, dict[str, Any]] = {
-    "version": {"type": "str", "required": True},
+    "version": {"type": "str", "required": True},  # empty: the version that is served
     "method": {"type": "str", "default": "venv", "choices": ["venv", "container", "external"]},
     "device": {"type": "str", "default": "npu", "choices": ["npu", "cpu"]},
     "chips": {"type": "list", "elements": "str"},
@@ -46,8 +46,10 @@ class ActionModule(ActionBase):
         _result, given = self.validate_argument_spec(argument_spec=ARGUMENTS)
         try:
             given = {key: plain(value, key) for key, value in given.items() if value is not None}
+            host = HostVariables(self, task_vars or {})
+            given["version"] = given["version"] or host.settings().engine_version
             if "chips" not in given and given["device"] == "npu":
-                given["chips"] = _chips(HostVariables(self, task_vars or {}))
+                given["chips"] = _chips(host)
             request = installation.RuntimeRequest(**given)
             result["installation"] = installation.plan(request).as_dict()
         except AscendError as error:

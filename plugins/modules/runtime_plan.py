@@ -17,7 +17,10 @@ description:
     none; the message names the image to use instead.
   - The options are those of the role P(inferops.ascend.vllm_runtime#role), without its prefix.
 options:
-  version: {type: str, required: true, description: Version of vLLM or vllm-ascend.}
+  version:
+    description: Version of vLLM or vllm-ascend. Empty means C(vllm_service_engine_version).
+    type: str
+    required: true
   method:
     {type: str, choices: [venv, container, external], default: venv, description: How it comes to the host.}
   device: {type: str, choices: [npu, cpu], default: npu, description: What it computes on.}
