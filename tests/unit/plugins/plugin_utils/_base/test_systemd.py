@@ -68,8 +68,8 @@ def systemd() -> Systemd:
     found = [
         path
         for pattern in ("systemd", "*/systemd")
-        for folder in ("/usr/lib", "/usr/lib64")
-        for path in Path(folder).glob(f"{pattern}/libsystemd-shared-*.so")
+        for directory in ("/usr/lib", "/usr/lib64")
+        for path in Path(directory).glob(f"{pattern}/libsystemd-shared-*.so")
     ]
     if not found:
         pytest.skip("systemd's shared library is not installed here")
@@ -171,7 +171,7 @@ def test_refused_without_showing_the_value(name: Any, value: Any, words: list[st
         ("INFEROPS_SECRET_DIGEST", "the role"),
     ],
 )
-def test_what_the_role_sets_is_refused(name: str, words: str) -> None:
+def test_what_the_role_sets_is_rejected(name: str, words: str) -> None:
     for key, function in (("env", service_environment), ("secret_env", service_secrets)):
         with pytest.raises(AscendError, match=f"chat, {key} may not set {name}") as caught:
             function({"name": "chat", key: {name: "hush"}})
@@ -207,6 +207,6 @@ def test_a_plain_word_stays_as_it_is(word: str) -> None:
 @pytest.mark.parametrize(
     "word", ["", "a b", "a\nb", "a'b", 'a"b', "%h", "$HOME", "a;b", "-x", "ü", 7, None]
 )
-def test_a_word_that_could_be_misread_is_refused(word: object) -> None:
+def test_a_word_that_could_be_misread_is_rejected(word: object) -> None:
     with pytest.raises(AscendError, match="is not valid in a systemd unit"):
         unit_word(word)
