@@ -55,14 +55,6 @@ class Device:
     is_310p: bool
 
 
-@dataclass(frozen=True)
-class Estimate:
-    """Devices and the longest length, in tokens, that they should carry."""
-
-    cards: int
-    max_model_len: int
-
-
 def device_of(card_memory_gb: float, profile: str | None) -> Device | None:
     """The device of a profile, or the smallest with that nominal memory; None: not known."""
     profiles = [p for p in load_profiles().values() if p.card_memory_gb == card_memory_gb]
@@ -139,8 +131,8 @@ def estimate(
     utilization: float,
     split: tuple[int, int] | None = None,
     max_model_len: int | None = None,
-) -> Estimate:
-    """The least number of devices, a power of two, and the longest length on them.
+) -> tuple[int, int]:
+    """The least number of devices, a power of two, and the longest length in tokens on them.
 
     Args:
         split: tensor- and pipeline-parallel size to take, instead of the least number of devices.
@@ -152,13 +144,13 @@ def estimate(
     """
     if split is not None:
         tensor, pipeline = split
-        return Estimate(tensor * pipeline, longest(facts, device, utilization, tensor, pipeline))
+        return tensor * pipeline, longest(facts, device, utilization, tensor, pipeline)
     wanted = min(max_model_len or SHORTEST, facts.native_context or SHORTEST)
     size = 1
     while size <= MOST_CARDS:
         if tensor_parallel_fault(facts, size) is None:
             tokens = longest(facts, device, utilization, size)
             if tokens >= wanted:
-                return Estimate(size, tokens)
+                return size, tokens
         size *= 2
     raise AscendError(f"no number of cards up to {MOST_CARDS} carries {wanted} tokens")

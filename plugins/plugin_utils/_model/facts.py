@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import lru_cache
 from typing import Any
 
@@ -52,25 +52,10 @@ def load_facts() -> Mapping[str, Facts]:
     """The shipped model facts by the model's name."""
     facts = {}
     for entry in vars_file("model_facts.yml")["models"]:
-        yarn = entry.get("yarn")
-        facts[entry["model"]] = Facts(
-            kind=entry["kind"],
-            huggingface=tuple(entry.get("huggingface", ())),
-            modelscope=tuple(entry.get("modelscope", ())),
-            num_hidden_layers=entry.get("num_hidden_layers"),
-            num_attention_heads=entry.get("num_attention_heads"),
-            num_key_value_heads=entry.get("num_key_value_heads"),
-            head_dim=entry.get("head_dim"),
-            native_context=entry.get("native_context"),
-            runtime_weight_bytes=entry.get("runtime_weight_bytes"),
-            config=entry.get("config", {}),
-            encoder_only=entry.get("encoder_only", False),
-            yarn=yarn
-            and Yarn(
-                yarn["original_max_position_embeddings"], yarn["max_factor"], yarn["rope_theta"]
-            ),
-            args=entry.get("args", {}),
-            warning=entry.get("warning"),
-            unverified=tuple(entry.get("unverified", ())),
-        )
+        given = {each.name: entry[each.name] for each in fields(Facts) if each.name in entry}
+        for name in ("huggingface", "modelscope", "unverified"):
+            given[name] = tuple(given.get(name, ()))
+        if "yarn" in given:
+            given["yarn"] = Yarn(**{each.name: given["yarn"][each.name] for each in fields(Yarn)})
+        facts[entry["model"]] = Facts(**given)
     return facts

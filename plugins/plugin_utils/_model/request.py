@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .._base.errors import AscendError
-from .._base.values import kind_of, shown
+from .._base.values import kind_of, shown, whole_number
 from .options import dashed, is_option
 from .spec import RESOLVED_KEYS
 
@@ -47,7 +47,6 @@ _KEYS_OF_OPTIONS = {
 }
 _LENGTH = re.compile(r"([0-9]{1,9})(?:\.([0-9]{1,9}))?([KM]?)", re.ASCII)
 _UNITS = {"": 1, "K": 1024, "M": 1024 * 1024}
-_INTEGER = re.compile(r"[0-9]{1,9}", re.ASCII)
 _DECIMAL = re.compile(r"[0-9]{1,9}(?:\.[0-9]{1,18})?", re.ASCII)
 _WAYS = "Write a model's name, or a mapping such as {model: Qwen3-14B, cards: 2}."
 
@@ -235,12 +234,9 @@ def parse_length(value: object, name: str = "max_model_len") -> int:
 
 
 def _integer(value: object) -> int | None:
-    """An integer of at least 0, also from a text of digits; otherwise ``None``."""
-    if isinstance(value, int) and not isinstance(value, bool):
-        return int(value) if 0 <= value < 10**9 else None
-    if isinstance(value, str) and _INTEGER.fullmatch(value.strip()):
-        return int(value)
-    return None
+    """An integer of 0 to 10**9, also from a text of digits; otherwise ``None``."""
+    number = whole_number(value)
+    return number if number is not None and 0 <= number < 10**9 else None
 
 
 def _decimal(value: object) -> float | None:

@@ -283,19 +283,17 @@ class _Resolution:
             self.cards = self.parallelism.count(1)
         split = None if self.cards is None else self.parallelism.split(self.cards, self.facts)
         try:
-            figures = estimate(self.facts, device, utilization, split, self.length)
+            cards, longest = estimate(self.facts, device, utilization, split, self.length)
         except AscendError as error:
             raise AscendError(
                 f"{self.model} on cards of {self.memory:g} GB cannot be estimated: {error}."
                 " Add a row of your own (ascend_model_tables)."
             ) from error
         requested = self.length
-        if figures.max_model_len == 0 or (
-            requested is not None and requested > figures.max_model_len
-        ):
+        if longest == 0 or (requested is not None and requested > longest):
             problem = (
-                f"{self.model} on {_cards(figures.cards)} of {self.memory:g} GB should carry"
-                f" {figures.max_model_len} tokens at utilization {utilization:g} by estimate"
+                f"{self.model} on {_cards(cards)} of {self.memory:g} GB should carry"
+                f" {longest} tokens at utilization {utilization:g} by estimate"
                 + ("" if requested is None else f"; max_model_len is {requested}")
             )
             if requested is None or not self.options.allow_untested:
@@ -310,10 +308,10 @@ class _Resolution:
         )
         provenance = {"table": None, "row": None, "updated": None, "basis": "estimated"}
         return self._assemble(
-            figures.cards,
-            figures.max_model_len if requested is None else requested,
+            cards,
+            longest if requested is None else requested,
             utilization,
-            None if self.cards is not None else figures.cards,
+            None if self.cards is not None else cards,
             provenance,
             {},
         )

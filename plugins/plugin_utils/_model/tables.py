@@ -21,7 +21,7 @@ import yaml
 
 from .._base.data import read_yaml, vars_file
 from .._base.errors import AscendError
-from .._base.values import shown
+from .._base.values import kind_of, shown
 from .._base.words import counted
 
 DEFAULT_K = 1024
@@ -122,7 +122,7 @@ def user_table(file: Path) -> Table:
         raise AscendError(f"The model table {file} is empty. {_FORMAT}")
     if not isinstance(data, dict):
         raise AscendError(
-            f"The model table {file} is a {_kind(data)}; a mapping with the fields `table`"
+            f"The model table {file} is {kind_of(data)}; a mapping with the fields `table`"
             f" and `rows` is needed. {_FORMAT}"
         )
     if isinstance(data.get("updated"), datetime.date):
@@ -199,11 +199,6 @@ def _row_title(row: Any, position: int) -> str:
     model = row.get("model") if isinstance(row, dict) else None
     number = row.get("row", position) if isinstance(row, dict) else position
     return f"row {shown(number)}" + (f" ({model})" if isinstance(model, str) else "")
-
-
-def _kind(value: object) -> str:
-    names = {"list": "list", "str": "text", "int": "number", "float": "number"}
-    return names.get(type(value).__name__, type(value).__name__)
 
 
 def _build(data: Mapping[str, Any], file: str) -> Table:

@@ -23,7 +23,7 @@ def spec(request: object, catalogue: Catalogue = CATALOGUE, **options: Any) -> d
     return resolve(request, catalogue, Options(**options)).as_dict()
 
 
-def refusal(request: object, catalogue: Catalogue = CATALOGUE, **options: Any) -> str:
+def rejection(request: object, catalogue: Catalogue = CATALOGUE, **options: Any) -> str:
     with pytest.raises(AscendError) as caught:
         resolve(request, catalogue, Options(**options))
     return str(caught.value)

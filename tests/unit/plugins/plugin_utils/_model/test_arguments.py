@@ -183,7 +183,7 @@ def test_the_graph_mode_that_a_310p_has_takes_the_place_of_eager() -> None:
         ),
     ],
 )
-def test_what_a_310p_cannot_do_is_refused(args: dict[str, Any], words: str) -> None:
+def test_what_a_310p_cannot_do_is_rejected(args: dict[str, Any], words: str) -> None:
     with pytest.raises(AscendError) as caught:
         duo_args(**args)
     assert words in str(caught.value)

@@ -12,7 +12,7 @@ from ansible_collections.inferops.ascend.plugins.plugin_utils._model.catalogue i
 from ansible_collections.inferops.ascend.plugins.plugin_utils._model.tables import Row
 from ansible_collections.inferops.ascend.plugins.plugin_utils._service.engine import check_args
 
-from .resolving import CATALOGUE, refusal, spec
+from .resolving import CATALOGUE, rejection, spec
 
 
 def test_the_documented_table_has_every_count_that_the_tutorials_state(shared: Path) -> None:
@@ -77,7 +77,7 @@ def test_a_measured_row_goes_before_a_documented_one() -> None:
 
 
 def test_more_than_the_tutorial_has_is_rejected_in_its_words() -> None:
-    assert refusal({"model": "Kimi-K2.5-W4A8", "max_model_len": "64K"}) == (
+    assert rejection({"model": "Kimi-K2.5-W4A8", "max_model_len": "64K"}) == (
         "max_model_len of Kimi-K2.5-W4A8 is 65536; the longest that the engine's documentation gives"
         " is 32768 (table vllm-ascend-tutorials, row 24: 32768 tokens on 16 cards at utilization"
         " 0.9). Set max_model_len to 32768 or less, or set allow_untested to try it."

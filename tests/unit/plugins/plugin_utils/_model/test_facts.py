@@ -11,7 +11,7 @@ from ansible_collections.inferops.ascend.plugins.plugin_utils._base.errors impor
 from ansible_collections.inferops.ascend.plugins.plugin_utils._model.estimate import Device, longest
 from ansible_collections.inferops.ascend.plugins.plugin_utils._model.facts import Facts, load_facts
 
-from .resolving import CATALOGUE, refusal
+from .resolving import CATALOGUE, rejection
 
 # The models of vllm-ascend's tutorials at 182b75ea84 whose configuration was found.
 TUTORIALS = [
@@ -105,7 +105,7 @@ def test_figures_are_those_of_the_released_configuration(model: str) -> None:
 def test_what_the_formula_does_not_describe_is_not_estimated(model: str) -> None:
     with pytest.raises(AscendError, match="are not known"):
         longest(load_facts()[model], Device(60.97, False), 0.9, 16)
-    assert "set estimate for an estimate" in refusal(model)
+    assert "set estimate for an estimate" in rejection(model)
 
 
 def test_a_model_without_a_row_is_estimated_by_its_facts() -> None:

@@ -11,14 +11,14 @@ from ansible_collections.inferops.ascend.plugins.plugin_utils._model.resolve imp
     resolve,
 )
 from ansible_collections.inferops.ascend.tests.unit.plugins.plugin_utils._model.resolving import (
-    refusal,
+    rejection,
     spec,
 )
 
 
 def test_sizes_settle_the_cards_and_the_cards_settle_the_sizes() -> None:
-    def sizes(**wish: object) -> tuple[int, int, int]:
-        got = spec({"model": "Qwen2.5-72B", **wish})
+    def sizes(**wanted: object) -> tuple[int, int, int]:
+        got = spec({"model": "Qwen2.5-72B", **wanted})
         return got["cards"], got["tensor_parallel_size"], got["pipeline_parallel_size"]
 
     assert sizes(tensor_parallel_size=4) == (4, 4, 1)
@@ -27,18 +27,18 @@ def test_sizes_settle_the_cards_and_the_cards_settle_the_sizes() -> None:
     assert sizes(cards=8, pipeline_parallel_size=4) == (8, 2, 4)
 
 
-def test_heads_that_do_not_divide_are_refused_in_any_case() -> None:
-    wish = {"model": "Qwen3-14B", "cards": 3}
+def test_heads_that_do_not_divide_are_rejected_in_any_case() -> None:
+    wanted = {"model": "Qwen3-14B", "cards": 3}
     complaint = (
         "Qwen3-14B cannot be split over 3 cards: Total number of attention heads (40) must be"
         " divisible by tensor parallel size (3). The sizes up to 8 that work are 1, 2, 4, 8: set"
         " cards to one of them, or keep 3 cards with tensor_parallel_size 1 and"
         " pipeline_parallel_size 3."
     )
-    assert refusal(wish) == complaint
-    assert refusal(wish, allow_untested=True) == complaint
+    assert rejection(wanted) == complaint
+    assert rejection(wanted, allow_untested=True) == complaint
     # 48 heads divide by 6, 8 key/value heads do not.
-    assert refusal({"model": "InternVL2.5-26B", "cards": 6}) == (
+    assert rejection({"model": "InternVL2.5-26B", "cards": 6}) == (
         "InternVL2.5-26B cannot be split over 6 cards: the number of key/value heads (8) must be"
         " divisible by tensor parallel size (6), or divide it. The sizes up to 12 that work are"
         " 1, 2, 4, 8: set cards to one of them, or keep 6 cards with tensor_parallel_size 2 and"
@@ -50,7 +50,7 @@ def test_heads_that_do_not_divide_are_refused_in_any_case() -> None:
 
 
 def test_sizes_whose_product_is_not_the_cards() -> None:
-    assert refusal({"model": "Qwen2.5-72B", "cards": 8, "tensor_parallel_size": 3}) == (
+    assert rejection({"model": "Qwen2.5-72B", "cards": 8, "tensor_parallel_size": 3}) == (
         "Qwen2.5-72B requests 8 cards, tensor_parallel_size 3 and pipeline_parallel_size 1; the"
         " product of the two sizes is the number of cards. Leave the sizes out for"
         " tensor_parallel_size 8, or make the product 8."

@@ -17,7 +17,7 @@ from ansible_collections.inferops.ascend.plugins.plugin_utils._model.resolve imp
 )
 from ansible_collections.inferops.ascend.tests.unit.plugins.plugin_utils._model.resolving import (
     CATALOGUE,
-    refusal,
+    rejection,
 )
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -43,11 +43,11 @@ from hypothesis import strategies as st
 )
 def test_what_is_no_request(request_: object, complaint: str) -> None:
     ways = "Write a model's name, or a mapping such as {model: Qwen3-14B, cards: 2}."
-    assert refusal(request_) == f"{complaint} {ways}"
+    assert rejection(request_) == f"{complaint} {ways}"
 
 
 def test_star_stands_alone() -> None:
-    assert refusal({"model": "*"}) == (
+    assert rejection({"model": "*"}) == (
         "A request names the model *, which is valid only alone, as a term of the lookup: every row"
         " for the memory. Write it as a text, or name one model."
     )
@@ -55,7 +55,7 @@ def test_star_stands_alone() -> None:
 
 @pytest.mark.parametrize("cards", [0, -1, True, 1.0, "two", "", {"a": 1}, "1,2"])
 def test_a_number_of_cards_that_is_none(cards: object) -> None:
-    assert refusal({"model": "Qwen3-14B", "cards": cards}) == (
+    assert rejection({"model": "Qwen3-14B", "cards": cards}) == (
         f"cards of Qwen3-14B is {cards!r}; it is a number of cards, at least 1, or a list of the"
         " cards themselves. Write for example 2, or [4, 5]."
     )
@@ -63,7 +63,7 @@ def test_a_number_of_cards_that_is_none(cards: object) -> None:
 
 @pytest.mark.parametrize("cards", [[], [1, 1], [1, "1"], [-1], [True], ["a"], [[1]], [1.5]])
 def test_a_list_of_cards_that_is_none(cards: object) -> None:
-    assert refusal({"model": "Qwen3-14B", "cards": cards}) == (
+    assert rejection({"model": "Qwen3-14B", "cards": cards}) == (
         f"cards of Qwen3-14B is {cards!r}; a list of cards contains each card's number once, counted"
         " from 0. Write for example [4, 5], or a number of cards."
     )
@@ -71,7 +71,7 @@ def test_a_list_of_cards_that_is_none(cards: object) -> None:
 
 @pytest.mark.parametrize("value", [0, -0.5, 1.01, 95, "90%", True, float("nan"), [0.9], "much"])
 def test_a_utilization_that_is_none(value: object) -> None:
-    assert refusal({"model": "Qwen3-14B", "gpu_memory_utilization": value}) == (
+    assert rejection({"model": "Qwen3-14B", "gpu_memory_utilization": value}) == (
         f"gpu_memory_utilization of Qwen3-14B is {value!r}; it is a share of the card's memory,"
         " above 0 and at most 1. Write for example 0.95."
     )
@@ -79,23 +79,23 @@ def test_a_utilization_that_is_none(value: object) -> None:
 
 def test_other_values_of_a_wrong_kind() -> None:
     model = {"model": "Qwen3-14B"}
-    assert refusal({**model, "card_memory_gb": "big"}) == (
+    assert rejection({**model, "card_memory_gb": "big"}) == (
         "card_memory_gb of Qwen3-14B is 'big'; it is the nominal memory of one card in GB. Write for example 64."
     )
-    assert refusal({**model, "tensor_parallel_size": 0}) == (
+    assert rejection({**model, "tensor_parallel_size": 0}) == (
         "tensor_parallel_size of Qwen3-14B is 0; it is an integer, at least 1."
     )
-    assert refusal({**model, "args": ["--x"]}) == (
+    assert rejection({**model, "args": ["--x"]}) == (
         "args of Qwen3-14B is ['--x']; it is a mapping of vLLM's options. Write for example"
         " {enable-prefix-caching: true}."
     )
-    assert refusal({**model, "args": {1: 2}}) == (
+    assert rejection({**model, "args": {1: 2}}) == (
         "args of Qwen3-14B has the key 1, which is not text. Write the names of vLLM's options."
     )
-    assert refusal({**model, "kind": "chat"}) == (
+    assert rejection({**model, "kind": "chat"}) == (
         "kind of Qwen3-14B is 'chat', which is none of generate, multimodal, embed, rerank."
     )
-    assert refusal({**model, "name": 7}) == (
+    assert rejection({**model, "name": 7}) == (
         "A request has the name 7, which is not a valid name of a service. Write a text, or leave it out:"
         " the model's name is the default."
     )
@@ -129,7 +129,7 @@ def test_what_is_no_length(value: object) -> None:
 
 
 def test_a_small_k_means_something_else_to_the_engine() -> None:
-    assert refusal({"model": "Qwen3-14B", "max_model_len": "16k"}) == (
+    assert rejection({"model": "Qwen3-14B", "max_model_len": "16k"}) == (
         "max_model_len of Qwen3-14B is '16k': to vLLM a small k is a power of 1000, to the"
         " published table K is 1024. Write 16K, or whole tokens."
     )
@@ -155,7 +155,7 @@ def test_units_are_powers_of_1024(number: int, unit: str) -> None:
         ("enable_prefix_caching", "Write it into args: {enable-prefix-caching: ...}."),
     ],
 )
-def test_a_key_in_another_spelling_is_refused(key: str, words: str) -> None:
+def test_a_key_in_another_spelling_is_rejected(key: str, words: str) -> None:
     with pytest.raises(AscendError, match=re.escape(words)) as caught:
         resolve({"model": "Qwen3-14B", key: "hush"}, load_catalogue(), Options())
     assert "hush" not in str(caught.value)
@@ -210,7 +210,7 @@ any_pace = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
     st.booleans(),
     st.booleans(),
 )
-def test_a_request_of_any_json_is_resolved_or_refused(
+def test_a_request_of_any_json_is_resolved_or_rejected(
     model: str, rest: dict[str, Any], estimate: bool, untested: bool
 ) -> None:
     options = Options(estimate=estimate, allow_untested=untested)
@@ -228,6 +228,6 @@ def test_a_request_of_any_json_is_resolved_or_refused(
 
 @any_pace
 @given(JSON)
-def test_any_json_is_resolved_or_refused(request: object) -> None:
+def test_any_json_is_resolved_or_rejected(request: object) -> None:
     with pytest.raises(AscendError):
         resolve(request, CATALOGUE, Options())

@@ -20,7 +20,7 @@ from ansible_collections.inferops.ascend.plugins.plugin_utils._model.resolve imp
 from ansible_collections.inferops.ascend.tests.unit.plugins.plugin_utils._model.resolving import (
     CATALOGUE,
     UNTESTED,
-    refusal,
+    rejection,
     spec,
     user_table,
 )
@@ -184,15 +184,15 @@ def test_a_profile_gives_the_memory_unless_it_is_given() -> None:
     assert with_profile(Options(), None, None).card_memory_gb == 64
 
 
-# -- refusals by the tables ------------------------------------------------------------------------
+# -- rejections by the tables ------------------------------------------------------------------------
 
 
 def test_an_unknown_model() -> None:
-    assert refusal("Qwen3-15B") == (
+    assert rejection("Qwen3-15B") == (
         "No table lists the model 'Qwen3-15B'. The closest are Qwen3-14B, Qwen3-1.7B, Qwen2-1.5B,"
         " Qwen3-8B. A row for a model of your own goes into a table that ascend_model_tables names."
     )
-    assert refusal("zzzzzzzz") == (
+    assert rejection("zzzzzzzz") == (
         "No table lists the model 'zzzzzzzz'. A row for a model of your own goes into a table that"
         " ascend_model_tables names."
     )
@@ -203,9 +203,9 @@ def test_too_few_cards() -> None:
         "Qwen2.5-72B requests 2 cards; it needs at least 4 of 64 GB (table ascend-64gb, row 24:"
         " 32768 tokens on 4 cards at utilization 0.95)"
     )
-    wish = {"model": "Qwen2.5-72B", "cards": 2}
-    assert refusal(wish) == f"{problem}. Give it 4 cards, or set allow_untested to try it."
-    got = resolve(wish, CATALOGUE, UNTESTED).as_dict()
+    wanted = {"model": "Qwen2.5-72B", "cards": 2}
+    assert rejection(wanted) == f"{problem}. Give it 4 cards, or set allow_untested to try it."
+    got = resolve(wanted, CATALOGUE, UNTESTED).as_dict()
     assert (got["cards"], got["min_cards"]) == (2, 4)
     assert got["warnings"] == [f"untested: {problem}"]
 
@@ -215,15 +215,15 @@ def test_too_long_and_which_table_would_allow_it() -> None:
         "max_model_len of DeepSeek-R1-Distill-Llama-8B is 131072; the longest that was tested is"
         " 32768 (table ascend-64gb, row 1: 32768 tokens on 1 card at utilization 0.95)"
     )
-    wish = {"model": "DeepSeek-R1-Distill-Llama-8B", "max_model_len": "128K"}
-    assert refusal(wish) == (
+    wanted = {"model": "DeepSeek-R1-Distill-Llama-8B", "max_model_len": "128K"}
+    assert rejection(wanted) == (
         f"{problem}. Set max_model_len to 32768 or less, or set allow_untested to try it. The table"
         " ascend-vllm-0.7.2 allows it (row 5: 131072 tokens on 1 card at 0.9); to prefer that"
         " table, name its file in ascend_model_tables: [ascend-vllm-0.7.2.yml]."
     )
-    got = resolve(wish, CATALOGUE, UNTESTED).as_dict()
+    got = resolve(wanted, CATALOGUE, UNTESTED).as_dict()
     assert (got["max_model_len"], got["warnings"]) == (131072, [f"untested: {problem}"])
-    preferred = spec(wish, load_catalogue(["ascend-vllm-0.7.2.yml"]))
+    preferred = spec(wanted, load_catalogue(["ascend-vllm-0.7.2.yml"]))
     assert preferred["provenance"]["table"] == "ascend-vllm-0.7.2"
 
 
@@ -232,7 +232,7 @@ def test_a_utilization_under_the_rows() -> None:
         "gpu_memory_utilization of Qwen3-14B is 0.9; its row (table ascend-64gb, row 29: 32768"
         " tokens on 1 card at utilization 0.95) is valid at 0.95 and above"
     )
-    assert refusal("Qwen3-14B", gpu_memory_utilization=0.9) == (
+    assert rejection("Qwen3-14B", gpu_memory_utilization=0.9) == (
         f"{problem}. Set gpu_memory_utilization to 0.95 or leave it out, or set allow_untested to"
         " try it."
     )
@@ -240,14 +240,14 @@ def test_a_utilization_under_the_rows() -> None:
     assert (got["gpu_memory_utilization"], got["warnings"]) == (0.9, [f"untested: {problem}"])
     request = {"model": "Qwen3-14B", "gpu_memory_utilization": 0.98}
     assert spec(request, gpu_memory_utilization=0.9)["gpu_memory_utilization"] == 0.98
-    assert refusal("QwQ-32B", gpu_memory_utilization=0.9).endswith(
+    assert rejection("QwQ-32B", gpu_memory_utilization=0.9).endswith(
         " The table ascend-vllm-0.7.2 allows it (row 1: 65536 tokens on 2 cards at 0.9); to prefer"
         " that table, name its file in ascend_model_tables: [ascend-vllm-0.7.2.yml]."
     )
 
 
 def test_memory_that_no_table_speaks_of() -> None:
-    assert refusal("Qwen3-14B", card_memory_gb=32) == (
+    assert rejection("Qwen3-14B", card_memory_gb=32) == (
         "No table lists Qwen3-14B on cards of 32 GB; the tables list it for 64 GB. Add a row of"
         " your own (ascend_model_tables), set estimate for an estimate from the model's size, or"
         " set allow_untested to take the nearest row."
@@ -272,22 +272,22 @@ def test_what_a_table_calls_unsupported() -> None:
         f"{problem}. Use cards of 64 GB, or set allow_untested and give both cards and"
         " max_model_len to try it."
     )
-    wish = {"model": "Qwen2.5-VL-72B", "cards": 8}
-    assert refusal(wish, card_memory_gb=32) == complaint
-    assert refusal(wish, card_memory_gb=32, allow_untested=True) == complaint
-    wish["max_model_len"] = 4096
-    assert refusal(wish, card_memory_gb=32) == complaint
-    got = spec(wish, card_memory_gb=32, allow_untested=True)
+    wanted = {"model": "Qwen2.5-VL-72B", "cards": 8}
+    assert rejection(wanted, card_memory_gb=32) == complaint
+    assert rejection(wanted, card_memory_gb=32, allow_untested=True) == complaint
+    wanted["max_model_len"] = 4096
+    assert rejection(wanted, card_memory_gb=32) == complaint
+    got = spec(wanted, card_memory_gb=32, allow_untested=True)
     assert (got["cards"], got["max_model_len"], got["min_cards"]) == (8, 4096, None)
     assert got["warnings"] == [f"untested: {problem}"]
 
 
 def test_limits_cannot_be_passed_through_the_arguments() -> None:
-    assert refusal({"model": "Qwen3-14B", "args": {"max_model_len": 99999}}) == (
+    assert rejection({"model": "Qwen3-14B", "args": {"max_model_len": 99999}}) == (
         "args of Qwen3-14B sets max_model_len, which the tables limit. Write max_model_len beside"
         " args, as a key of the request."
     )
-    assert refusal({"model": "Qwen3-14B", "args": {"tensor-parallel-size": 2}}) == (
+    assert rejection({"model": "Qwen3-14B", "args": {"tensor-parallel-size": 2}}) == (
         "args of Qwen3-14B sets tensor-parallel-size, which the tables limit. Write"
         " tensor_parallel_size beside args, as a key of the request."
     )
@@ -313,31 +313,31 @@ def test_an_estimate_says_that_it_is_one() -> None:
     assert spec("Qwen3-14B", estimate=True) == spec("Qwen3-14B")
 
 
-def test_a_wish_beyond_the_estimate() -> None:
-    wish = {"model": "Qwen3-14B", "cards": 2, "max_model_len": "64K"}
+def test_a_request_beyond_the_estimate() -> None:
+    wanted = {"model": "Qwen3-14B", "cards": 2, "max_model_len": "64K"}
     problem = (
         "Qwen3-14B on 2 cards of 32 GB should carry 40960 tokens at utilization 0.9 by estimate;"
         " max_model_len is 65536"
     )
-    assert refusal(wish, card_memory_gb=32, estimate=True) == (
+    assert rejection(wanted, card_memory_gb=32, estimate=True) == (
         f"{problem}. Give it more cards or a shorter max_model_len, or set allow_untested to try"
         " it."
     )
-    got = spec(wish, card_memory_gb=32, estimate=True, allow_untested=True)
+    got = spec(wanted, card_memory_gb=32, estimate=True, allow_untested=True)
     assert got["warnings"][0] == f"untested: {problem}"
-    assert refusal({"model": "Qwen3-14B", "cards": 1}, card_memory_gb=32, estimate=True) == (
+    assert rejection({"model": "Qwen3-14B", "cards": 1}, card_memory_gb=32, estimate=True) == (
         "Qwen3-14B on 1 card of 32 GB should carry 0 tokens at utilization 0.9 by estimate. Give"
         " it more cards or a shorter max_model_len."
     )
 
 
-def test_an_estimate_without_its_ground_is_refused(tmp_path: Path) -> None:
-    assert refusal("Qwen3-14B", card_memory_gb=24, estimate=True) == (
+def test_an_estimate_without_its_ground_is_rejected(tmp_path: Path) -> None:
+    assert rejection("Qwen3-14B", card_memory_gb=24, estimate=True) == (
         "Qwen3-14B on cards of 24 GB cannot be estimated: how much memory the framework sees of"
         " such a card is not known. Add a row of your own (ascend_model_tables)."
     )
     catalogue = user_table(tmp_path, "  - {model: Our-7B, min_cards: 1, max_model_len_k: 4}\n")
-    assert refusal("Our-7B", catalogue, card_memory_gb=32, estimate=True) == (
+    assert rejection("Our-7B", catalogue, card_memory_gb=32, estimate=True) == (
         "Our-7B on cards of 32 GB cannot be estimated: its weights, layers, heads or native"
         " context are not known. Add a row of your own (ascend_model_tables)."
     )

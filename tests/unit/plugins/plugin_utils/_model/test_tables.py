@@ -50,7 +50,7 @@ def transcribe(repository: Path) -> Any:
     return module
 
 
-def refusal(tmp_path: Path, text: str) -> str:
+def rejection(tmp_path: Path, text: str) -> str:
     """The complaint about a user's table with this text, its path replaced by FILE."""
     file = tmp_path / "mine.yml"
     file.write_text(text, encoding="utf-8")
@@ -316,7 +316,7 @@ def test_a_malformed_row_is_named_by_file_row_and_field(
     tmp_path: Path, row: str, complaint: str
 ) -> None:
     good = "  - {row: 7, model: Z, min_cards: 1, max_model_len: 8}\n"
-    message = refusal(tmp_path, f"{HEAD}rows:\n{good}  - {row}\n")
+    message = rejection(tmp_path, f"{HEAD}rows:\n{good}  - {row}\n")
     model = "*" if "'*'" in row else "A"
     assert message == f"The model table FILE, row 2 ({model}): {complaint}. {FORMAT}"
 
@@ -327,7 +327,7 @@ def test_a_malformed_row_is_named_by_file_row_and_field(
         ("", "The model table FILE is empty."),
         ("# nothing\n", "The model table FILE is empty."),
         ("- a\n", "The model table FILE is a list; a mapping with the fields `table` and `rows` is needed."),
-        ("Qwen3-14B\n", "The model table FILE is a text; a mapping with the fields `table` and `rows` is needed."),
+        ("Qwen3-14B\n", "The model table FILE is a string; a mapping with the fields `table` and `rows` is needed."),
         ("table: [\n", "The model table FILE, line 2 is not YAML: did not find expected node content."),
         ("rows: []\n", "The model table FILE: the field `table` is missing."),
         (HEAD + "rows: []\n", "The model table FILE: the field `rows` is [], which is empty."),
@@ -349,11 +349,11 @@ def test_a_malformed_row_is_named_by_file_row_and_field(
     ],
 )  # fmt: skip
 def test_a_malformed_table_is_named_by_file(tmp_path: Path, text: str, complaint: str) -> None:
-    assert refusal(tmp_path, text) == f"{complaint} {FORMAT}"
+    assert rejection(tmp_path, text) == f"{complaint} {FORMAT}"
 
 
 def test_an_unknown_field_is_named_with_those_there_are(tmp_path: Path) -> None:
-    message = refusal(
+    message = rejection(
         tmp_path, HEAD + "rows:\n  - {model: A, min_card: 1, min_cards: 1, max_model_len: 8}\n"
     )
     assert message == (
@@ -364,9 +364,9 @@ def test_an_unknown_field_is_named_with_those_there_are(tmp_path: Path) -> None:
     )
 
 
-def test_two_tables_of_one_name_are_refused(tmp_path: Path) -> None:
+def test_two_tables_of_one_name_are_rejected(tmp_path: Path) -> None:
     text = HEAD.replace("mine", "ascend-64gb")
-    message = refusal(tmp_path, text + "rows: [{model: A, min_cards: 1, max_model_len: 8}]\n")
+    message = rejection(tmp_path, text + "rows: [{model: A, min_cards: 1, max_model_len: 8}]\n")
     assert message.startswith("The model tables FILE and ")
     assert message.endswith(
         "vars/model_tables/ascend-64gb.yml are both named 'ascend-64gb'. Give one of them another"
@@ -374,7 +374,7 @@ def test_two_tables_of_one_name_are_refused(tmp_path: Path) -> None:
     )
 
 
-def test_what_is_no_list_of_files_is_refused(tmp_path: Path) -> None:
+def test_what_is_no_list_of_files_is_rejected(tmp_path: Path) -> None:
     def complaint(tables: object) -> str:
         with pytest.raises(AscendError) as caught:
             load_catalogue(tables)
