@@ -56,6 +56,22 @@ def flat(requests: list[Any]) -> list[Any]:
     return found
 
 
+def _text(*names: str) -> cached_property[str]:
+    return cached_property(lambda settings: settings._variables.text(*names))
+
+
+def _texts(*names: str) -> cached_property[tuple[str, ...]]:
+    return cached_property(lambda settings: settings._variables.texts(*names))
+
+
+def _flag(name: str) -> cached_property[bool]:
+    return cached_property(lambda settings: settings._variables.flag(name))
+
+
+def _choice(options: Sequence[str], *names: str) -> cached_property[str]:
+    return cached_property(lambda settings: settings._variables.choice(options, *names))
+
+
 class Settings:
     """The settings of one host; each is read and checked when it is first needed.
 
@@ -224,10 +240,8 @@ class Settings:
 
     # -- how it serves ------------------------------------------------------------------------
 
-    @cached_property
-    def engine_version(self) -> str:
-        """The version of vLLM that configuration is written for."""
-        return self._variables.text("vllm_service_engine_version")
+    # The version of vLLM that configuration is written for.
+    engine_version = _text("vllm_service_engine_version")
 
     @cached_property
     def version_row(self) -> dict[str, Any]:
@@ -239,46 +253,24 @@ class Settings:
         """The version whose options count: what vllm_runtime_row names, else the engine's."""
         return str(self.version_row.get("options") or self.engine_version)
 
-    @cached_property
-    def method(self) -> str:
-        """venv, container or external."""
-        return self._variables.choice(
-            ("venv", "container", "external"), "vllm_service_method", "vllm_runtime_method"
-        )
+    # venv, container or external.
+    method = _choice(
+        ("venv", "container", "external"), "vllm_service_method", "vllm_runtime_method"
+    )
 
     @property
     def in_containers(self) -> bool:
         return self.method == "container"
 
-    @cached_property
-    def container_engine(self) -> str:
-        return self._variables.choice(
-            ("podman", "docker"), "vllm_service_container_engine", "vllm_runtime_container_engine"
-        )
-
-    @cached_property
-    def container_image(self) -> str:
-        return self._variables.text("vllm_service_container_image", "vllm_runtime_image")
-
-    @cached_property
-    def executable(self) -> str:
-        return self._variables.text("vllm_service_executable")
-
-    @cached_property
-    def weights_dir(self) -> str:
-        return self._variables.text("ascend_host_weights_dir", "vllm_service_weights_dir")
-
-    @cached_property
-    def user(self) -> str:
-        return self._variables.text("ascend_host_user", "vllm_service_user")
-
-    @cached_property
-    def groups(self) -> tuple[str, ...]:
-        return self._variables.texts("ascend_host_groups", "vllm_service_groups")
-
-    @cached_property
-    def cann_scripts(self) -> tuple[str, ...]:
-        return self._variables.texts("ascend_host_cann_scripts", "vllm_service_cann_scripts")
+    container_engine = _choice(
+        ("podman", "docker"), "vllm_service_container_engine", "vllm_runtime_container_engine"
+    )
+    container_image = _text("vllm_service_container_image", "vllm_runtime_image")
+    executable = _text("vllm_service_executable")
+    weights_dir = _text("ascend_host_weights_dir", "vllm_service_weights_dir")
+    user = _text("ascend_host_user", "vllm_service_user")
+    groups = _texts("ascend_host_groups", "vllm_service_groups")
+    cann_scripts = _texts("ascend_host_cann_scripts", "vllm_service_cann_scripts")
 
     @cached_property
     def env(self) -> dict[str, Any]:
@@ -342,17 +334,9 @@ class Settings:
         found = self._variables.mapping("ascend_host_checks") or {}
         return {str(code): str(severity) for code, severity in found.items()}
 
-    @cached_property
-    def accepted_health(self) -> tuple[str, ...]:
-        return self._variables.texts("ascend_host_accepted_health")
-
-    @cached_property
-    def stop_on_error(self) -> bool:
-        return self._variables.flag("ascend_host_stop_on_error")
-
-    @cached_property
-    def prepare(self) -> bool:
-        return self._variables.flag("ascend_host_prepare")
+    accepted_health = _texts("ascend_host_accepted_health")
+    stop_on_error = _flag("ascend_host_stop_on_error")
+    prepare = _flag("ascend_host_prepare")
 
     @cached_property
     def tuning(self) -> str:
@@ -379,9 +363,7 @@ class Settings:
             ),
         }
 
-    @cached_property
-    def npu_smi(self) -> str:
-        return self._variables.text("ascend_host_npu_smi")
+    npu_smi = _text("ascend_host_npu_smi")
 
     @cached_property
     def timeout(self) -> float:
