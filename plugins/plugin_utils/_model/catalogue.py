@@ -112,8 +112,7 @@ def load_catalogue(
             (``ascend-vllm-0.7.2.yml``) moves that table to its place in the list.
         find_file: turns a path as the user wrote it into the path of a file, or ``None``.
 
-    Raises:
-        AscendError: a file is missing or malformed; the message names file, row and field.
+    Raises AscendError: a file is missing or malformed; the message names file, row and field.
     """
     if user_tables is None:
         user_tables = []

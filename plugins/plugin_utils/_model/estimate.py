@@ -93,8 +93,7 @@ def longest(
 
     At most the native context, rounded down to a multiple of 1024 below that.
 
-    Raises:
-        AscendError: the facts lack a figure.
+    Raises AscendError: the facts lack a figure.
     """
     weights, layers, kv_heads = (
         facts.runtime_weight_bytes,
@@ -139,8 +138,7 @@ def estimate(
         max_model_len: the least number must carry it; 4096 tokens if not given, or the native
             context if that is shorter.
 
-    Raises:
-        AscendError: a figure is not known, or no number of devices up to 64 suffices.
+    Raises AscendError: a figure is not known, or no number of devices up to 64 suffices.
     """
     if split is not None:
         tensor, pipeline = split

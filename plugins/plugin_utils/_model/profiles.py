@@ -87,8 +87,7 @@ def load_profiles() -> Mapping[str, Profile]:
 def profile(name: str) -> Profile:
     """The hardware profile of that name.
 
-    Raises:
-        AscendError: there is none.
+    Raises AscendError: there is none.
     """
     profiles = load_profiles()
     if name not in profiles:

@@ -87,8 +87,7 @@ class Request:
 
         Of a request with the state `absent` only model, name and state are read.
 
-        Raises:
-            AscendError: it names no model, or a value is malformed.
+        Raises AscendError: it names no model, or a value is malformed.
         """
         given = _mapping(value)
         model, name, state = given.get("model"), given.get("name"), given.get("state")
@@ -177,8 +176,7 @@ def _mapping(request: object) -> dict[str, Any]:
 def unread_key(key: str, model: str) -> str | None:
     """What to warn of a key that nothing reads, if it looks like a typing error.
 
-    Raises:
-        AscendError: it is a known key in another spelling, or an option of vLLM.
+    Raises AscendError: it is a known key in another spelling, or an option of vLLM.
     """
     bare = {re.sub("[^a-z0-9]", "", known): known for known in REQUEST_KEYS}
     known = bare.get(re.sub("[^a-z0-9]", "", key.lower()))
@@ -202,8 +200,7 @@ def parse_length(value: object, name: str = "max_model_len") -> int:
     K is 1024 tokens and M is 1024 K, as in the published table and in vLLM. The small letters are
     rejected: vLLM reads ``16k`` as 16000.
 
-    Raises:
-        AscendError: anything else.
+    Raises AscendError: anything else.
     """
     ways = "Write whole tokens (16384), or K or M of 1024 (16K, 0.5K, 1M)."
     fault = AscendError(f"{name} is {shown(value)}, which is not a valid length. {ways}")
@@ -254,8 +251,7 @@ def _decimal(value: object) -> float | None:
 def parse_utilization(value: object, name: str = "gpu_memory_utilization") -> float:
     """A share of the device's memory, above 0 and at most 1.
 
-    Raises:
-        AscendError: anything else.
+    Raises AscendError: anything else.
     """
     number = _decimal(value)
     if number is None or not 0 < number <= 1:
@@ -269,8 +265,7 @@ def parse_utilization(value: object, name: str = "gpu_memory_utilization") -> fl
 def parse_card_memory(value: object, name: str = "card_memory_gb") -> float:
     """Nominal memory of one device in GB, above 0.
 
-    Raises:
-        AscendError: anything else.
+    Raises AscendError: anything else.
     """
     number = _decimal(value)
     if number is None or number <= 0:

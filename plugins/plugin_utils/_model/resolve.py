@@ -49,8 +49,7 @@ class Options:
 def with_profile(options: Options, memory: object, name: str | None) -> Options:
     """Options whose card memory is the one given, else the profile's, else 64 GB.
 
-    Raises:
-        AscendError: there is no such profile, or the memory is malformed.
+    Raises AscendError: there is no such profile, or the memory is malformed.
     """
     if memory is not None:
         return replace(options, card_memory_gb=parse_card_memory(memory), profile=name)
@@ -65,8 +64,7 @@ def resolve_terms(terms: Sequence[object], catalogue: Catalogue, options: Option
     A term is a name, a request, a list of those (flattened one level), or ``*``, which matches
     every row for the memory.
 
-    Raises:
-        AscendError: a term cannot be resolved.
+    Raises AscendError: a term cannot be resolved.
     """
     flat: list[object] = []
     for term in terms:
@@ -93,8 +91,7 @@ def resolve(request: object, catalogue: Catalogue, options: Options) -> Spec:
     With ``cluster``, which the plan writes, cards are those on this host, and the sizes multiply to
     the cards of all its hosts.
 
-    Raises:
-        AscendError: the request is malformed, or exceeds what the tables allow.
+    Raises AscendError: the request is malformed, or exceeds what the tables allow.
     """
     parsed = request if isinstance(request, Request) else Request.parse(request)
     if parsed.model is None or parsed.state == "absent":
