@@ -19,7 +19,6 @@ from ._base.errors import AscendError
 from ._host.checks import HostChecks, name_of
 from ._host.options import PreflightOptions
 from ._host.preflight import check_host, check_services
-from ._host.report import CheckReport
 from ._model import versions
 from ._model.catalogue import Catalogue, load_catalogue
 from ._model.profiles import load_profiles
@@ -117,7 +116,7 @@ class Deployment:
 
     # -- with what the host shows -------------------------------------------------------------
 
-    def check(self, facts: Mapping[str, Any]) -> CheckReport:
+    def check(self, facts: Mapping[str, Any]) -> HostChecks:
         """Place on the real cards, and report all that is wrong with the host and its services.
 
         facts: what the module host_info returns.
@@ -130,7 +129,7 @@ class Deployment:
         # Services are never placed on cards that nobody has seen.
         self.services = self._place_what_fits(checks, state) if checks.cards else []
         check_services(checks, self.services)
-        return checks.report()
+        return checks
 
     def _preflight(self) -> PreflightOptions:
         settings = self.settings

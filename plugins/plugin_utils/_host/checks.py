@@ -9,16 +9,18 @@ Facts are those of the module host_info. Memory is in MB as npu-smi prints it (o
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 from .._base.errors import AscendError
+from .._base.words import counted
 from .._model.hardware import visible_memory
 from .._model.profiles import Profile
 from .._place.names import service_name
 from .._place.ports import EPHEMERAL_PORTS
 from .._place.service import ExistingPlacement
 from .options import CHECKS, OFF_BY_DEFAULT, PreflightOptions
-from .report import CheckReport, Finding
+from .report import Finding
 
 
 def name_of(spec: Mapping[str, Any]) -> str:
@@ -54,7 +56,7 @@ class HostChecks:
         self.facts = facts
         self.profile = profile
         self.options = options
-        self.findings: list[Finding] = []
+        self._found: list[Finding] = []
         self.shown: list[dict[str, Any]] = list(facts["npu"]["cards"])
         self.cards = sorted(
             (c for c in self.shown if c["logic_id"] is not None and c["phy_id"] is not None),
@@ -94,8 +96,8 @@ class HostChecks:
         chosen = self.options.checks.get(code, "ignore" if code in OFF_BY_DEFAULT else severity)
         chosen = severity if firm else chosen
         finding = Finding(chosen, code, subject, message, advice)
-        if chosen != "ignore" and finding not in self.findings:
-            self.findings.append(finding)
+        if chosen != "ignore" and finding not in self._found:
+            self._found.append(finding)
 
     def error(self, code: str, subject: str, message: str, advice: str) -> None:
         self.add("error", code, subject, message, advice)
@@ -103,15 +105,52 @@ class HostChecks:
     def warning(self, code: str, subject: str, message: str, advice: str) -> None:
         self.add("warning", code, subject, message, advice)
 
-    def report(self) -> CheckReport:
-        """What was found so far."""
+    # -- what is reported -------------------------------------------------------------------
+
+    @property
+    def findings(self) -> list[Finding]:
+        """Errors first, each in the order of the checks."""
         order = list(CHECKS)
-        findings = sorted(
-            self.findings, key=lambda each: (each.severity != "error", order.index(each.code))
+        return sorted(
+            self._found, key=lambda each: (each.severity != "error", order.index(each.code))
         )
-        return CheckReport(
-            findings, self.cards, self.unavailable, self.existing, self.ephemeral_ports
-        )
+
+    @property
+    def errors(self) -> list[Finding]:
+        return [finding for finding in self.findings if finding.severity == "error"]
+
+    def text(self, host: str, *, stops: bool = True) -> str:
+        """The findings as a text to read, errors first.
+
+        stops: whether the run ends on this host if there is an error.
+        """
+        errors = len(self.errors)
+        warnings = len(self.findings) - errors
+        parts = [counted(errors, "error")] if errors else []
+        parts += [counted(warnings, "warning")] if warnings else []
+        lines = [f"Preflight of {host}: {' and '.join(parts) or 'nothing is wrong'}."]
+        if errors:
+            lines[0] += (
+                " Nothing was changed on this host."
+                if stops
+                else " The run continues, because ascend_host_stop_on_error is false."
+            )
+        for finding in self.findings:
+            lines.append(
+                f"{finding.severity.upper()} {finding.code}, {finding.subject}: {finding.message}"
+                f" {finding.advice}".rstrip()
+            )
+        return "\n".join(lines)
+
+    def as_dict(self, host: str, *, stops: bool = True) -> dict[str, Any]:
+        """The report in plain types, with `errors` and `warnings` counted and the `report`."""
+        errors = len(self.errors)
+        return {
+            "findings": [asdict(finding) for finding in self.findings],
+            "errors": errors,
+            "warnings": len(self.findings) - errors,
+            "report": self.text(host, stops=stops),
+        }
 
     # -- cards ------------------------------------------------------------------------------
 

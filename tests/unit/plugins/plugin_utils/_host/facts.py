@@ -6,10 +6,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from ansible_collections.inferops.ascend.plugins.plugin_utils._host.report import (
-    CheckReport,
-    Finding,
-)
+from ansible_collections.inferops.ascend.plugins.plugin_utils._host.checks import HostChecks
+from ansible_collections.inferops.ascend.plugins.plugin_utils._host.report import Finding
 from ansible_collections.inferops.ascend.plugins.plugin_utils._model.catalogue import load_catalogue
 from ansible_collections.inferops.ascend.plugins.plugin_utils._model.resolve import (
     Options,
@@ -109,7 +107,7 @@ VARIABLES = {
 
 def checked(
     host: dict[str, Any], *requests: Any, kind: str | None = A2, asked: bool = True, **more: Any
-) -> CheckReport:
+) -> HostChecks:
     """What the deployment of these requests reports, with variables by their short names."""
     variables: dict[str, Any] = {"ascend_host_profile": kind, "ascend_host_cann_scripts": SCRIPTS}
     if kind is None:
@@ -121,11 +119,11 @@ def checked(
     return Deployment(Settings(variables.get), load_catalogue()).check(host)
 
 
-def codes(found: CheckReport) -> list[tuple[str, str]]:
+def codes(found: HostChecks) -> list[tuple[str, str]]:
     return [(finding.severity, finding.code) for finding in found.findings]
 
 
-def only(found: CheckReport) -> Finding:
+def only(found: HostChecks) -> Finding:
     assert len(found.findings) == 1, found.text("h")
     return found.findings[0]
 
