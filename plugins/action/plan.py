@@ -38,10 +38,8 @@ from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.result impor
     short,
 )
 from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.run import (
+    Planning,
     existing_directories,
-)
-from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.run import (
-    run as run_plan,
 )
 from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.terminal import (
     card_map,
@@ -101,7 +99,7 @@ class ActionModule(ActionBase):
             world.leave_out(
                 each.path for directory in directories.values() for each in directory.plans.values()
             )
-            outcome = run_plan(world, world.hosts(given["hosts"]), seen, settings, directories)
+            outcome = Planning(world, settings, directories).run(world.hosts(given["hosts"]), seen)
             if outcome.ask:
                 return {**result, "changed": False, "ask": outcome.ask}
             return {**result, **self._finish(outcome, given, task_vars)}

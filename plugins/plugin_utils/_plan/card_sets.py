@@ -11,14 +11,8 @@ from functools import lru_cache
 from .._place.blocks import block_starts, power_of_two
 
 CARDS_MAX = 1024  # per host; card ids are below
-
-
 LEVELS = CARDS_MAX.bit_length()  # sizes of aligned blocks: 1, 2, 4, ... CARDS_MAX
-
-
 _BITS = 11  # of one number in `aligned_blocks`, which is at most CARDS_MAX
-
-
 PACK_TRIALS = 5_000
 
 

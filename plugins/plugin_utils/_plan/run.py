@@ -62,24 +62,6 @@ def existing_directories(sources: Iterable[str], output: str) -> dict[Path, Dire
     return {base: read_directory(base) for base in sorted(bases)}
 
 
-def run(
-    world: World,
-    hosts: Sequence[str],
-    seen: Mapping[str, Sequence[Mapping[str, Any]]],
-    settings: Settings,
-    directories: dict[Path, Directory],
-) -> Run:
-    """Plan for hosts by name.
-
-    seen: cards of hosts that were asked, as the module npu_info returns them. directories: what
-    `existing_directories` gave; the world's variables do not hold what the plan's own files say.
-
-    Raises Refused with all that is wrong. A Run whose `ask` is not empty has no plan: these hosts do
-    not say what cards they have.
-    """
-    return _Planning(world, settings, directories).run(sorted(set(hosts)), seen)
-
-
 @dataclass
 class _Host:
     """A host of the plan.
@@ -97,7 +79,9 @@ class _Host:
     given: list[dict[str, Any]] | None = None  # services written by hand
 
 
-class _Planning:
+class Planning:
+    """A run. directories: what `existing_directories` gave, which the world's variables leave out."""
+
     def __init__(
         self, world: World, settings: Settings, directories: dict[Path, Directory]
     ) -> None:
@@ -110,7 +94,15 @@ class _Planning:
         self.reader = RequestReader(world, self.problems)
         self.elsewhere: dict[str, list[str]] = {}  # hosts outside this plan, by service on them
 
-    def run(self, names: list[str], seen: Mapping[str, Sequence[Mapping[str, Any]]]) -> Run:
+    def run(self, hosts: Iterable[str], seen: Mapping[str, Sequence[Mapping[str, Any]]]) -> Run:
+        """Plan for hosts by name.
+
+        seen: cards of hosts that were asked, as the module npu_info returns them.
+
+        Raises Refused with all that is wrong. A Run whose `ask` is not empty has no plan: these
+        hosts do not say what cards they have.
+        """
+        names = sorted(set(hosts))
         members = [name for name in names if SERVICES in self.world.variables(name)]
         if not members:
             self.problems.add(
@@ -123,16 +115,15 @@ class _Planning:
         if self.result.ask:
             self._stop()
             return self.result
-        hosts = {name: host for name in members if (host := self._host(name, found.get(name)))}
-        lists = self.reader.lists({name: host.hardware for name, host in hosts.items()})
-        services = services_of(
-            lists, {name: host.hardware for name, host in hosts.items()}, self.world, self.problems
-        )
+        planned = {name: host for name in members if (host := self._host(name, found.get(name)))}
+        hardware = {name: host.hardware for name, host in planned.items()}
+        lists = self.reader.lists(hardware)
+        services = services_of(lists, hardware, self.world, self.problems)
         self._stop()
-        leavers = list(self._leavers(hosts, services))
+        leavers = list(self._leavers(planned, services))
         self._stop()
-        fleet = self._place(hosts, services, leavers)
-        self._write(hosts, services, fleet, leavers)
+        fleet = self._place(planned, services, leavers)
+        self._write(planned, services, fleet, leavers)
         self._stop()
         self.result.notes += notes(self.world, services, found, seen)
         return self.result

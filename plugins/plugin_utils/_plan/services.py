@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
@@ -241,16 +241,15 @@ def fleet_host(name: str, hardware: Hardware, *, by_hand: bool) -> FleetHost:
     )
 
 
-def given_assignments(host: str, services: Iterable[Mapping[str, Any]]) -> list[Assignment]:
+def given_assignments(host: str, services: Iterable[Mapping[str, Any]]) -> Iterator[Assignment]:
     """Services written by hand, as the planner counts them."""
-    return [
-        Assignment(
+    for service in services:
+        cluster = service["cluster"] or {}
+        yield Assignment(
             service["name"],
             host,
             tuple(service["cards"]),
-            (service["cluster"] or {}).get("leader"),
-            int((service["cluster"] or {}).get("rank", 0)),
-            tuple((service["cluster"] or {}).get("hosts", ())),
+            cluster.get("leader"),
+            int(cluster.get("rank", 0)),
+            tuple(cluster.get("hosts", ())),
         )
-        for service in services
-    ]
