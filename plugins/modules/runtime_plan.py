@@ -66,6 +66,9 @@ installation:
   contains:
     method: {type: str, description: As given.}
     version: {type: str, description: Version of vLLM.}
+    engine_version:
+      type: str
+      description: Version by which C(vllm_service_engine_version) names it, a candidate by its own.
     name: {type: str, description: "Name of the environment, or the image."}
     python: {type: list, elements: str, description: Oldest and newest version of Python that fit.}
     steps:

