@@ -13,7 +13,7 @@ from typing import Any
 
 from .._model.profiles import Profile
 from .._place.service import PlacedService
-from . import cards, services, software, versions
+from . import cards, services, software
 from .checks import HostChecks
 from .options import PreflightOptions
 
@@ -38,7 +38,7 @@ def check_host(
     software.check_access(checks)
     software.check_cann(checks)
     software.check_engine(checks)
-    versions.check_versions(checks)
+    software.check_versions(checks)
     services.check_existing(checks)
     services.check_weights(checks)
     return checks
