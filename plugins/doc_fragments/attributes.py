@@ -25,6 +25,23 @@ attributes:
     support: full
 """
 
+    # Modules that read a host and change nothing.
+    FACTS = r"""
+author:
+  - The inferops.ascend authors (@inferops)
+attributes:
+  check_mode:
+    description: Can run in check mode and return the same.
+    support: full
+  diff_mode:
+    description: Returns what has changed, in diff mode.
+    support: none
+  platform:
+    description: Target systems.
+    support: full
+    platforms: linux
+"""
+
     # Actions that run on the controller, and modules on the host.
     ACTION = r"""
 author:

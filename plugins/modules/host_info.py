@@ -56,7 +56,7 @@ options:
     elements: path
     default: []
 extends_documentation_fragment:
-  - inferops.ascend.facts
+  - inferops.ascend.attributes.facts
 notes:
   - Run it as root; else owners of ports and of cards stay unknown.
 """

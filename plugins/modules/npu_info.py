@@ -30,7 +30,7 @@ options:
     type: float
     default: 30
 extends_documentation_fragment:
-  - inferops.ascend.facts
+  - inferops.ascend.attributes.facts
 notes:
   - It fails if C(npu-smi) is missing, hangs, or prints an error instead of a table of cards. The
     failed result has RV(problems) and the versions as well, so that a caller which goes on with

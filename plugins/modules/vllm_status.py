@@ -86,7 +86,7 @@ options:
     elements: dict
     default: []
 extends_documentation_fragment:
-  - inferops.ascend.facts
+  - inferops.ascend.attributes.facts
 notes:
   - Run it as root; else keys, environments and journals cannot be read.
   - Secrets of a service are taken out of every line that is returned.
