@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,11 +15,13 @@ pytestmark = pytest.mark.hosts
 
 
 def test_a_secret_is_in_one_file_and_a_new_one_restarts_its_service_alone(
-    host: Host, monkeypatch: pytest.MonkeyPatch
+    host: Host, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setenv(
-        "ANSIBLE_PIPELINING", "0"
-    )  # modules and their arguments are files, for a while
+    # Modules and their arguments are files on the host, for a while.
+    monkeypatch.setenv("ANSIBLE_PIPELINING", "0")
+    cache = tmp_path / "facts"
+    monkeypatch.setenv("ANSIBLE_CACHE_PLUGIN", "jsonfile")
+    monkeypatch.setenv("ANSIBLE_CACHE_PLUGIN_CONNECTION", str(cache))
     chat: dict[str, Any] = {"model": "Qwen3-0.6B", "name": "chat", "api_key": "first-key-1"}
     other = {"model": "Qwen3-1.7B", "name": "other"}
     run = host.deploy([chat, other], "--diff", "-vvvv")
@@ -39,6 +42,8 @@ def test_a_secret_is_in_one_file_and_a_new_one_restarts_its_service_alone(
         f"{digest}' {{}} + || true"
     )
     assert readable == ""
+    assert host.sh("find / -xdev -name 'ansible-tmp-*'") == ""
+    assert not [path for path in cache.glob("*") if b"-key-" in path.read_bytes()]
     run = host.deploy([{"model": "Qwen3-0.6B", "name": "chat"}, other])
     assert host.sh("ls /etc/vllm") == "chat.yaml\nother.yaml\n"
     host.wait_until_serving(8000)
