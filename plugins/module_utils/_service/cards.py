@@ -79,7 +79,7 @@ class Freed:
                     f"PID {each['pid']} ({each.get('command') or each.get('name') or '?'})"
                     for each in card["processes"]
                 )
-                found.append(f"card {number} is held by {who}")
+                found.append(f"card {number} is in use by {who}")
             elif (
                 earlier
                 and used is not None

@@ -143,7 +143,7 @@ class ServiceCheck:
             return dict(nothing, error="its port is not known")
         holder = self.holder()
         if holder:
-            return dict(nothing, error=f"port {self.port} is held by {holder}")
+            return dict(nothing, error=f"port {self.port} is in use by {holder}")
         return ask(self.host, self.port, self.key, self.limits.timeout, self.tls)
 
     def journal(self) -> list[tuple[str, list[str]]]:

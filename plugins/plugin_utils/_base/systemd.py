@@ -102,6 +102,13 @@ def unit_word(value: object) -> str:
     return "".join([value])
 
 
+def escaped(text: str) -> str:
+    """A text as it is written between double quotes in a unit: C escapes, and `%` doubled."""
+    for char, written in (("\\", "\\\\"), ('"', '\\"'), ("\n", "\\n"), ("\t", "\\t"), ("%", "%%")):
+        text = text.replace(char, written)
+    return text
+
+
 def environment_line(name: object, value: object) -> str:
     """A line `Environment="NAME=value"` for a unit, without its newline.
 
@@ -109,15 +116,7 @@ def environment_line(name: object, value: object) -> str:
     for an invalid name, a boolean, a null, and a character that systemd does not accept.
     """
     key, text = _checked(name, value)
-    for plain_text, escaped in (
-        ("\\", "\\\\"),
-        ('"', '\\"'),
-        ("\n", "\\n"),
-        ("\t", "\\t"),
-        ("%", "%%"),
-    ):
-        text = text.replace(plain_text, escaped)
-    return f'Environment="{key}={text}"'
+    return f'Environment="{key}={escaped(text)}"'
 
 
 def environment_file(mapping: object) -> str:

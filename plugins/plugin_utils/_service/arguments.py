@@ -163,7 +163,11 @@ def _one(option: Option, value: object, label: str) -> Scalar:
             )
     else:
         _check_json(option, str(scalar), label)
-    if option.named and not re.match("[^={]+=", str(scalar)) and not _is_mapping(str(scalar)):
+    if (
+        option.named
+        and not re.match("[^={]+=", str(scalar))
+        and not isinstance(engine_names.from_json(scalar), dict)
+    ):
         raise AscendError(f"{label} is {value!r}; write NAME=PATH, or a mapping.")
     _check_choice(option, scalar, label)
     # argparse would take it for an option; it accepts only negative integers, and vLLM
@@ -203,13 +207,6 @@ def _check_json(option: Option, text: str, label: str) -> None:
         raise AscendError(f"{label} is not JSON: {error}. Write a mapping or list.") from None
     if option.type == "parse_dataclass" and not isinstance(read, dict):
         raise AscendError(f"{label} is {kind_of(read)}; a mapping is needed.")
-
-
-def _is_mapping(text: str) -> bool:
-    try:
-        return isinstance(json.loads(text), dict)
-    except ValueError:
-        return False
 
 
 def _choices(option: Option) -> str:

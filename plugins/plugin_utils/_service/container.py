@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from .._base.errors import AscendError
-from .._base.systemd import service_environment, service_secrets, unit_word
+from .._base.systemd import escaped, service_environment, service_secrets, unit_word
 from .unit import UnitSettings, load_cann
 
 # Outside /var/lib/vllm, whose files belong to the user of services that run without a container.
@@ -22,15 +22,10 @@ HOME = "/var/lib/vllm-container"
 
 
 def exec_words(words: Sequence[str]) -> str:
-    """The words of a command for `ExecStart=`, each quoted where it needs it.
-
-    The rules are those of systemd.syntax(7) and systemd.service(5): C escapes between double
-    quotes, `%` and `$` doubled.
-    """
+    """The words of a command for `ExecStart=`, each quoted where it needs it, `$` doubled."""
     written = []
     for word in words:
-        text = word.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
-        text = text.replace("\t", "\\t").replace("%", "%%").replace("$", "$$")
+        text = escaped(word).replace("$", "$$")
         plain = word and all(char.isalnum() or char in "/._,:=@+-" for char in word)
         written.append(text if plain else f'"{text}"')
     return " ".join(written)

@@ -87,7 +87,7 @@ def _move_rope(
     result: dict[str, Any], spelled: Mapping[str, str], known: Container[str], who: str
 ) -> None:
     """Move `rope-scaling` into `hf-overrides`, under both names: see vars/model_facts.yml."""
-    scaling = _read(result.pop(spelled["rope-scaling"]))
+    scaling = from_json(result.pop(spelled["rope-scaling"]))
     theta = None
     if "rope-theta" in spelled and "rope-theta" not in known:
         theta = result.pop(spelled["rope-theta"])
@@ -107,7 +107,7 @@ def _move_rope(
             " config.json: rope-scaling: {rope_theta: ..., ...}"
         )
     key = spelled.get("hf-overrides", "hf-overrides")
-    under = _read(result.get(key)) or {}
+    under = from_json(result.get(key)) or {}
     if not isinstance(under, Mapping) or {"rope_scaling", "rope_parameters"} & set(under):
         raise AscendError(
             f"{who}: args have rope-scaling, and hf-overrides that conflict with it. Write the"
@@ -116,8 +116,8 @@ def _move_rope(
     result[key] = {**under, "rope_scaling": parameters, "rope_parameters": dict(parameters)}
 
 
-def _read(value: Any) -> Any:
-    """A mapping that was written as JSON text, as in older files."""
+def from_json(value: Any) -> Any:
+    """What a text that is JSON means; any other value as it is."""
     if isinstance(value, str):
         try:
             return json.loads(value)

@@ -76,7 +76,7 @@ def test_a_restart_waits_until_the_cards_are_free(books: Books) -> None:
     ran = converge(books, vllm_service_free_timeout=60)
     free.join()
     assert ran.status == 0, ran.output
-    assert "is held by" not in ran.output
+    assert "is in use by" not in ran.output
     up = books.sh("h1", 'date +%s -d "$(systemctl show -P ExecMainStartTimestamp vllm@chat)"')
     assert int(up) >= int(books.sh("h1", "cat /tmp/freed")) > begun
 
@@ -86,5 +86,5 @@ def test_a_restart_waits_until_the_cards_are_free(books: Books) -> None:
     ran = converge(books, vllm_service_free_timeout=1)
     books.sh("h1", "ascend-sim card 0 processes=[]")
     assert ran.status == 0, ran.output
-    assert "card 0 is held by PID 999999 (python)" in " ".join(ran.output.split())
+    assert "card 0 is in use by PID 999999 (python)" in " ".join(ran.output.split())
     assert "TRIAL=2" in books.sh("h1", "cat /proc/$(systemctl show -P MainPID vllm@chat)/environ | tr '\\0' '\\n'")  # fmt: skip

@@ -64,7 +64,7 @@ def test_memory_is_waited_for_where_npu_smi_never_listed_its_process() -> None:
 def test_the_end_of_the_time_names_the_process_and_the_card() -> None:
     freed = Freed(None, 0.001, [0], lambda: SERVING)
     (text,) = freed.wait()
-    assert "card 0 is held by PID 41 (python)" in text
+    assert "card 0 is in use by PID 41 (python)" in text
 
 
 def test_the_end_of_the_time_names_memory_that_nobody_holds() -> None:

@@ -63,7 +63,7 @@ def test_somebody_else_on_its_port_does_not_make_it_ready(serve: Any, tmp_path: 
     assert found["state"] == "starting"
     assert found["http"]["health"] is None
     assert found["http"]["error"] == (
-        f"port {port} is held by python3 app.py (PID 4, unit web.service)"
+        f"port {port} is in use by python3 app.py (PID 4, unit web.service)"
     )
     own = {**other, "unit": "vllm@chat.service"}
     assert check("chat", tmp_path, values, {port: own}, port=port)["state"] == "ready"
