@@ -98,8 +98,8 @@ def _questions(settings: Settings, deployment: Deployment) -> dict[str, Any]:
 def _directories(deployment: Deployment) -> list[str]:
     """Directories of the weights of all services that are there, each once."""
     found = [
-        weights_directory(spec, deployment.settings.weights_dir)
+        weights_directory(spec.as_dict(), deployment.settings.weights_dir)
         for spec in deployment.specs
-        if spec.get("state") != "absent"
+        if spec.state != "absent"
     ]
     return list(dict.fromkeys(directory for directory in found if directory))

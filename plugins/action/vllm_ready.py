@@ -101,7 +101,8 @@ class ActionModule(ActionBase):
         variables = HostVariables(self, self._variables)
         settings = variables.settings()
         settings.require_services()
-        return Deployment(settings, variables.catalogue(settings.tables)).specs
+        specs = Deployment(settings, variables.catalogue(settings.tables)).specs
+        return [spec.as_dict() for spec in specs]
 
     @property
     def _waited(self) -> float:

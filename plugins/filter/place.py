@@ -19,6 +19,7 @@ from ansible_collections.inferops.ascend.plugins.plugin_utils._place.ports impor
     PortSettings,
 )
 from ansible_collections.inferops.ascend.plugins.plugin_utils._place.service import (
+    ServiceRequest,
     existing_placements,
 )
 
@@ -45,12 +46,12 @@ def place_filter(
                     f"service {number} of the list is {kind_of(spec)}, not a mapping."
                 )
         placed = place(
-            specs,
+            [ServiceRequest.parse(spec) for spec in specs],
             HostCards.parse(cards, excluded, unavailable, block_unit),
             PortSettings.parse(port_base, hccl_port_base, hccl_port_count, ephemeral_ports),
             existing_placements(standing),
         )
-        return [service.as_dict() for service in placed]
+        return [each.with_spec(spec) for each, spec in zip(placed, specs, strict=True)]
     except AscendError as error:
         raise AnsibleFilterError(str(error)) from error
 

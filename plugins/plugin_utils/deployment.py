@@ -23,17 +23,16 @@ from ._model import versions
 from ._model.catalogue import Catalogue, load_catalogue
 from ._model.profiles import load_profiles
 from ._model.resolve import resolve_terms
+from ._model.spec import Spec
 from ._place.host_cards import HostCards, host_devices
 from ._place.placement import place
 from ._place.ports import EPHEMERAL_PORTS
-from ._place.service import ExistingPlacement, PlacedService, existing_placements
+from ._place.service import ExistingPlacement, PlacedService, ServiceRequest, existing_placements
 from ._service import causes
 from ._service.engine import check_args
 from ._service.services import template
 from ._service.unit import FILES, PRIVATE
 from .settings import Settings, flat
-
-Spec = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -90,7 +89,7 @@ class Deployment:
             )
         for position, request in enumerate(settings.requests):
             found = resolve_terms([request], catalogue, settings.lookup)
-            self.specs += [spec.as_dict() for spec in found]
+            self.specs += found
             self._origins += [position] * len(found)
 
     # -- before contact -----------------------------------------------------------------------
@@ -135,7 +134,7 @@ class Deployment:
         settings = self.settings
         return PreflightOptions.from_dict(
             {
-                "specs": self.specs,
+                "specs": [spec.as_dict() for spec in self.specs],
                 "asked": settings.services is not None or settings.prepare,
                 "excluded": settings.excluded_cards,
                 "accepted_health": settings.accepted_health,
@@ -182,15 +181,15 @@ class Deployment:
                 placed = self._placed([*together, spec], state)
                 together.append(spec)
             except AscendError as error:
-                checks.error("placement", f"service {name_of(spec)}", str(error), "")
+                checks.error("placement", f"service {name_of(spec.as_dict())}", str(error), "")
         return placed
 
     def _placed(self, specs: Sequence[Spec], state: HostState) -> list[PlacedService]:
         settings = self.settings
         unavailable = settings.unavailable_cards
         existing = settings.existing
-        return place(
-            specs,
+        placed = place(
+            [ServiceRequest.parse(spec.as_dict()) for spec in specs],
             HostCards.parse(
                 self._cards(state.cards),
                 settings.excluded_cards,
@@ -200,6 +199,7 @@ class Deployment:
             settings.ports(state.ephemeral_ports),
             state.existing if existing is None else existing_placements(existing),
         )
+        return [PlacedService(*each) for each in zip(specs, placed, strict=True)]
 
     def _cards(self, real: object) -> object:
         """The cards that services may use: of the real ones those that vllm_service_cards names."""
@@ -228,9 +228,7 @@ class Deployment:
         return {
             "services": [_public(service.as_dict()) for service in self.services],
             "started": [
-                service.name
-                for service in self.services
-                if service.spec.get("state", "started") == "started"
+                service.name for service in self.services if service.spec.state == "started"
             ],
             "origins": [origins[id(service.spec)] for service in self.services],
             # Without one, nobody takes a part of the services for all of them.

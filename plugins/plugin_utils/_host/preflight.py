@@ -48,9 +48,10 @@ def check_services(checks: HostChecks, placed: Sequence[PlacedService]) -> None:
     """Placed services against the cards and ports of their host."""
     by_id = {card["logic_id"]: card for card in checks.cards}
     for service in placed:
-        if service.spec.get("state", "started") != "started":
+        if service.spec.state != "started":
             continue
-        its_cards = [by_id[card] for card in service.cards]
+        its_cards = [by_id[card] for card in service.placement.cards]
         services.check_memory(checks, service, its_cards)
         services.check_mask(checks, service, its_cards)
-        services.check_ports(checks, service.name, service.port, service.hccl_ports, len(its_cards))
+        ports = service.placement.port, service.placement.hccl_ports
+        services.check_ports(checks, service.name, *ports, len(its_cards))

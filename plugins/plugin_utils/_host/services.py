@@ -63,7 +63,7 @@ def _check_lost(checks: HostChecks) -> None:
 def check_memory(
     checks: HostChecks, service: PlacedService, cards: Sequence[Mapping[str, Any]]
 ) -> None:
-    utilization = float(service.spec["gpu_memory_utilization"])
+    utilization = service.spec.gpu_memory_utilization
     for card in cards:
         if not checks.lacks_memory(card, utilization):
             continue
@@ -87,10 +87,10 @@ def check_mask(
 ) -> None:
     if checks.profile is None or not checks.profile.quadratic_mask:
         return
-    utilization = float(service.spec["gpu_memory_utilization"])
+    utilization = service.spec.gpu_memory_utilization
     visible = min((checks.visible(card) or 0.0 for card in cards), default=0.0)
     left = visible * (1 - utilization)
-    length = int(service.spec["max_model_len"])
+    length = service.spec.max_model_len
     mask = length * length * 2 / _MIB
     if visible and mask > left:
         checks.warning(

@@ -41,14 +41,14 @@ class Spec:
     extra: Mapping[str, Any] = field(default_factory=dict)
 
     @property
-    def absent(self) -> bool:
-        """Whether the service is to be removed."""
-        return self.extra.get("state") == "absent"
+    def state(self) -> str:
+        """started, stopped or absent, if the request is valid."""
+        return str(self.extra.get("state", "started"))
 
     def as_dict(self) -> dict[str, Any]:
         """The public dictionary, for the caller to change."""
         result: dict[str, Any] = dict(self.extra)
-        if self.absent:
+        if self.state == "absent":
             given = {"name": self.name, "model": self.model, "cards": self.cards}
             return {**result, **{key: value for key, value in given.items() if value is not None}}
         for each in fields(self):

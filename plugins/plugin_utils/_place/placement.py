@@ -7,28 +7,26 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import Any
 
 from .._base.errors import AscendError
 from .._base.words import listed
 from .blocks import block_shape, block_starts, largest_blocks
 from .host_cards import HostCards
 from .ports import PortSettings, assign_ports
-from .service import ExistingPlacement, PlacedService, ServiceRequest
+from .service import ExistingPlacement, Placement, ServiceRequest
 
 _NOTHING: Mapping[str, ExistingPlacement] = MappingProxyType({})
 
 
 def place(
-    specs: Sequence[Mapping[str, Any]],
+    requests: Sequence[ServiceRequest],
     host: HostCards,
     ports: PortSettings,
     existing: Mapping[str, ExistingPlacement] = _NOTHING,
-) -> list[PlacedService]:
-    """Specs of one host to placed services, in the order given.
+) -> list[Placement]:
+    """Cards and ports of the services of one host, in the order given.
 
-    specs: what the lookup returns, each with `name`, `cards` (a count), optionally `pinned_cards`,
-    `port`, `state`. A service that is `stopped` keeps cards and ports; an `absent` one has none.
+    A service that is `stopped` keeps cards and ports; an `absent` one has none.
 
     Pinned cards and explicit ports are taken first and honored as they are. The others take, in
     list order, the first free block and the first free port. A block is consecutive; one of 2^n
@@ -44,7 +42,6 @@ def place(
 
     Raises AscendError that names both sides of a conflict and the way out.
     """
-    requests = [ServiceRequest.parse(spec) for spec in specs]
     _check_names(requests)
     present = [request for request in requests if request.state != "absent"]
     try:
@@ -62,8 +59,7 @@ def place(
         host.devices,
     )
     return [
-        PlacedService(
-            each.spec,
+        Placement(
             each.name,
             cards[each.name],
             tuple(f"/dev/davinci{host.devices[card]}" for card in cards[each.name]),
@@ -71,7 +67,7 @@ def place(
             hccl[each.name],
         )
         if each.name in api
-        else PlacedService(each.spec, each.name)
+        else Placement(each.name)
         for each in requests
     ]
 

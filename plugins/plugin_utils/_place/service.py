@@ -12,6 +12,7 @@ from typing import Any
 from .._base.errors import AscendError
 from .._base.values import kind_of, whole_number
 from .._base.words import listed
+from .._model.spec import Spec
 from .host_cards import card_ids
 from .names import service_name
 from .ports import parse_port
@@ -23,7 +24,6 @@ STATES = ("started", "stopped", "absent")
 class ServiceRequest:
     """What a spec asks of the placement. pinned: cards asked for by number, sorted."""
 
-    spec: Mapping[str, Any]
     name: str
     state: str
     count: int = 0
@@ -32,7 +32,10 @@ class ServiceRequest:
 
     @classmethod
     def parse(cls, spec: Mapping[str, Any]) -> ServiceRequest:
-        """Raises AscendError, also for a service that spans hosts, unless it is absent."""
+        """spec: what the lookup returns, or `place`.
+
+        Raises AscendError, also for a service that spans hosts, unless it is absent.
+        """
         name = service_name(spec)
         state = spec.get("state", "started")
         if state not in STATES:
@@ -40,14 +43,12 @@ class ServiceRequest:
                 f"service {name}: state {state!r} is unknown, write one of {', '.join(STATES)}."
             )
         if state == "absent":
-            return cls(spec, name, state)
+            return cls(name, state)
         if spec.get("cluster") is not None:
             raise _spans(name, spec["cluster"])
         count, pinned = _cards(name, spec)
         port = spec.get("port")
-        return cls(
-            spec, name, state, count, pinned, None if port is None else parse_port(port, name)
-        )
+        return cls(name, state, count, pinned, None if port is None else parse_port(port, name))
 
 
 def _cards(name: str, spec: Mapping[str, Any]) -> tuple[int, tuple[int, ...] | None]:
@@ -125,22 +126,36 @@ def existing_placements(value: object) -> dict[str, ExistingPlacement]:
 
 
 @dataclass(frozen=True)
-class PlacedService:
-    """A spec with its cards (logic ids, ascending), device nodes and ports; none if it is absent."""
+class Placement:
+    """Cards (logic ids, ascending), device nodes and ports of a service; none if it is absent."""
 
-    spec: Mapping[str, Any]
     name: str
     cards: tuple[int, ...] = ()
     devices: tuple[str, ...] = ()
     port: int | None = None
     hccl_ports: tuple[int, int] | None = None
 
-    def as_dict(self) -> dict[str, Any]:
+    def with_spec(self, spec: Mapping[str, Any]) -> dict[str, Any]:
         """The spec with `name` (a slug), `cards`, `devices`, `port` and `hccl_ports`."""
-        placed = {key: value for key, value in self.spec.items() if key != "hccl_ports"}
+        placed = {key: value for key, value in spec.items() if key != "hccl_ports"}
         placed.update(name=self.name, cards=list(self.cards), devices=list(self.devices))
         if self.hccl_ports is None:
             placed.pop("port", None)
         else:
             placed.update(port=self.port, hccl_ports=list(self.hccl_ports))
         return placed
+
+
+@dataclass(frozen=True)
+class PlacedService:
+    """A spec with its placement."""
+
+    spec: Spec
+    placement: Placement
+
+    @property
+    def name(self) -> str:
+        return self.placement.name
+
+    def as_dict(self) -> dict[str, Any]:
+        return self.placement.with_spec(self.spec.as_dict())

@@ -17,7 +17,7 @@ from .._model.resolve import Options
 from .._place.host_cards import HostCards, host_devices
 from .._place.placement import place
 from .._place.ports import PortSettings
-from .._place.service import ExistingPlacement
+from .._place.service import ExistingPlacement, ServiceRequest
 from ..settings import PLACEMENT_VARIABLES, Settings
 from .inventory import Inventory, Problems, Reader, holds_template
 
@@ -180,4 +180,6 @@ def place_on(
 ) -> list[dict[str, Any]]:
     """`place` on a host, as the role does it."""
     host = HostCards({card: card for card in hardware.cards}, hardware.excluded, unit=hardware.unit)
-    return [each.as_dict() for each in place(specs, host, hardware.ports, existing or {})]
+    requests = [ServiceRequest.parse(spec) for spec in specs]
+    placed = place(requests, host, hardware.ports, existing or {})
+    return [each.with_spec(spec) for each, spec in zip(placed, specs, strict=True)]

@@ -10,6 +10,7 @@ import pytest
 from ansible_collections.inferops.ascend.plugins.plugin_utils._place.host_cards import HostCards
 from ansible_collections.inferops.ascend.plugins.plugin_utils._place.placement import place
 from ansible_collections.inferops.ascend.plugins.plugin_utils._place.ports import PortSettings
+from ansible_collections.inferops.ascend.plugins.plugin_utils._place.service import ServiceRequest
 
 from .facts import (
     DUO,
@@ -118,9 +119,8 @@ def test_what_serves_on_an_ill_or_shared_card_stays_there_and_nobody_joins_it(ca
         )
         assert found.existing["chat"].running
         host_cards = HostCards.parse(found.cards, unavailable=found.unavailable)
-        placed = place(
-            specs(wish, "Qwen3-8B"), host_cards, PortSettings(8000, 61000, 32, None), found.existing
-        )
+        requests = [ServiceRequest.parse(spec) for spec in specs(wish, "Qwen3-8B")]
+        placed = place(requests, host_cards, PortSettings(8000, 61000, 32, None), found.existing)
         assert [service.cards for service in placed] == [(3,), (0,)]
         other = checked(host, wish, {"model": "Qwen3-8B", "cards": [3]})
         assert codes(other)[0] == ("error", "placement")
