@@ -169,14 +169,8 @@ def apply_mapping(cards: Sequence[Card], mapping: Mapping) -> list[Problem]:
                 card["phy_id"] = chip.phy_id
     for chip in mapping.chips:
         if (chip.npu_id, chip.chip_id) not in seen:
-            problems.append(
-                problem(
-                    "card_not_shown",
-                    npu_id=chip.npu_id,
-                    chip_id=chip.chip_id,
-                    logic_id=chip.logic_id,
-                )
-            )
+            ids = {"npu_id": chip.npu_id, "chip_id": chip.chip_id, "logic_id": chip.logic_id}
+            problems.append(problem("card_not_shown", **ids))
     problems += _null_shared(cards, "logic_id", "logic id")
     problems += _null_shared(cards, "phy_id", "physical id")
     return problems

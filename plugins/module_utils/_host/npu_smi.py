@@ -177,20 +177,13 @@ class _InfoParser:
         if none:
             self.covered.add(int(none.group(1)))
             return
-        values = self.process_values(layout, line)
-        pid = tables.read_id(values.get("pid")) if values else None
-        npu_id = tables.read_id(values.get("npu")) if values else None
-        memory = values.get("process_memory", "") if values else ""
-        if (
-            not values
-            or not pid
-            or npu_id is None
-            or not (tables.read_id(memory) is not None or tables.is_absent(memory))
-        ):
-            self.add("unread_row", line=number, text=tables.shorten(line))
-            return
+        values = self.process_values(layout, line) or {}
+        pid, npu_id = tables.read_id(values.get("pid")), tables.read_id(values.get("npu"))
         chip_id = tables.read_id(values.get("chip"))
-        if "chip" in layout.columns and chip_id is None:
+        has_chip = chip_id is not None or "chip" not in layout.columns
+        memory = values.get("process_memory", "")
+        has_memory = tables.read_id(memory) is not None or tables.is_absent(memory)
+        if not pid or npu_id is None or not has_chip or not has_memory:
             self.add("unread_row", line=number, text=tables.shorten(line))
             return
         self.covered.add(npu_id)
