@@ -6,8 +6,7 @@
 from __future__ import annotations
 
 from .._base.words import listed
-from .._model.hardware import has_memory, matching_profiles
-from .._model.profiles import load_profiles
+from .._model.profiles import has_memory, load_profiles, matching_profiles
 from .checks import HostChecks
 from .report import format_card, format_process
 

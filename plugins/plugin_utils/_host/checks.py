@@ -14,8 +14,7 @@ from typing import Any
 
 from .._base.errors import AscendError
 from .._base.words import counted
-from .._model.hardware import visible_memory
-from .._model.profiles import Profile
+from .._model.profiles import Profile, visible_memory
 from .._place.names import service_name
 from .._place.ports import EPHEMERAL_PORTS
 from .._place.service import ExistingPlacement

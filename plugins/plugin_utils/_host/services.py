@@ -11,7 +11,7 @@ from typing import Any
 from .._base.values import whole_number
 from .._base.words import listed
 from .._model.facts import load_facts
-from .._model.hardware import visible_memory
+from .._model.profiles import visible_memory
 from .._place.service import PlacedService
 from .._service.engine import weights_directory
 from .checks import HostChecks, name_of

@@ -11,8 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from .._base.errors import AscendError
-from .._model.hardware import matching_profiles
-from .._model.profiles import Profile, profile
+from .._model.profiles import Profile, matching_profiles, profile
 from .._model.resolve import Options
 from .._place.host_cards import HostCards, host_devices
 from .._place.placement import place

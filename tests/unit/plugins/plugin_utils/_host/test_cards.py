@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.inferops.ascend.plugins.plugin_utils._model.hardware import (
+from ansible_collections.inferops.ascend.plugins.plugin_utils._model.profiles import (
     matching_profiles,
 )
 from ansible_collections.inferops.ascend.plugins.plugin_utils._place.service import (
