@@ -17,7 +17,6 @@ from typing import Any
 from ._base.data import role_defaults, vars_file
 from ._base.errors import AscendError
 from ._host.checks import HostChecks, name_of
-from ._host.options import PreflightOptions
 from ._host.preflight import check_host, check_services
 from ._model import versions
 from ._model.catalogue import Catalogue, load_catalogue
@@ -120,7 +119,7 @@ class Deployment:
 
         facts: what the module host_info returns.
         """
-        checks = check_host(facts, self.settings.profile, self._preflight())
+        checks = check_host(facts, self.settings, [spec.as_dict() for spec in self.specs])
         self._check_requests(checks)
         self.state = state = HostState(
             checks.cards, checks.unavailable, checks.existing, checks.ephemeral_ports
@@ -129,26 +128,6 @@ class Deployment:
         self.services = self._place_what_fits(checks, state) if checks.cards else []
         check_services(checks, self.services)
         return checks
-
-    def _preflight(self) -> PreflightOptions:
-        settings = self.settings
-        return PreflightOptions.from_dict(
-            {
-                "specs": [spec.as_dict() for spec in self.specs],
-                "asked": settings.services is not None or settings.prepare,
-                "excluded": settings.excluded_cards,
-                "accepted_health": settings.accepted_health,
-                "checks": settings.checks,
-                "engine_version": settings.checked_version,
-                "options_version": settings.options_version,
-                "version_row": settings.version_row,
-                "user": settings.user,
-                "groups": settings.groups,
-                "scripts": settings.checked_scripts,
-                "executable": settings.checked_executable,
-                "weights_dir": settings.weights_dir,
-            }
-        )
 
     def _check_requests(self, checks: HostChecks) -> None:
         """What the requests come to on the memory that is really there, if it is another."""

@@ -131,7 +131,7 @@ def check_ids(checks: HostChecks) -> None:
 
 
 def check_health(checks: HostChecks) -> None:
-    accepted = set(checks.options.accepted_health)
+    accepted = set(checks.settings.accepted_health)
     for card in checks.shown:
         if card["health"] in accepted:
             continue

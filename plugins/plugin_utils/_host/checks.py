@@ -8,18 +8,46 @@ Facts are those of the module host_info. Memory is in MB as npu-smi prints it (o
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
 from .._base.errors import AscendError
 from .._base.words import counted
+from .._model import versions
 from .._model.profiles import Profile, visible_memory
 from .._place.names import service_name
 from .._place.ports import EPHEMERAL_PORTS
 from .._place.service import ExistingPlacement
-from .options import CHECKS, OFF_BY_DEFAULT, PreflightOptions
+from ..settings import Settings
 from .report import Finding
+
+# Every check by its code, and what it compares. The codes are what a user turns off or on.
+CHECKS = {
+    "npu_smi": "whether npu-smi answers, and completely",
+    "profile": "whether a profile is declared",
+    "count": "the number of cards against the profile",
+    "card_memory": "the memory of a card against the profile",
+    "chip": "the name of the chip against the profile",
+    "model": "the requests against the memory that the cards really have",
+    "ids": "logic and physical ids, and device nodes",
+    "health": "the health of cards",
+    "excluded": "whether excluded cards are cards of this host",
+    "driver": "the driver's files and Driver_Install_Status",
+    "access": "groups, and who may open the device nodes",
+    "cann": "the set_env.sh scripts of CANN and NNAL",
+    "engine": "the engine's program",
+    "versions": "engine, CANN and Python against the version matrix",
+    "processes": "other processes on cards",
+    "memory": "free memory of cards against what services take",
+    "mask": "the attention mask of a 310P",
+    "placement": "whether all services find cards and ports",
+    "ports": "ports of services on which other processes listen",
+    "disk": "space for weights that are not there yet",
+    "weights": "whether weights are there (off unless asked for)",
+}
+SEVERITIES = ("error", "warning", "ignore")
+OFF_BY_DEFAULT = frozenset(("weights",))
 
 
 def name_of(spec: Mapping[str, Any]) -> str:
@@ -35,6 +63,22 @@ def instance_of(unit: str) -> str:
     return unit.partition("@")[2].rpartition(".")[0]
 
 
+def _severities(checks: Mapping[str, str]) -> Mapping[str, str]:
+    """The same. Raises AscendError for what is no check or no severity."""
+    for code, severity in checks.items():
+        if code not in CHECKS:
+            raise AscendError(
+                f"ascend_host_checks has {code!r}, which is not a check. Checks are"
+                f" {', '.join(CHECKS)}."
+            )
+        if severity not in SEVERITIES:
+            raise AscendError(
+                f"ascend_host_checks sets {code} to {severity!r}; write one of"
+                f" {', '.join(SEVERITIES)}."
+            )
+    return checks
+
+
 class HostChecks:
     """What the checks of one host read and find.
 
@@ -47,14 +91,18 @@ class HostChecks:
             declared one; else None.
         present: specs that are not absent. started: those of them that run.
         ours: running units of ours, by name of the unit.
+        version_row: the user's row of the version matrix, which takes the place of the matrix.
     """
 
     def __init__(
-        self, facts: Mapping[str, Any], profile: Profile | None, options: PreflightOptions
+        self, facts: Mapping[str, Any], settings: Settings, specs: Sequence[Mapping[str, Any]]
     ) -> None:
+        """Raises AscendError for settings of the checks that cannot be used."""
         self.facts = facts
-        self.profile = profile
-        self.options = options
+        self.settings = settings
+        self.profile = settings.profile
+        self.version_row = versions.parse(settings.version_row) if settings.version_row else None
+        self._severities = _severities(settings.checks)
         self._found: list[Finding] = []
         self.shown: list[dict[str, Any]] = list(facts["npu"]["cards"])
         self.cards = sorted(
@@ -64,8 +112,8 @@ class HostChecks:
         self.unavailable: dict[int, str] = {}
         self.real_profile: Profile | None = None
         self.ephemeral_ports = list(facts["ephemeral_ports"] or EPHEMERAL_PORTS)
-        self.excluded = set(options.excluded)
-        self.present = [spec for spec in options.specs if spec.get("state") != "absent"]
+        self.excluded = set(settings.excluded_cards)
+        self.present = [spec for spec in specs if spec.get("state") != "absent"]
         self.started = [spec for spec in self.present if spec.get("state") != "stopped"]
         self.ours = {service["unit"]: service for service in facts["services"]}
         self._our_pids = {pid for service in facts["services"] for pid in service["pids"]}
@@ -92,7 +140,7 @@ class HostChecks:
         firm: bool = False,
     ) -> None:
         """Add a finding. One that is `firm` keeps its severity whatever ascend_host_checks sets."""
-        chosen = self.options.checks.get(code, "ignore" if code in OFF_BY_DEFAULT else severity)
+        chosen = self._severities.get(code, "ignore" if code in OFF_BY_DEFAULT else severity)
         chosen = severity if firm else chosen
         finding = Finding(chosen, code, subject, message, advice)
         if chosen != "ignore" and finding not in self._found:

@@ -11,21 +11,21 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from .._model.profiles import Profile
 from .._place.service import PlacedService
+from ..settings import Settings
 from . import cards, services, software
 from .checks import HostChecks
-from .options import PreflightOptions
 
 
 def check_host(
-    facts: Mapping[str, Any], profile: Profile | None, options: PreflightOptions
+    facts: Mapping[str, Any], settings: Settings, specs: Sequence[Mapping[str, Any]]
 ) -> HostChecks:
     """Everything that needs no placed services.
 
-    facts: what the module host_info returns. profile: the declared one, None if none is.
+    facts: what the module host_info returns. specs: resolved services.
+    Raises AscendError for settings of the checks that cannot be used.
     """
-    checks = HostChecks(facts, profile, options)
+    checks = HostChecks(facts, settings, specs)
     cards.check_npu_smi(checks)
     if checks.shown:
         cards.check_profile(checks)

@@ -22,7 +22,7 @@ _MIB = 1 << 20
 
 def check_existing(checks: HostChecks) -> None:
     """What is known of services before they are placed."""
-    if not checks.options.asked:
+    if checks.settings.services is None and not checks.settings.prepare:
         checks.warning(
             "placement",
             "services",
@@ -133,11 +133,11 @@ def check_ports(
 
 
 def check_weights(checks: HostChecks) -> None:
-    options, facts = checks.options, checks.facts
+    weights_dir, facts = checks.settings.weights_dir, checks.facts
     needed, unknown = 0, 0
     missing: list[str] = []
     for spec in checks.present:
-        directory = weights_directory(spec, options.weights_dir)
+        directory = weights_directory(spec, weights_dir)
         if directory is None or directory in missing or facts["models"].get(directory, False):
             continue
         missing.append(directory)
@@ -156,7 +156,7 @@ def check_weights(checks: HostChecks) -> None:
     if needed and free is not None and free < needed:
         checks.warning(
             "disk",
-            options.weights_dir,
+            weights_dir,
             f"weights that are not there yet take {needed / 1e9:.1f} GB"
             + (f" and {unknown} of unknown size" if unknown else "")
             + f"; {free / 1e9:.1f} GB are free at {facts['disk']['at']}.",

@@ -43,7 +43,7 @@ def check_driver(checks: HostChecks) -> None:
 
 def check_access(checks: HostChecks) -> None:
     known, user = set(checks.facts["groups"]), checks.facts["user"]
-    for group in checks.options.groups:
+    for group in checks.settings.groups:
         if group not in known:
             checks.error(
                 "access",
@@ -62,21 +62,21 @@ def check_access(checks: HostChecks) -> None:
     closed: dict[str, list[str]] = {}
     for path, device in checks.facts["devices"].items():
         mode = int(device["mode"] or "0", 8)
-        open_to_group = device["group"] in checks.options.groups and mode & 0o060 == 0o060
-        if checks.options.groups and not open_to_group and mode & 0o006 != 0o006:
+        open_to_group = device["group"] in checks.settings.groups and mode & 0o060 == 0o060
+        if checks.settings.groups and not open_to_group and mode & 0o006 != 0o006:
             who = f"{device['mode']}, group {device['group'] or device['gid']}"
             closed.setdefault(who, []).append(path)
     for who, nodes in closed.items():
         checks.error(
             "access",
             ", ".join(nodes[:3]) + (f" and {len(nodes) - 3} more" if len(nodes) > 3 else ""),
-            f"the groups {', '.join(checks.options.groups)} may not open them ({who}).",
+            f"the groups {', '.join(checks.settings.groups)} may not open them ({who}).",
             "Set vllm_service_groups to the group of the nodes, or fix the driver's udev rule.",
         )
 
 
 def check_cann(checks: HostChecks) -> None:
-    for path in checks.options.scripts:
+    for path in checks.settings.checked_scripts:
         if not checks.facts["files"].get(path, {}).get("exists"):
             checks.error(
                 "cann",
@@ -89,7 +89,7 @@ def check_cann(checks: HostChecks) -> None:
 
 
 def check_engine(checks: HostChecks) -> None:
-    path = checks.options.executable
+    path = checks.settings.checked_executable
     if path is None or not checks.started:
         return
     state = checks.facts["files"].get(path, {})
@@ -105,10 +105,10 @@ def check_engine(checks: HostChecks) -> None:
 def check_versions(checks: HostChecks) -> None:
     """Engine, CANN and Python against one row of the version matrix."""
     _check_options(checks)
-    wanted = checks.options.engine_version
+    wanted = checks.settings.checked_version
     if wanted is None:
         return
-    row = checks.options.version_row
+    row = checks.version_row
     if row is None:
         row = versions.row_of(wanted)
     if row is None:
@@ -125,7 +125,7 @@ def check_versions(checks: HostChecks) -> None:
 
 
 def _check_options(checks: HostChecks) -> None:
-    version = checks.options.options_version
+    version = checks.settings.options_version
     missing = missing_list(version) if version else None
     if missing:
         checks.warning(
@@ -137,11 +137,11 @@ def _check_options(checks: HostChecks) -> None:
 
 
 def _check_cann(checks: HostChecks, vllm: str, cann: str) -> None:
-    facts, options = checks.facts, checks.options
+    facts, sourced_scripts = checks.facts, checks.settings.checked_scripts
     driver = facts["npu"]["driver_version"] or "of unknown version"
     unit = f"vLLM {vllm} goes with CANN {cann}"
     # What counts is the CANN that services source, not the one where it usually is.
-    scripts = {path: facts["cann"].get(path) for path in options.scripts}
+    scripts = {path: facts["cann"].get(path) for path in sourced_scripts}
     sourced = {path: version for path, version in scripts.items() if version is not None}
     if not scripts and facts["npu"]["cann_version"] is not None:
         sourced = {"CANN": facts["npu"]["cann_version"]}

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import pytest
 from ansible_collections.inferops.ascend.plugins.plugin_utils._base.errors import AscendError
-from ansible_collections.inferops.ascend.plugins.plugin_utils._host.options import PreflightOptions
 from ansible_collections.inferops.ascend.plugins.plugin_utils._place.service import (
     ExistingPlacement,
 )
@@ -42,12 +41,11 @@ def test_errors_come_first_and_the_report_counts() -> None:
 
 
 def test_options_as_a_playbook_gives_them() -> None:
-    assert PreflightOptions.from_dict(
-        {"excluded": ["3"], "checks": None, "engine_version": None}
-    ).excluded == [3]
+    host = with_card(3, health="Alarm")
+    assert checked(host, excluded=["3"], engine_version=None).findings == []
     for options in ({"excluded": ["x"]}, {"checks": ["health"]}):
         with pytest.raises(AscendError, match="ascend_host_"):
-            PreflightOptions.from_dict(options)
+            checked(host, **options)
 
 
 def test_the_report_says_whether_the_run_goes_on() -> None:
