@@ -12,7 +12,7 @@ from ansible.errors import AnsibleConnectionFailure
 from ansible.plugins.action import ActionBase
 from ansible_collections.inferops.ascend.plugins.plugin_utils._base.errors import AscendError
 from ansible_collections.inferops.ascend.plugins.plugin_utils._host import drift, drift_report
-from ansible_collections.inferops.ascend.plugins.plugin_utils._host.differences import HostDrift
+from ansible_collections.inferops.ascend.plugins.plugin_utils._host.findings import HostDrift
 from ansible_collections.inferops.ascend.plugins.plugin_utils.deployment import preload
 from ansible_collections.inferops.ascend.plugins.plugin_utils.host_variables import (
     HostVariables,

@@ -8,7 +8,7 @@ from __future__ import annotations
 from .._base.words import listed
 from .._model.profiles import has_memory, load_profiles, matching_profiles
 from .checks import HostChecks
-from .report import format_card, format_process
+from .findings import format_card, format_process
 
 _ID_PROBLEMS = frozenset(
     (

@@ -20,7 +20,7 @@ from .._place.names import service_name
 from .._place.ports import EPHEMERAL_PORTS
 from .._place.service import ExistingPlacement
 from ..settings import Settings
-from .report import Finding
+from .findings import Finding
 
 # Every check by its code, and what it compares. The codes are what a user turns off or on.
 CHECKS = {

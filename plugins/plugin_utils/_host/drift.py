@@ -15,7 +15,7 @@ from dataclasses import replace
 from typing import Any
 
 from .._base.words import listed
-from .differences import (
+from .findings import (
     DEPLOY,
     DIFFERS,
     FAILED,
@@ -26,11 +26,14 @@ from .differences import (
     UNREACHABLE,
     HostDrift,
     ServiceDrift,
+    format_card,
+    format_process,
 )
-from .drift_cards import check_cards
 
 Record = Mapping[str, Any]
 
+# Problems of npu-smi with which it cannot be told whose processes are on a card.
+_BLIND = frozenset(("no_process_table", "processes_not_shown", "process_unknown_card", "truncated"))
 # What ansible-core puts before the words of a plugin that has failed, by version.
 _WRAPPING = re.compile(
     r"^.*(?:(?:filter|lookup) plugin '[\w.]+' failed: |original message: |"
@@ -84,7 +87,7 @@ def compare(
     sides.preflight(preflight or {}, problem)
     sides.shared()
     sides.services()
-    check_cards(drift, wanted, (facts or {}).get("npu") or {}, set(excluded))
+    sides.cards((facts or {}).get("npu") or {}, set(excluded))
     for service in drift.services:
         if any(each.code == "refused" for each in service.findings):
             service.findings = [
@@ -288,3 +291,66 @@ class _Comparison:
                 f"it serves max_model_len {length}, and {target['max_model_len']} is wanted.",
                 advice,
             )
+
+    # -- cards ------------------------------------------------------------------------------
+
+    def cards(self, npu: Record, excluded: set[int]) -> None:
+        """Every card has the processes of its service and no others. npu: what npu_info returns."""
+        owners = {card: name for name, target in self.wanted.items() for card in target["cards"]}
+        known = {f"vllm@{name}.service": service for name, service in self.by_name.items()}
+        shown = [card for card in npu.get("cards", ()) if card["logic_id"] is not None]
+        users: dict[str, set[int]] = {}
+        for card in shown:
+            number = int(card["logic_id"])
+            owner = owners.get(number)
+            for process in _once(card["processes"]):
+                service = known.get(process["unit"] or "")
+                if service is None:
+                    if number not in excluded:
+                        self._foreign(card, process, owner)
+                    continue
+                users.setdefault(service.name, set()).add(number)
+                if service.name != owner and service.name in self.wanted:
+                    service.add(
+                        "cards",
+                        f"PID {process['pid']} of it is on card {number}, which is not one of its"
+                        " cards.",
+                    )
+        ready = [
+            each
+            for each in self.drift.services
+            if each.state == "ready" and each.name in self.wanted
+        ]
+        blind = _BLIND & {each["code"] for each in npu.get("problems", ())}
+        if ready and (blind or not shown or not users):
+            self.drift.notes.append(
+                "npu-smi does not show whose processes are on the cards; that was not compared."
+            )
+            return
+        for service in ready:
+            idle = sorted(set(service.cards) - users.get(service.name, set()))
+            if idle and not {"cards", "process"} & {each.code for each in service.findings}:
+                service.add(
+                    "cards",
+                    f"it answers, and npu-smi shows no process of it on card {listed(idle)}.",
+                    "Check npu-smi info, and which process listens on its port: "
+                    f"ss -ltnp sport = :{service.port}",
+                )
+
+    def _foreign(self, card: Record, process: Record, owner: str | None) -> None:
+        whose = f"the card of service {owner}" if owner else "a card of no service"
+        unit = process.get("unit")
+        stop = f"systemctl stop {unit}" if unit else f"kill {process['pid']}"
+        self.drift.add(
+            "tenant",
+            f"{format_card(card)}, {whose}, is in use by {format_process(process)}.",
+            f"Stop it ({stop}), or add the card to ascend_host_excluded_cards.",
+        )
+
+
+def _once(processes: Sequence[Record]) -> list[Record]:
+    """One process of each unit, and all that are in none."""
+    kept: dict[object, Record] = {}
+    for process in processes:
+        kept.setdefault(process.get("unit") or process["pid"], process)
+    return list(kept.values())

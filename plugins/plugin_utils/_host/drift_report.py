@@ -10,7 +10,7 @@ from dataclasses import asdict
 from typing import Any
 
 from .._base.words import WIDTH, counted, listed, wrap
-from .differences import DIFFERS, FAILED, LOADING, OK, UNKNOWN, UNREACHABLE, HostDrift
+from .findings import DIFFERS, FAILED, LOADING, OK, UNKNOWN, UNREACHABLE, HostDrift
 
 # The width of the column of cards.
 _CARDS = 12

@@ -15,7 +15,7 @@ from .._model.profiles import visible_memory
 from .._place.service import PlacedService
 from .._service.engine import weights_directory
 from .checks import HostChecks, name_of
-from .report import format_card, format_process
+from .findings import format_card, format_process
 
 _MIB = 1 << 20
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 from typing import Any
 
 from ansible_collections.inferops.ascend.plugins.plugin_utils._host.checks import HostChecks
-from ansible_collections.inferops.ascend.plugins.plugin_utils._host.report import Finding
+from ansible_collections.inferops.ascend.plugins.plugin_utils._host.findings import Finding
 from ansible_collections.inferops.ascend.plugins.plugin_utils._model.catalogue import load_catalogue
 from ansible_collections.inferops.ascend.plugins.plugin_utils._model.resolve import (
     Options,

@@ -7,7 +7,7 @@ from __future__ import annotations
 from typing import Any
 
 from ansible_collections.inferops.ascend.plugins.plugin_utils._host import drift
-from ansible_collections.inferops.ascend.plugins.plugin_utils._host.differences import HostDrift
+from ansible_collections.inferops.ascend.plugins.plugin_utils._host.findings import HostDrift
 
 WANTED = [
     {
