@@ -214,8 +214,7 @@ def main() -> None:
         npu_smi = find_npu_smi(module.params["npu_smi"])
         facts = read_npu(npu_smi, timeout)
     except HostError as error:
-        message, result = failure(error)
-        module.fail_json(msg=message, **result)
+        module.fail_json(msg=str(error), **failure(error))
     module.exit_json(changed=False, **facts)
 
 

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import time
@@ -36,21 +37,13 @@ def find_npu_smi(path: str | None = None, search: str | None = None) -> str:
     search: colon-separated directories, default the PATH of this process.
     Raises HostError that names every place looked at.
     """
-    if path:
-        candidates = [path]
-    else:
-        directories = list(NPU_SMI_DIRECTORIES)
-        for directory in (os.environ.get("PATH", "") if search is None else search).split(
-            os.pathsep
-        ):
-            if directory and directory not in directories:
-                directories.append(directory)
-        candidates = [directory + "/npu-smi" for directory in directories]
-    for candidate in candidates:
-        if Path(candidate).is_file() and os.access(candidate, os.X_OK):
-            return candidate
-    looked = path if path else ", ".join(candidates)
-    raise HostError([problem("npu_smi_missing", looked=looked)])
+    directories = [*NPU_SMI_DIRECTORIES]
+    directories += (os.environ.get("PATH", "") if search is None else search).split(os.pathsep)
+    places = [path] if path else [f"{each}/npu-smi" for each in dict.fromkeys(directories) if each]
+    for place in places:
+        if Path(place).is_file() and os.access(place, os.X_OK):
+            return place
+    raise HostError([problem("npu_smi_missing", looked=", ".join(places))])
 
 
 def environment(driver: Path, base: Mapping[str, str] | None = None) -> dict[str, str]:
@@ -78,16 +71,15 @@ def run(
     timeout: seconds; then it is killed with its children.
     Raises HostError if it cannot be started or does not end in time.
     """
-    shown = " ".join(command)
     try:
         return process.run(command, timeout, env)
-    except process.ProcessTimeout as error:
-        limit = f"{timeout:g}"
-        raise HostError([problem("npu_smi_timeout", command=shown, timeout=limit)]) from error
     except errors.HostError as error:
-        raise HostError(
-            [problem("npu_smi_failed", command=shown, status="none", output=str(error))]
-        ) from error
+        shown = " ".join(command)
+        if isinstance(error, process.ProcessTimeout):
+            reason = problem("npu_smi_timeout", command=shown, timeout=f"{timeout:g}")
+        else:
+            reason = problem("npu_smi_failed", command=shown, status="none", output=str(error))
+        raise HostError([reason]) from error
 
 
 def davinci_nodes(root: Path) -> list[int]:
@@ -102,9 +94,7 @@ def davinci_nodes(root: Path) -> list[int]:
 
 def blank(root: Path) -> dict[str, Any]:
     """What is known of a host of which npu-smi tells nothing: versions, and no card."""
-    facts: dict[str, Any] = {"cards": [], "npu_smi_version": None, "problems": []}
-    facts.update(versions(root))
-    return facts
+    return {"cards": [], "npu_smi_version": None, "problems": [], **versions(root)}
 
 
 def read_npu(npu_smi: str, timeout: float, root: Path = Path("/")) -> dict[str, Any]:
@@ -181,16 +171,13 @@ def _tool_version(npu_smi: str, timeout: float, env: Mapping[str, str]) -> str |
         return None
 
 
-def failure(error: HostError, root: Path = Path("/")) -> tuple[str, dict[str, Any]]:
-    """The message and the result of a module that could not ask npu-smi.
-
-    The message is the first problem with its advice; the result has all of them, no cards, and
-    the versions that files tell.
-    """
-    result = blank(root)
-    result["problems"] = error.problems
-    result["advice"] = error.problems[0]["advice"]
-    return str(error), result
+def failure(error: HostError, root: Path = Path("/")) -> dict[str, Any]:
+    """What is known where npu-smi could not be asked: all problems, no cards, versions of files."""
+    return {
+        **blank(root),
+        "problems": error.problems,
+        "advice": error.problems[0]["advice"],
+    }
 
 
 def npu_facts(npu_smi: str | None, timeout: float, root: Path) -> dict[str, Any]:
@@ -203,16 +190,14 @@ def npu_facts(npu_smi: str | None, timeout: float, root: Path) -> dict[str, Any]
         program = find_npu_smi(npu_smi)
         facts = _with_commands(read_npu(program, timeout, root), root)
     except HostError as error:
-        return failure(error, root)[1]
+        return failure(error, root)
     if any(
-        process["unit"] is None and process["command"] is None
+        each["unit"] is None and each["command"] is None
         for card in facts["cards"]
-        for process in card["processes"]
+        for each in card["processes"]
     ):
-        try:
+        with contextlib.suppress(HostError):
             return _with_commands(read_npu(program, timeout, root), root)
-        except HostError:
-            return facts
     return facts
 
 

@@ -188,14 +188,7 @@ _RETURN_CODE = re.compile(r"\bret(?:urn code)?\s*(?:is|=|:)\s*\(?(-[0-9]{1,6})\b
 
 def errors_in(text: str) -> list[Problem]:
     """Problems that npu-smi reports in words, on standard output or standard error."""
-    found: list[Problem] = []
-    codes: set[str] = set()
-
-    def add(code: str, **values: object) -> None:
-        if code not in codes:
-            codes.add(code)
-            found.append(problem(code, **values))
-
+    found: dict[str, Problem] = {}
     known = {"-8005": "dcmi_8005", "-8020": "dcmi_8020", "-9005": "dcmi_9005"}
     for line in lines_of(text):
         if line[:1] in ("|", "+"):
@@ -203,11 +196,14 @@ def errors_in(text: str) -> list[Problem]:
         returned = _RETURN_CODE.search(line)
         low = line.lower()
         if returned:
-            add(known.get(returned.group(1), "dcmi_error"), output=shorten(line))
+            code = known.get(returned.group(1), "dcmi_error")
         elif "driver package may not be completely installed" in low:
-            add("driver_incomplete")
+            code = "driver_incomplete"
         elif "there is no npu card" in low:
-            add("no_cards")
+            code = "no_cards"
         elif "error while loading shared libraries" in low or "cannot open shared object" in low:
-            add("npu_smi_library", output=shorten(line))
-    return found
+            code = "npu_smi_library"
+        else:
+            continue
+        found.setdefault(code, problem(code, output=shorten(line)))
+    return list(found.values())

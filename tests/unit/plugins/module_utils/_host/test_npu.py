@@ -193,7 +193,7 @@ def test_failure_carries_what_files_tell(tmp_path: Path) -> None:
     )
     with pytest.raises(problems.HostError) as caught:
         npu.read_npu(npu_smi, 10, tmp_path)
-    message, result = npu.failure(caught.value, tmp_path)
+    message, result = str(caught.value), npu.failure(caught.value, tmp_path)
     assert "-8005" in message
     assert "HwHiAiUser" in message
     assert codes(result["problems"]) == ["dcmi_8005"]
