@@ -11,11 +11,11 @@ from __future__ import annotations
 import os
 import stat
 from pathlib import Path
-from typing import Any, Iterable, Sequence
+from typing import Any, Sequence
 
 from .files import below, field, read
 from .npu import davinci_nodes, npu_facts
-from .ports import ephemeral_ports, listening
+from .processes import ephemeral_ports, listening
 from .services import existing_services, running_services
 from .versions import cann_beside, driver, engine
 
@@ -28,8 +28,8 @@ TUNING = (
 )
 
 
-def _state(root: Path, path: str) -> dict[str, Any]:
-    """What is at a path: {exists, executable, mode, owner, group}; links are followed."""
+def path_state(root: Path, path: str) -> dict[str, Any]:
+    """What is at a path: {exists, executable, mode, uid, gid}; links are followed."""
     try:
         info = below(root, path).stat()
     except OSError:
@@ -43,11 +43,6 @@ def _state(root: Path, path: str) -> dict[str, Any]:
     }
 
 
-def paths(root: Path, wanted: Iterable[str]) -> dict[str, dict[str, Any]]:
-    """{path: {exists, executable, mode, uid, gid}}."""
-    return {path: _state(root, path) for path in wanted}
-
-
 def disk(root: Path, path: str) -> dict[str, Any]:
     """Free bytes for `path`, measured at its nearest parent that exists: {path, at, free_bytes}."""
     directory = path
@@ -55,9 +50,10 @@ def disk(root: Path, path: str) -> dict[str, Any]:
         directory = directory.rstrip("/").rpartition("/")[0] or "/"
     try:
         info = os.statvfs(str(below(root, directory)))
+        free: int | None = info.f_bavail * info.f_frsize
     except OSError:
-        return {"path": path, "at": directory, "free_bytes": None}
-    return {"path": path, "at": directory, "free_bytes": info.f_bavail * info.f_frsize}
+        free = None
+    return {"path": path, "at": directory, "free_bytes": free}
 
 
 def has_weights(root: Path, directory: str) -> bool:
@@ -130,10 +126,10 @@ def collect(
     Keys: npu, driver, devices, groups, user, files, cann, ports, ephemeral_ports, disk, models,
     services, engine, system, tuned. Raises nothing: what is missing is said in the facts.
     """
-    nodes = davinci_nodes(root)
     known = groups(root)
-    devices = paths(root, [f"/dev/davinci{number}" for number in nodes])
     names = {entry["gid"]: name for name, entry in known.items()}
+    nodes = [f"/dev/davinci{number}" for number in davinci_nodes(root)]
+    devices = {path: path_state(root, path) for path in nodes}
     for device in devices.values():
         device["group"] = names.get(device["gid"])
     return {
@@ -142,7 +138,7 @@ def collect(
         "devices": devices,
         "groups": sorted(known),
         "user": account(root, user),
-        "files": paths(root, [*files, executable]),
+        "files": {path: path_state(root, path) for path in (*files, executable)},
         "cann": {path: cann_beside(root, path) for path in files},
         "ports": listening(root),
         "ephemeral_ports": ephemeral_ports(root),

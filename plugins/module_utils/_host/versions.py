@@ -93,12 +93,11 @@ def driver(root: Path) -> dict[str, Any]:
     """
     info = driver_directory(root) / "version.info"
     text = read(root / "etc/ascend_install.info")
-    found = re.search(r"^\s*Driver_Install_Status\s*=\s*(\S+)", text or "", re.MULTILINE)
     return {
         "version_info": "/" + str(info.relative_to(root)),
         "version_info_exists": info.is_file(),
         "install_info_exists": text is not None,
-        "install_status": found.group(1) if found else None,
+        "install_status": field(text, "Driver_Install_Status"),
     }
 
 

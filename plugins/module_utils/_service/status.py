@@ -17,7 +17,7 @@ from typing import Any, Callable, Mapping, NamedTuple, Sequence
 from .._base import process, systemctl
 from .._base.errors import HostError
 from .._base.files import instance_of
-from .._host.ports import listening
+from .._host.processes import listening
 from . import cards
 from .configuration import read_secrets, read_settings, redactor
 from .journal import Phase, find_cause, parse_journal, progress, shown

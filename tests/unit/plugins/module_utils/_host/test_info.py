@@ -37,7 +37,8 @@ def test_weights_and_room_for_them(tmp_path: Path) -> None:
 def test_programs_and_scripts(tmp_path: Path) -> None:
     put(tmp_path, "opt/vllm", "", 0o755)
     put(tmp_path, "opt/set_env.sh", "")
-    found = info.paths(tmp_path, ["/opt/vllm", "/opt/set_env.sh", "/opt", "/none"])
+    paths = ("/opt/vllm", "/opt/set_env.sh", "/opt", "/none")
+    found = {path: info.path_state(tmp_path, path) for path in paths}
     assert [found[p]["executable"] for p in found] == [True, False, False, False]
     assert [found[p]["exists"] for p in found] == [True, True, True, False]
 

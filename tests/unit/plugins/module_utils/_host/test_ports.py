@@ -10,7 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from ansible_collections.inferops.ascend.plugins.module_utils._host import ports
+from ansible_collections.inferops.ascend.plugins.module_utils._host import processes
 
 from .hosts import put
 
@@ -24,7 +24,7 @@ def test_who_listens_on_a_port_of_this_machine() -> None:
         six.bind(("::1", 0))
         six.listen()
         idle.bind(("127.0.0.1", 0))
-        found = {entry["port"]: entry for entry in ports.listening(ROOT)}
+        found = {entry["port"]: entry for entry in processes.listening(ROOT)}
         for each in (server, six):
             assert found[each.getsockname()[1]]["pid"] == os.getpid()
         assert idle.getsockname()[1] not in found, "bound is not listening"
@@ -39,12 +39,12 @@ def test_a_port_of_a_child_is_the_childs() -> None:
     ) as child:
         assert child.stdout is not None
         port = int(child.stdout.readline())
-        entry = next(each for each in ports.listening(ROOT) if each["port"] == port)
+        entry = next(each for each in processes.listening(ROOT) if each["port"] == port)
         assert entry["pid"] == child.pid
         child.communicate("")
 
 
 def test_the_range_that_the_kernel_gives_away(tmp_path: Path) -> None:
     put(tmp_path, "proc/sys/net/ipv4/ip_local_port_range", "32768\t60999\n")
-    assert ports.ephemeral_ports(tmp_path) == [32768, 60999]
-    assert ports.ephemeral_ports(tmp_path / "none") is None
+    assert processes.ephemeral_ports(tmp_path) == [32768, 60999]
+    assert processes.ephemeral_ports(tmp_path / "none") is None
