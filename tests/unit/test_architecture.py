@@ -17,14 +17,14 @@ LINES = 400
 # What each part of a layer may import, beside itself. Of names in one tuple none imports another.
 CONTROLLER = (
     ("host_variables", "deployment"),
-    ("_host", "_weights", "_runtime", "_plan"),
+    ("_host", "_weights", "_runtime", "_plan", "_calibrate"),
     ("settings",),
     ("_service",),
     ("_place",),
     ("_model",),
     ("_base",),
 )
-HOSTS = (("_weights", "_runtime"), ("_service",), ("_host",), ("_base",))
+HOSTS = (("_weights", "_runtime", "_calibrate"), ("_service",), ("_host",), ("_base",))
 
 
 def source_files(*folders: str) -> list[Path]:
