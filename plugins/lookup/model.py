@@ -24,7 +24,10 @@ description:
 options:
   _terms:
     description:
-      - Names of models, without regard to case, or their Hugging Face or ModelScope ids.
+      - Names of models, or their Hugging Face or ModelScope ids, with or without the owner, without
+        regard to case and to how words and numbers are separated (C(Qwen2.5-7B-Instruct),
+        C(qwen2_5-7b-instruct)). A name that two models could mean is rejected with both.
+      - An absolute path, whose last parts name the model; it becomes the C(path) of the request.
       - Requests, dictionaries with the key C(model) and any of C(name), C(cards) (a number, or a
         list of the cards themselves), C(max_model_len), C(gpu_memory_utilization),
         C(tensor_parallel_size), C(pipeline_parallel_size), C(card_memory_gb), C(kind),

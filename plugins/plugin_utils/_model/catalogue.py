@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,17 +14,10 @@ from .._base.data import VARS
 from .._base.errors import AscendError
 from .._base.values import shown
 from .facts import Facts, load_facts
+from .names import Match, Names
 from .tables import Row, Table, shipped_table, user_table
 
 SHIPPED_TABLES = ("ascend-64gb.yml", "ascend-vllm-0.7.2.yml", "vllm-ascend-tutorials.yml")
-
-
-@dataclass(frozen=True)
-class Match:
-    """A model found by a name or a hub id; ``hub_id`` is the id that was asked for."""
-
-    model: str
-    hub_id: str | None = None
 
 
 class Catalogue:
@@ -39,24 +32,13 @@ class Catalogue:
                 self._spelling.setdefault(row.model.lower(), row.model)
                 self._rows.setdefault(row.model.lower(), []).append(row)
         self._shipped = facts
-        self._hub_ids: dict[str, Match] = {}
-        for model in self._spelling.values():
-            known = self.facts(model)
-            for hub_id in known.huggingface + known.modelscope:
-                self._hub_ids.setdefault(hub_id.lower(), Match(model, hub_id))
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """Every name that `find` knows: models, then hub ids."""
-        ids = (match.hub_id for match in self._hub_ids.values())
-        return (*self._spelling.values(), *(hub_id for hub_id in ids if hub_id))
+        known = ((model, self.facts(model)) for model in self._spelling.values())
+        self.names = Names((model, each.huggingface + each.modelscope) for model, each in known)
 
     def find(self, name: str) -> Match | None:
-        """The model of a name or of a hub id, without regard to case."""
-        key = name.strip().lower()
-        if key in self._spelling:
-            return Match(self._spelling[key])
-        return self._hub_ids.get(key)
+        """The model of a name, a hub id or a path; None: there is none, or more than one."""
+        meanings = self.names.meanings(name)
+        return meanings[0] if len(meanings) == 1 else None
 
     def rows(self, model: str) -> tuple[Row, ...]:
         """The model's rows for any memory, in table order."""

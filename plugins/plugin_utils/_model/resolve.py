@@ -14,8 +14,9 @@ from .._base.errors import AscendError
 from .._base.values import shown
 from .._base.words import counted
 from . import arguments
-from .catalogue import Catalogue, Match
+from .catalogue import Catalogue
 from .estimate import device_of, estimate
+from .names import Match, is_path
 from .parallelism import Parallelism
 from .profiles import profile
 from .request import Request, copied, parse_card_memory
@@ -103,12 +104,24 @@ def resolve(request: object, catalogue: Catalogue, options: Options) -> Spec:
 
 
 def _find(name: str, catalogue: Catalogue) -> Match:
-    match = catalogue.find(name)
-    if match:
-        return match
-    names = {known.lower(): known for known in catalogue.names}
-    close = difflib.get_close_matches(name.strip().lower(), names, n=4, cutoff=0.6)
-    hint = f" The closest are {', '.join(names[key] for key in close)}." if close else ""
+    names = catalogue.names
+    meanings = names.meanings(name)
+    if len(meanings) == 1:
+        return meanings[0]
+    if meanings:
+        both = " or ".join(
+            match.model + (f" ({match.hub_id})" if match.hub_id else "") for match in meanings
+        )
+        raise AscendError(f"The model {shown(name)} can mean {both}. Write one of these names.")
+    lower = {known.lower(): known for known in names.all}
+    close = difflib.get_close_matches(name.strip().lower(), lower, n=4, cutoff=0.6)
+    hint = f" The closest are {', '.join(lower[key] for key in close)}." if close else ""
+    others = names.of_other_owners(name)
+    if others:
+        hint = (
+            f" Where it has the size and shape of {others[0].hub_id or others[0].model}, write"
+            f" model: {others[0].model} with its id in huggingface or modelscope."
+        )
     raise AscendError(
         f"No table lists the model {shown(name)}.{hint} A row for a model of your own goes into a"
         " table that ascend_model_tables names."
@@ -352,8 +365,13 @@ class _Resolution:
             args=arguments.merge_args(arguments.deep_merge(needed, rope), given),
             provenance=provenance,
             pinned_cards=request.pinned_cards,
-            extra=request.extra,
+            extra=self._extra(),
         )
+
+    def _extra(self) -> Mapping[str, Any]:
+        """The keys that pass through, with the path that names the model as the weights' path."""
+        model = (self.request.model or "").strip()
+        return {"path": model, **self.request.extra} if is_path(model) else self.request.extra
 
     def _hub_ids(self) -> tuple[str | None, str | None]:
         """The ids to fetch: the request's, else the one asked for and its twin, else the first.
