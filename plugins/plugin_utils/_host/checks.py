@@ -64,7 +64,7 @@ def instance_of(unit: str) -> str:
 
 
 def _severities(checks: Mapping[str, str]) -> Mapping[str, str]:
-    """The same. Raises AscendError for what is no check or no severity."""
+    """ascend_host_checks. Raises AscendError for what is no check or no severity."""
     for code, severity in checks.items():
         if code not in CHECKS:
             raise AscendError(
@@ -162,41 +162,30 @@ class HostChecks:
             self._found, key=lambda each: (each.severity != "error", order.index(each.code))
         )
 
-    @property
-    def errors(self) -> list[Finding]:
-        return [finding for finding in self.findings if finding.severity == "error"]
-
-    def text(self, host: str, *, stops: bool = True) -> str:
-        """The findings as a text to read, errors first.
+    def as_dict(self, host: str, *, stops: bool = True) -> dict[str, Any]:
+        """The report in plain types, with `errors` and `warnings` counted and the `report`.
 
         stops: whether the run ends on this host if there is an error.
         """
-        errors = len(self.errors)
+        errors = sum(finding.severity == "error" for finding in self.findings)
         warnings = len(self.findings) - errors
         parts = [counted(errors, "error")] if errors else []
         parts += [counted(warnings, "warning")] if warnings else []
-        lines = [f"Preflight of {host}: {' and '.join(parts) or 'nothing is wrong'}."]
+        text = f"Preflight of {host}: {' and '.join(parts) or 'nothing is wrong'}."
         if errors:
-            lines[0] += (
+            text += (
                 " Nothing was changed on this host."
                 if stops
                 else " The run continues, because ascend_host_stop_on_error is false."
             )
-        for finding in self.findings:
-            lines.append(
-                f"{finding.severity.upper()} {finding.code}, {finding.subject}: {finding.message}"
-                f" {finding.advice}".rstrip()
-            )
-        return "\n".join(lines)
-
-    def as_dict(self, host: str, *, stops: bool = True) -> dict[str, Any]:
-        """The report in plain types, with `errors` and `warnings` counted and the `report`."""
-        errors = len(self.errors)
+        for each in self.findings:
+            line = f"{each.severity.upper()} {each.code}, {each.subject}: {each.message}"
+            text += f"\n{line} {each.advice}".rstrip()
         return {
             "findings": [asdict(finding) for finding in self.findings],
             "errors": errors,
-            "warnings": len(self.findings) - errors,
-            "report": self.text(host, stops=stops),
+            "warnings": warnings,
+            "report": text,
         }
 
     # -- cards ------------------------------------------------------------------------------

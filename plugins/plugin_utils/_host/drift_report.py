@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
@@ -32,16 +33,11 @@ def missing(host: str) -> dict[str, Any]:
 
 def summary(verdicts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """{ok, hosts: {state: number}, services: {verdict: number}} over all hosts."""
-    hosts: dict[str, int] = {}
-    services: dict[str, int] = {}
-    for verdict in verdicts:
-        hosts[verdict["state"]] = hosts.get(verdict["state"], 0) + 1
-        for service in verdict["services"]:
-            services[service["verdict"]] = services.get(service["verdict"], 0) + 1
+    services = (service["verdict"] for each in verdicts for service in each["services"])
     return {
         "ok": all(verdict["ok"] for verdict in verdicts),
-        "hosts": hosts,
-        "services": services,
+        "hosts": dict(Counter(verdict["state"] for verdict in verdicts)),
+        "services": dict(Counter(services)),
     }
 
 
@@ -83,14 +79,11 @@ def lines(verdicts: Sequence[Mapping[str, Any]], width: int = WIDTH) -> list[str
 
 def _status_line(verdict: Mapping[str, Any]) -> str:
     services = counted(len(verdict["services"]), "service")
-    wrong = sum(service["verdict"] == DIFFERS for service in verdict["services"])
-    loading = sum(service["verdict"] == LOADING for service in verdict["services"])
-    if verdict["state"] == UNREACHABLE:
-        return "NOT REACHED"
-    if verdict["state"] == FAILED:
-        return "NOT COMPARED"
-    if verdict["state"] == OK:
-        return f"{services}, as wanted"
+    found = Counter(service["verdict"] for service in verdict["services"])
+    whole = {UNREACHABLE: "NOT REACHED", FAILED: "NOT COMPARED", OK: f"{services}, as wanted"}
+    if verdict["state"] in whole:
+        return whole[verdict["state"]]
+    wrong, loading = found[DIFFERS], found[LOADING]
     parts = [f"{wrong} of {services} DIFFER{'S' if wrong == 1 else ''}"] if wrong else [services]
     parts += [f"{loading} loading"] if loading else []
     parts += ["the host DIFFERS"] if verdict["findings"] else []

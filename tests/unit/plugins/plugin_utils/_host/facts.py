@@ -123,8 +123,16 @@ def codes(found: HostChecks) -> list[tuple[str, str]]:
     return [(finding.severity, finding.code) for finding in found.findings]
 
 
+def errors(found: HostChecks) -> list[Finding]:
+    return [finding for finding in found.findings if finding.severity == "error"]
+
+
+def report(found: HostChecks, host: str = "h", *, stops: bool = True) -> str:
+    return str(found.as_dict(host, stops=stops)["report"])
+
+
 def only(found: HostChecks) -> Finding:
-    assert len(found.findings) == 1, found.text("h")
+    assert len(found.findings) == 1, report(found)
     return found.findings[0]
 
 

@@ -12,7 +12,7 @@ from ansible_collections.inferops.ascend.plugins.plugin_utils._place.service imp
     ExistingPlacement,
 )
 
-from .facts import card, checked, codes, facts, only, problems, process, with_card
+from .facts import card, checked, codes, errors, facts, only, problems, process, report, with_card
 
 
 def test_nothing_is_wrong_with_a_good_host() -> None:
@@ -20,7 +20,7 @@ def test_nothing_is_wrong_with_a_good_host() -> None:
     assert found.findings == []
     assert found.unavailable == {}
     assert [c["logic_id"] for c in found.cards] == list(range(8))
-    assert found.text("alpha") == "Preflight of alpha: nothing is wrong."
+    assert report(found, host="alpha") == "Preflight of alpha: nothing is wrong."
 
 
 def test_an_ill_card_is_left_out_and_refused_to_who_asks_for_it() -> None:
@@ -30,7 +30,7 @@ def test_an_ill_card_is_left_out_and_refused_to_who_asks_for_it() -> None:
     assert found.unavailable == {0: "health Alarm"}
     found = checked(host, {"model": "Qwen3-14B", "cards": [0]})
     assert codes(found) == [("error", "placement"), ("warning", "health")]
-    assert "card 0, which is not available: health Alarm" in found.errors[0].message
+    assert "card 0, which is not available: health Alarm" in errors(found)[0].message
     found = checked(with_card(0, health="Warning"), accepted_health=["OK", "Warning"])
     assert found.findings == []
     found = checked(host, excluded=[0])
@@ -118,7 +118,7 @@ def test_a_host_that_does_not_answer_is_judged_for_the_rest_all_the_same() -> No
     host["files"] = {}
     found = checked(host, "Qwen3-14B")
     assert [each.code for each in found.findings] == ["npu_smi", "driver", "cann", "engine"]
-    assert len(found.errors) == 4
+    assert len(errors(found)) == 4
 
 
 def test_a_host_that_is_not_what_was_declared() -> None:
@@ -126,11 +126,11 @@ def test_a_host_that_is_not_what_was_declared() -> None:
     found = checked(facts(small), "Qwen3-14B")
     assert [each.code for each in found.findings][:3] == ["card_memory", "chip", "model"]
     assert "Set ascend_host_profile to what the host is; the cards fit atlas-800i-a2-32g." in (
-        found.errors[0].advice
+        errors(found)[0].advice
     )
     found = checked(facts([card(n) for n in range(7)]))
     assert codes(found) == [("error", "count")]
-    assert "shows 7 cards, the profile has 8" in found.errors[0].message
+    assert "shows 7 cards, the profile has 8" in errors(found)[0].message
     found = checked(facts([card(n) for n in range(7)]), excluded=[7])
     assert codes(found) == [("warning", "excluded")], "a dead card that was excluded is no error"
     found = checked(facts(), kind=None)

@@ -10,7 +10,7 @@ from ansible_collections.inferops.ascend.plugins.plugin_utils._place.service imp
     ExistingPlacement,
 )
 
-from .facts import checked, codes, facts, problems, serving, with_card
+from .facts import checked, codes, facts, problems, report, serving, with_card
 
 
 def test_a_user_sets_how_grave_a_check_is() -> None:
@@ -50,7 +50,7 @@ def test_options_as_a_playbook_gives_them() -> None:
 
 def test_the_report_says_whether_the_run_goes_on() -> None:
     found = checked(problems(facts([]), "dcmi_8005"))
-    assert "Nothing was changed on this host" in found.text("h")
-    going_on = found.text("h", stops=False)
+    assert "Nothing was changed on this host" in report(found)
+    going_on = report(found, stops=False)
     assert "Nothing was changed" not in going_on
     assert "The run continues" in going_on

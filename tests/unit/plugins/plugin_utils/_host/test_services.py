@@ -17,10 +17,12 @@ from .facts import (
     card,
     checked,
     codes,
+    errors,
     facts,
     only,
     problems,
     process,
+    report,
     serving,
     specs,
     with_card,
@@ -31,7 +33,7 @@ def test_a_utilization_that_no_card_can_give_is_said_with_the_one_that_it_can() 
     cards = [card(n, memory_used_mb=9000) for n in range(8)]
     found = checked(facts(cards), "Qwen3-14B")
     assert codes(found) == [("error", "memory")]
-    assert found.errors[0].advice.endswith("set gpu_memory_utilization to 0.9 or less.")
+    assert errors(found)[0].advice.endswith("set gpu_memory_utilization to 0.9 or less.")
 
 
 def test_everything_that_cannot_be_placed_is_said_at_once() -> None:
@@ -43,7 +45,7 @@ def test_everything_that_cannot_be_placed_is_said_at_once() -> None:
         {"model": "Qwen2.5-72B", "name": "c", "cards": 8},
         {"model": "Qwen3-14B", "name": "d"},
     )
-    assert [e.subject for e in found.errors] == ["service a", "service b", "service c"]
+    assert [e.subject for e in errors(found)] == ["service a", "service b", "service c"]
 
 
 def test_ports_that_others_have() -> None:
@@ -52,18 +54,18 @@ def test_ports_that_others_have() -> None:
         {"port": 61040, "pid": None, "command": None, "unit": None},
     ]
     found = checked(facts(ports=taken), {"model": "Qwen3-14B", "cards": 2}, "Qwen3-8B")
-    assert [e.message for e in found.errors] == [
+    assert [e.message for e in errors(found)] == [
         "port 8000 is taken: PID 12 nginx (unit nginx.service) listens there."
     ]
     pair = checked(facts(ports=taken), {"model": "Qwen3-14B", "cards": [1, 2], "port": 9000})
-    assert "port 61040 of its HCCL ports 61032-61063 is taken" in pair.errors[0].message
+    assert "port 61040 of its HCCL ports 61032-61063 is taken" in errors(pair)[0].message
     ours = {"unit": "nginx.service", "pids": [12], "cards": [], "hccl_base_port": None}
     assert checked(facts(ports=taken[:1], services=[ours]), "Qwen3-14B").findings == []
 
 
 def test_hccl_ports_in_the_range_that_this_host_gives_away() -> None:
     found = checked(facts(ephemeral_ports=[1024, 65535]), "Qwen3-14B")
-    assert "ephemeral range 1024-65535" in found.errors[0].message
+    assert "ephemeral range 1024-65535" in errors(found)[0].message
     assert checked(facts(ephemeral_ports=None), "Qwen3-14B").ephemeral_ports == [32768, 60999]
 
 
@@ -95,13 +97,13 @@ def test_half_a_table_moves_no_service() -> None:
     half = facts([card(n) for n in range(4)], standing=stands)
     for code in ("truncated", "elided", "card_not_shown", "mapping_truncated"):
         found = checked(problems(half, code), wish, kind=None)
-        assert [each.code for each in found.errors].count("placement") == 1, code
-        assert len(found.errors) == 2, code
-        assert "it is placed on card 7, which npu-smi does not show" in found.text("h")
-    assert checked(problems(facts(), "no_process_table"), wish).errors == []
+        assert [each.code for each in errors(found)].count("placement") == 1, code
+        assert len(errors(found)) == 2, code
+        assert "it is placed on card 7, which npu-smi does not show" in report(found)
+    assert errors(checked(problems(facts(), "no_process_table"), wish)) == []
     # A dead card that was excluded is still in the mapping.
     gone = problems(facts([card(n) for n in range(7)], standing=stands), "card_not_shown")
-    assert checked(gone, wish, excluded=[7]).errors == []
+    assert errors(checked(gone, wish, excluded=[7])) == []
 
 
 @pytest.mark.parametrize("cards", [1, [3]])
@@ -113,9 +115,9 @@ def test_what_serves_on_an_ill_or_shared_card_stays_there_and_nobody_joins_it(ca
         (serving(3, health="Warning"), "health Warning (accepted: OK)"),
     ):
         found = checked(host, wish)
-        assert codes(found)[0][0] == "warning", found.text("h")
-        assert f"{said}; service chat runs here and stays, no other gets this card." in found.text(
-            "h"
+        assert codes(found)[0][0] == "warning", report(found)
+        assert f"{said}; service chat runs here and stays, no other gets this card." in report(
+            found
         )
         assert found.existing["chat"].running
         host_cards = HostCards.parse(found.cards, unavailable=found.unavailable)
@@ -130,7 +132,7 @@ def test_a_tenant_that_leaves_too_little_for_a_new_start_is_a_warning_to_what_ru
     foreign = process(4711, 9000, "train.service")
     found = checked(serving(3, foreign=[foreign]), {"model": "Qwen3-14B", "name": "chat"})
     assert codes(found) == [("warning", "processes"), ("warning", "memory")]
-    assert "would not start again" in found.text("h")
+    assert "would not start again" in report(found)
 
 
 def test_what_a_crashed_service_has_left_moves_it_with_a_word() -> None:
@@ -169,7 +171,7 @@ def test_ports_are_judged_also_where_cards_are_not_to_be_seen() -> None:
         {"model": "Qwen3-14B", "name": "new"},
     )
     found = checked(host, *wishes)
-    assert [(each.code, each.subject) for each in found.errors] == [
+    assert [(each.code, each.subject) for each in errors(found)] == [
         ("npu_smi", "cards"),
         ("ports", "service given"),
         ("ports", "service there"),
@@ -185,7 +187,7 @@ def test_what_does_not_fit_together_hides_nothing_of_the_others() -> None:
     )
     cards = [card(n, memory_used_mb=5500) for n in range(8)]
     found = checked(facts(cards, ports=taken), *wishes)
-    found = [(each.code, each.subject.split(",")[0]) for each in found.errors]
+    found = [(each.code, each.subject.split(",")[0]) for each in errors(found)]
     assert ("placement", "service b") in found
     assert ("ports", "service a") in found
     assert ("memory", "service c") in found

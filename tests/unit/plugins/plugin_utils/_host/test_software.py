@@ -9,7 +9,7 @@ from ansible_collections.inferops.ascend.plugins.plugin_utils._model.versions im
     rows,
 )
 
-from .facts import SCRIPTS, checked, codes, facts, only
+from .facts import SCRIPTS, checked, codes, errors, facts, only
 
 
 def test_one_row_of_versions_is_one_unit() -> None:
@@ -17,7 +17,7 @@ def test_one_row_of_versions_is_one_unit() -> None:
     host["cann"] = {SCRIPTS[0]: "8.3.RC2"}
     found = checked(host)
     assert codes(found) == [("error", "versions")]
-    assert found.errors[0].message == (
+    assert errors(found)[0].message == (
         f"CANN 8.3.RC2 is installed at {SCRIPTS[0]}; vLLM 0.18.0 goes with CANN 8.5.1 (driver 25.5.2). CANN 8.3.RC2"
         " goes with vLLM 0.11.0."
     )
@@ -29,7 +29,7 @@ def test_one_row_of_versions_is_one_unit() -> None:
             "python": "3.12.4",
         }
     )
-    assert [each.subject for each in checked(host).errors] == ["vLLM", "torch_npu", "Python"]
+    assert [each.subject for each in errors(checked(host))] == ["vLLM", "torch_npu", "Python"]
     good = {
         "vllm": "0.18.0+empty",
         "vllm_ascend": "0.18.0",
@@ -56,7 +56,7 @@ def test_a_candidate_is_held_against_its_own_row() -> None:
     }
     host = facts(engine=installed, cann={SCRIPTS[0]: "8.5.1"})
     assert checked(host, engine_version="0.13.0rc3").findings == []
-    found = checked(host, engine_version="0.13.0").errors
+    found = errors(checked(host, engine_version="0.13.0"))
     assert [each.subject for each in found] == ["CANN", "vllm_ascend"]
     assert found[0].message.endswith(
         "vLLM 0.13.0 goes with CANN 8.5.0 (driver 25.5.2). CANN 8.5.1 goes with vLLM 0.18.0."
@@ -101,8 +101,8 @@ def test_who_may_open_the_cards() -> None:
     for device in host["devices"].values():
         device.update(group="root", mode="0660")
     found = checked(host)
-    assert found.errors[0].subject.endswith("/dev/davinci2 and 5 more")
-    assert "may not open them (0660, group root)" in found.errors[0].message
+    assert errors(found)[0].subject.endswith("/dev/davinci2 and 5 more")
+    assert "may not open them (0660, group root)" in errors(found)[0].message
 
 
 def test_versions_are_those_of_what_services_source() -> None:
@@ -123,6 +123,6 @@ def test_versions_are_those_of_what_services_source() -> None:
 )
 def test_a_release_candidate_is_not_the_release(name: str, version: str, fits: bool) -> None:
     engine = {**dict.fromkeys(("vllm", "vllm_ascend", "torch_npu", "python")), name: version}
-    assert [each.subject for each in checked(facts(engine=engine)).errors] == (
+    assert [each.subject for each in errors(checked(facts(engine=engine)))] == (
         [] if fits else [name]
     )
