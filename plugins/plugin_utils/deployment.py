@@ -17,7 +17,8 @@ from typing import Any
 from ._base.data import role_defaults, vars_file
 from ._base.errors import AscendError
 from ._host.checks import HostChecks, name_of
-from ._host.preflight import check_host, check_services
+from ._host.preflight import check_host
+from ._host.services import check_services
 from ._model import versions
 from ._model.catalogue import Catalogue, load_catalogue
 from ._model.profiles import load_profiles

@@ -10,19 +10,8 @@ from .._model.profiles import has_memory, load_profiles, matching_profiles
 from .checks import HostChecks
 from .findings import format_card, format_process
 
-_ID_PROBLEMS = frozenset(
-    (
-        "mapping_failed",
-        "mapping_missing",
-        "mapping_conflict",
-        "mapping_truncated",
-        "logic_id_not_printed",
-        "phy_id_unknown",
-        "phy_id_assumed",
-        "device_missing",
-        "card_not_shown",
-    )
-)
+# What the codes of problems with ids begin with.
+_ID_PROBLEMS = ("mapping_", "logic_id_", "phy_id_", "device_missing", "card_not_shown")
 # The output broke off: a card may be there that is not shown, and a process on one that is.
 _INCOMPLETE = frozenset(
     (
@@ -39,7 +28,7 @@ _INCOMPLETE = frozenset(
 
 def check_npu_smi(checks: HostChecks) -> None:
     for problem in checks.facts["npu"]["problems"]:
-        if problem["code"] in _ID_PROBLEMS and checks.shown:
+        if problem["code"].startswith(_ID_PROBLEMS) and checks.shown:
             continue
         checks.add(
             "error" if not checks.shown or problem["code"] in _INCOMPLETE else "warning",
@@ -107,7 +96,7 @@ def check_profile(checks: HostChecks) -> None:
 
 
 def check_ids(checks: HostChecks) -> None:
-    problems = [p for p in checks.facts["npu"]["problems"] if p["code"] in _ID_PROBLEMS]
+    problems = [p for p in checks.facts["npu"]["problems"] if p["code"].startswith(_ID_PROBLEMS)]
     # The mapping lists a dead card still; who has excluded it knows.
     gone = checks.excluded - {card["logic_id"] for card in checks.shown}
     lost = sum(problem["code"] == "card_not_shown" for problem in problems)

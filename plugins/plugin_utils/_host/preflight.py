@@ -1,17 +1,13 @@
 # SPDX-FileCopyrightText: The inferops.ascend authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""What is wrong with a host for its services, all at once.
-
-In two phases: the host alone, then the services where they are placed.
-"""
+"""What is wrong with a host for its services, all at once, before they are placed."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from .._place.service import PlacedService
 from ..settings import Settings
 from . import cards, services, software
 from .checks import HostChecks
@@ -42,16 +38,3 @@ def check_host(
     services.check_existing(checks)
     services.check_weights(checks)
     return checks
-
-
-def check_services(checks: HostChecks, placed: Sequence[PlacedService]) -> None:
-    """Placed services against the cards and ports of their host."""
-    by_id = {card["logic_id"]: card for card in checks.cards}
-    for service in placed:
-        if service.spec.state != "started":
-            continue
-        its_cards = [by_id[card] for card in service.placement.cards]
-        services.check_memory(checks, service, its_cards)
-        services.check_mask(checks, service, its_cards)
-        ports = service.placement.port, service.placement.hccl_ports
-        services.check_ports(checks, service.name, *ports, len(its_cards))

@@ -60,6 +60,19 @@ def _check_lost(checks: HostChecks) -> None:
             )
 
 
+def check_services(checks: HostChecks, placed: Sequence[PlacedService]) -> None:
+    """Placed services against the cards and ports of their host."""
+    by_id = {card["logic_id"]: card for card in checks.cards}
+    for service in placed:
+        if service.spec.state != "started":
+            continue
+        its_cards = [by_id[card] for card in service.placement.cards]
+        check_memory(checks, service, its_cards)
+        check_mask(checks, service, its_cards)
+        ports = service.placement.port, service.placement.hccl_ports
+        check_ports(checks, service.name, *ports, len(its_cards))
+
+
 def check_memory(
     checks: HostChecks, service: PlacedService, cards: Sequence[Mapping[str, Any]]
 ) -> None:
