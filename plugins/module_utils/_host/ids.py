@@ -74,12 +74,10 @@ def parse_mapping(text: str, errors: str = "") -> Mapping:
             if tables.ELLIPSIS.match(line):
                 problems.append(problem("mapping_truncated", text="..."))
             continue
-        complete = chip_id is not None and len(tokens) == len(columns)
-        for key in ("logic", "phy"):
-            token = values.get(key)
-            complete = complete and (
-                token is None or tables.read_id(token) is not None or tables.is_absent(token)
-            )
+        ids = [values[key] for key in ("logic", "phy") if key in values]
+        complete = len(tokens) == len(columns) and all(
+            tables.read_id(each) is not None or tables.is_absent(each) for each in ids
+        )
         if not complete or chip_id is None:
             problems.append(problem("mapping_truncated", text=tables.shorten(line)))
             continue

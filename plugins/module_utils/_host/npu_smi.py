@@ -98,27 +98,22 @@ class _InfoParser:
             self.add("unread_row", line=number, text=tables.shorten(line))
 
     def card_row(self, first: tables.Layout, second: tables.Layout, number: int, line: str) -> None:
-        if self.pending is not None:
-            read = second.read(line)
-            if read is not None and self.is_chip_row(second, read[0]):
-                named, self.pending = self.pending, None
-                self.card(named, line, read[0], read[1])
-                return
+        read = second.read(line)
+        chip = read if read is not None and self.is_chip_row(second, read[0]) else None
+        if chip is not None and self.pending is not None:
+            named, self.pending = self.pending, None
+            self.card(named, line, *chip)
+            return
+        self.drop_pending()
         read = first.read(line)
         npu_id = self.named_npu(read[0]) if read is not None else None
         if read is not None and npu_id is not None:
-            self.drop_pending()
-            self.pending = (npu_id, read[0], read[1])
-            return
-        read = second.read(line)
-        if read is not None and self.is_chip_row(second, read[0]):
-            self.add(
-                "truncated",
-                what=f"line {number} is the second row of a card whose first is missing",
-            )
-            return
-        self.drop_pending()
-        self.add("unread_row", line=number, text=tables.shorten(line))
+            self.pending = (npu_id, *read)
+        elif chip is not None:
+            what = f"line {number} is the second row of a card whose first is missing"
+            self.add("truncated", what=what)
+        else:
+            self.add("unread_row", line=number, text=tables.shorten(line))
 
     @staticmethod
     def named_npu(values: dict[str, str]) -> int | None:
@@ -289,11 +284,7 @@ def _memory(chip: dict[str, str]) -> tuple[int | None, int | None]:
     Chips with HBM print `0 / 0` for the other memory, chips without it have no such column.
     """
     hbm, memory = tables.read_ratio(chip.get("hbm")), tables.read_ratio(chip.get("memory"))
-    if hbm[1]:
-        return hbm
-    if memory[1] or "hbm" not in chip:
-        return memory
-    return hbm
+    return memory if not hbm[1] and (memory[1] or "hbm" not in chip) else hbm
 
 
 def parse_info(text: str, errors: str = "", status: int = 0, command: str = "npu-smi info") -> Info:
