@@ -69,7 +69,7 @@ class ActionModule(ActionBase):
             converged=compared,
             status=self._status(expected, compared, facts),
             facts=facts,
-            preflight=deployment.get("preflight"),
+            preflight=deployment.get("preflight") or {},
             excluded=self._excluded(),
             problem=problem,
             accept_loading=accept_loading,

@@ -31,6 +31,7 @@ from .findings import (
 )
 
 Record = Mapping[str, Any]
+_NOTHING: Record = {}
 
 # Problems of npu-smi with which it cannot be told whose processes are on a card.
 _BLIND = frozenset(("no_process_table", "processes_not_shown", "process_unknown_card", "truncated"))
@@ -51,10 +52,10 @@ def compare(
     host: str,
     wanted: Sequence[Record],
     *,
-    converged: Record | None = None,
-    status: Record | None = None,
-    facts: Record | None = None,
-    preflight: Record | None = None,
+    converged: Record = _NOTHING,
+    status: Record = _NOTHING,
+    facts: Record = _NOTHING,
+    preflight: Record = _NOTHING,
     excluded: Sequence[int] = (),
     problem: str = "",
     accept_loading: bool = False,
@@ -67,7 +68,7 @@ def compare(
     problem: why the host could not be compared, if so. accept_loading: a service that is still
     loading is no failure. A result that has `unreachable` set could not be read.
     """
-    lost = [each for each in (facts, converged, status) if each and each.get("unreachable")]
+    lost = [each for each in (facts, converged, status) if each.get("unreachable")]
     if lost:
         drift = HostDrift(host, UNREACHABLE, False)
         drift.add(
@@ -76,18 +77,18 @@ def compare(
             f"Try it alone: ansible -m ping {host}",
         )
         return drift
-    if converged and converged.get("refused"):
+    if converged.get("refused"):
         problem = ""  # all was compared; what deploy rejects is reported with its service
-    if status and status.get("failed") and not problem:
+    if status.get("failed") and not problem:
         problem = str(status.get("msg") or "vllm_status failed")
-    sides = _Comparison(host, wanted, converged or {}, status or {}, facts or {})
+    sides = _Comparison(host, wanted, converged, status, facts)
     drift = sides.drift
     if problem:
         drift.add("compare", f"it could not be compared: {reason(problem)}", "")
-    sides.preflight(preflight or {}, problem)
+    sides.preflight(preflight, problem)
     sides.shared()
     sides.services()
-    sides.cards((facts or {}).get("npu") or {}, set(excluded))
+    sides.cards(facts.get("npu") or {}, set(excluded))
     for service in drift.services:
         if any(each.code == "refused" for each in service.findings):
             service.findings = [
@@ -115,6 +116,7 @@ class _Comparison:
         self.drift = HostDrift(host, OK, True)
         self.wanted = {service["name"]: service for service in wanted}
         self.converged = converged
+        self.refused = converged.get("refused", ())
         self.plans = {each["name"]: each for each in converged.get("services", ())}
         self.seen = {each["name"]: each for each in status.get("services", ())}
         self.ours = {each["unit"]: each for each in facts.get("services", ())}
@@ -138,7 +140,7 @@ class _Comparison:
             self.drift.add("files", f"{path} is not what deploy writes.", DEPLOY)
         if self.converged.get("account"):
             self.drift.add("account", "the services' account or its groups are missing.", DEPLOY)
-        for each in self.converged.get("refused", ()):
+        for each in self.refused:
             if each["name"] not in self.wanted:
                 self.drift.add("refused", f"deploy rejects: {each['message']}", "")
         changes = bool(self.converged.get("files")) or any(
@@ -184,11 +186,7 @@ class _Comparison:
 
     def _unit(self, service: ServiceDrift, target: Record, seen: Record) -> None:
         """What deploy would do to the unit and its files."""
-        refused = [
-            each["message"]
-            for each in self.converged.get("refused", ())
-            if each["name"] == service.name
-        ]
+        refused = [each["message"] for each in self.refused if each["name"] == service.name]
         for message in refused:
             service.add("refused", f"deploy rejects: {message}", "")
         plan = self.plans.get(service.name)
