@@ -46,6 +46,8 @@ PLACEMENT_VARIABLES = (
     "vllm_service_engine_version",
     "vllm_runtime_row",
 )
+# A deployment depends on it too; a plan reads the existing placement from its own file.
+_EXISTING = "vllm_service_standing"
 
 
 def flat(requests: list[Any]) -> list[Any]:
@@ -154,7 +156,7 @@ class Settings:
     @cached_property
     def existing(self) -> dict[str, Any] | None:
         """Cards and port by service, where the user gives them (vllm_service_standing)."""
-        return self._variables.mapping("vllm_service_standing")
+        return self._variables.mapping(_EXISTING)
 
     def ports(self, ephemeral: Sequence[int] = EPHEMERAL_PORTS) -> PortSettings:
         """Where ports are taken from. ephemeral: the host's range, where no variable gives one."""
@@ -215,7 +217,8 @@ class Settings:
             else request
             for request in self.requests
         ]
-        read = [requests, *(self._variables.value(name) for name in PLACEMENT_VARIABLES)]
+        names = (*PLACEMENT_VARIABLES, _EXISTING)
+        read = [requests, *(self._variables.value(name) for name in names)]
         return hashlib.sha256(json.dumps(read, sort_keys=True).encode()).hexdigest()[:32]
 
     @cached_property

@@ -15,6 +15,9 @@ from ansible_collections.inferops.ascend.plugins.plugin_utils._model.catalogue i
     load_catalogue,
 )
 from ansible_collections.inferops.ascend.plugins.plugin_utils._place import placement
+from ansible_collections.inferops.ascend.plugins.plugin_utils._place.service import (
+    existing_placements,
+)
 from ansible_collections.inferops.ascend.plugins.plugin_utils.deployment import (
     Deployment,
     HostState,
@@ -167,6 +170,16 @@ def test_other_variables_are_placed_on_what_was_read_of_the_host() -> None:
     found = services_to_render(settings("Qwen3-14B", "Qwen3-8B"), load_catalogue, result)
     assert where(found) == [("qwen3-14b", [1], 8000), ("qwen3-8b", [2], 8001)]
     assert found[0]["devices"] == ["/dev/davinci6"]
+
+
+def test_an_empty_existing_placement_packs_the_services_again() -> None:
+    """Not the placement of an earlier task, which was computed from what the host had."""
+    made = deployment("Qwen3-14B")
+    made.place(HostState(8, existing=existing_placements({"qwen3-14b": {"cards": [5]}})))
+    result = json.loads(json.dumps(made.as_dict()))
+    assert where(result["services"]) == [("qwen3-14b", [5], 8000)]
+    packed = settings("Qwen3-14B", vllm_service_standing={})
+    assert where(services_to_render(packed, load_catalogue, result)) == [("qwen3-14b", [0], 8000)]
 
 
 def test_a_part_of_the_services_is_never_taken_for_all_of_them() -> None:
