@@ -11,7 +11,8 @@ from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 from ansible_collections.inferops.ascend.plugins.plugin_utils._base.errors import AscendError
 from ansible_collections.inferops.ascend.plugins.plugin_utils._base.values import plain
-from ansible_collections.inferops.ascend.plugins.plugin_utils._runtime import installation
+from ansible_collections.inferops.ascend.plugins.plugin_utils._base.variables import Variables
+from ansible_collections.inferops.ascend.plugins.plugin_utils._runtime import images, installation
 from ansible_collections.inferops.ascend.plugins.plugin_utils.host_variables import HostVariables
 
 ARGUMENTS: dict[str, dict[str, Any]] = {
@@ -19,6 +20,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "method": {"type": "str", "default": "venv", "choices": ["venv", "container", "external"]},
     "device": {"type": "str", "default": "npu", "choices": ["npu", "cpu"]},
     "chips": {"type": "list", "elements": "str"},
+    "cards": {"type": "list", "elements": "dict"},
     "row": {"type": "raw"},
     "packages": {"type": "list", "elements": "str"},
     "offline": {"type": "bool"},
@@ -49,7 +51,10 @@ class ActionModule(ActionBase):
             host = HostVariables(self, task_vars or {})
             given["version"] = given["version"] or host.settings().engine_version
             if "chips" not in given and given["device"] == "npu":
-                given["chips"] = _chips(host)
+                given["chips"] = images.chips_of_host(
+                    Variables(host.read), _cards(given, host), host.settings().profile
+                )
+            given.pop("cards", None)
             request = installation.RuntimeRequest(**given)
             result["installation"] = installation.plan(request).as_dict()
         except AscendError as error:
@@ -57,13 +62,8 @@ class ActionModule(ActionBase):
         return result
 
 
-def _chips(host: HostVariables) -> list[str]:
-    """The chips of the host: what its variables name, else those that were read, else its profile's."""
-    named = host.read("vllm_runtime_chips")
-    if named is not None:
-        return list(named)
+def _cards(given: dict[str, Any], host: HostVariables) -> list[dict[str, Any]]:
+    """Cards that were read of the host, by the task before or by preflight."""
     deployment = host.read("ascend_host_deployment") or {}
-    found = (deployment.get("host") or {}).get("npu") or host.read("__vllm_runtime_npu") or {}
-    chips = [card["name"] for card in found.get("cards") or []]
-    profile = host.settings().profile
-    return list(dict.fromkeys(chips)) or list(profile.chips if profile else ())
+    npu = (deployment.get("host") or {}).get("npu") or {}
+    return given.get("cards") or npu.get("cards") or []

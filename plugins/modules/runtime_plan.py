@@ -27,9 +27,15 @@ options:
   chips:
     description:
       - The host's chips as npu-smi prints them, such as V(910B3). By default C(vllm_runtime_chips), else
-        those that were read of the host, else those of C(ascend_host_profile). Empty if not known.
+        those of O(cards), else those of C(ascend_host_profile). Empty if not known.
     type: list
     elements: str
+  cards:
+    description:
+      - The host's cards as M(inferops.ascend.npu_info) returns them. By default those that the role
+        P(inferops.ascend.ascend_host#role) read in the same play.
+    type: list
+    elements: dict
   row: {type: dict, description: Your row instead of the matrix's.}
   name: {type: str, default: "", description: Directory of the environment. By default the version.}
   packages:

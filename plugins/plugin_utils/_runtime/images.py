@@ -6,10 +6,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from .._base.errors import AscendError
+from .._base.variables import Variables
+from .._model.profiles import Profile
 from .._model.versions import VersionRow, matrix
 
 _DIGEST = re.compile(r"@sha256:[0-9a-f]{64}$")
@@ -47,6 +50,20 @@ class Image:
     @property
     def tag(self) -> str:
         return self.reference.rpartition("/")[2].partition("@")[0].partition(":")[2]
+
+
+def chips_of_host(
+    variables: Variables, cards: Sequence[Mapping[str, Any]], profile: Profile | None
+) -> list[str]:
+    """Names of chips: what vllm_runtime_chips lists, else those of the cards, else the profile's.
+
+    cards: as npu_info returns them. Raises AscendError for a variable that is not a list of texts.
+    """
+    name = "vllm_runtime_chips"
+    if variables.value(name) is not None:
+        return list(variables.texts(name))
+    found = list(dict.fromkeys(card["name"] for card in cards))
+    return found or list(profile.chips if profile else ())
 
 
 def target_of(chips: Sequence[str]) -> Target | None:
