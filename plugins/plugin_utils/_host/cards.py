@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from .._base.words import listed
 from .._model.profiles import has_memory, load_profiles, matching_profiles
 from .checks import HostChecks
@@ -26,19 +28,26 @@ _INCOMPLETE = frozenset(
 )
 
 
+def _add_problem(
+    checks: HostChecks, code: str, problem: Mapping[str, str], *, grave: bool, known: bool
+) -> None:
+    """known: whether anything is known of the cards; services cannot be placed on them else."""
+    checks.add(
+        "error" if grave or not known else "warning",
+        code,
+        "cards",
+        problem["message"],
+        problem["advice"],
+        firm=not known and bool(checks.present),
+    )
+
+
 def check_npu_smi(checks: HostChecks) -> None:
+    known = bool(checks.shown)
     for problem in checks.facts["npu"]["problems"]:
-        if problem["code"].startswith(_ID_PROBLEMS) and checks.shown:
-            continue
-        checks.add(
-            "error" if not checks.shown or problem["code"] in _INCOMPLETE else "warning",
-            "npu_smi",
-            "cards",
-            problem["message"],
-            problem["advice"],
-            # Services cannot be placed on cards of which nothing is known.
-            firm=not checks.shown and bool(checks.present),
-        )
+        if not (known and problem["code"].startswith(_ID_PROBLEMS)):
+            grave = problem["code"] in _INCOMPLETE
+            _add_problem(checks, "npu_smi", problem, grave=grave, known=known)
 
 
 def check_profile(checks: HostChecks) -> None:
@@ -101,17 +110,9 @@ def check_ids(checks: HostChecks) -> None:
     gone = checks.excluded - {card["logic_id"] for card in checks.shown}
     lost = sum(problem["code"] == "card_not_shown" for problem in problems)
     for problem in problems:
-        incomplete = problem["code"] in _INCOMPLETE
-        if problem["code"] == "card_not_shown" and lost <= len(gone):
-            incomplete = False
-        checks.add(
-            "error" if incomplete or not checks.cards else "warning",
-            "ids",
-            "cards",
-            problem["message"],
-            problem["advice"],
-            firm=not checks.cards and bool(checks.present),
-        )
+        expected = problem["code"] == "card_not_shown" and lost <= len(gone)
+        grave = problem["code"] in _INCOMPLETE and not expected
+        _add_problem(checks, "ids", problem, grave=grave, known=bool(checks.cards))
     for card in checks.shown:
         if card["logic_id"] is not None and card["phy_id"] is None:
             checks.leave_out(card, "its physical id is not known")
@@ -141,8 +142,9 @@ def check_health(checks: HostChecks) -> None:
 def check_excluded(checks: HostChecks) -> None:
     known = {card["logic_id"] for card in checks.shown if card["logic_id"] is not None}
     for card in sorted(checks.excluded - known):
-        same = [c["logic_id"] for c in checks.shown if c["npu_id"] == card]
-        same = [logic for logic in same if logic is not None]
+        same = [
+            c["logic_id"] for c in checks.shown if c["npu_id"] == card and c["logic_id"] is not None
+        ]
         hint = f" NPU {card} has the logic id {listed(same)}." if same else ""
         checks.warning(
             "excluded",
@@ -161,17 +163,11 @@ def check_processes(checks: HostChecks) -> None:
         held = ", ".join(format_process(each) for each in foreign)
         checks.leave_out(card, f"in use by {held}")
         if card["logic_id"] not in checks.excluded:
-            checks.warning(
-                "processes",
-                format_card(card),
-                f"in use by {held}; {checks.consequence(card)}.",
-                "Stop it to free the card"
-                + (
-                    f" (systemctl stop {foreign[0]['unit']})."
-                    if str(foreign[0]["unit"]).endswith(".service")
-                    else "."
-                ),
-            )
+            unit = str(foreign[0]["unit"])
+            how = f" (systemctl stop {unit})" if unit.endswith(".service") else ""
+            message = f"in use by {held}; {checks.consequence(card)}."
+            advice = f"Stop it to free the card{how}."
+            checks.warning("processes", format_card(card), message, advice)
 
 
 def check_memory(checks: HostChecks) -> None:

@@ -130,19 +130,15 @@ def check_ports(
             continue
         who = format_process(entry) if entry["pid"] else "a process that is not visible"
         if port == api_port:
-            checks.error(
-                "ports",
-                f"service {name}",
-                f"port {port} is taken: {who} listens there.",
-                "Stop it, give the service another `port`, or move vllm_service_port_base.",
-            )
+            what = f"port {port}"
+            advice = "Stop it, give the service another `port`, or move vllm_service_port_base."
         elif first <= port <= last and cards > 1:
-            checks.error(
-                "ports",
-                f"service {name}",
-                f"port {port} of its HCCL ports {first}-{last} is taken: {who} listens there.",
-                "Stop it, or move vllm_service_hccl_port_base.",
-            )
+            what = f"port {port} of its HCCL ports {first}-{last}"
+            advice = "Stop it, or move vllm_service_hccl_port_base."
+        else:
+            continue
+        message = f"{what} is taken: {who} listens there."
+        checks.error("ports", f"service {name}", message, advice)
 
 
 def check_weights(checks: HostChecks) -> None:
