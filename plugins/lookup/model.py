@@ -91,6 +91,15 @@ options:
         not divide by, and so does what is malformed.
     type: bool
     default: false
+  engine_version:
+    description:
+      - Version of vLLM or vllm-ascend that is to serve, such as V(0.18.0). With it a specification has
+        what the model needs to start there, and a model that cannot start there is rejected. A
+        deployment sets it from C(vllm_service_engine_version).
+      - A length of the tables above the native context is shortened to it where the model has no
+        scaling for more.
+    type: str
+    version_added: 0.3.0
 seealso:
   - plugin: inferops.ascend.place
     plugin_type: filter
@@ -269,6 +278,7 @@ class LookupModule(LookupBase):
                     gpu_memory_utilization=None if share is None else parse_utilization(share),
                     estimate=self.get_option("estimate"),
                     allow_untested=self.get_option("allow_untested"),
+                    engine_version=self.get_option("engine_version"),
                 ),
                 self.get_option("card_memory_gb"),
                 self.get_option("profile"),

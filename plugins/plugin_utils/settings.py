@@ -239,6 +239,7 @@ class Settings:
             estimate=self._variables.flag("vllm_service_estimate"),
             allow_untested=self._variables.flag("vllm_service_allow_untested"),
             profile=self.profile.name if self.profile else None,
+            engine_version=self.engine_version,
         )
 
     # -- how it serves ------------------------------------------------------------------------

@@ -141,6 +141,25 @@ def rope_args(
     return {}, [warning]
 
 
+def lacks_scaling(
+    facts: Facts, length: int, args: Mapping[str, Any], needed: Mapping[str, Any]
+) -> bool:
+    """Whether a length is surely above the native context, without a scaling for it.
+
+    args: the user's; needed: those under them.
+    """
+    native = facts.native_context
+    if native is None or length <= native or "native_context" in facts.unverified:
+        return False
+    if has_option(args, "rope-scaling") or _holds_rope(needed.get("hf-overrides")):
+        return False
+    given = next((v for k, v in args.items() if dashed(k) == "hf-overrides"), None)
+    if given is not None:
+        return not _holds_rope(_parsed(given))
+    yarn = facts.yarn
+    return yarn is None or length / yarn.original_max_position_embeddings > yarn.max_factor
+
+
 def _holds_rope(value: object) -> bool:
     if not isinstance(value, Mapping):
         return False

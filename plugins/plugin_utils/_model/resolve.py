@@ -13,14 +13,14 @@ from typing import Any
 from .._base.errors import AscendError
 from .._base.values import shown
 from .._base.words import counted
-from . import arguments
 from .catalogue import Catalogue
 from .estimate import device_of, estimate
 from .names import Match, is_path
 from .parallelism import Parallelism
 from .profiles import profile
-from .request import Request, copied, parse_card_memory
+from .request import Request, parse_card_memory
 from .spec import Spec
+from .startup import Engine, Startup
 from .tables import Row
 
 DEFAULT_CARD_MEMORY_GB = 64.0
@@ -38,6 +38,7 @@ class Options:
         estimate: estimate where no table has a row for this memory.
         allow_untested: turn the tables' limits into warnings.
         profile: a hardware profile, which makes an estimate sharper.
+        engine_version: of vLLM or vllm-ascend, by which is decided what starts; ``None``: nothing is.
     """
 
     card_memory_gb: float = DEFAULT_CARD_MEMORY_GB
@@ -45,6 +46,7 @@ class Options:
     estimate: bool = False
     allow_untested: bool = False
     profile: str | None = None
+    engine_version: str | None = None
 
 
 def with_profile(options: Options, memory: object, name: str | None) -> Options:
@@ -338,14 +340,11 @@ class _Resolution:
         row_args: Mapping[str, Any],
     ) -> Spec:
         tensor, pipeline = self.parallelism.split(cards, self.facts)
-        request, given = self.request, self.request.args
-        if self.facts.warning and not arguments.has_option(given, "trust-remote-code"):
-            self.warnings.append(self.facts.warning)
-        needed = arguments.deep_merge(copied(self.facts.args), copied(row_args))
-        if self.options.profile is not None:
-            kind = profile(self.options.profile)
-            needed = arguments.deep_merge(needed, arguments.chip_args(self.model, given, kind))
-        rope, warnings = arguments.rope_args(self.model, self.facts, length, given, needed)
+        request, options = self.request, self.options
+        engine = Engine(options.engine_version, options.profile, options.allow_untested)
+        startup = Startup(self.model, self.facts, request, engine)
+        startup.check_weights(cards, self.memory)
+        startup.decide(length, row_args)
         huggingface, modelscope = self._hub_ids()
         return Spec(
             name=request.name or self.model,
@@ -354,15 +353,15 @@ class _Resolution:
             cards=cards // request.spans,
             tensor_parallel_size=tensor,
             pipeline_parallel_size=pipeline,
-            max_model_len=length,
+            max_model_len=startup.length,
             gpu_memory_utilization=utilization,
             native_context=self.facts.native_context,
             huggingface=huggingface,
             modelscope=modelscope,
             min_cards=min_cards,
             card_memory_gb=int(self.memory) if self.memory % 1 == 0 else self.memory,
-            warnings=(*self.warnings, *warnings),
-            args=arguments.merge_args(arguments.deep_merge(needed, rope), given),
+            warnings=(*self.warnings, *startup.warnings),
+            args=startup.args,
             provenance=provenance,
             pinned_cards=request.pinned_cards,
             extra=self._extra(),

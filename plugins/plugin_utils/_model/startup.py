@@ -1,0 +1,150 @@
+# SPDX-FileCopyrightText: The inferops.ascend authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Options and length with which a model starts, or why it cannot."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from .._base.errors import AscendError
+from .._base.words import counted
+from . import arguments
+from .estimate import GIB, device_of
+from .facts import Facts
+from .needs import Need, Subject, needs_of
+from .profiles import profile
+from .request import Request, copied
+
+_LONG = "VLLM_ALLOW_LONG_MAX_MODEL_LEN"
+_QUANTIZED = ("quantization", "load-format")
+
+
+@dataclass(frozen=True)
+class Engine:
+    """What is known of the engine and the host.
+
+    Attributes:
+        version: of vLLM or vllm-ascend; None: not known, and nothing that depends on it is decided.
+        profile: the hardware profile, if there is one.
+        allow_untested: turn what forbids a start into warnings.
+    """
+
+    version: str | None = None
+    profile: str | None = None
+    allow_untested: bool = False
+
+
+class Startup:
+    """What one service starts with.
+
+    Attributes:
+        args: the engine's options, the user's over those that the model needs.
+        length: max_model_len.
+        warnings: what to know of both.
+    """
+
+    def __init__(self, model: str, facts: Facts, request: Request, engine: Engine) -> None:
+        self.model = model
+        self.facts = facts
+        self.request = request
+        self.engine = engine
+        self.args: dict[str, Any] = {}
+        self.length = 0
+        self.warnings: list[str] = []
+
+    def decide(self, length: int, row_args: Mapping[str, Any]) -> None:
+        """Set options, length and warnings. Raises AscendError for what cannot start."""
+        given, facts = self.request.args, self.facts
+        needs = self._needs()
+        needed = arguments.deep_merge(self._applied(needs), copied(facts.args))
+        needed = arguments.deep_merge(needed, copied(row_args))
+        if facts.warning and not any(
+            arguments.has_option(args, "trust-remote-code") for args in (given, needed)
+        ):
+            self.warnings.append(facts.warning)
+        if self.engine.profile is not None:
+            kind = profile(self.engine.profile)
+            needed = arguments.deep_merge(needed, arguments.chip_args(self.model, given, kind))
+        self.length = self._startable(length, needed)
+        rope, warnings = arguments.rope_args(self.model, facts, self.length, given, needed)
+        self.warnings += warnings
+        self.args = arguments.merge_args(arguments.deep_merge(needed, rope), given)
+
+    def check_weights(self, cards: int, memory: float) -> None:
+        """Raise AscendError where the published weights alone are more than the cards have."""
+        weights, request = self.facts.runtime_weight_bytes, self.request
+        device = device_of(memory, self.engine.profile)
+        others = (request.huggingface, request.modelscope, request.extra.get("path"))
+        if self.engine.version is None or weights is None or device is None or any(others):
+            return
+        quantized = any(arguments.has_option(request.args, each) for each in _QUANTIZED)
+        each = weights / cards / GIB
+        if each > device.visible_memory_gib and not quantized:
+            self._forbid(
+                f"its weights are {weights / GIB:.1f} GiB, {each:.1f} GiB on each of"
+                f" {counted(cards, 'card')}, of which the framework sees"
+                f" {device.visible_memory_gib:g} GiB",
+                "Give it more cards, or name quantised weights (huggingface, modelscope or path)",
+            )
+
+    def _needs(self) -> list[Need]:
+        version = self.engine.version
+        if version is None:
+            return []
+        request = self.request
+        ids = (request.huggingface, request.modelscope, request.model)
+        chips = profile(self.engine.profile).chips if self.engine.profile else ()
+        names = (self.model, *(each.rstrip("/").rsplit("/", 1)[-1] for each in ids if each))
+        kind = request.kind or self.facts.kind or "generate"
+        return needs_of(Subject(names, kind, version, self.facts.config, chips, request.args))
+
+    def _applied(self, needs: Sequence[Need]) -> dict[str, Any]:
+        """The options of all needs, with their warnings."""
+        args: dict[str, Any] = {}
+        for need in needs:
+            if need.refuse:
+                self._forbid(need.refuse, str(need.instead))
+            elif not need.args:
+                self.warnings.append(f"on vLLM {self.engine.version}: {need.warning}")
+            elif all(arguments.has_option(self.request.args, option) for option in need.args):
+                continue
+            elif need.warning:
+                self.warnings.append(need.warning)
+            args.update(copied(need.args))
+        return args
+
+    def _startable(self, length: int, needed: Mapping[str, Any]) -> int:
+        """The length, or the native context where a longer one cannot start and nobody asked for it."""
+        native = self.facts.native_context
+        env = self.request.extra.get("env")
+        if (
+            self.engine.version is None
+            or native is None
+            or (isinstance(env, Mapping) and str(env.get(_LONG)).lower() in ("1", "true"))
+            or not arguments.lacks_scaling(self.facts, length, self.request.args, needed)
+        ):
+            return length
+        why = (
+            f"the native context is {native} tokens, and neither the model's documentation nor args"
+            " give a scaling for more"
+        )
+        way = "give the scaling that your weights were made for in args (hf-overrides)"
+        if self.request.max_model_len is not None:
+            self._forbid(
+                f"max_model_len is {length}: {why}", f"Set max_model_len to {native}, {way}"
+            )
+            return length
+        self.warnings.append(
+            f"max_model_len is {native} instead of the row's {length}, with which vLLM"
+            f" {self.engine.version} does not start: {why}; for more, {way}"
+        )
+        return native
+
+    def _forbid(self, reason: str, way: str) -> None:
+        problem = f"{self.model} cannot start on vLLM {self.engine.version}: {reason}"
+        if not self.engine.allow_untested:
+            raise AscendError(f"{problem}. {way}, or set allow_untested to try it.")
+        self.warnings.append(f"untested: {problem}")
