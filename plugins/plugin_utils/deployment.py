@@ -16,7 +16,7 @@ from typing import Any
 
 from ._base.data import role_defaults, vars_file
 from ._base.errors import AscendError
-from ._host.checks import HostChecks, name_of
+from ._host.checks import HostChecks
 from ._host.preflight import check_host
 from ._host.services import check_services
 from ._model import needs, versions
@@ -64,6 +64,9 @@ class HostState:
         }
 
 
+_Wanted = tuple[Spec, ServiceRequest]  # what is served, and what it asks of the placement
+
+
 class Deployment:
     """The services of one host: resolved when it is made, placed as soon as its cards are known.
 
@@ -81,6 +84,7 @@ class Deployment:
         self.services: list[PlacedService] = []
         self.state: HostState | None = None
         self._origins: list[int] = []  # the position of each spec's request
+        self._wanted: list[_Wanted] = []
         if settings.services and settings.card_memory_gb is None:
             raise AscendError(
                 "ascend_host_profile is not set, so nothing tells what cards the host has. Set it to"
@@ -91,6 +95,7 @@ class Deployment:
             found = resolve_terms([request], catalogue, settings.lookup)
             self.specs += found
             self._origins += [position] * len(found)
+            self._wanted += [(spec, ServiceRequest.parse(spec.as_dict())) for spec in found]
 
     # -- before contact -----------------------------------------------------------------------
 
@@ -100,7 +105,11 @@ class Deployment:
         Raises AscendError for services that the declared cards cannot carry, and for options in
         `args` that the version of the engine does not read.
         """
-        for request in flat([*self.settings.requests, *(self.settings.instances or [])]):
+        requests = list(self.settings.requests)
+        if self.settings.services is not self.settings.instances:
+            # They are not what this host is checked for, but are deployed in the same play.
+            requests += flat(self.settings.instances or [])
+        for request in requests:
             if isinstance(request, Mapping):
                 check_args(request, self.settings.options_version)
         cards = self.settings.declared_cards
@@ -111,7 +120,7 @@ class Deployment:
     def place(self, state: HostState) -> None:
         """Place all services. Raises AscendError for what has no room."""
         self.state = state
-        self.services = self._placed(self.specs, state)
+        self.services = self._placed(self._wanted, state)
 
     # -- with what the host shows -------------------------------------------------------------
 
@@ -150,26 +159,26 @@ class Deployment:
     def _place_what_fits(self, checks: HostChecks, state: HostState) -> list[PlacedService]:
         """The services that have room together; each other one is a finding of its own."""
         try:
-            return self._placed(self.specs, state)
+            return self._placed(self._wanted, state)
         except AscendError:
             pass  # raised again below for the service that it is about
-        together: list[Spec] = []
+        together: list[_Wanted] = []
         placed: list[PlacedService] = []
-        for spec in self.specs:
+        for wanted in self._wanted:
             try:
-                self._placed([spec], state)
-                placed = self._placed([*together, spec], state)
-                together.append(spec)
+                self._placed([wanted], state)
+                placed = self._placed([*together, wanted], state)
+                together.append(wanted)
             except AscendError as error:
-                checks.error("placement", f"service {name_of(spec.as_dict())}", str(error), "")
+                checks.error("placement", f"service {wanted[1].name}", str(error), "")
         return placed
 
-    def _placed(self, specs: Sequence[Spec], state: HostState) -> list[PlacedService]:
+    def _placed(self, wanted: Sequence[_Wanted], state: HostState) -> list[PlacedService]:
         settings = self.settings
         unavailable = settings.unavailable_cards
         existing = settings.existing
         placed = place(
-            [ServiceRequest.parse(spec.as_dict()) for spec in specs],
+            [request for _spec, request in wanted],
             HostCards.parse(
                 self._cards(state.cards),
                 settings.excluded_cards,
@@ -179,7 +188,9 @@ class Deployment:
             settings.ports(state.ephemeral_ports),
             state.existing if existing is None else existing_placements(existing),
         )
-        return [PlacedService(*each) for each in zip(specs, placed, strict=True)]
+        return [
+            PlacedService(spec, each) for (spec, _request), each in zip(wanted, placed, strict=True)
+        ]
 
     def _cards(self, real: object) -> object:
         """The cards that services may use: of the real ones those that vllm_service_cards names."""
