@@ -20,18 +20,20 @@ from ansible_collections.inferops.ascend.plugins.plugin_utils._service.status im
     module_arguments,
     services_of,
 )
-from ansible_collections.inferops.ascend.plugins.plugin_utils.deployment import Deployment
+from ansible_collections.inferops.ascend.plugins.plugin_utils.deployment import names_of_started
 from ansible_collections.inferops.ascend.plugins.plugin_utils.host_variables import HostVariables
 
 display = Display()
 
-_NUMBERS = {
-    "timeout": 3600.0,
-    "interval": 10.0,
-    "unreachable_timeout": 300.0,
-    "question_timeout": 10.0,
+ARGUMENTS: dict[str, dict[str, Any]] = {
+    "services": {"type": "list", "elements": "raw"},
+    "seen": {"type": "list", "elements": "dict", "default": []},
+    "unit": {"type": "str", "default": "vllm@.service"},
+    "timeout": {"type": "float", "default": 3600},
+    "interval": {"type": "float", "default": 10},
+    "unreachable_timeout": {"type": "float", "default": 300},
+    "question_timeout": {"type": "float", "default": 10},
 }
-_OPTIONS = {"services", "seen", "unit", *_NUMBERS}
 
 
 class ActionModule(ActionBase):
@@ -41,9 +43,10 @@ class ActionModule(ActionBase):
         self._supports_check_mode = True
         self._variables = task_vars or {}
         result = super().run(tmp, task_vars)
+        options = self.validate_argument_spec(argument_spec=ARGUMENTS)[1]
         try:
-            options = _options(self._task.args)
-            services = services_of(self._services(), wanted_only=True)
+            _check_times(options)
+            services = services_of(self._services(options["services"]), wanted_only=True)
         except AscendError as error:
             raise AnsibleActionFail(str(error)) from error
         self._host = str(self._variables.get("inventory_hostname", "this host"))
@@ -55,7 +58,7 @@ class ActionModule(ActionBase):
         )
         self._request = {
             "services": services,
-            "unit": self._task.args.get("unit") or "vllm@.service",
+            "unit": options["unit"],
             "timeout": options["question_timeout"],
             "npu": False,
             "log_lines": 5,
@@ -65,7 +68,7 @@ class ActionModule(ActionBase):
         )
         self._begun = time.monotonic()
         self._retries = 0
-        for line in watch.all_ready(self._task.args.get("seen") or []):
+        for line in watch.all_ready(options["seen"]):
             self._show(line)
         failure = self._wait(watch, options) if watch.waiting else None
         result.update(
@@ -93,22 +96,23 @@ class ActionModule(ActionBase):
                 self._show(result["msg"])
         return result
 
-    def _services(self) -> Any:
+    def _services(self, given: list[Any] | None) -> list[Any]:
         """The services to wait for: those given, else those that the host's variables list."""
-        given = self._task.args.get("services")
         if given is not None:
             return given
         variables = HostVariables(self, self._variables)
         settings = variables.settings()
-        settings.require_services()
-        specs = Deployment(settings, variables.catalogue(settings.tables)).specs
-        return [spec.as_dict() for spec in specs]
+        return names_of_started(
+            settings,
+            lambda: variables.catalogue(settings.tables),
+            self._variables.get("ascend_host_deployment"),
+        )
 
     @property
     def _waited(self) -> float:
         return time.monotonic() - self._begun
 
-    def _wait(self, watch: readiness.Watch, options: dict[str, float]) -> dict[str, Any] | None:
+    def _wait(self, watch: readiness.Watch, options: dict[str, Any]) -> dict[str, Any] | None:
         """Check until all are ready, one has failed for good, or the time is over; a failed result if
         the host cannot be contacted."""
         lost: float | None = None  # since when there is no answer
@@ -179,26 +183,14 @@ class ActionModule(ActionBase):
         display.display(line, stderr=True)
 
 
-def _options(arguments: Any) -> dict[str, float]:
-    unknown = sorted(set(arguments) - _OPTIONS)
-    if unknown:
-        raise AscendError(
-            f"vllm_ready has no option {unknown[0]}; it has {', '.join(sorted(_OPTIONS))}."
-        )
-    found = {}
-    for name, default in _NUMBERS.items():
-        value = arguments.get(name)
-        try:
-            number = default if value is None else float(value)
-        except (TypeError, ValueError):
-            number = -1.0
-        if isinstance(value, bool) or not 0 <= number < float("inf"):
-            raise AscendError(f"{name} is {value!r}; it must be a number of seconds.")
-        found[name] = number
-    for name in ("interval", "question_timeout"):
-        if found[name] <= 0:
-            raise AscendError(f"{name} is 0; it must be a number of seconds above 0.")
-    return found
+def _check_times(options: dict[str, Any]) -> None:
+    """Raises AscendError for a time that nobody can wait for."""
+    for name in ("timeout", "interval", "unreachable_timeout", "question_timeout"):
+        above = name in ("interval", "question_timeout")
+        seconds = options[name]
+        if not 0 <= seconds < float("inf") or (above and seconds == 0):
+            words = "a number of seconds above 0" if above else "a number of seconds"
+            raise AscendError(f"{name} is {seconds:g}; {words} is needed.")
 
 
 def _first_line(trouble: Any) -> str:

@@ -30,6 +30,7 @@ from ._place.ports import EPHEMERAL_PORTS
 from ._place.service import ExistingPlacement, PlacedService, ServiceRequest, existing_placements
 from ._service import causes
 from ._service.engine import check_args
+from ._service.removal import listed_names
 from ._service.services import template
 from ._service.unit import FILES, PRIVATE
 from .settings import Settings, flat
@@ -240,13 +241,36 @@ def services_to_render(
     """
     settings.require_services()
     known = earlier if isinstance(earlier, Mapping) else {}
-    if known.get("fingerprint") == settings.fingerprint:
+    if _is_of(known, settings):
         pairs = zip(known["services"], known["origins"], strict=True)
         return [{**service, **_private(settings.requests[place])} for service, place in pairs]
     deployment = Deployment(settings, catalogue())
     state = known.get("state")
     deployment.place(HostState.from_dict(state) if state else HostState(settings.declared_cards))
     return [service.as_dict() for service in deployment.services]
+
+
+def names_of_started(
+    settings: Settings, catalogue: Callable[[], Catalogue], earlier: object
+) -> list[str]:
+    """Names of the services that should run, without resolving or placing them.
+
+    earlier: as in `services_to_render`. Raises AscendError where no variable lists the services.
+    """
+    settings.require_services()
+    known = earlier if isinstance(earlier, Mapping) else {}
+    if _is_of(known, settings):
+        return list(known["started"])
+    requests = [
+        request
+        for request in settings.requests
+        if not isinstance(request, Mapping) or request.get("state", "started") == "started"
+    ]
+    return listed_names(requests, catalogue())
+
+
+def _is_of(earlier: Mapping[str, Any], settings: Settings) -> bool:
+    return bool(earlier.get("fingerprint") == settings.fingerprint)
 
 
 def preload() -> None:
