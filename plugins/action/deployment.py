@@ -9,11 +9,9 @@ from typing import Any
 
 from ansible.plugins.action import ActionBase
 from ansible_collections.inferops.ascend.plugins.plugin_utils._base.errors import AscendError
-from ansible_collections.inferops.ascend.plugins.plugin_utils._service.engine import (
-    weights_directory,
-)
 from ansible_collections.inferops.ascend.plugins.plugin_utils.deployment import (
     Deployment,
+    host_options,
     preload,
 )
 from ansible_collections.inferops.ascend.plugins.plugin_utils.host_variables import HostVariables
@@ -40,7 +38,7 @@ class ActionModule(ActionBase):
             tuning = settings.tuning
             facts = self._execute_module(
                 module_name="inferops.ascend.host_info",
-                module_args=_questions(settings, deployment),
+                module_args=host_options(settings, deployment),
                 task_vars=task_vars,
             )
             if facts.get("failed") or facts.get("unreachable"):
@@ -79,27 +77,3 @@ def _account(settings: Settings, user: dict[str, Any]) -> dict[str, Any]:
         "groups": list(settings.groups),
         "ready": user["exists"] and joined,
     }
-
-
-def _questions(settings: Settings, deployment: Deployment) -> dict[str, Any]:
-    """The options of host_info."""
-    found = {
-        "npu_smi": settings.npu_smi,
-        "timeout": settings.timeout,
-        "user": settings.user,
-        "files": list(settings.checked_scripts),
-        "executable": settings.checked_executable,
-        "weights_dir": settings.weights_dir,
-        "models": _directories(deployment),
-    }
-    return {key: value for key, value in found.items() if value not in ("", None)}
-
-
-def _directories(deployment: Deployment) -> list[str]:
-    """Directories of the weights of all services that are there, each once."""
-    found = [
-        weights_directory(spec.as_dict(), deployment.settings.weights_dir)
-        for spec in deployment.specs
-        if spec.state != "absent"
-    ]
-    return list(dict.fromkeys(directory for directory in found if directory))

@@ -13,7 +13,10 @@ from ansible.plugins.action import ActionBase
 from ansible_collections.inferops.ascend.plugins.plugin_utils._base.errors import AscendError
 from ansible_collections.inferops.ascend.plugins.plugin_utils._host import drift, drift_report
 from ansible_collections.inferops.ascend.plugins.plugin_utils._host.findings import HostDrift
-from ansible_collections.inferops.ascend.plugins.plugin_utils.deployment import preload
+from ansible_collections.inferops.ascend.plugins.plugin_utils.deployment import (
+    host_options,
+    preload,
+)
 from ansible_collections.inferops.ascend.plugins.plugin_utils.host_variables import (
     HostVariables,
     run_action,
@@ -51,7 +54,9 @@ class ActionModule(ActionBase):
         if deployment.get("failed"):
             problem = str(deployment.get("msg"))
             facts = self._execute_module(
-                module_name="inferops.ascend.host_info", task_vars=self._variables
+                module_name="inferops.ascend.host_info",
+                module_args=host_options(self._ours.settings(), None),
+                task_vars=self._variables,
             )
         else:
             facts = deployment["host"]

@@ -11,6 +11,7 @@ verify compares with it.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -29,7 +30,7 @@ from ._place.placement import place
 from ._place.ports import EPHEMERAL_PORTS
 from ._place.service import ExistingPlacement, PlacedService, ServiceRequest, existing_placements
 from ._service import causes
-from ._service.engine import check_args
+from ._service.engine import check_args, weights_directory
 from ._service.removal import listed_names
 from ._service.services import template
 from ._service.unit import FILES, PRIVATE
@@ -227,6 +228,38 @@ class Deployment:
             "fingerprint": self.settings.fingerprint if self.is_complete else "",
             "state": self.state.as_dict() if self.state else None,
         }
+
+
+# Options of the module host_info, and the settings that they are.
+_HOST_OPTIONS = {
+    "npu_smi": "npu_smi",
+    "timeout": "timeout",
+    "user": "user",
+    "files": "checked_scripts",
+    "executable": "checked_executable",
+    "weights_dir": "weights_dir",
+}
+
+
+def host_options(settings: Settings, deployment: Deployment | None) -> dict[str, Any]:
+    """The options of the module host_info.
+
+    deployment: of the host; None where there is none, because a variable cannot be used. Then the
+    settings that can be used count. Raises AscendError otherwise.
+    """
+    found: dict[str, Any] = {}
+    for option, name in _HOST_OPTIONS.items():
+        with suppress(*([] if deployment else [AscendError])):
+            value = getattr(settings, name)
+            found[option] = list(value) if isinstance(value, tuple) else value
+    if deployment:
+        directories = [
+            weights_directory(spec.as_dict(), settings.weights_dir)
+            for spec in deployment.specs
+            if spec.state != "absent"
+        ]
+        found["models"] = list(dict.fromkeys(each for each in directories if each))
+    return {option: value for option, value in found.items() if value not in ("", None)}
 
 
 def services_to_render(
