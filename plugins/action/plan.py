@@ -14,7 +14,6 @@ from typing import Any
 from ansible import constants as C
 from ansible.errors import AnsibleActionFail, AnsibleError
 from ansible.plugins.action import ActionBase
-from ansible.plugins.loader import lookup_loader
 from ansible_collections.inferops.ascend.plugins.plugin_utils._base.errors import AscendError
 from ansible_collections.inferops.ascend.plugins.plugin_utils._base.words import WIDTH, wrap
 from ansible_collections.inferops.ascend.plugins.plugin_utils._model.catalogue import Catalogue
@@ -46,6 +45,7 @@ from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.terminal imp
 )
 from ansible_collections.inferops.ascend.plugins.plugin_utils.host_variables import (
     catalogue_of,
+    hosts_matching,
     trust_as_template,
 )
 
@@ -309,16 +309,9 @@ class _World:
         return None
 
     def matching(self, pattern: str) -> frozenset[str]:
-        if pattern in self._groups:
-            return frozenset(map(str, self._groups[pattern]))
-        if pattern in self.known:
+        if pattern in self.known and pattern not in self._groups:
             return frozenset((pattern,))
-        lookup = lookup_loader.get(
-            "ansible.builtin.inventory_hostnames",
-            loader=self._action._loader,
-            templar=self._action._templar,
-        )
-        return frozenset(map(str, lookup.run([pattern], variables={"groups": self._groups})))
+        return hosts_matching(self._action, self._groups, pattern)
 
     def catalogue(self, tables: Sequence[str]) -> Catalogue:
         key = tuple(tables)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible.errors import AnsibleError
+from ansible.plugins.loader import lookup_loader
 
 try:
     from ansible.template import trust_as_template
@@ -96,6 +97,21 @@ def catalogue_of(action: Any, tables: object) -> Catalogue:
         return path if Path(path).exists() else None
 
     return load_catalogue(tables, find)
+
+
+def hosts_matching(
+    action: Any, groups: Mapping[str, Sequence[str]], pattern: str
+) -> frozenset[str]:
+    """Names of the hosts that a pattern of Ansible's matches.
+
+    action: the plugin (`ActionBase`). groups: hosts by group.
+    """
+    if pattern in groups:
+        return frozenset(map(str, groups[pattern]))
+    lookup = lookup_loader.get(
+        "ansible.builtin.inventory_hostnames", loader=action._loader, templar=action._templar
+    )
+    return frozenset(map(str, lookup.run([pattern], variables={"groups": groups})))
 
 
 def run_action(
