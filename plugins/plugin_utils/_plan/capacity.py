@@ -1,0 +1,283 @@
+# SPDX-FileCopyrightText: The inferops.ascend authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""What models take on kinds of hosts: one row for each model and kind, whatever is known of it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+from .._base.errors import AscendError
+from .._base.values import kind_of, plain, shown
+from .._base.words import counted
+from .._model.catalogue import Catalogue
+from .._model.resolve import resolve, resolve_terms
+from .._model.spec import Spec
+from .capacity_hosts import HostKind
+
+# Whether the engine starts with a row's figures.
+YES, NO, UNKNOWN = "yes", "no", "unknown"
+
+# What would change many rows alike.
+LONGER_BY_ESTIMATE = (
+    "by estimate these cards carry a longer max_model_len: a row of your own (ascend_model_tables)"
+    " raises it"
+)
+ESTIMATES_ARE_OFF = "a deploy takes an estimate only with vllm_service_estimate: true"
+NOT_MEASURED = "nobody measured it: a row of your own (ascend_model_tables) goes before it"
+COMMON = (LONGER_BY_ESTIMATE, ESTIMATES_ARE_OFF, NOT_MEASURED)
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What the formula says beside a row's own figures, at the row's utilization.
+
+    Attributes:
+        cards: the least number that carries the row's length.
+        max_model_len: the longest on the row's cards.
+        reason: why there is no estimate, or not both of its figures.
+    """
+
+    cards: int | None = None
+    max_model_len: int | None = None
+    reason: str | None = None
+
+
+@dataclass(frozen=True)
+class Row:
+    """A model on one kind of host. ``None``: not known, or it does not apply.
+
+    Attributes:
+        asked: the model as it was asked for. profile: the name of the kind of host.
+        cards: the least number. max_model_len: the longest on it.
+        borderline: the estimate's own doubt of whether cards and length suffice.
+        starts: whether the engine starts with it: yes, no or unknown. starts_reason: why.
+        change: what would change the row, a sentence each.
+        reason: why there are no figures.
+    """
+
+    asked: str
+    profile: str
+    engine_version: str
+    card_memory_gb: float
+    model: str | None = None
+    cards: int | None = None
+    max_model_len: int | None = None
+    native_context: int | None = None
+    gpu_memory_utilization: float | None = None
+    basis: str | None = None
+    table: str | None = None
+    row: int | None = None
+    borderline: bool | None = None
+    starts: str = UNKNOWN
+    starts_reason: str | None = None
+    estimate: Estimate | None = None
+    change: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = field(default=())
+    reason: str | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """In plain types, as the file has it."""
+        return {**asdict(self), "change": list(self.change), "warnings": list(self.warnings)}
+
+
+def parse_names(value: object, name: str) -> list[Any]:
+    """The entries of a variable: a list, a list in JSON, or texts with commas between them.
+
+    Raises AscendError: it is something else, or empty.
+    """
+    way = f"Write names with commas between them, or a list in JSON (-e {name}=a,b)."
+    given = plain(value, name)
+    if isinstance(given, str) and given.lstrip().startswith(("[", "{")):
+        try:
+            given = json.loads(given)
+        except (ValueError, RecursionError) as error:
+            raise AscendError(
+                f"{name} is {shown(value)}, which is not JSON: {error}. {way}"
+            ) from None
+    if isinstance(given, str):
+        given = [text.strip() for text in given.split(",") if text.strip()]
+    elif isinstance(given, dict):
+        given = [given]
+    if not isinstance(given, list) or not given:
+        what = "empty" if given in ([], None) else kind_of(given)
+        raise AscendError(f"{name} is {what}. {way}")
+    return given
+
+
+def rows_of(models: Sequence[Any], kind: HostKind, catalogue: Catalogue) -> list[Row]:
+    """A row for each model, in order; `*` is every row of the tables for the kind's memory."""
+    rows = []
+    for model in models:
+        if isinstance(model, str) and model == "*":
+            try:
+                listed = [spec.model for spec in resolve_terms(["*"], catalogue, kind.options)]
+            except AscendError as error:
+                rows.append(_without_figures("*", kind, str(error)))
+                continue
+            rows += [_Question(name, kind, catalogue).row() for name in listed]
+        else:
+            rows.append(_Question(model, kind, catalogue).row())
+    return rows
+
+
+def _without_figures(asked: str, kind: HostKind, reason: str) -> Row:
+    return Row(asked, kind.name, kind.engine_version, kind.memory, reason=reason)
+
+
+def _asked(model: object) -> str:
+    name = model.get("model") if isinstance(model, Mapping) else model
+    return name.strip() if isinstance(name, str) else shown(name)
+
+
+class _Question:
+    """One model on one kind of host."""
+
+    def __init__(self, request: Any, kind: HostKind, catalogue: Catalogue) -> None:
+        self.request = request
+        self.asked = _asked(request)
+        self.kind = kind
+        self.catalogue = catalogue
+        self.options = replace(kind.options, estimate=True, allow_untested=False)
+
+    def row(self) -> Row:
+        try:
+            spec = resolve(self.request, self.catalogue, self.options)
+        except AscendError as error:
+            return _without_figures(self.asked, self.kind, str(error))
+        basis = spec.provenance.get("basis")
+        starts, starts_reason = self._starts(spec)
+        estimate = None if basis == "estimated" else self._estimate(spec)
+        return Row(
+            asked=self.asked,
+            profile=self.kind.name,
+            engine_version=self.kind.engine_version,
+            card_memory_gb=self.kind.memory,
+            model=spec.model,
+            cards=spec.cards,
+            max_model_len=spec.max_model_len,
+            native_context=spec.native_context,
+            gpu_memory_utilization=spec.gpu_memory_utilization,
+            basis=basis,
+            table=spec.provenance.get("table"),
+            row=spec.provenance.get("row"),
+            borderline=spec.provenance.get("borderline"),
+            starts=starts,
+            starts_reason=starts_reason,
+            estimate=estimate,
+            change=tuple(self._changes(spec, starts, estimate)),
+            warnings=spec.warnings,
+        )
+
+    # -- whether it starts --------------------------------------------------------------------
+
+    def _starts(self, spec: Spec) -> tuple[str, str | None]:
+        native = spec.native_context
+        if native and spec.max_model_len > native and not _scales(spec.args):
+            return NO, (
+                f"{spec.max_model_len} tokens are above the native context of {native}, and nothing"
+                " scales it"
+            )
+        return UNKNOWN, None
+
+    # -- the estimate beside it ---------------------------------------------------------------
+
+    def _estimate(self, spec: Spec) -> Estimate:
+        native = spec.native_context
+        length = min(spec.max_model_len, native) if native else spec.max_model_len
+        cards = tokens = reason = None
+        try:
+            cards = self._estimated(spec, max_model_len=length).cards
+        except AscendError as error:
+            reason = str(error)
+        try:
+            tokens = self._estimated(spec, cards=spec.cards).max_model_len
+        except AscendError as error:
+            reason = reason or str(error)
+        return Estimate(cards, tokens, reason)
+
+    def _estimated(self, spec: Spec, **request: int) -> Spec:
+        """The spec by the formula alone, as if no table listed the model."""
+        model = str(spec.model)
+        facts = {model: self.catalogue.facts(model)}
+        given = {
+            "model": model,
+            "gpu_memory_utilization": spec.gpu_memory_utilization,
+            **request,
+        }
+        return resolve(given, Catalogue((), facts), self.options)
+
+    # -- what would change it -----------------------------------------------------------------
+
+    def _changes(self, spec: Spec, starts: str, estimate: Estimate | None) -> list[str]:
+        found = []
+        native, basis = spec.native_context, spec.provenance.get("basis")
+        if starts == NO and native:
+            found.append(f"it starts with max_model_len {native}, its native context")
+        hosts = self._hosts(spec)
+        if hosts:
+            found.append(hosts)
+        longest = estimate.max_model_len if estimate else spec.max_model_len
+        if longest is not None and estimate and longest > spec.max_model_len:
+            found.append(LONGER_BY_ESTIMATE)
+        if native and max(longest or 0, spec.max_model_len) < native:
+            found += self._longer(spec, native)
+        if basis == "estimated" and not self.kind.options.estimate:
+            found.append(ESTIMATES_ARE_OFF)
+        if basis in ("estimated", "documented"):
+            found.append(NOT_MEASURED)
+        return found
+
+    def _hosts(self, spec: Spec) -> str | None:
+        has = self.kind.cards
+        if has is None or spec.cards <= has:
+            return None
+        if not has:
+            return "a host of this kind has no cards for services"
+        hosts = -(-spec.cards // has)
+        return f"it takes {hosts} hosts: one of this kind has {counted(has, 'card')} for services"
+
+    def _longer(self, spec: Spec, native: int) -> list[str]:
+        try:
+            cards = self._estimated(spec, max_model_len=native).cards
+        except AscendError:
+            return []
+        if cards <= spec.cards:
+            return []
+        return [f"its native context of {native} tokens takes {counted(cards, 'card')} by estimate"]
+
+
+def _scales(args: Mapping[str, Any]) -> bool:
+    """Whether something in the options may scale the context; what it is was said before."""
+    return any(str(key).replace("_", "-") in ("hf-overrides", "rope-scaling") for key in args)
+
+
+def agreement(rows: Sequence[Row]) -> tuple[int, int]:
+    """(measured rows whose estimate has the same number of cards, measured rows)."""
+    measured = [row for row in rows if row.basis == "measured"]
+    same = [row for row in measured if row.estimate and row.estimate.cards == row.cards]
+    return len(same), len(measured)
+
+
+def as_file(
+    kinds: Sequence[HostKind], rows: Sequence[Row], left_out: Mapping[str, str]
+) -> dict[str, Any]:
+    """All of it in plain types, as `vars/schemas/capacity.schema.json` describes it."""
+    return {
+        "profiles": [
+            {
+                "name": kind.name,
+                "hosts": list(kind.hosts),
+                "cards": kind.cards,
+                "card_memory_gb": kind.memory,
+                "engine_version": kind.engine_version,
+                "contacted": kind.contacted,
+            }
+            for kind in kinds
+        ],
+        "rows": [row.as_dict() for row in rows],
+        "left_out": [{"host": host, "reason": text} for host, text in left_out.items()],
+    }

@@ -1,0 +1,173 @@
+# SPDX-FileCopyrightText: The inferops.ascend authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What models take on a kind of host, and what that rests on."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+from ansible_collections.inferops.ascend.plugins.plugin_utils._base.errors import AscendError
+from ansible_collections.inferops.ascend.plugins.plugin_utils._model.catalogue import load_catalogue
+from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.capacity import (
+    ESTIMATES_ARE_OFF,
+    LONGER_BY_ESTIMATE,
+    NOT_MEASURED,
+    Row,
+    agreement,
+    as_file,
+    parse_names,
+    rows_of,
+)
+from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.capacity_hosts import (
+    HostKind,
+    named_profiles,
+)
+from ansible_collections.inferops.ascend.plugins.plugin_utils.settings import Settings
+
+A2, A2_32G, DUO = "atlas-800i-a2-64g", "atlas-800i-a2-32g", "atlas-300i-duo-96g"
+
+
+def kind(name: str = A2, **variables: Any) -> HostKind:
+    return named_profiles([name], Settings(variables.get))[0]
+
+
+def rows(*models: Any, on: HostKind | None = None) -> list[Row]:
+    return rows_of(models, on or kind(), load_catalogue())
+
+
+def row(model: Any, on: HostKind | None = None) -> Row:
+    return rows(model, on=on)[0]
+
+
+def test_a_star_is_every_measured_row_beside_its_estimate(repository: Path) -> None:
+    lines = (repository / "tests/unit/data/ascend-64gb.tsv").read_text("utf-8").splitlines()
+    published = [line.split("\t") for line in lines if not line.startswith("#")]
+    found = rows("*")
+    assert [(r.row, r.model, r.cards, r.max_model_len) for r in found] == [
+        (int(number), model, int(cards), int(float(k) * 1024))
+        for number, model, cards, k in published
+    ]
+    assert {(r.basis, r.table) for r in found} == {("measured", "ascend-64gb")}
+    assert all(r.estimate is not None for r in found)
+    same, measured = agreement(found)
+    # The two others are those that the table itself warns of.
+    assert (same >= 59, measured) == (True, 61)
+
+
+def test_a_measured_row_says_what_the_estimate_says_of_its_cards_and_length() -> None:
+    found = row("qwen3-14b")
+    assert (found.model, found.cards, found.max_model_len, found.basis) == (
+        "Qwen3-14B",
+        1,
+        32768,
+        "measured",
+    )
+    assert found.estimate is not None
+    assert (found.estimate.cards, found.estimate.max_model_len) == (1, 40960)
+    assert found.change == (LONGER_BY_ESTIMATE,)
+
+
+def test_an_estimate_stands_alone_and_says_that_a_deploy_does_not_take_it() -> None:
+    found = row("Qwen3-8B", kind(A2_32G))
+    assert (found.basis, found.table, found.estimate) == ("estimated", None, None)
+    assert found.cards and found.max_model_len
+    assert ESTIMATES_ARE_OFF in found.change
+    assert NOT_MEASURED in found.change
+    allowed = row("Qwen3-8B", kind(A2_32G, vllm_service_estimate=True))
+    assert ESTIMATES_ARE_OFF not in allowed.change
+
+
+def test_what_only_documents_state_has_their_basis() -> None:
+    found = row("DeepSeek-V3.1-W8A8")
+    assert (found.basis, found.cards, found.table) == ("documented", 16, "vllm-ascend-tutorials")
+    assert NOT_MEASURED in found.change
+
+
+def test_a_model_that_nobody_knows_has_the_reason_in_its_row() -> None:
+    first, second = rows("no-such-model", "Qwen3-14B")
+    assert (first.asked, first.model, first.cards, first.basis) == ("no-such-model",) + (None,) * 3
+    assert first.reason is not None
+    assert "no-such-model" in first.reason
+    assert second.cards == 1
+
+
+def test_a_star_where_no_table_lists_the_memory_says_so() -> None:
+    (only,) = rows("*", on=kind(DUO))
+    assert only.reason == (
+        "No table lists cards of 48 GB, so * matches nothing. The tables list 32, 64 GB."
+    )
+
+
+def test_a_length_that_the_engine_refuses_is_called_so_with_the_one_that_starts() -> None:
+    found = row({"model": "Llama3-8B", "max_model_len": "16K"})
+    assert found.starts == "no"
+    assert found.starts_reason is not None
+    assert "16384 tokens are above the native context of 8192" in found.starts_reason
+    assert "it starts with max_model_len 8192, its native context" in found.change
+    # What is served with YaRN is not refused.
+    assert row("Qwen3-235B-A22B").starts != "no"
+
+
+def test_what_a_host_is_too_small_for_names_the_number_of_hosts() -> None:
+    found = row("Qwen3-Coder-480B-A35B")
+    assert found.change[0] == "it takes 4 hosts: one of this kind has 8 cards for services"
+    assert not [text for text in row("Qwen3-14B").change if "hosts" in text]
+    none = row("Qwen3-14B", replace(kind(), cards=0))
+    assert none.change[0] == "a host of this kind has no cards for services"
+
+
+def test_the_cards_for_the_native_context_are_named_where_the_row_is_shorter() -> None:
+    assert (
+        "its native context of 131072 tokens takes 4 cards by estimate" in row("Gemma3-27B").change
+    )
+
+
+@pytest.mark.parametrize(
+    ("value", "names"),
+    [
+        ("a,b , c", ["a", "b", "c"]),
+        (
+            '["a", {"model": "b", "max_model_len": "8K"}]',
+            ["a", {"model": "b", "max_model_len": "8K"}],
+        ),
+        ('{"model": "b"}', [{"model": "b"}]),
+        (["Qwen/Qwen3-14B"], ["Qwen/Qwen3-14B"]),
+        ("*", ["*"]),
+    ],
+)
+def test_models_are_written_as_a_list_as_json_or_with_commas(value: Any, names: list[Any]) -> None:
+    assert parse_names(value, "capacity_models") == names
+
+
+@pytest.mark.parametrize(
+    ("value", "problem"),
+    [(" , ", "is empty"), ([], "is empty"), (3, "is a number"), ("[a", "is not JSON")],
+)
+def test_what_is_no_list_of_models_is_rejected(value: Any, problem: str) -> None:
+    with pytest.raises(AscendError, match="capacity_models") as caught:
+        parse_names(value, "capacity_models")
+    assert problem in str(caught.value)
+    assert "-e capacity_models=a,b" in str(caught.value)
+
+
+def test_a_malformed_request_has_the_reason_in_its_row() -> None:
+    found = row({"cards": 2})
+    assert found.reason is not None
+    assert "names no model" in found.reason
+
+
+def test_the_file_is_as_its_schema_describes_it(repository: Path) -> None:
+    schema = json.loads((repository / "vars/schemas/capacity.schema.json").read_text("utf-8"))
+    jsonschema.Draft202012Validator.check_schema(schema)
+    kinds = named_profiles([A2, A2_32G, DUO], Settings(lambda name: None))
+    asked = ["*", "Qwen3-8B", "DeepSeek-V3.1-W8A8", "no-such-model", {"cards": 1}]
+    found = [each for one in kinds for each in rows(*asked, on=one)]
+    data = json.loads(json.dumps(as_file(kinds, found, {"npu-9": "it showed no cards"})))
+    jsonschema.Draft202012Validator(schema).validate(data)
+    assert {entry["profile"] for entry in data["rows"]} == {A2, A2_32G, DUO}
+    assert data["left_out"] == [{"host": "npu-9", "reason": "it showed no cards"}]
