@@ -31,8 +31,13 @@ options:
       - Requests, dictionaries with the key C(model) and any of C(name), C(cards) (a number, or a
         list of the cards themselves), C(max_model_len), C(gpu_memory_utilization),
         C(tensor_parallel_size), C(pipeline_parallel_size), C(card_memory_gb), C(kind),
-        C(huggingface), C(modelscope) and C(args) (vLLM's own options). Every other key is passed
-        on.
+        C(huggingface), C(modelscope), C(config) and C(args) (vLLM's own options). Every other key
+        is passed on.
+      - C(config) is the path of the model's C(config.json) on the controller, or of the directory that
+        contains it, for an estimate of a model that is not known. Sizes of weights beside it count.
+      - A request with C(path) (or C(huggingface) or C(modelscope)), C(cards) and C(max_model_len) of a
+        model that no table lists is taken at its word, with a warning, unless what is known of the
+        model rules it out.
       - C(max_model_len) is a number of tokens, or a text such as C(16K) or C(0.5K), where K is
         1024 and M is 1024 K. A small C(k) is rejected, because vLLM reads it as 1000.
       - Lists of those, which are flattened one level.
@@ -76,8 +81,11 @@ options:
       - name: ascend_model_tables
   estimate:
     description:
-      - Estimate cards and length from the model's size where no table has a row for this memory.
-        Such a specification has C(estimated) in its provenance, and carries a warning.
+      - Estimate cards and length where no table has a row for this memory, from the facts that are
+        known of the model or from its C(config.json). Quantised weights of a known model are known by
+        their name (C(Qwen/Qwen3-32B-FP8)).
+      - Such a specification has C(estimated) in its provenance, and carries a warning with what limits
+        its length and whether the answer is borderline.
     type: bool
     default: false
   allow_untested:
@@ -237,9 +245,16 @@ _list:
           sample: "2025-11-19"
         basis:
           description: One of V(measured), V(calibrated), V(documented) (stated by the engine's own
-            documentation), V(estimated).
+            documentation), V(estimated), V(requested).
           type: str
           sample: measured
+        estimate:
+          description: Of a model without a row, the least or the requested number of C(cards), the
+            C(longest) context on them in tokens, C(longest_low) and C(longest_high) by a careful and
+            a generous calculation, C(native_context), what the length is C(limited_by), whether the
+            answer is C(borderline), and C(weights_gib) on each card.
+          type: dict
+          returned: if it could be estimated
 """
 
 from pathlib import Path

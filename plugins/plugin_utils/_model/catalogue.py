@@ -23,8 +23,15 @@ SHIPPED_TABLES = ("ascend-64gb.yml", "ascend-vllm-0.7.2.yml", "vllm-ascend-tutor
 class Catalogue:
     """The tables in the order in which they are searched, and the facts of their models."""
 
-    def __init__(self, tables: Sequence[Table], facts: Mapping[str, Facts]) -> None:
+    def __init__(
+        self,
+        tables: Sequence[Table],
+        facts: Mapping[str, Facts],
+        find_file: Callable[[str], str | None] | None = None,
+    ) -> None:
+        """``find_file``: turns a path as the user wrote it into that of a file, or ``None``."""
         self.tables = tuple(tables)
+        self.find_file = find_file
         self._spelling = {name.lower(): name for name in facts}
         self._rows: dict[str, list[Row]] = {}
         for table in self.tables:
@@ -123,7 +130,7 @@ def load_catalogue(
                 f" {table.name!r}. Give one of them another name in its field `table`."
             )
         tables[table.name] = table
-    return Catalogue(list(tables.values()), load_facts())
+    return Catalogue(list(tables.values()), load_facts(), find_file)
 
 
 def _locate(entry: str, find_file: Callable[[str], str | None] | None) -> Path:

@@ -3,48 +3,28 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """An estimate of cards and length for a model that no table lists for a card's memory.
 
-Per rank, in bytes:
-
-    kv memory   = visible memory x utilization - weights / ranks - overhead
-    kv per token = 2 (key and value) x layers x kv heads x head_dim x 2 (bfloat16), of the rank
-    length      = kv memory / kv per token
-
-with ceil(kv heads / tensor-parallel size) heads on a rank, as vLLM replicates heads when ranks
-outnumber them, and ceil(layers / pipeline-parallel size) layers.
-Layers with a sliding window count as full ones, which errs on the short side.
-
-The overhead covers activations, non-torch memory and graphs. It is the largest that was
-seen, rounded up, when visible x utilization - weights - kv memory was taken from the memory
-splits that vLLM-Ascend printed on real devices:
-
-    one rank on A2 or A3        0.05 to 1.15 GiB (public GitHub files 56006381441, 58033495124,
-                                55677060415; vllm-omni pull request 4130)         -> 2.0 GiB
-    several ranks               0.93 GiB on 2, 4.67 GiB on 8 (55767954568, 69884616153) -> 5.0 GiB
-    300I Duo                    10.02 and 9.78 GiB (vllm-ascend issue 10122)      -> 10.1 GiB,
-                                and an fp16 mask of length squared x 2 bytes (vllm-ascend v0.18.0
-                                docs/source/tutorials/hardwares/310p.md)
-
-Left out is a run with 45056 batched tokens (10.3 GiB on 2 ranks): whoever raises
-max-num-batched-tokens needs more than this.
+Of each rank: visible memory x utilization = weights + keys and values + the rest. The formula, its
+sources and the runs it was held against are in docs/estimate.md.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 from .._base.errors import AscendError
 from .facts import Facts
 from .profiles import load_profiles
+from .shape import Shape
 
 GIB = 2**30
-OVERHEAD_ONE_RANK = 2.0 * GIB
-OVERHEAD_SEVERAL_RANKS = 5.0 * GIB
-OVERHEAD_310P = 10.1 * GIB
 # The shortest length that the published table's own test method tries.
 SHORTEST = 4096
 STEP = 1024
 MOST_CARDS = 64
+# Tokens of a step of the engine, which a window is exceeded by.
+BATCHED = 8192
 
 
 @dataclass(frozen=True)
@@ -53,6 +33,62 @@ class Device:
 
     visible_memory_gib: float
     is_310p: bool
+
+
+@dataclass(frozen=True)
+class Overhead:
+    """GiB of a rank that are neither weights nor cache, and a share by which weights may be larger.
+
+    ``windows``: layers with a sliding window keep no more than it.
+    """
+
+    gib: float
+    weights: float = 0.0
+    windows: bool = True
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """The least cards, and the longest length on them, with the lengths of a careful and of a
+    generous calculation.
+
+    Attributes:
+        limited_by: what the length ends at.
+        borderline: whether the careful and the generous calculation disagree about what was asked.
+    """
+
+    cards: int
+    longest: int
+    low: int
+    high: int
+    native_context: int
+    limited_by: str
+    borderline: bool
+    weights_gib: float
+    least: tuple[int | None, int | None] = (None, None)
+
+    @property
+    def doubt(self) -> str:
+        """Why it is borderline, for messages."""
+        careful, generous = self.least
+        if careful != generous:
+            return (
+                f"a careful calculation asks for {careful or f'more than {MOST_CARDS}'} cards, a"
+                f" generous one for {generous}"
+            )
+        return f"between {self.low} and {self.high} tokens fit"
+
+    def as_dict(self) -> dict[str, Any]:
+        return {
+            "cards": self.cards,
+            "longest": self.longest,
+            "longest_low": self.low,
+            "longest_high": self.high,
+            "native_context": self.native_context,
+            "limited_by": self.limited_by,
+            "borderline": self.borderline,
+            "weights_gib": round(self.weights_gib, 1),
+        }
 
 
 def device_of(card_memory_gb: float, profile: str | None) -> Device | None:
@@ -86,51 +122,79 @@ def tensor_parallel_fault(facts: Facts, size: int) -> str | None:
     return None
 
 
+def overheads(shape: Shape, device: Device, ranks: int) -> tuple[Overhead, Overhead, Overhead]:
+    """The expected one, that of a careful and that of a generous calculation."""
+    unsure = 0.03 if shape.counted else 0.0
+    if device.is_310p:
+        # A hybrid model was given less for its cache than was left (vllm-ascend issue 10122).
+        expected, most, least = (10.1 if shape.attention.state else 3.0), 10.1, 1.8
+    else:
+        expected = 1.2 + 0.5 * (min(ranks, 8) - 1)
+        most, least = expected + 1.0, 0.05 + 0.4 * (min(ranks, 8) - 1)
+    return Overhead(expected), Overhead(most, unsure, False), Overhead(least, -unsure)
+
+
+def cache_bytes(shape: Shape, tokens: int, tensor: int, pipeline: int, windows: bool) -> float:
+    """What one rank keeps of a sequence of that many tokens."""
+    total = shape.attention.state * 4.0 / (tensor * pipeline)
+    for cache in shape.attention.caches:
+        kept = min(tokens, cache.window + BATCHED) if cache.window and windows else tokens
+        heads = math.ceil(cache.heads / tensor) if cache.heads else 1
+        layers = math.ceil(cache.layers / pipeline)
+        total += layers * heads * cache.width * shape.cache_bytes * math.ceil(kept / cache.ratio)
+    return total
+
+
+def rank_weights(shape: Shape, tensor: int, pipeline: int) -> float:
+    """Bytes of the weights on one rank."""
+    divided = shape.weights - shape.replicated
+    return (divided / tensor + shape.replicated) / pipeline
+
+
+def _longest(
+    shape: Shape, device: Device, share: float, tensor: int, pipeline: int, overhead: Overhead
+) -> tuple[int, str]:
+    weights = rank_weights(shape, tensor, pipeline) * (1 + overhead.weights)
+    left = device.visible_memory_gib * GIB * share - weights - overhead.gib * GIB
+    native = shape.native_context
+
+    def fits(tokens: int) -> bool:
+        # A 310P chip also holds an fp16 mask of length squared.
+        mask = 2 * tokens * tokens if device.is_310p else 0
+        needed = cache_bytes(shape, tokens, tensor, pipeline, overhead.windows)
+        return needed + mask <= left
+
+    if left <= 0 or not fits(1):
+        return 0, "weights"
+    if fits(native):
+        return native, "native context"
+    low, high = 0, math.ceil(native / STEP)
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if fits(middle * STEP) else (low, middle)
+    mask_is_larger = device.is_310p and 2 * (low * STEP) ** 2 > left / 2
+    return low * STEP, "attention mask" if mask_is_larger else "cache"
+
+
 def longest(
-    facts: Facts, device: Device, utilization: float, tensor: int, pipeline: int = 1
+    shape: Shape, device: Device, utilization: float, tensor: int, pipeline: int = 1
 ) -> int:
     """The length in tokens that ``tensor`` x ``pipeline`` devices should carry, 0 if none.
 
     At most the native context, rounded down to a multiple of 1024 below that.
-
-    Raises AscendError: the facts lack a figure.
     """
-    weights, layers, kv_heads = (
-        facts.runtime_weight_bytes,
-        facts.num_hidden_layers,
-        facts.num_key_value_heads,
-    )
-    native, head_dim = facts.native_context, facts.head_dim
-    if not (weights and layers and kv_heads and native and head_dim):
-        raise AscendError("its weights, layers, heads or native context are not known")
-    ranks = tensor * pipeline
-    if device.is_310p:
-        overhead = OVERHEAD_310P
-    else:
-        overhead = OVERHEAD_ONE_RANK if ranks == 1 else OVERHEAD_SEVERAL_RANKS
-    left = device.visible_memory_gib * GIB * utilization - weights / ranks - overhead
-    if left <= 0:
-        return 0
-    per_token = 0  # an encoder keeps no keys and values
-    if not facts.encoder_only:
-        per_token = 2 * math.ceil(layers / pipeline) * math.ceil(kv_heads / tensor) * head_dim * 2
-    if device.is_310p:
-        # 2 n^2 + per_token n = left
-        tokens = (math.sqrt(per_token**2 + 8 * left) - per_token) / 4
-    else:
-        tokens = left / per_token if per_token else math.inf
-    if tokens >= native:
-        return native
-    return int(tokens) // STEP * STEP
+    expected, _, _ = overheads(shape, device, tensor * pipeline)
+    return _longest(shape, device, utilization, tensor, pipeline, expected)[0]
 
 
 def estimate(
     facts: Facts,
+    shape: Shape,
     device: Device,
     utilization: float,
     split: tuple[int, int] | None = None,
     max_model_len: int | None = None,
-) -> tuple[int, int]:
+) -> Estimate:
     """The least number of devices, a power of two, and the longest length in tokens on them.
 
     Args:
@@ -138,17 +202,39 @@ def estimate(
         max_model_len: the least number must carry it; 4096 tokens if not given, or the native
             context if that is shorter.
 
-    Raises AscendError: a figure is not known, or no number of devices up to 64 suffices.
+    Raises AscendError: no number of devices up to 64 suffices.
     """
-    if split is not None:
-        tensor, pipeline = split
-        return tensor * pipeline, longest(facts, device, utilization, tensor, pipeline)
-    wanted = min(max_model_len or SHORTEST, facts.native_context or SHORTEST)
-    size = 1
-    while size <= MOST_CARDS:
-        if tensor_parallel_fault(facts, size) is None:
-            tokens = longest(facts, device, utilization, size)
-            if tokens >= wanted:
-                return size, tokens
-        size *= 2
-    raise AscendError(f"no number of cards up to {MOST_CARDS} carries {wanted} tokens")
+    wanted = min(max_model_len or SHORTEST, shape.native_context)
+
+    def carried(which: int, size: int, pipeline: int = 1) -> tuple[int, str]:
+        overhead = overheads(shape, device, size * pipeline)[which]
+        return _longest(shape, device, utilization, size, pipeline, overhead)
+
+    def least(which: int) -> int | None:
+        size = 1
+        while size <= MOST_CARDS:
+            if tensor_parallel_fault(facts, size) is None and carried(which, size)[0] >= wanted:
+                return size
+            size *= 2
+        return None
+
+    band: tuple[int | None, int | None] = (None, None)
+    if split is None:
+        size, band = least(0), (least(1), least(2))
+        if size is None:
+            raise AscendError(f"no number of cards up to {MOST_CARDS} carries {wanted} tokens")
+        split = size, 1
+    tensor, pipeline = split
+    tokens, limit = carried(0, tensor, pipeline)
+    low, high = carried(1, tensor, pipeline)[0], carried(2, tensor, pipeline)[0]
+    return Estimate(
+        cards=tensor * pipeline,
+        longest=tokens,
+        low=low,
+        high=high,
+        native_context=shape.native_context,
+        limited_by=limit,
+        borderline=band[0] != band[1] or low < wanted <= high,
+        weights_gib=rank_weights(shape, tensor, pipeline) / GIB,
+        least=band,
+    )

@@ -25,6 +25,7 @@ REQUEST_KEYS = RESOLVED_KEYS | {
     "port",
     "served_model_name",
     "path",
+    "config",
     "env",
     "api_key",
     "secret_env",

@@ -5,23 +5,22 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from .._base.errors import AscendError
-from .._base.values import shown
 from .._base.words import counted
 from .catalogue import Catalogue
-from .estimate import device_of, estimate
-from .names import Match, is_path
+from .identify import Subject, complete, hub_ids, identify
+from .names import is_path
 from .parallelism import Parallelism
 from .profiles import profile
 from .request import Request, parse_card_memory
 from .spec import Spec
 from .startup import Engine, Startup
 from .tables import Row
+from .unlisted import Answer, Question
 
 DEFAULT_CARD_MEMORY_GB = 64.0
 # The engine's default up to vLLM 0.18.0; an estimate has no row that gives one.
@@ -102,32 +101,7 @@ def resolve(request: object, catalogue: Catalogue, options: Options) -> Spec:
         match = catalogue.find(parsed.model) if parsed.model else None
         model = match.model if match else parsed.model
         return Spec(parsed.name or model or "", model, 0, extra={"state": "absent"})
-    return _Resolution(parsed, _find(parsed.model, catalogue), catalogue, options).spec()
-
-
-def _find(name: str, catalogue: Catalogue) -> Match:
-    names = catalogue.names
-    meanings = names.meanings(name)
-    if len(meanings) == 1:
-        return meanings[0]
-    if meanings:
-        both = " or ".join(
-            match.model + (f" ({match.hub_id})" if match.hub_id else "") for match in meanings
-        )
-        raise AscendError(f"The model {shown(name)} can mean {both}. Write one of these names.")
-    lower = {known.lower(): known for known in names.all}
-    close = difflib.get_close_matches(name.strip().lower(), lower, n=4, cutoff=0.6)
-    hint = f" The closest are {', '.join(lower[key] for key in close)}." if close else ""
-    others = names.of_other_owners(name)
-    if others:
-        hint = (
-            f" Where it has the size and shape of {others[0].hub_id or others[0].model}, write"
-            f" model: {others[0].model} with its id in huggingface or modelscope."
-        )
-    raise AscendError(
-        f"No table lists the model {shown(name)}.{hint} A row for a model of your own goes into a"
-        " table that ascend_model_tables names."
-    )
+    return _Resolution(parsed, identify(parsed, catalogue), catalogue, options).spec()
 
 
 def _memories(memories: Iterable[float]) -> str:
@@ -142,33 +116,42 @@ class _Resolution:
     """One request against one model; collects warnings on the way."""
 
     def __init__(
-        self, request: Request, match: Match, catalogue: Catalogue, options: Options
+        self, request: Request, subject: Subject, catalogue: Catalogue, options: Options
     ) -> None:
         self.request = request
-        self.match = match
-        self.model = match.model
+        self.subject = subject
+        self.model = subject.match.model
         self.catalogue = catalogue
         self.options = options
-        self.facts = catalogue.facts(match.model)
+        self.facts = subject.facts
         self.warnings = list(request.warnings)
         self.memory = request.card_memory_gb or options.card_memory_gb
         self.length = request.max_model_len
         self.utilization = request.gpu_memory_utilization or options.gpu_memory_utilization
-        self.parallelism = Parallelism.of(request, match.model)
+        self.parallelism = Parallelism.of(request, self.model)
         self.cards = self.parallelism.cards
 
     # -- the row ------------------------------------------------------------------------------
 
     def spec(self) -> Spec:
-        rows = self.catalogue.rows(self.model)
+        rows = self.catalogue.rows(self.model) if self.subject.listed else ()
         here = [row for row in rows if row.card_memory_gb == self.memory]
         if here:
             return self._by_row(here[0], here[1:])
+        question = self._without_row()
         if self.options.estimate:
-            return self._by_estimate()
+            return self._by_answer(question, question.estimated())
         supported = [row for row in rows if row.supported]
         if self.options.allow_untested and supported:
             return self._by_other_memory(supported)
+        if question.complete:
+            return self._by_answer(question, question.requested())
+        if not self.subject.listed:
+            raise AscendError(
+                f"No table lists {self.model}. Set estimate for an estimate from"
+                f" {self.subject.source}, or give path (or huggingface or modelscope), cards and"
+                " max_model_len to serve it on your own word."
+            )
         listed = sorted({row.card_memory_gb for row in supported})
         instead = (
             f"the tables list it for {_memories(listed)}" if listed else "the tables do not list it"
@@ -280,51 +263,28 @@ class _Resolution:
                 )
         return ""
 
-    # -- an estimate --------------------------------------------------------------------------
+    # -- without a row ------------------------------------------------------------------------
 
-    def _by_estimate(self) -> Spec:
-        device = device_of(self.memory, self.options.profile)
-        utilization = ESTIMATE_UTILIZATION if self.utilization is None else self.utilization
-        if device is None:
-            raise AscendError(
-                f"{self.model} on cards of {self.memory:g} GB cannot be estimated: how much memory"
-                " the framework sees of such a card is not known. Add a row of your own"
-                " (ascend_model_tables)."
-            )
-        if self.cards is None and (self.parallelism.tensor or self.parallelism.pipeline):
-            self.cards = self.parallelism.count(1)
-        split = None if self.cards is None else self.parallelism.split(self.cards, self.facts)
-        try:
-            cards, longest = estimate(self.facts, device, utilization, split, self.length)
-        except AscendError as error:
-            raise AscendError(
-                f"{self.model} on cards of {self.memory:g} GB cannot be estimated: {error}."
-                " Add a row of your own (ascend_model_tables)."
-            ) from error
-        requested = self.length
-        if longest == 0 or (requested is not None and requested > longest):
-            problem = (
-                f"{self.model} on {_cards(cards)} of {self.memory:g} GB should carry"
-                f" {longest} tokens at utilization {utilization:g} by estimate"
-                + ("" if requested is None else f"; max_model_len is {requested}")
-            )
-            if requested is None or not self.options.allow_untested:
-                raise AscendError(
-                    f"{problem}. Give it more cards or a shorter max_model_len"
-                    + ("." if requested is None else ", or set allow_untested to try it.")
-                )
-            self.warnings.append(f"untested: {problem}")
-        self.warnings.append(
-            f"estimated, never run: cards and length of {self.model} on cards of"
-            f" {self.memory:g} GB follow from its size and a cautious overhead"
+    def _without_row(self) -> Question:
+        return Question(
+            subject=self.subject,
+            parallelism=self.parallelism,
+            memory=self.memory,
+            profile=self.options.profile,
+            utilization=ESTIMATE_UTILIZATION if self.utilization is None else self.utilization,
+            length=self.length,
+            complete=complete(self.request),
+            allow_untested=self.options.allow_untested,
         )
-        provenance = {"table": None, "row": None, "updated": None, "basis": "estimated"}
+
+    def _by_answer(self, question: Question, answer: Answer) -> Spec:
+        self.warnings.extend(answer.warnings)
         return self._assemble(
-            cards,
-            longest if requested is None else requested,
-            utilization,
-            None if self.cards is not None else cards,
-            provenance,
+            answer.cards,
+            answer.length,
+            question.utilization,
+            answer.min_cards,
+            answer.provenance,
             {},
         )
 
@@ -345,7 +305,7 @@ class _Resolution:
         startup = Startup(self.model, self.facts, request, engine)
         startup.check_weights(cards, self.memory)
         startup.decide(length, row_args)
-        huggingface, modelscope = self._hub_ids()
+        huggingface, modelscope = hub_ids(request, self.subject)
         return Spec(
             name=request.name or self.model,
             model=self.model,
@@ -371,27 +331,3 @@ class _Resolution:
         """The keys that pass through, with the path that names the model as the weights' path."""
         model = (self.request.model or "").strip()
         return {"path": model, **self.request.extra} if is_path(model) else self.request.extra
-
-    def _hub_ids(self) -> tuple[str | None, str | None]:
-        """The ids to fetch: the request's, else the one asked for and its twin, else the first.
-
-        Several ids of one model are different weights (base and instruct): whoever asks for one by
-        its id must not get another.
-        """
-
-        def twin(hub_id: str) -> str:
-            return hub_id.rsplit("/", 1)[-1].lower().replace("meta-", "")
-
-        def pick(given: str | None, ids: Sequence[str]) -> str | None:
-            asked = self.match.hub_id
-            if given is not None:
-                return given
-            if asked is None:
-                return ids[0] if ids else None
-            same = [i for i in ids if i == asked] + [i for i in ids if twin(i) == twin(asked)]
-            return same[0] if same else None
-
-        return (
-            pick(self.request.huggingface, self.facts.huggingface),
-            pick(self.request.modelscope, self.facts.modelscope),
-        )

@@ -14,7 +14,8 @@ from urllib.parse import urlsplit
 from .._base.errors import AscendError
 from .._base.systemd import MANAGED
 from .._base.values import kind_of, shown, whole_number
-from .._model.request import REQUEST_KEYS, unread_key
+from .._model.identify import identify
+from .._model.request import REQUEST_KEYS, Request, unread_key
 from .._model.resolve import Options, resolve
 from .._place.names import service_name
 from .._place.ports import PORT_MAX, PORT_MIN
@@ -36,7 +37,7 @@ SETTLED_KEYS = frozenset(PLAN_KEYS).union(
 # What is rendered, because the plan or the lookup reads it.
 READ_KEYS = SETTLED_KEYS.union(
     ("gpu_memory_utilization", "args", "kind", "huggingface", "modelscope"),
-    ("card_memory_gb", "state"),
+    ("card_memory_gb", "state", "config", "path"),
 )
 # What the lookup, the placement and the plan return.
 RESULT_KEYS = frozenset(
@@ -378,6 +379,6 @@ class RequestReader(HostReader):
             resolve(bare, catalogue, Options())  # raises
         # Resolves nothing, but checks the names and finds the model.
         absent = resolve({**bare, "state": "absent"}, catalogue, Options()).as_dict()
-        if state != "absent" and catalogue.find(str(absent.get("model"))) is None:
-            resolve(bare, catalogue, Options())  # raises, with the closest names
+        if state != "absent":
+            identify(Request.parse(values), catalogue)  # raises, with the closest names
         return service_name(absent)

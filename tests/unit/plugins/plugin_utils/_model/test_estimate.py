@@ -5,17 +5,20 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from ansible_collections.inferops.ascend.plugins.plugin_utils._base.errors import AscendError
 from ansible_collections.inferops.ascend.plugins.plugin_utils._model.estimate import (
     GIB,
     Device,
+    cache_bytes,
     estimate,
     longest,
     tensor_parallel_fault,
 )
 from ansible_collections.inferops.ascend.plugins.plugin_utils._model.facts import Facts, load_facts
+from ansible_collections.inferops.ascend.plugins.plugin_utils._model.shape import Shape, shape_of
 
 A2 = Device(60.97, is_310p=False)
 A2_32 = Device(29.5, is_310p=False)
@@ -33,6 +36,15 @@ PRINTED = [
 ]
 
 
+def shape(model: str) -> Shape:
+    return shape_of(load_facts()[model])
+
+
+def answer(model: str, device: Device, share: float, split: tuple[int, int] | None = None) -> Any:
+    found = estimate(load_facts()[model], shape(model), device, share, split)
+    return found.cards, found.longest
+
+
 @pytest.mark.parametrize(("model", "visible", "utilization", "ranks", "printed"), PRINTED)
 def test_the_estimate_never_promises_more_than_the_engine_found(
     model: str, visible: float, utilization: float, ranks: int, printed: float
@@ -43,7 +55,7 @@ def test_the_estimate_never_promises_more_than_the_engine_found(
     per_token = (
         2 * facts.num_hidden_layers * facts.num_key_value_heads // ranks * facts.head_dim * 2
     )
-    found = longest(facts, Device(visible, is_310p=False), utilization, ranks)
+    found = longest(shape_of(facts), Device(visible, is_310p=False), utilization, ranks)
     assert found * per_token / GIB <= max(printed, 0)
     # Cautious, but not by more than the largest overhead that was seen.
     assert found * per_token / GIB > printed - (2.2 if ranks == 1 else 5.2)
@@ -51,23 +63,25 @@ def test_the_estimate_never_promises_more_than_the_engine_found(
 
 def test_the_engines_own_count_of_tokens_is_not_exceeded() -> None:
     facts = replace(load_facts()["Qwen2.5-14B"], native_context=10**9)
-    assert longest(facts, Device(60.96, is_310p=False), 0.6, 1) == 37888  # the engine: 43904
+    assert (
+        longest(shape_of(facts), Device(60.96, is_310p=False), 0.6, 1) == 41 * 1024
+    )  # the engine: 43904
 
 
 def test_the_length_stops_at_the_native_context() -> None:
-    assert longest(load_facts()["Qwen3-8B"], A2, 0.9, 1) == 40960
+    assert longest(shape("Qwen3-8B"), A2, 0.9, 1) == 40960
 
 
 def test_an_encoder_keeps_no_keys_and_values() -> None:
-    assert estimate(load_facts()["bge-m3"], A2_32, 0.9) == (1, 8192)
-    assert estimate(load_facts()["bge-base-zh-v1.5"], A2_32, 0.9) == (1, 512)
+    assert answer("bge-m3", A2_32, 0.9) == (1, 8192)
+    assert answer("bge-base-zh-v1.5", A2_32, 0.9) == (1, 512)
 
 
 def test_the_least_number_of_cards_is_a_power_of_two_that_the_heads_divide_by() -> None:
     facts = load_facts()
-    assert estimate(facts["Qwen3-14B"], A2_32, 0.9) == (2, 40960)
-    assert estimate(facts["Qwen2.5-72B"], A2_32, 0.9) == (8, 32768)
-    assert estimate(facts["Qwen3-14B"], A2_32, 0.9, split=(1, 1)) == (1, 0)
+    assert answer("Qwen3-14B", A2_32, 0.9) == (2, 40960)
+    assert answer("Qwen2.5-72B", A2_32, 0.9) == (8, 32768)
+    assert answer("Qwen3-14B", A2_32, 0.9, (1, 1)) == (1, 0)
     # 14 heads, 2 key/value heads: 4 is not among the sizes.
     assert tensor_parallel_fault(facts["Qwen2-0.5B"], 2) is None
     assert tensor_parallel_fault(facts["Qwen2-0.5B"], 4) == (
@@ -81,15 +95,15 @@ def test_the_least_number_of_cards_is_a_power_of_two_that_the_heads_divide_by() 
 
 def test_stages_share_the_layers() -> None:
     facts = replace(load_facts()["Qwen2.5-72B"], native_context=10**9)
-    tensor, stages = longest(facts, A2, 0.9, 4), longest(facts, A2, 0.9, 2, 2)
+    tensor, stages = longest(shape_of(facts), A2, 0.9, 4), longest(shape_of(facts), A2, 0.9, 2, 2)
     assert tensor == stages > 0
 
 
 def test_a_310p_chip_also_holds_the_mask() -> None:
     facts = replace(load_facts()["Qwen3-0.6B"], native_context=10**9)
-    tokens = longest(facts, DUO, 0.9, 1)
+    tokens = longest(shape_of(facts), DUO, 0.9, 1)
     assert 2 * tokens**2 < 42.67 * GIB  # without the mask it would be ten times as long
-    assert longest(facts, replace(DUO, is_310p=False), 0.9, 1) > 2 * tokens
+    assert longest(shape_of(facts), replace(DUO, is_310p=False), 0.9, 1) > 2 * tokens
 
 
 @pytest.mark.parametrize(("visible", "printed"), [(43.24, 5.77), (42.67, 5.56)])
@@ -97,22 +111,16 @@ def test_a_310p_chip_is_promised_no_more_than_the_engine_found(
     visible: float, printed: float
 ) -> None:
     """vllm-ascend issue 10122: two chips with 18.8 GiB of weights each, at utilization 0.8."""
-    facts = Facts(
-        runtime_weight_bytes=int(2 * 18.8 * GIB),
-        num_hidden_layers=64,
-        num_key_value_heads=8,
-        head_dim=128,
-        native_context=10**9,
-    )
-    tokens = longest(facts, Device(visible, is_310p=True), 0.8, 2)
-    per_token = 2 * 64 * 4 * 128 * 2
-    assert 0 < tokens * per_token + 2 * tokens**2 <= printed * GIB
+    given = replace(shape("Qwen3.6-27B"), weights=2 * 18.8 * GIB, replicated=0, counted=False)
+    given = replace(given, native_context=10**9)
+    tokens = longest(given, Device(visible, is_310p=True), 0.8, 2)
+    assert 0 < cache_bytes(given, tokens, 2, 1, windows=True) + 2 * tokens**2 <= printed * GIB
 
 
 def test_what_is_not_known_or_does_not_fit_is_rejected() -> None:
     with pytest.raises(AscendError) as caught:
-        estimate(Facts(native_context=8192), A2, 0.9)
+        shape_of(Facts(native_context=8192))
     assert str(caught.value) == "its weights, layers, heads or native context are not known"
     with pytest.raises(AscendError) as caught:
-        estimate(load_facts()["Qwen3-Coder-480B-A35B"], A2_32, 0.3)
+        answer("Qwen3-Coder-480B-A35B", A2_32, 0.3)
     assert str(caught.value) == "no number of cards up to 64 carries 4096 tokens"

@@ -7,9 +7,13 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from ansible_collections.inferops.ascend.plugins.plugin_utils._base.errors import AscendError
-from ansible_collections.inferops.ascend.plugins.plugin_utils._model.estimate import Device, longest
+from ansible_collections.inferops.ascend.plugins.plugin_utils._model.estimate import (
+    Device,
+    estimate,
+    longest,
+)
 from ansible_collections.inferops.ascend.plugins.plugin_utils._model.facts import Facts, load_facts
+from ansible_collections.inferops.ascend.plugins.plugin_utils._model.shape import shape_of
 
 from .resolving import CATALOGUE, rejection
 
@@ -99,19 +103,29 @@ def test_figures_are_those_of_the_released_configuration(model: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "model",
-    ["DeepSeek-V3.1", "GLM-5.2", "Kimi-K2.5", "Qwen3.5-27B", "gpt-oss-120b", "gemma-4-31B-it"],
+    "model, weights, cards",
+    [
+        ("DeepSeek-V3.2", 674, 16),
+        ("GLM-5.2", 1488, 32),
+        ("Qwen3.5-27B", 54.7, 1),
+        ("gpt-oss-120b", 65.2, 2),
+        ("gemma-4-31B-it", 61.1, 2),
+        ("MiniMax-M3", 856, 16),
+        ("GLM-4.5-Air", 213.7, 4),
+    ],
 )
-def test_what_the_formula_does_not_describe_is_not_estimated(model: str) -> None:
-    with pytest.raises(AscendError, match="are not known"):
-        longest(load_facts()[model], Device(60.97, False), 0.9, 16)
-    assert "set estimate for an estimate" in rejection(model)
+def test_every_kind_of_attention_is_estimated(model: str, weights: float, cards: int) -> None:
+    facts = load_facts()[model]
+    shape = shape_of(facts)
+    assert shape.weights / 1e9 == pytest.approx(weights, rel=0.005)
+    assert estimate(facts, shape, Device(60.97, False), 0.9).cards == cards
 
 
 def test_a_model_without_a_row_is_estimated_by_its_facts() -> None:
     # 16.3 GiB of weights and 144 KiB a token leave room for its context on one card.
-    assert longest(load_facts()["Qwen3-VL-8B-Instruct"], Device(60.97, False), 0.9, 1) == 262144
-    assert longest(load_facts()["GLM-4.5-Air"], Device(60.97, False), 0.9, 4) < 4096
+    shape = shape_of(load_facts()["Qwen3-VL-8B-Instruct"])
+    assert longest(shape, Device(60.97, False), 0.9, 1) == 262144
+    assert "set estimate for an estimate" in rejection("DeepSeek-V3.1")
 
 
 def test_contexts_of_releases_that_differ_from_their_base() -> None:

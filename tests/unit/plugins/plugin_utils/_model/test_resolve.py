@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import pytest
 from ansible_collections.inferops.ascend.plugins.plugin_utils._base.errors import AscendError
@@ -22,7 +21,6 @@ from ansible_collections.inferops.ascend.tests.unit.plugins.plugin_utils._model.
     UNTESTED,
     rejection,
     spec,
-    user_table,
 )
 
 # -- what comes out --------------------------------------------------------------------------------
@@ -188,14 +186,16 @@ def test_a_profile_gives_the_memory_unless_it_is_given() -> None:
 
 
 def test_an_unknown_model() -> None:
+    ways = (
+        "A row for a model of your own goes into a table that ascend_model_tables names; for an"
+        " estimate set estimate and name its config.json in config; to serve it on your own word"
+        " give path (or huggingface or modelscope), cards and max_model_len."
+    )
     assert rejection("Qwen3-15B") == (
         "No table lists the model 'Qwen3-15B'. The closest are Qwen3-14B, Qwen3-1.7B, Qwen2-1.5B,"
-        " Qwen3-8B. A row for a model of your own goes into a table that ascend_model_tables names."
+        f" Qwen3-8B. {ways}"
     )
-    assert rejection("zzzzzzzz") == (
-        "No table lists the model 'zzzzzzzz'. A row for a model of your own goes into a table that"
-        " ascend_model_tables names."
-    )
+    assert rejection("zzzzzzzz") == f"No table lists the model 'zzzzzzzz'. {ways}"
 
 
 def test_too_few_cards() -> None:
@@ -290,54 +290,4 @@ def test_limits_cannot_be_passed_through_the_arguments() -> None:
     assert rejection({"model": "Qwen3-14B", "args": {"tensor-parallel-size": 2}}) == (
         "args of Qwen3-14B sets tensor-parallel-size, which the tables limit. Write"
         " tensor_parallel_size beside args, as a key of the request."
-    )
-
-
-# -- an estimate -----------------------------------------------------------------------------------
-
-
-def test_an_estimate_says_that_it_is_one() -> None:
-    got = spec("Qwen3-14B", card_memory_gb=32, estimate=True)
-    assert (got["cards"], got["max_model_len"], got["gpu_memory_utilization"]) == (2, 40960, 0.9)
-    assert got["provenance"] == {
-        "table": None,
-        "row": None,
-        "updated": None,
-        "basis": "estimated",
-    }
-    assert got["warnings"] == [
-        "estimated, never run: cards and length of Qwen3-14B on cards of 32 GB follow from its size"
-        " and a cautious overhead"
-    ]
-    # Where there is a row, the row counts.
-    assert spec("Qwen3-14B", estimate=True) == spec("Qwen3-14B")
-
-
-def test_a_request_beyond_the_estimate() -> None:
-    wanted = {"model": "Qwen3-14B", "cards": 2, "max_model_len": "64K"}
-    problem = (
-        "Qwen3-14B on 2 cards of 32 GB should carry 40960 tokens at utilization 0.9 by estimate;"
-        " max_model_len is 65536"
-    )
-    assert rejection(wanted, card_memory_gb=32, estimate=True) == (
-        f"{problem}. Give it more cards or a shorter max_model_len, or set allow_untested to try"
-        " it."
-    )
-    got = spec(wanted, card_memory_gb=32, estimate=True, allow_untested=True)
-    assert got["warnings"][0] == f"untested: {problem}"
-    assert rejection({"model": "Qwen3-14B", "cards": 1}, card_memory_gb=32, estimate=True) == (
-        "Qwen3-14B on 1 card of 32 GB should carry 0 tokens at utilization 0.9 by estimate. Give"
-        " it more cards or a shorter max_model_len."
-    )
-
-
-def test_an_estimate_without_its_ground_is_rejected(tmp_path: Path) -> None:
-    assert rejection("Qwen3-14B", card_memory_gb=24, estimate=True) == (
-        "Qwen3-14B on cards of 24 GB cannot be estimated: how much memory the framework sees of"
-        " such a card is not known. Add a row of your own (ascend_model_tables)."
-    )
-    catalogue = user_table(tmp_path, "  - {model: Our-7B, min_cards: 1, max_model_len_k: 4}\n")
-    assert rejection("Our-7B", catalogue, card_memory_gb=32, estimate=True) == (
-        "Our-7B on cards of 32 GB cannot be estimated: its weights, layers, heads or native"
-        " context are not known. Add a row of your own (ascend_model_tables)."
     )

@@ -1,0 +1,178 @@
+# SPDX-FileCopyrightText: The inferops.ascend authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Which model a request means, and what is known of it: by the tables, or by what the request gives."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from .._base.errors import AscendError
+from .._base.values import shown
+from .catalogue import Catalogue
+from .facts import Facts
+from .names import Match, bare, is_path
+from .parameters import Storage
+from .request import Request
+from .shape import read_configuration, stored_as
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A model that is asked for.
+
+    Attributes:
+        listed: whether a table or the model facts know it by this name.
+        stored: how its weights are stored, if it is quantised weights of a model that is known;
+            base: the facts of that model.
+        source: what its figures were read from, for messages.
+    """
+
+    match: Match
+    facts: Facts
+    listed: bool = True
+    stored: Storage | None = None
+    base: Facts | None = None
+    source: str = "its facts"
+
+
+def identify(request: Request, catalogue: Catalogue) -> Subject:
+    """The model of a request.
+
+    Raises AscendError: it is not known and the request does not say enough of it, its name can mean
+    two models, or its configuration cannot be read.
+    """
+    name = str(request.model).strip()
+    meanings = catalogue.names.meanings(name)
+    if len(meanings) > 1:
+        both = " or ".join(
+            match.model + (f" ({match.hub_id})" if match.hub_id else "") for match in meanings
+        )
+        raise AscendError(f"The model {shown(name)} can mean {both}. Write one of these names.")
+    given = _configuration(request, catalogue)
+    if meanings:
+        facts = catalogue.facts(meanings[0].model)
+        return Subject(meanings[0], facts if given is None else _with(facts, given))
+    hub_id = name if name.count("/") == 1 and not is_path(name) else None
+    match = Match(bare(name.rstrip("/")), hub_id)
+    known = Facts(huggingface=(hub_id,), modelscope=(hub_id,)) if hub_id else Facts()
+    if given is not None:
+        return Subject(match, _with(known, given), listed=False, source="its config.json")
+    variant = _variant(name, catalogue)
+    if variant is not None:
+        base, stored = variant
+        facts = catalogue.facts(base.model)
+        source = f"the shape of {base.model} with weights of {stored.name.upper()}"
+        return Subject(
+            match,
+            replace(
+                facts,
+                huggingface=known.huggingface,
+                modelscope=known.modelscope,
+                runtime_weight_bytes=None,
+                args={},
+                warning=None,
+            ),
+            listed=False,
+            stored=stored,
+            base=facts,
+            source=source,
+        )
+    if complete(request):
+        return Subject(match, known, listed=False)
+    raise AscendError(_unknown(name, catalogue))
+
+
+def complete(request: Request) -> bool:
+    """Whether a request says all that serving needs: weights, cards and length."""
+    weights = request.extra.get("path") or request.huggingface or request.modelscope
+    weights = weights or is_path(str(request.model).strip())
+    return bool(weights) and request.cards is not None and request.max_model_len is not None
+
+
+def hub_ids(request: Request, subject: Subject) -> tuple[str | None, str | None]:
+    """The ids to fetch: the request's, else the one asked for and its twin, else the first.
+
+    Several ids of one model are different weights (base and instruct): whoever asks for one by
+    its id must not get another.
+    """
+
+    def twin(hub_id: str) -> str:
+        return bare(hub_id).lower().replace("meta-", "")
+
+    def pick(given: str | None, ids: Sequence[str]) -> str | None:
+        asked = subject.match.hub_id
+        if given is not None:
+            return given
+        if asked is None:
+            return ids[0] if ids else None
+        same = [i for i in ids if i == asked] + [i for i in ids if twin(i) == twin(asked)]
+        return same[0] if same else None
+
+    return (
+        pick(request.huggingface, subject.facts.huggingface),
+        pick(request.modelscope, subject.facts.modelscope),
+    )
+
+
+def _configuration(request: Request, catalogue: Catalogue) -> Facts | None:
+    given = request.extra.get("config")
+    if given is None:
+        return None
+    if not isinstance(given, str) or not given.strip():
+        raise AscendError(
+            f"config of {request.model} is {shown(given)}; it is the path of a model's config.json"
+            " on the controller, or of the directory that contains it."
+        )
+    found = catalogue.find_file(given) if catalogue.find_file else None
+    path = Path(found or given).expanduser()
+    if not path.exists():
+        raise AscendError(
+            f"config of {request.model} is {given}, which does not exist on the controller. Name"
+            " the model's config.json, or the directory that contains it."
+        )
+    return read_configuration(path)
+
+
+def _with(known: Facts, given: Facts) -> Facts:
+    """Facts whose figures are those of a configuration; ids and options stay."""
+    return replace(
+        given,
+        kind=known.kind or given.kind,
+        huggingface=known.huggingface,
+        modelscope=known.modelscope,
+        yarn=known.yarn,
+        args=known.args,
+        warning=known.warning,
+    )
+
+
+def _variant(name: str, catalogue: Catalogue) -> tuple[Match, Storage] | None:
+    """A known model of which a name means quantised weights, by any owner."""
+    found = stored_as(bare(name.rstrip("/")))
+    if found is None:
+        return None
+    meanings = catalogue.names.meanings(found[0])
+    return (meanings[0], found[1]) if len(meanings) == 1 else None
+
+
+def _unknown(name: str, catalogue: Catalogue) -> str:
+    names = catalogue.names
+    lower = {known.lower(): known for known in names.all}
+    close = difflib.get_close_matches(name.lower(), lower, n=4, cutoff=0.6)
+    hint = f" The closest are {', '.join(lower[key] for key in close)}." if close else ""
+    others = names.of_other_owners(name)
+    if others:
+        hint = (
+            f" Where it has the size and shape of {others[0].hub_id or others[0].model}, write"
+            f" model: {others[0].model} with its id in huggingface or modelscope."
+        )
+    return (
+        f"No table lists the model {shown(name)}.{hint} A row for a model of your own goes into a"
+        " table that ascend_model_tables names; for an estimate set estimate and name its"
+        " config.json in config; to serve it on your own word give path (or huggingface or"
+        " modelscope), cards and max_model_len."
+    )

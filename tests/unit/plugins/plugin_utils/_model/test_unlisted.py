@@ -1,0 +1,208 @@
+# SPDX-FileCopyrightText: The inferops.ascend authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Answers where no table has one: by an estimate, or on the word of the request."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from .resolving import rejection, spec, user_table
+
+GQA = {
+    "architectures": ["LlamaForCausalLM"],
+    "model_type": "llama",
+    "hidden_size": 4096,
+    "intermediate_size": 14336,
+    "num_hidden_layers": 32,
+    "num_attention_heads": 32,
+    "num_key_value_heads": 8,
+    "vocab_size": 128256,
+    "tie_word_embeddings": False,
+    "max_position_embeddings": 131072,
+}
+
+
+def config(tmp_path: Path, **changed: Any) -> str:
+    (tmp_path / "config.json").write_text(json.dumps({**GQA, **changed}), encoding="utf-8")
+    return str(tmp_path)
+
+
+def test_an_estimate_says_that_it_is_one() -> None:
+    got = spec("Qwen3-14B", card_memory_gb=32, estimate=True)
+    assert (got["cards"], got["max_model_len"], got["gpu_memory_utilization"]) == (2, 40960, 0.9)
+    assert got["provenance"] == {
+        "table": None,
+        "row": None,
+        "updated": None,
+        "basis": "estimated",
+        "estimate": {
+            "cards": 2,
+            "longest": 40960,
+            "longest_low": 40960,
+            "longest_high": 40960,
+            "native_context": 40960,
+            "limited_by": "native context",
+            "borderline": False,
+            "weights_gib": 13.8,
+        },
+    }
+    assert got["warnings"] == [
+        "estimated, never run: Qwen3-14B on cards of 32 GB follows from its facts, 13.8 GiB of"
+        " weights on a card, its length limited by its native context"
+    ]
+    # Where there is a row, the row counts.
+    assert spec("Qwen3-14B", estimate=True) == spec("Qwen3-14B")
+
+
+def test_a_request_beyond_the_estimate() -> None:
+    wanted = {"model": "Qwen3-14B", "cards": 2, "max_model_len": "64K"}
+    problem = (
+        "Qwen3-14B on 2 cards of 32 GB should carry 40960 tokens at utilization 0.9 by estimate"
+        " (limited by its native context); max_model_len is 65536"
+    )
+    assert rejection(wanted, card_memory_gb=32, estimate=True) == (
+        f"{problem}. Give it more cards or a shorter max_model_len, or set allow_untested to try"
+        " it."
+    )
+    got = spec(wanted, card_memory_gb=32, estimate=True, allow_untested=True)
+    assert got["warnings"][0] == f"untested: {problem}"
+    assert rejection({"model": "Qwen3-14B", "cards": 1}, card_memory_gb=32, estimate=True) == (
+        "Qwen3-14B on 1 card of 32 GB should carry 0 tokens at utilization 0.9 by estimate. Give"
+        " it more cards."
+    )
+
+
+def test_an_estimate_without_its_ground_is_rejected(tmp_path: Path) -> None:
+    ways = (
+        "Add a row of your own (ascend_model_tables), or name its config.json in config, or give"
+        " path, cards and max_model_len to serve it on your own word."
+    )
+    assert rejection("Qwen3-14B", card_memory_gb=24, estimate=True) == (
+        "Qwen3-14B on cards of 24 GB cannot be estimated: how much memory the framework sees of"
+        f" such a card is not known. {ways}"
+    )
+    catalogue = user_table(tmp_path, "  - {model: Our-7B, min_cards: 1, max_model_len_k: 4}\n")
+    assert rejection("Our-7B", catalogue, card_memory_gb=32, estimate=True) == (
+        "Our-7B on cards of 32 GB cannot be estimated: its weights, layers, heads or native"
+        f" context are not known. {ways}"
+    )
+
+
+def test_within_the_band_it_is_called_borderline() -> None:
+    got = spec("Qwen3.5-27B", estimate=True)
+    assert got["cards"] == 1
+    assert got["provenance"]["estimate"]["borderline"] is True
+    assert got["warnings"][0].endswith(
+        "borderline: a careful calculation asks for 2 cards, a generous one for 1"
+    )
+    assert not spec("Qwen3.5-27B", estimate=True, card_memory_gb=32)["warnings"][0].endswith("one")
+
+
+@pytest.mark.parametrize("name", ["us/Ours-8B", "Ours-8B"])
+def test_a_configuration_on_the_controller_is_enough(tmp_path: Path, name: str) -> None:
+    request = {"model": name, "config": config(tmp_path)}
+    got = spec(request, estimate=True)
+    assert (got["model"], got["cards"], got["max_model_len"]) == ("Ours-8B", 1, 131072)
+    assert got["kind"] == "generate"
+    assert got["huggingface"] == (name if "/" in name else None)
+    assert got["provenance"]["estimate"]["weights_gib"] == 15.0
+    assert got["warnings"][0].startswith(
+        "estimated, never run: Ours-8B on cards of 64 GB follows from its config.json"
+    )
+    # The file itself, and a spec that is resolved again.
+    assert spec({**request, "config": f"{tmp_path}/config.json"}, estimate=True)["cards"] == 1
+    assert spec(got, estimate=True)["provenance"]["basis"] == "estimated"
+    assert rejection(request) == (
+        "No table lists Ours-8B. Set estimate for an estimate from its config.json, or give path (or"
+        " huggingface or modelscope), cards and max_model_len to serve it on your own word."
+    )
+
+
+def test_heads_of_a_configuration_forbid_a_split(tmp_path: Path) -> None:
+    request = {"model": "Ours-8B", "config": config(tmp_path), "cards": 3}
+    assert rejection(request, estimate=True).startswith(
+        "Ours-8B cannot be split over 3 cards: Total number of attention heads (32)"
+    )
+
+
+def test_weights_count_by_their_index_or_their_files(tmp_path: Path) -> None:
+    request = {"model": "Ours-8B", "config": config(tmp_path)}
+
+    def weights() -> Any:
+        return spec(request, estimate=True)["provenance"]["estimate"]["weights_gib"]
+
+    (tmp_path / "model-1.safetensors").write_bytes(b"")
+    assert weights() == 15.0
+    with (tmp_path / "model-1.safetensors").open("wb") as file:
+        file.truncate(3 * 2**30)
+    assert weights() == 3.0
+    index = {"metadata": {"total_size": 5 * 2**30}, "weight_map": {}}
+    (tmp_path / "model.safetensors.index.json").write_text(json.dumps(index), encoding="utf-8")
+    assert weights() == 5.0
+
+
+def test_a_configuration_that_cannot_be_read_is_rejected(tmp_path: Path) -> None:
+    request: dict[str, Any] = {"model": "Ours-8B", "config": str(tmp_path / "no")}
+    assert "does not exist on the controller" in rejection(request)
+    assert "it is the path of a model's config.json" in rejection({**request, "config": 3})
+    request["config"] = str(tmp_path)
+    assert "cannot be read: No such file" in rejection(request)
+    (tmp_path / "config.json").write_text("{", encoding="utf-8")
+    assert "is not JSON" in rejection(request)
+    (tmp_path / "config.json").write_text("[]", encoding="utf-8")
+    assert "is not a mapping" in rejection(request)
+    (tmp_path / "config.json").write_text("{}", encoding="utf-8")
+    assert "the configuration has no num_attention_heads" in rejection(request).replace(
+        "hidden_size or n_embd or d_model or dim", "num_attention_heads"
+    )
+
+
+def test_a_row_goes_before_a_configuration(tmp_path: Path) -> None:
+    got = spec({"model": "Qwen3-14B", "config": config(tmp_path)}, estimate=True)
+    assert got["provenance"]["basis"] == "measured"
+
+
+@pytest.mark.parametrize(
+    "name, base, cards",
+    [
+        ("Qwen/Qwen3-32B-FP8", "Qwen3-32B", 1),
+        ("Qwen3-32B-W8A8", "Qwen3-32B", 1),
+        ("Qwen/Qwen2.5-72B-Instruct-GPTQ-Int4", "Qwen2.5-72B", 1),
+        ("Qwen/Qwen2.5-72B-Instruct-AWQ", "Qwen2.5-72B", 1),
+        ("vllm-ascend/DeepSeek-R1-W8A8", "DeepSeek-R1", 16),
+    ],
+)
+def test_quantised_weights_of_a_known_model(name: str, base: str, cards: int) -> None:
+    got = spec(name, estimate=True)
+    assert (got["model"], got["cards"]) == (name.rsplit("/", 1)[-1], cards)
+    assert got["huggingface"] == (name if "/" in name else None)
+    assert f"follows from the shape of {base} with weights of" in got["warnings"][0]
+    assert "Set estimate" in rejection(name)
+
+
+def test_what_nobody_lists_is_served_on_the_requests_word(tmp_path: Path) -> None:
+    request = {"model": "Foo-7B", "path": "/data/foo", "cards": 2, "max_model_len": "8K"}
+    got = spec(request)
+    assert (got["cards"], got["max_model_len"], got["path"]) == (2, 8192, "/data/foo")
+    assert (got["gpu_memory_utilization"], got["tensor_parallel_size"]) == (0.9, 2)
+    assert got["provenance"] == {"table": None, "row": None, "updated": None, "basis": "requested"}
+    assert got["warnings"] == [
+        "requested, listed in no table: cards and length of Foo-7B on cards of 64 GB are those of"
+        " the request; nothing is known that they could be held against"
+    ]
+    assert spec(request, estimate=True) == got
+    assert spec(got) == got
+    assert spec({**request, "model": "/data/foo/Foo-7B", "path": None})["model"] == "Foo-7B"
+    for key in ("path", "cards", "max_model_len"):
+        assert "No table lists the model 'Foo-7B'" in rejection(
+            {name: value for name, value in request.items() if name != key}
+        )
+    with_config = {**request, "config": config(tmp_path)}
+    assert "by estimate 131072 tokens fit, from its config.json" in spec(with_config)["warnings"][0]
+    too_long = {**with_config, "max_model_len": "256K"}
+    assert "should carry 131072 tokens" in rejection(too_long)
+    assert spec(too_long, allow_untested=True)["warnings"][0].startswith("untested: Foo-7B on 2")
