@@ -16,6 +16,7 @@ from .._base.words import counted
 from .._model.catalogue import Catalogue
 from .._model.resolve import resolve, resolve_terms
 from .._model.spec import Spec
+from .._model.versions import row_of
 from .capacity_hosts import HostKind
 
 # Whether the engine starts with a row's figures.
@@ -54,7 +55,8 @@ class Row:
         asked: the model as it was asked for. profile: the name of the kind of host.
         cards: the least number. max_model_len: the longest on it.
         borderline: the estimate's own doubt of whether cards and length suffice.
-        starts: whether the engine starts with it: yes, no or unknown. starts_reason: why.
+        starts: whether the engine starts with it: yes (a table lists the model, and nothing is known
+            against it), no or unknown. starts_reason: why not, or what is doubted.
         change: what would change the row, a sentence each.
         reason: why there are no figures.
     """
@@ -114,7 +116,8 @@ def rows_of(models: Sequence[Any], kind: HostKind, catalogue: Catalogue) -> list
     for model in models:
         if isinstance(model, str) and model == "*":
             try:
-                listed = [spec.model for spec in resolve_terms(["*"], catalogue, kind.options)]
+                terms = resolve_terms(["*"], catalogue, replace(kind.options, engine_version=None))
+                listed = [spec.model for spec in terms]
             except AscendError as error:
                 rows.append(_without_figures("*", kind, str(error)))
                 continue
@@ -141,7 +144,10 @@ class _Question:
         self.asked = _asked(request)
         self.kind = kind
         self.catalogue = catalogue
-        self.options = replace(kind.options, estimate=True, allow_untested=False)
+        # The figures as such; what the engine makes of them is asked apart.
+        self.options = replace(
+            kind.options, estimate=True, allow_untested=False, engine_version=None
+        )
 
     def row(self) -> Row:
         try:
@@ -149,7 +155,7 @@ class _Question:
         except AscendError as error:
             return _without_figures(self.asked, self.kind, str(error))
         basis = spec.provenance.get("basis")
-        starts, starts_reason = self._starts(spec)
+        starts, starts_reason, shorter = self._starts(spec)
         estimate = None if basis == "estimated" else self._estimate(spec)
         return Row(
             asked=self.asked,
@@ -168,20 +174,27 @@ class _Question:
             starts=starts,
             starts_reason=starts_reason,
             estimate=estimate,
-            change=tuple(self._changes(spec, starts, estimate)),
+            change=tuple(self._changes(spec, shorter, estimate)),
             warnings=spec.warnings,
         )
 
     # -- whether it starts --------------------------------------------------------------------
 
-    def _starts(self, spec: Spec) -> tuple[str, str | None]:
-        native = spec.native_context
-        if native and spec.max_model_len > native and not _scales(spec.args):
-            return NO, (
-                f"{spec.max_model_len} tokens are above the native context of {native}, and nothing"
-                " scales it"
-            )
-        return UNKNOWN, None
+    def _starts(self, spec: Spec) -> tuple[str, str | None, int | None]:
+        """Whether it starts, why (not), and the length with which it does where it is a shorter one."""
+        version = self.kind.engine_version
+        options = replace(self.options, engine_version=version)
+        try:
+            started = resolve(self.request, self.catalogue, options)
+        except AscendError as error:
+            return NO, str(error), None
+        new = [text for text in started.warnings if text not in spec.warnings]
+        if started.max_model_len < spec.max_model_len:
+            return NO, "; ".join(new), started.max_model_len
+        doubts = [text for text in new if text.startswith(f"on vLLM {version}: ")]
+        if doubts or row_of(version) is None or not self.catalogue.rows(str(spec.model)):
+            return UNKNOWN, "; ".join(doubts) or None, None
+        return YES, None, None
 
     # -- the estimate beside it ---------------------------------------------------------------
 
@@ -212,11 +225,11 @@ class _Question:
 
     # -- what would change it -----------------------------------------------------------------
 
-    def _changes(self, spec: Spec, starts: str, estimate: Estimate | None) -> list[str]:
+    def _changes(self, spec: Spec, shorter: int | None, estimate: Estimate | None) -> list[str]:
         found = []
         native, basis = spec.native_context, spec.provenance.get("basis")
-        if starts == NO and native:
-            found.append(f"it starts with max_model_len {native}, its native context")
+        if shorter is not None:
+            found.append(f"it starts with max_model_len {shorter}, which a deploy takes")
         hosts = self._hosts(spec)
         if hosts:
             found.append(hosts)
@@ -248,11 +261,6 @@ class _Question:
         if cards <= spec.cards:
             return []
         return [f"its native context of {native} tokens takes {counted(cards, 'card')} by estimate"]
-
-
-def _scales(args: Mapping[str, Any]) -> bool:
-    """Whether something in the options may scale the context; what it is was said before."""
-    return any(str(key).replace("_", "-") in ("hf-overrides", "rope-scaling") for key in args)
 
 
 def agreement(rows: Sequence[Row]) -> tuple[int, int]:

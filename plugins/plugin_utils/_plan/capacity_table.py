@@ -107,8 +107,8 @@ def _notes(row: Row) -> Iterable[str]:
     """What stands under a row: what is true of it alone."""
     if row.reason:
         yield _sentence(row.reason)
-    if row.starts == NO and row.starts_reason:
-        yield f"does not start on {row.engine_version}: {row.starts_reason}"
+    if row.starts_reason:
+        yield _sentence(row.starts_reason)
     yield from (text for text in row.change if text not in COMMON)
 
 
@@ -134,7 +134,9 @@ def _legend(rows: Sequence[Row]) -> list[str]:
             "~: borderline, within the error of the estimate; try it before relying on it."
         )
     if any(row.cards is not None and row.starts not in _STARTS for row in rows):
-        notes.append("STARTS ?: whether the engine's version starts it is not known.")
+        notes.append("STARTS ?: whether this version of the engine starts it is not known.")
+    if any(row.starts == YES for row in rows):
+        notes.append("STARTS yes: nothing is known that would keep it from starting.")
     notes += [
         f"{text[0].upper()}{text[1:]}."
         for text in COMMON

@@ -104,13 +104,41 @@ def test_a_star_where_no_table_lists_the_memory_says_so() -> None:
 
 
 def test_a_length_that_the_engine_refuses_is_called_so_with_the_one_that_starts() -> None:
-    found = row({"model": "Llama3-8B", "max_model_len": "16K"})
-    assert found.starts == "no"
+    found = row("Llama3-8B")
+    # The table's own figures stay in sight.
+    assert (found.cards, found.max_model_len, found.starts) == (1, 32768, "no")
     assert found.starts_reason is not None
-    assert "16384 tokens are above the native context of 8192" in found.starts_reason
-    assert "it starts with max_model_len 8192, its native context" in found.change
+    assert "the native context is 8192 tokens" in found.starts_reason
+    assert "it starts with max_model_len 8192, which a deploy takes" in found.change
+    asked = row({"model": "Llama3-8B", "max_model_len": "16K"})
+    assert asked.starts == "no"
+    assert asked.starts_reason is not None
+    assert "max_model_len is 16384: the native context is 8192 tokens" in asked.starts_reason
     # What is served with YaRN is not refused.
-    assert row("Qwen3-235B-A22B").starts != "no"
+    assert row("Qwen3-235B-A22B").starts == "yes"
+
+
+def test_what_a_version_of_the_engine_does_not_start_names_the_way_out() -> None:
+    def on(version: str, model: str) -> Row:
+        return row(model, kind(vllm_service_engine_version=version))
+
+    assert on("0.18.0", "bge-reranker-v2-m3").starts == "yes"
+    older = on("0.11.0", "bge-reranker-v2-m3")
+    assert (older.starts, older.cards) == ("no", 1)
+    assert older.starts_reason is not None
+    assert "Use vLLM 0.13.0 or newer" in older.starts_reason
+    # What is only likely is no answer, and neither is a version that nobody knows.
+    doubted = on("0.11.0", "bge-m3")
+    assert doubted.starts == "unknown"
+    assert doubted.starts_reason is not None
+    assert "support matrix" in doubted.starts_reason
+    assert on("9.9.9", "Qwen3-14B").starts == "unknown"
+
+
+def test_a_star_lists_also_what_does_not_start() -> None:
+    found = rows("*", on=kind(vllm_service_engine_version="0.11.0"))
+    assert len(found) == 61
+    assert "no" in {each.starts for each in found}
 
 
 def test_what_a_host_is_too_small_for_names_the_number_of_hosts() -> None:

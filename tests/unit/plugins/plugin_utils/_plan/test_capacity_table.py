@@ -60,7 +60,7 @@ def test_a_row_shows_figures_basis_estimate_and_whether_it_starts() -> None:
         "Qwen3-235B-A22B-Thinking-2507    16    64K measured   16/256K  yes",
         "    it takes 2 hosts",
         "M                                 1    32K measured   2/-      no",
-        "    does not start on 0.18.0: too long",
+        "    too long.",
         "M                                 1   0.5K estimated  ~        ?",
         "M                                 1    32K documented -        ?",
         "m                                 -      - none",
@@ -73,7 +73,9 @@ def test_a_row_shows_figures_basis_estimate_and_whether_it_starts() -> None:
         "- The estimate has the same number of cards as 1 of 2 measured rows.",
         "- ~: borderline, within the error of the estimate; try it before",
         "  relying on it.",
-        "- STARTS ?: whether the engine's version starts it is not known.",
+        "- STARTS ?: whether this version of the engine starts it is not",
+        "  known.",
+        "- STARTS yes: nothing is known that would keep it from starting.",
         "- By estimate these cards carry a longer max_model_len: a row of your",
         "  own (ascend_model_tables) raises it.",
     ]
@@ -92,6 +94,7 @@ def test_each_kind_has_a_table_of_its_own_and_a_legend_only_of_what_is_there() -
         "MODEL CARDS LENGTH BASIS      ESTIMATE STARTS",
         "M         1    32K calibrated          yes",
         "",
+        "- STARTS yes: nothing is known that would keep it from starting.",
     ]
 
 
