@@ -30,9 +30,9 @@ from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.markdown imp
     markdown,
 )
 from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.result import (
+    PlanSettings,
     Refused,
     Run,
-    Settings,
     page,
     short,
 )
@@ -82,7 +82,7 @@ class ActionModule(ActionBase):
         result: dict[str, Any] = super().run(tmp, task_vars)
         given = self.validate_argument_spec(argument_spec=ARGUMENTS)[1]
         check = bool(self._task.check_mode)
-        settings = Settings(
+        settings = PlanSettings(
             output=given["output"],
             repack=given["repack"],
             adopt=given["adopt_host_vars"],

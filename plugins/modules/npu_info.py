@@ -195,7 +195,7 @@ from ansible_collections.inferops.ascend.plugins.module_utils._host.npu import (
     find_npu_smi,
     read_npu,
 )
-from ansible_collections.inferops.ascend.plugins.module_utils._host.problems import HostError
+from ansible_collections.inferops.ascend.plugins.module_utils._host.problems import NpuSmiError
 
 
 def main() -> None:
@@ -213,7 +213,7 @@ def main() -> None:
     try:
         npu_smi = find_npu_smi(module.params["npu_smi"])
         facts = read_npu(npu_smi, timeout)
-    except HostError as error:
+    except NpuSmiError as error:
         module.fail_json(msg=str(error), **failure(error))
     module.exit_json(changed=False, **facts)
 

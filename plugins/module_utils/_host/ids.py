@@ -13,7 +13,7 @@ from typing import NamedTuple, Sequence
 
 from . import tables
 from .npu_smi import Card, ChipKey
-from .problems import HostError, Problem, errors_in, problem
+from .problems import NpuSmiError, Problem, errors_in, problem
 
 
 class Chip(NamedTuple):
@@ -52,7 +52,7 @@ _REMAP_FIELD = re.compile(
 def parse_mapping(text: str, errors: str = "") -> Mapping:
     """The ids of every computing chip, from the output of `npu-smi info -m`.
 
-    Raises HostError if there is no mapping in it.
+    Raises NpuSmiError if there is no mapping in it.
     """
     columns: list[str] = []
     chips: list[Chip] = []
@@ -89,7 +89,7 @@ def parse_mapping(text: str, errors: str = "") -> Mapping:
     if not columns:
         reported = errors_in(text + "\n" + errors)
         output = tables.shorten(text + "\n" + errors)
-        raise HostError([problem("mapping_failed", output=output), *reported])
+        raise NpuSmiError([problem("mapping_failed", output=output), *reported])
     if "logic" not in columns:
         problems.append(problem("logic_id_not_printed"))
     return Mapping(chips, "logic" in columns, problems)

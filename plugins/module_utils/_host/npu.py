@@ -22,7 +22,7 @@ from .ids import (
     parse_phyid_remap,
 )
 from .npu_smi import Card, parse_info, parse_tool_version, public_card
-from .problems import HostError, Problem, problem
+from .problems import NpuSmiError, Problem, problem
 from .processes import command_of, process_unit
 from .versions import driver_directory, versions
 
@@ -35,7 +35,7 @@ def find_npu_smi(path: str | None = None, search: str | None = None) -> str:
     """The path of npu-smi: `path` if given, else from NPU_SMI_DIRECTORIES and then the search path.
 
     search: colon-separated directories, default the PATH of this process.
-    Raises HostError that names every place looked at.
+    Raises NpuSmiError that names every place looked at.
     """
     directories = [*NPU_SMI_DIRECTORIES]
     directories += (os.environ.get("PATH", "") if search is None else search).split(os.pathsep)
@@ -43,7 +43,7 @@ def find_npu_smi(path: str | None = None, search: str | None = None) -> str:
     for place in places:
         if Path(place).is_file() and os.access(place, os.X_OK):
             return place
-    raise HostError([problem("npu_smi_missing", looked=", ".join(places))])
+    raise NpuSmiError([problem("npu_smi_missing", looked=", ".join(places))])
 
 
 def environment(driver: Path, base: Mapping[str, str] | None = None) -> dict[str, str]:
@@ -69,7 +69,7 @@ def run(
     """Run npu-smi to its end and return what it printed.
 
     timeout: seconds; then it is killed with its children.
-    Raises HostError if it cannot be started or does not end in time.
+    Raises NpuSmiError if it cannot be started or does not end in time.
     """
     try:
         return process.run(command, timeout, env)
@@ -79,7 +79,7 @@ def run(
             reason = problem("npu_smi_timeout", command=shown, timeout=f"{timeout:g}")
         else:
             reason = problem("npu_smi_failed", command=shown, status="none", output=str(error))
-        raise HostError([reason]) from error
+        raise NpuSmiError([reason]) from error
 
 
 def davinci_nodes(root: Path) -> list[int]:
@@ -101,7 +101,7 @@ def read_npu(npu_smi: str, timeout: float, root: Path = Path("/")) -> dict[str, 
     """The facts of this host, as the module npu_info returns them.
 
     timeout: seconds that one call of npu-smi may take; the calls for physical ids, one a device,
-    share it. Raises HostError if npu-smi cannot be run, hangs, or prints no table of cards.
+    share it. Raises NpuSmiError if npu-smi cannot be run, hangs, or prints no table of cards.
     """
     facts = blank(root)
     env = environment(driver_directory(root))
@@ -131,12 +131,12 @@ def _read_mapping(
 ) -> list[Problem]:
     try:
         printed = run([npu_smi, "info", "-m"], timeout, env)
-    except HostError as error:
+    except NpuSmiError as error:
         reason = error.problems[0]["message"]
         return [problem("mapping_failed", output=reason), *error.problems]
     try:
         mapping = parse_mapping(printed.text, printed.errors)
-    except HostError as error:
+    except NpuSmiError as error:
         return error.problems
     return mapping.problems + apply_mapping(cards, mapping)
 
@@ -155,7 +155,7 @@ def _read_remaps(
         command = [npu_smi, "info", "-t", "phyid-remap", "-p", str(number)]
         try:
             remap = parse_phyid_remap(run(command, max(left, 0.01), env).text)
-        except HostError:
+        except NpuSmiError:
             return remaps
         if remap is not None and remap.phy_id == number:
             remaps.append(remap)
@@ -167,11 +167,11 @@ def _read_remaps(
 def _tool_version(npu_smi: str, timeout: float, env: Mapping[str, str]) -> str | None:
     try:
         return parse_tool_version(run([npu_smi, "-v"], timeout, env).text)
-    except HostError:
+    except NpuSmiError:
         return None
 
 
-def failure(error: HostError, root: Path = Path("/")) -> dict[str, Any]:
+def failure(error: NpuSmiError, root: Path = Path("/")) -> dict[str, Any]:
     """What is known where npu-smi could not be asked: all problems, no cards, versions of files."""
     return {
         **blank(root),
@@ -189,14 +189,14 @@ def npu_facts(npu_smi: str | None, timeout: float, root: Path) -> dict[str, Any]
     try:
         program = find_npu_smi(npu_smi)
         facts = _with_commands(read_npu(program, timeout, root), root)
-    except HostError as error:
+    except NpuSmiError as error:
         return failure(error, root)
     if any(
         each["unit"] is None and each["command"] is None
         for card in facts["cards"]
         for each in card["processes"]
     ):
-        with contextlib.suppress(HostError):
+        with contextlib.suppress(NpuSmiError):
             return _with_commands(read_npu(program, timeout, root), root)
     return facts
 

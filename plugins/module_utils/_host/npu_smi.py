@@ -16,7 +16,7 @@ import re
 from typing import Any, Dict, NamedTuple, Optional, Tuple
 
 from . import tables
-from .problems import HostError, Problem, errors_in, problem
+from .problems import NpuSmiError, Problem, errors_in, problem
 
 Card = Dict[str, Any]
 ChipKey = Tuple[int, Optional[int]]
@@ -291,7 +291,7 @@ def parse_info(text: str, errors: str = "", status: int = 0, command: str = "npu
     """The cards and processes in the output of `npu-smi info`.
 
     errors: what came on standard error; status: the exit status.
-    Raises HostError, and nothing else, if there is no table of cards at all.
+    Raises NpuSmiError, and nothing else, if there is no table of cards at all.
     What is there is returned with problems if rows are missing, cut off or not understood:
     a card is reported only if both of its rows are complete.
     """
@@ -306,7 +306,7 @@ def parse_info(text: str, errors: str = "", status: int = 0, command: str = "npu
         elif reported[0]["code"] == "driver_incomplete":
             # Its warning alone does not explain why there is no table.
             reported.append(problem("unknown_layout", output=tables.shorten(text + "\n" + errors)))
-        raise HostError(reported)
+        raise NpuSmiError(reported)
     if status:
         what = tables.shorten(errors)
         reported.append(problem("npu_smi_exit", command=command, status=status, output=what))

@@ -175,7 +175,7 @@ def problem(code: str, **values: object) -> Problem:
     }
 
 
-class HostError(errors.HostError):
+class NpuSmiError(errors.HostError):
     """npu-smi gave no table of cards. `problems` contains why, the reason first."""
 
     def __init__(self, problems: Sequence[Problem]) -> None:

@@ -47,7 +47,7 @@ _SECRET_ENV = frozenset(("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "VLLM_API_KEY"))
 
 
 @dataclass(frozen=True)
-class ServiceRequest:
+class PlanRequest:
     """One request for a service.
 
     values: what is resolved, rendered. passed: the other keys as they were written. replicas: None
@@ -203,7 +203,7 @@ class RequestList:
 
     items: list[Any]
     hosts: list[str] = field(default_factory=list)
-    requests: dict[str, ServiceRequest] = field(default_factory=dict)
+    requests: dict[str, PlanRequest] = field(default_factory=dict)
     faults: list[str] = field(default_factory=list)
 
 
@@ -311,9 +311,7 @@ class RequestReader(HostReader):
             made.requests[request.name] = request
             numbers[request.name] = number
 
-    def _request(
-        self, host: str, item: Any, where: str, hardware: Hardware
-    ) -> ServiceRequest | None:
+    def _request(self, host: str, item: Any, where: str, hardware: Hardware) -> PlanRequest | None:
         """A request; None where it only says that the service is not to be."""
         if is_template(item):
             match = _NAMES.fullmatch(item.strip())
@@ -356,7 +354,7 @@ class RequestReader(HostReader):
             return None
         # Of other keys only that they are there counts.
         values.update(dict.fromkeys(key for key in item if key not in READ_KEYS))
-        return ServiceRequest(
+        return PlanRequest(
             name=name,
             values=values,
             passed=passed,

@@ -27,7 +27,7 @@ _NOTES_MAX = 20
 
 
 @dataclass(frozen=True)
-class Settings:
+class PlanSettings:
     """The options of the action ``plan``; see there."""
 
     output: str = ""
@@ -54,7 +54,7 @@ class Run:
     be a mistake.
     """
 
-    settings: Settings
+    settings: PlanSettings
     directories: dict[Path, Directory]
     ask: list[str] = field(default_factory=list)
     changes: dict[Path, list[Change]] = field(default_factory=dict)

@@ -32,7 +32,7 @@ from .inventory import Inventory, Problems, some
 from .plan_file import PlanFile, Writer
 from .planner import plan_fleet
 from .requests import SERVICES, RequestReader
-from .result import Refused, Run, Settings, notes, unplaced_groups
+from .result import PlanSettings, Refused, Run, notes, unplaced_groups
 from .services import Service, fleet_host, given_assignments, given_services, services_of
 
 
@@ -83,7 +83,7 @@ class Planning:
     """A run. directories: what `existing_directories` gave, which the world's variables leave out."""
 
     def __init__(
-        self, world: World, settings: Settings, directories: dict[Path, Directory]
+        self, world: World, settings: PlanSettings, directories: dict[Path, Directory]
     ) -> None:
         self.world = world
         self.settings = settings

@@ -22,7 +22,7 @@ from .._service.engine import check_args
 from .fleet import Assignment, FleetHost, FleetService
 from .hosts import Hardware, place_on
 from .inventory import Inventory, Problems, TaggedValue, is_template, some
-from .requests import READ_KEYS, RequestList, RequestReader, ServiceRequest
+from .requests import READ_KEYS, PlanRequest, RequestList, RequestReader
 
 
 @dataclass
@@ -33,7 +33,7 @@ class Service:
     its cards are those of each host. totals: its cards by kind. refused: reasons by kind.
     """
 
-    request: ServiceRequest
+    request: PlanRequest
     hosts: tuple[str, ...]
     specs: dict[str, dict[str, Any]] = field(default_factory=dict)
     totals: dict[str, int] = field(default_factory=dict)
@@ -65,7 +65,7 @@ def services_of(
     problems: Problems,
 ) -> dict[str, Service]:
     """The services that all lists ask for, by name, resolved for every kind of candidate host."""
-    asked: dict[str, list[tuple[ServiceRequest, RequestList]]] = {}
+    asked: dict[str, list[tuple[PlanRequest, RequestList]]] = {}
     for each in lists:
         for name, request in each.requests.items():
             asked.setdefault(name, []).append((request, each))
@@ -107,9 +107,7 @@ def services_of(
     return services
 
 
-def _difference(
-    name: str, one: ServiceRequest, host: str, other: ServiceRequest, other_host: str
-) -> str:
+def _difference(name: str, one: PlanRequest, host: str, other: PlanRequest, other_host: str) -> str:
     """Two hosts that do not mean the same by a name."""
 
     a, b = one.compared(), other.compared()
@@ -139,7 +137,7 @@ def _is_tagged(value: object) -> bool:
 
 
 def _resolved(
-    request: ServiceRequest, hardware: Hardware, catalogue: Catalogue
+    request: PlanRequest, hardware: Hardware, catalogue: Catalogue
 ) -> tuple[dict[str, Any], int]:
     """(the spec on hosts of this kind, how many cards in all). Raises AscendError."""
     size = len(hardware.cards)

@@ -95,7 +95,7 @@ def test_table_and_mapping_that_contradict_each_other() -> None:
 
 @pytest.mark.parametrize("text", ["", "ret is -8005", TABLE, "NPU ID Chip ID"])
 def test_no_mapping(text: str) -> None:
-    with pytest.raises(problems.HostError) as caught:
+    with pytest.raises(problems.NpuSmiError) as caught:
         ids.parse_mapping(text)
     assert caught.value.problems[0]["code"] == "mapping_failed"
 

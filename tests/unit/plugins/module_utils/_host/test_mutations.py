@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: The inferops.ascend authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Outputs that no driver prints: nothing is made up, and nothing but HostError is raised."""
+"""Outputs that no driver prints: nothing is made up, and nothing but NpuSmiError is raised."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def has(text: str, card: dict[str, Any]) -> bool:
 def test_no_mutation_makes_up_a_card(text: str) -> None:
     try:
         info = npu_smi.parse_info(text)
-    except problems.HostError as error:
+    except problems.NpuSmiError as error:
         assert error.problems
         return
     for card in info.cards:
@@ -47,7 +47,7 @@ def test_no_mutation_makes_up_a_card(text: str) -> None:
 @given(st.one_of(st.text(), st.text(alphabet="|+-=/ \n0123456789NPUChipIDs.")), st.text(max_size=9))
 def test_any_text_is_read_or_refused(text: str, errors: str) -> None:
     for parse in (npu_smi.parse_info, ids.parse_mapping):
-        with pytest.raises(problems.HostError):
+        with pytest.raises(problems.NpuSmiError):
             parse(text, errors)
     for lenient in (ids.parse_phyid_remap, npu_smi.parse_tool_version):
         lenient(text)

@@ -28,12 +28,12 @@ def test_npu_smi_is_found_on_the_search_path(tmp_path: Path) -> None:
 
 def test_missing_npu_smi_names_where_it_was_looked_for(tmp_path: Path) -> None:
     (tmp_path / "npu-smi").write_text("not executable", encoding="utf-8")
-    with pytest.raises(problems.HostError) as caught:
+    with pytest.raises(problems.NpuSmiError) as caught:
         npu.find_npu_smi(None, str(tmp_path))
     message = str(caught.value)
     for folder in ("/usr/local/bin/npu-smi", "/usr/local/sbin/npu-smi", f"{tmp_path}/npu-smi"):
         assert folder in message
-    with pytest.raises(problems.HostError, match="/opt/npu-smi"):
+    with pytest.raises(problems.NpuSmiError, match="/opt/npu-smi"):
         npu.find_npu_smi("/opt/npu-smi")
 
 
@@ -43,7 +43,7 @@ def test_hanging_program_is_killed_with_its_children(tmp_path: Path) -> None:
         tmp_path / "npu-smi", f"sleep 300 & echo $! > {pids}; echo $$ >> {pids}; wait\n"
     )
     start = time.monotonic()
-    with pytest.raises(problems.HostError) as caught:
+    with pytest.raises(problems.NpuSmiError) as caught:
         npu.run([program, "info"], 0.5)
     assert time.monotonic() - start < 10
     assert codes(caught.value.problems) == ["npu_smi_timeout"]
@@ -69,7 +69,7 @@ def test_program_that_cannot_be_started(tmp_path: Path) -> None:
     path = tmp_path / "npu-smi"
     path.write_bytes(b"\x7fELF of another machine")
     path.chmod(0o755)
-    with pytest.raises(problems.HostError, match="Exec format error"):
+    with pytest.raises(problems.NpuSmiError, match="Exec format error"):
         npu.run([str(path)], 5)
 
 
@@ -191,7 +191,7 @@ def test_failure_carries_what_files_tell(tmp_path: Path) -> None:
     npu_smi = script(
         tmp_path / "npu-smi", "echo 'dcmi module initialize failed. ret is -8005'; exit 187\n"
     )
-    with pytest.raises(problems.HostError) as caught:
+    with pytest.raises(problems.NpuSmiError) as caught:
         npu.read_npu(npu_smi, 10, tmp_path)
     message, result = str(caught.value), npu.failure(caught.value, tmp_path)
     assert "-8005" in message

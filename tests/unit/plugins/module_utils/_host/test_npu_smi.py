@@ -114,16 +114,16 @@ def test_every_prefix_of_every_recording(shared: Path) -> None:
 def check_prefixes(text: str) -> None:
     try:
         whole = npu_smi.parse_info(text)
-    except problems.HostError:
+    except problems.NpuSmiError:
         for end in range(len(text)):
-            with pytest.raises(problems.HostError):
+            with pytest.raises(problems.NpuSmiError):
                 npu_smi.parse_info(text[:end])
         return
     processes = {(card["npu_id"], card["chip_id"]): card.pop("processes") for card in whole.cards}
     for end in range(len(text)):
         try:
             info = npu_smi.parse_info(text[:end])
-        except problems.HostError:
+        except problems.NpuSmiError:
             assert end < text.index("Bus-Id")
             continue
         found = {(card["npu_id"], card["chip_id"]): card.pop("processes") for card in info.cards}
@@ -349,7 +349,7 @@ def test_open_list_of_processes_is_incomplete() -> None:
 )
 def test_an_error_instead_of_a_table(text: str, code: str, words: str) -> None:
     for arguments in ((text,), ("", text)):
-        with pytest.raises(problems.HostError) as caught:
+        with pytest.raises(problems.NpuSmiError) as caught:
             npu_smi.parse_info(*arguments)
         assert caught.value.problems[0]["code"] == code
         assert words in str(caught.value)
@@ -358,7 +358,7 @@ def test_an_error_instead_of_a_table(text: str, code: str, words: str) -> None:
 @pytest.mark.parametrize("number", ["8005", "8020"])
 def test_recorded_errors(shared: Path, number: str) -> None:
     text = (shared / f"samples/npu-smi/error-{number}-1.txt").read_text(encoding="utf-8")
-    with pytest.raises(problems.HostError) as caught:
+    with pytest.raises(problems.NpuSmiError) as caught:
         npu_smi.parse_info(text, status=187)
     assert codes(caught.value.problems) == ["dcmi_" + number]
 

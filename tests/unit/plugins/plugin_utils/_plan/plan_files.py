@@ -14,7 +14,7 @@ from ansible.plugins.vars import host_group_vars
 from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.directory import FILE, HOST_VARS
 from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.entries import Entry
 from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.plan_file import Writer
-from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.requests import ServiceRequest
+from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.requests import PlanRequest
 from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.services import Service
 
 SPEC = {
@@ -23,7 +23,7 @@ SPEC = {
 
 
 def entry(name: str, passed: Mapping[str, Any] | None = None, **settled: Any) -> Entry:
-    request = ServiceRequest(name, {"model": "Qwen3-14B"}, passed or {}, 1, None, False, 0)
+    request = PlanRequest(name, {"model": "Qwen3-14B"}, passed or {}, 1, None, False, 0)
     keys = {
         "name": name,
         "model": "Qwen3-14B",
