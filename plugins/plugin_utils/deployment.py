@@ -3,8 +3,8 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """What a host serves: requests resolved, placed, and checked against the host.
 
-`declared` computes it from variables alone, before any contact; `checked` once more from what the
-host is. Preflight reports it, the services' files are rendered from it, readiness waits for it,
+`check_declared` computes it from variables alone, before any contact; `check` once more from what
+the host is. Preflight reports it, the services' files are rendered from it, readiness waits for it,
 verify compares with it.
 """
 

@@ -89,6 +89,7 @@ class Settings:
             if isinstance(kind, (property, cached_property)):
                 getattr(self, name)
         self.ports()
+        self._check_kernel()
 
     # -- what the host is ---------------------------------------------------------------------
 
@@ -356,16 +357,11 @@ class Settings:
                 " tuning back, or leave it empty."
             ) from error
 
-    @cached_property
-    def kernel(self) -> dict[str, Any]:
-        """What a host is tuned to."""
-        return {
-            "sysctl": self._variables.mapping("ascend_host_sysctl"),
-            "governor": self._variables.text("ascend_host_governor"),
-            "irqbalance": self._variables.choice(
-                ("auto", "stop", "keep"), "ascend_host_irqbalance"
-            ),
-        }
+    def _check_kernel(self) -> None:
+        """What a host is tuned to is read by the role's tasks alone, after contact."""
+        self._variables.mapping("ascend_host_sysctl")
+        self._variables.text("ascend_host_governor")
+        self._variables.choice(("auto", "stop", "keep"), "ascend_host_irqbalance")
 
     npu_smi = _text("ascend_host_npu_smi")
 
