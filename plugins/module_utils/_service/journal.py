@@ -102,7 +102,7 @@ def parse_journal(data: bytes) -> list[tuple[str, list[str]]]:
     return list(starts.items())
 
 
-def shown(lines: Sequence[str], limit: int, redact: Callable[[str], str]) -> list[str]:
+def last_lines(lines: Sequence[str], limit: int, redact: Callable[[str], str]) -> list[str]:
     """The last lines, each cut to SHOWN_LIMIT characters, without secrets."""
     return [_cut(redact(line)) for line in lines[-limit:]] if limit > 0 else []
 

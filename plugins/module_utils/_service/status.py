@@ -20,7 +20,7 @@ from .._base.files import instance_of
 from .._host.processes import listening
 from . import cards
 from .configuration import read_secrets, read_settings, redactor
-from .journal import Phase, find_cause, parse_journal, progress, shown
+from .journal import Phase, find_cause, last_lines, parse_journal, progress
 from .probe import ask
 from .units import (
     ABSENT,
@@ -187,7 +187,7 @@ class ServiceCheck:
             "total": reached.total if percent is not None else None,
             "elapsed": elapsed(self.values, now),
             "cause": self.cause(state, served, lines, previous),
-            "log": shown(lines, self.limits.log_lines, self.redact),
+            "log": last_lines(lines, self.limits.log_lines, self.redact),
             "problems": self.problems,
         }
 

@@ -116,7 +116,7 @@ def _template() -> tuple[jinja2.Template, str, str]:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters.update(shown=escaped, ranges=ranges, change_kind=change_kind, count=count)
+    environment.filters.update(escaped=escaped, ranges=ranges, change_kind=change_kind, count=count)
     style, script = ((PAGE / name).read_text("utf-8") for name in ("page.css", "page.js"))
     return environment.get_template("page.html.j2"), style, script
 

@@ -12,10 +12,10 @@ from ansible_collections.inferops.ascend.plugins.module_utils._service.journal i
     LINE_LIMIT,
     SHOWN_LIMIT,
     find_cause,
+    last_lines,
     parse_journal,
     phases_of,
     progress,
-    shown,
 )
 from ansible_collections.inferops.ascend.plugins.plugin_utils._service import causes
 
@@ -84,7 +84,7 @@ def test_of_a_line_of_a_megabyte_the_beginning_is_kept() -> None:
     (line,) = lines_of(journal(said("ValueError: " + "x" * 1_000_000)))
     assert line.startswith("ValueError: xxx")
     assert len(line) <= LINE_LIMIT
-    assert len(shown([line], 1, str)[0]) == SHOWN_LIMIT
+    assert len(last_lines([line], 1, str)[0]) == SHOWN_LIMIT
 
 
 def test_of_a_long_bar_the_end_is_kept() -> None:
