@@ -4,14 +4,12 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from ansible.parsing.dataloader import DataLoader
-from ansible.playbook.task import Task
-from ansible.template import Templar
 from ansible_collections.inferops.ascend.plugins.action import verify
+
+from .actions import run
 
 
 @pytest.mark.parametrize(
@@ -44,14 +42,6 @@ def test_a_host_without_a_deployment_is_read_as_its_variables_say(
 
     monkeypatch.setattr(verify, "run_action", run_action)
     monkeypatch.setattr(verify.ActionModule, "_execute_module", execute)
-    loader = DataLoader()
-    result = verify.ActionModule(
-        task=Task(),
-        connection=SimpleNamespace(_shell=SimpleNamespace(tmpdir="/none")),
-        play_context=None,
-        loader=loader,
-        templar=Templar(loader=loader, variables={}),
-        shared_loader_obj=None,
-    ).run(task_vars={"inventory_hostname": "h1", **variables})
+    result = run("verify", {"inventory_hostname": "h1", **variables})
     assert [{key: each.get(key) for key in asked} for each in read] == [asked]
     assert "No-Such-Model" in str(result)

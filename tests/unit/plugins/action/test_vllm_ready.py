@@ -4,31 +4,12 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from ansible.errors import AnsibleError
-from ansible.parsing.dataloader import DataLoader
-from ansible.playbook.task import Task
-from ansible.plugins import loader as plugins
-from ansible.template import Templar
 
-
-def wait(**options: Any) -> None:
-    """Run the action as far as it goes without a host."""
-    loader = DataLoader()
-    task = Task()
-    task.args = options
-    plugins.action_loader.get(
-        "inferops.ascend.vllm_ready",
-        task=task,
-        connection=SimpleNamespace(_shell=SimpleNamespace(tmpdir="/none")),
-        play_context=None,
-        loader=loader,
-        templar=Templar(loader=loader, variables={}),
-        shared_loader_obj=plugins,
-    ).run(task_vars={})
+from .actions import run
 
 
 @pytest.mark.parametrize(
@@ -48,4 +29,4 @@ def test_options_are_checked_before_the_host_is_contacted(
     option: dict[str, Any], words: str
 ) -> None:
     with pytest.raises(AnsibleError, match=words):
-        wait(**option)
+        run("vllm_ready", {}, **option)
