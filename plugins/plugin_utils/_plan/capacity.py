@@ -21,6 +21,8 @@ from .capacity_hosts import HostKind
 
 # Whether the engine starts with a row's figures.
 YES, NO, UNKNOWN = "yes", "no", "unknown"
+# The bases of figures that somebody ran the model for.
+RAN = ("measured", "calibrated")
 
 # What would change many rows alike.
 LONGER_BY_ESTIMATE = (
@@ -34,16 +36,20 @@ COMMON = (LONGER_BY_ESTIMATE, ESTIMATES_ARE_OFF, NOT_MEASURED)
 
 @dataclass(frozen=True)
 class Estimate:
-    """What the formula says beside a row's own figures, at the row's utilization.
+    """What the formula says of a row, at the row's utilization; lengths in tokens.
 
     Attributes:
         cards: the least number that carries the row's length.
-        max_model_len: the longest on the row's cards.
-        reason: why there is no estimate, or not both of its figures.
+        max_model_len: the longest on the row's cards. low, high: the same by a careful and by a
+            generous calculation. limited_by: what it ends at.
+        reason: why there is no estimate, or not all of its figures.
     """
 
     cards: int | None = None
     max_model_len: int | None = None
+    low: int | None = None
+    high: int | None = None
+    limited_by: str | None = None
     reason: str | None = None
 
 
@@ -54,8 +60,8 @@ class Row:
     Attributes:
         asked: the model as it was asked for. profile: the name of the kind of host.
         cards: the least number. max_model_len: the longest on it.
-        borderline: the estimate's own doubt of whether cards and length suffice.
-        starts: whether the engine starts with it: yes (a table lists the model, and nothing is known
+        borderline: whether a careful and a generous estimate disagree about cards and length.
+        starts: whether the engine starts with it: yes (somebody ran the model, and nothing is known
             against it), no or unknown. starts_reason: why not, or what is doubted.
         change: what would change the row, a sentence each.
         reason: why there are no figures.
@@ -156,7 +162,7 @@ class _Question:
             return _without_figures(self.asked, self.kind, str(error))
         basis = spec.provenance.get("basis")
         starts, starts_reason, shorter = self._starts(spec)
-        estimate = None if basis == "estimated" else self._estimate(spec)
+        estimate, borderline = self._own(spec) if basis == "estimated" else self._beside(spec)
         return Row(
             asked=self.asked,
             profile=self.kind.name,
@@ -170,7 +176,7 @@ class _Question:
             basis=basis,
             table=spec.provenance.get("table"),
             row=spec.provenance.get("row"),
-            borderline=spec.provenance.get("borderline"),
+            borderline=borderline,
             starts=starts,
             starts_reason=starts_reason,
             estimate=estimate,
@@ -192,25 +198,33 @@ class _Question:
         if started.max_model_len < spec.max_model_len:
             return NO, "; ".join(new), started.max_model_len
         doubts = [text for text in new if text.startswith(f"on vLLM {version}: ")]
-        if doubts or row_of(version) is None or not self.catalogue.rows(str(spec.model)):
+        ran = any(each.basis in RAN for each in self.catalogue.rows(str(spec.model)))
+        if doubts or not ran or row_of(version) is None:
             return UNKNOWN, "; ".join(doubts) or None, None
         return YES, None, None
 
     # -- the estimate beside it ---------------------------------------------------------------
 
-    def _estimate(self, spec: Spec) -> Estimate:
+    def _own(self, spec: Spec) -> tuple[Estimate, bool]:
+        """The estimate that a row consists of, and whether it is borderline."""
+        found = spec.provenance["estimate"]
+        return _estimate(spec.cards, found), bool(found["borderline"])
+
+    def _beside(self, spec: Spec) -> tuple[Estimate, bool | None]:
+        """The estimate beside a row's own figures, and whether these are borderline by it."""
         native = spec.native_context
         length = min(spec.max_model_len, native) if native else spec.max_model_len
-        cards = tokens = reason = None
+        cards = reason = None
         try:
             cards = self._estimated(spec, max_model_len=length).cards
         except AscendError as error:
             reason = str(error)
         try:
-            tokens = self._estimated(spec, cards=spec.cards).max_model_len
+            found = self._estimated(spec, cards=spec.cards).provenance["estimate"]
         except AscendError as error:
-            reason = reason or str(error)
-        return Estimate(cards, tokens, reason)
+            return Estimate(cards, reason=reason or str(error)), None
+        estimate = _estimate(cards, found, reason)
+        return estimate, found["longest_low"] < length <= found["longest_high"]
 
     def _estimated(self, spec: Spec, **request: int) -> Spec:
         """The spec by the formula alone, as if no table listed the model."""
@@ -261,6 +275,17 @@ class _Question:
         if cards <= spec.cards:
             return []
         return [f"its native context of {native} tokens takes {counted(cards, 'card')} by estimate"]
+
+
+def _estimate(cards: int | None, found: Mapping[str, Any], reason: str | None = None) -> Estimate:
+    return Estimate(
+        cards=cards,
+        max_model_len=found["longest"],
+        low=found["longest_low"],
+        high=found["longest_high"],
+        limited_by=found["limited_by"],
+        reason=reason,
+    )
 
 
 def agreement(rows: Sequence[Row]) -> tuple[int, int]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from .._base.words import WIDTH, counted, wrap
-from .capacity import COMMON, NO, YES, Row, agreement
+from .capacity import COMMON, NO, YES, Estimate, Row, agreement
 from .capacity_hosts import HostKind
 
 _MODEL, _MODEL_MAX = 5, 29
@@ -94,7 +94,7 @@ def _line(cells: Sequence[str], first: int) -> str:
 def _estimate(row: Row) -> str:
     """Cards and length of the estimate beside a row: `2/40K`."""
     found = row.estimate
-    if found is None:
+    if found is None or row.basis == "estimated":  # the row itself
         return "~" if row.borderline else ""
     if found.cards is None and found.max_model_len is None:
         return "-"
@@ -109,7 +109,16 @@ def _notes(row: Row) -> Iterable[str]:
         yield _sentence(row.reason)
     if row.starts_reason:
         yield _sentence(row.starts_reason)
+    if row.borderline and row.basis == "estimated" and row.estimate:
+        yield f"borderline: {_doubt(row.estimate)}"
     yield from (text for text in row.change if text not in COMMON)
+
+
+def _doubt(estimate: Estimate) -> str:
+    low, high = estimate.low or 0, estimate.high or 0
+    if low == high:
+        return "a careful and a generous calculation ask for different numbers of cards"
+    return f"{length(low)} tokens by a careful calculation, {length(high)} by a generous one"
 
 
 def _sentence(text: str) -> str:
@@ -120,7 +129,7 @@ def _legend(rows: Sequence[Row]) -> list[str]:
     """What the columns mean, as far as these rows need it."""
     notes = []
     same, measured = agreement(rows)
-    if any(row.estimate for row in rows):
+    if any(row.estimate and row.basis != "estimated" for row in rows):
         notes.append(
             "ESTIMATE: the least cards for the length, and the longest on the row's cards."
         )
@@ -136,7 +145,7 @@ def _legend(rows: Sequence[Row]) -> list[str]:
     if any(row.cards is not None and row.starts not in _STARTS for row in rows):
         notes.append("STARTS ?: whether this version of the engine starts it is not known.")
     if any(row.starts == YES for row in rows):
-        notes.append("STARTS yes: nothing is known that would keep it from starting.")
+        notes.append("STARTS yes: it was run, and nothing is known against this version.")
     notes += [
         f"{text[0].upper()}{text[1:]}."
         for text in COMMON

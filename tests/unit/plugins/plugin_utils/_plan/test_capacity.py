@@ -72,20 +72,38 @@ def test_a_measured_row_says_what_the_estimate_says_of_its_cards_and_length() ->
     assert found.change == (LONGER_BY_ESTIMATE,)
 
 
-def test_an_estimate_stands_alone_and_says_that_a_deploy_does_not_take_it() -> None:
+def test_an_estimate_has_its_band_and_says_that_a_deploy_does_not_take_it() -> None:
     found = row("Qwen3-8B", kind(A2_32G))
-    assert (found.basis, found.table, found.estimate) == ("estimated", None, None)
-    assert found.cards and found.max_model_len
+    assert (found.basis, found.table, found.borderline) == ("estimated", None, False)
+    assert found.estimate is not None
+    assert found.max_model_len == found.estimate.max_model_len
+    assert found.estimate.limited_by == "native context"
     assert ESTIMATES_ARE_OFF in found.change
     assert NOT_MEASURED in found.change
     allowed = row("Qwen3-8B", kind(A2_32G, vllm_service_estimate=True))
     assert ESTIMATES_ARE_OFF not in allowed.change
 
 
+def test_what_a_careful_and_a_generous_estimate_disagree_about_is_borderline() -> None:
+    found = row("DeepSeek-V3.2", kind(A2_32G))
+    assert (found.basis, found.borderline) == ("estimated", True)
+    assert found.estimate is not None
+    low, high = found.estimate.low, found.estimate.high
+    assert low is not None
+    assert high is not None
+    assert low < (found.max_model_len or 0) <= high
+    # A row's own figures are borderline by the estimate beside them.
+    assert row("MiniMax-M3").borderline is True
+    assert row("Qwen3-14B").borderline is False
+    assert row("Qwen2.5-VL-32B").borderline is None
+
+
 def test_what_only_documents_state_has_their_basis() -> None:
     found = row("DeepSeek-V3.1-W8A8")
     assert (found.basis, found.cards, found.table) == ("documented", 16, "vllm-ascend-tutorials")
     assert NOT_MEASURED in found.change
+    # It was documented for some version, which need not be this one.
+    assert found.starts == "unknown"
 
 
 def test_a_model_that_nobody_knows_has_the_reason_in_its_row() -> None:

@@ -48,8 +48,18 @@ def test_a_row_shows_figures_basis_estimate_and_whether_it_starts() -> None:
             starts="yes",
             change=(LONGER_BY_ESTIMATE, "it takes 2 hosts"),
         ),
-        row(estimate=Estimate(2, None, "too few cards"), starts="no", starts_reason="too long"),
-        row(basis="estimated", max_model_len=512, borderline=True),
+        row(
+            estimate=Estimate(2, None, reason="too few cards"),
+            starts="no",
+            starts_reason="too long",
+        ),
+        row(
+            basis="estimated",
+            max_model_len=512,
+            borderline=True,
+            estimate=Estimate(1, 512, low=0, high=131072),
+        ),
+        row(basis="estimated", borderline=True, estimate=Estimate(1, 32768, low=32768, high=32768)),
         row(basis="documented", estimate=Estimate(reason="not known")),
         row(model=None, cards=None, max_model_len=None, basis=None, reason="Nobody knows it"),
     ]
@@ -62,6 +72,11 @@ def test_a_row_shows_figures_basis_estimate_and_whether_it_starts() -> None:
         "M                                 1    32K measured   2/-      no",
         "    too long.",
         "M                                 1   0.5K estimated  ~        ?",
+        "    borderline: 0 tokens by a careful calculation, 128K by a generous",
+        "    one",
+        "M                                 1    32K estimated  ~        ?",
+        "    borderline: a careful and a generous calculation ask for",
+        "    different numbers of cards",
         "M                                 1    32K documented -        ?",
         "m                                 -      - none",
         "    Nobody knows it.",
@@ -75,7 +90,7 @@ def test_a_row_shows_figures_basis_estimate_and_whether_it_starts() -> None:
         "  relying on it.",
         "- STARTS ?: whether this version of the engine starts it is not",
         "  known.",
-        "- STARTS yes: nothing is known that would keep it from starting.",
+        "- STARTS yes: it was run, and nothing is known against this version.",
         "- By estimate these cards carry a longer max_model_len: a row of your",
         "  own (ascend_model_tables) raises it.",
     ]
@@ -94,7 +109,7 @@ def test_each_kind_has_a_table_of_its_own_and_a_legend_only_of_what_is_there() -
         "MODEL CARDS LENGTH BASIS      ESTIMATE STARTS",
         "M         1    32K calibrated          yes",
         "",
-        "- STARTS yes: nothing is known that would keep it from starting.",
+        "- STARTS yes: it was run, and nothing is known against this version.",
     ]
 
 
