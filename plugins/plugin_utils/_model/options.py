@@ -5,8 +5,11 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
+from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 from .._base.data import vars_file
@@ -16,6 +19,9 @@ from .versions import row_of
 # A release, a candidate of it, a rebuild (0.23.0.post1) or a local build (0.23.0+empty).
 _VERSION = re.compile(r"v?([0-9]+(?:\.[0-9]+){2,3})((rc|\.post|\.dev)[0-9]+)*(\+.*)?")
 
+# What this collection writes for every service.
+_EVERY_LIST = ("host", "port", "max-model-len", "served-model-name", "tensor-parallel-size")
+
 
 def load_options() -> Mapping[str, Any]:
     """{version: {option: facts}}, and `_about`."""
@@ -23,12 +29,60 @@ def load_options() -> Mapping[str, Any]:
     return options
 
 
+def is_file(version: object) -> bool:
+    """Whether the name of an option list is the path of a file, which the playbook options wrote."""
+    return str(version).strip().endswith(".json")
+
+
+def facts_of(version: object) -> Mapping[str, Any]:
+    """{option: facts} of the list that counts for a version, or of the file that is named."""
+    facts: Mapping[str, Any]
+    if is_file(version):
+        facts = _read_file(str(version).strip())["options"]
+    else:
+        facts = load_options()[list_of(version)]
+    return facts
+
+
+@lru_cache(maxsize=8)
+def _read_file(path: str) -> Mapping[str, Any]:
+    """{version, options} of a file. Raises AscendError for what is none."""
+    way = "Write the file with the playbook inferops.ascend.options."
+    try:
+        found = json.loads(Path(path).expanduser().read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise AscendError(
+            f"vllm_runtime_row, options: {path} cannot be read: {error}. {way}"
+        ) from None
+    found = found if isinstance(found, dict) else {}
+    version, options = found.get("version"), found.get("options")
+    options = options if isinstance(options, dict) else {}
+    listed = all(
+        isinstance(fact, dict) and isinstance(fact.get("opts"), list) and "action" in fact
+        for fact in options.values()
+    )
+    if not listed or not isinstance(version, str) or not _VERSION.fullmatch(version):
+        raise AscendError(
+            f"vllm_runtime_row, options: {path} does not have a version and its options. {way}"
+        )
+    lacks = [name for name in _EVERY_LIST if name not in options]
+    if lacks:
+        raise AscendError(
+            f"vllm_runtime_row, options: {path} does not have {', '.join(lacks)}, which every version"
+            f" of vllm serve has. {way}"
+        )
+    return {"version": version, "options": options}
+
+
 def list_of(version: object) -> str:
     """The version whose option list counts for a version of vLLM or vllm-ascend.
 
-    Its own, else the nearest older one, else the oldest. Raises AscendError for what is not a version.
+    Its own, else the nearest older one, else the oldest; that of a file is the engine's. Raises
+    AscendError for what is not a version.
     """
     text = str(version).strip()
+    if is_file(text):
+        return str(_read_file(text)["version"])
     row = row_of(text)
     found = _VERSION.fullmatch(row.vllm if row else text)
     if found is None:
@@ -43,6 +97,8 @@ def list_of(version: object) -> str:
 
 def missing_list(version: object) -> str | None:
     """What to know of a version without an option list of its own; None where it has one."""
+    if is_file(version):
+        return None
     listed, text = list_of(version), str(version).strip().removeprefix("v")
     row = row_of(text)
     if number(row.vllm if row else text) == number(listed):

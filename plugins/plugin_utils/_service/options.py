@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from .._base.errors import AscendError
-from .._model.options import list_of, load_options, missing_list, number
+from .._model.options import facts_of, list_of, load_options, missing_list, number
 
 # What an option that a version lacks is called there: (options to use, how), for what cannot be
 # translated without asking. Only names that the version's list has are offered.
@@ -36,8 +36,10 @@ class Option:
     def __init__(self, name: str, fact: Mapping[str, Any], before_0_11: bool) -> None:
         self.name = name
         action = fact["action"]
-        self.negative = f"no-{name}" if f"--no-{name}" in fact["opts"] else None
-        self.flag = action in ("_StoreTrueAction", "BooleanOptionalAction")
+        # vLLM 0.33 pairs --enable-x with --disable-x, and hides --no-enable-x, which it still takes.
+        paired = action == "EnableDisableAction"
+        self.negative = f"no-{name}" if paired or f"--no-{name}" in fact["opts"] else None
+        self.flag = paired or action in ("_StoreTrueAction", "BooleanOptionalAction")
         self.many = fact.get("nargs") in ("+", "*")
         self.bare = fact.get("nargs") == "?"
         outer = fact.get("type")
@@ -58,23 +60,25 @@ class Option:
 class EngineOptions:
     """The options of one vLLM version by every long name, `no-` forms included.
 
-    version: one that has a list. missing: what to know where it stands for another version.
+    version: the engine's. facts: its list. missing: what to know where it stands for another version.
     """
 
-    def __init__(self, version: str, missing: str | None = None) -> None:
+    def __init__(self, version: str, facts: Mapping[str, Any], missing: str | None = None) -> None:
         self.version = version
         self._missing = f". {missing}: vllm_runtime_row can name another" if missing else ""
         self.options: dict[str, Option] = {}
         self.short: dict[str, str] = {}
         # 0.9.1 passes str(list) as one value; seen to be right from 0.11.0 on.
         self.joins_lists = number(version) < (0, 11)
-        for name, fact in load_options()[version].items():
+        for name, fact in facts.items():
             option = Option(name, fact, self.joins_lists)
             for text in fact["opts"]:
                 if text.startswith("--"):
                     self.options[text[2:]] = option
                 else:
                     self.short[text[1:]] = name
+            if option.negative:
+                self.options[option.negative] = option
 
     def find(self, name: str, key: str, who: str) -> Option:
         """The option of a name, written as `key`; AscendError, beginning with `who`, with the way out."""
@@ -122,4 +126,4 @@ def options_of(version: object) -> EngineOptions:
 @functools.lru_cache(maxsize=None)
 def _read(version: str) -> EngineOptions:
     """Read once: the plan of a fleet needs it for each of its services."""
-    return EngineOptions(list_of(version), missing_list(version))
+    return EngineOptions(list_of(version), facts_of(version), missing_list(version))
