@@ -41,7 +41,7 @@ class ActionModule(ActionBase):
         except AnsibleConnectionFailure as error:
             lost = {"unreachable": True, "msg": str(error)}
             found = drift.compare(self._ours.host, [], status=lost)
-        return {**result, "changed": False, "verdict": drift_report.as_dict(found)}
+        return {**result, "changed": False, "report": drift_report.as_dict(found)}
 
     @property
     def _ours(self) -> HostVariables:

@@ -27,15 +27,15 @@ class ActionModule(ActionBase):
                 "output": {"type": "path"},
             }
         )[1]
-        verdicts = []
+        reports = []
         for host in map(str, task_vars["ansible_play_hosts_all"]):
             found = task_vars["hostvars"][host].get(given["registered"]) or {}
-            verdicts.append(found.get("verdict") or drift_report.missing(host))
-        data = {**drift_report.summary(verdicts), "results": verdicts}
+            reports.append(found.get("report") or drift_report.missing(host))
+        data = {**drift_report.summary(reports), "results": reports}
         if given["output"] and not self._task.check_mode:
             text = json.dumps(data, indent=4, sort_keys=True)
             try:
                 Path(given["output"]).write_text(f"{text}\n", encoding="utf-8")
             except OSError as error:
                 return {**result, "failed": True, "msg": f"{error}. Name another file."}
-        return {**result, "changed": False, "data": data, "lines": drift_report.lines(verdicts)}
+        return {**result, "changed": False, "data": data, "lines": drift_report.lines(reports)}

@@ -14,7 +14,7 @@ description:
   - Computes the deployment of the host with M(inferops.ascend.deployment), asks
     M(inferops.ascend.vllm_services) in check mode what a deploy would change, and how the services
     are. What is compared is in C(docs/verify.md) of the collection. It changes nothing.
-  - It does not fail, also where the host cannot be reached; the verdict says so.
+  - It does not fail, also where the host cannot be reached; the report says so.
 options:
   accept_loading:
     description: Whether a service that is still loading is accepted.
@@ -34,7 +34,7 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
-verdict:
+report:
   description: The result, in the form that C(docs/verify.md) describes.
   returned: always
   type: dict

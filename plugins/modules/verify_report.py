@@ -35,7 +35,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 data:
-  description: C(ok), C(hosts) and C(services) as sums, and C(results) with the verdict of each host.
+  description: C(ok), C(hosts) and C(services) as sums, and C(results) with the report of each host.
   returned: success
   type: dict
 lines:

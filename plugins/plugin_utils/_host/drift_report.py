@@ -17,46 +17,46 @@ from .findings import DIFFERS, FAILED, LOADING, OK, UNKNOWN, UNREACHABLE, HostDr
 _CARDS = 12
 
 
-def as_dict(verdict: HostDrift) -> dict[str, Any]:
-    """A comparison in plain types, with `say`, its outcome in one line."""
-    data = asdict(verdict)
-    data["say"] = f"{verdict.host}: {_status_line(data)}"
+def as_dict(drift: HostDrift) -> dict[str, Any]:
+    """A comparison in plain types, with `summary`, its outcome in one line."""
+    data = asdict(drift)
+    data["summary"] = f"{drift.host}: {_status_line(data)}"
     return data
 
 
 def missing(host: str) -> dict[str, Any]:
     """The outcome of a host that is in the play and was not compared."""
-    verdict = HostDrift(host, FAILED, False)
-    verdict.add("compare", "an earlier step of this run failed on it.", "See above.")
-    return as_dict(verdict)
+    drift = HostDrift(host, FAILED, False)
+    drift.add("compare", "an earlier step of this run failed on it.", "See above.")
+    return as_dict(drift)
 
 
-def summary(verdicts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def summary(reports: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """{ok, hosts: {state: number}, services: {verdict: number}} over all hosts."""
-    services = (service["verdict"] for each in verdicts for service in each["services"])
+    services = (service["verdict"] for each in reports for service in each["services"])
     return {
-        "ok": all(verdict["ok"] for verdict in verdicts),
-        "hosts": dict(Counter(verdict["state"] for verdict in verdicts)),
+        "ok": all(report["ok"] for report in reports),
+        "hosts": dict(Counter(report["state"] for report in reports)),
         "services": dict(Counter(services)),
     }
 
 
-def lines(verdicts: Sequence[Mapping[str, Any]], width: int = WIDTH) -> list[str]:
+def lines(reports: Sequence[Mapping[str, Any]], width: int = WIDTH) -> list[str]:
     """A table of all hosts: a line for each service, what is wrong below it, the sums last.
 
     None is longer than `width`, but for words that are.
     """
-    services = [service for verdict in verdicts for service in verdict["services"]]
+    services = [service for report in reports for service in report["services"]]
     cards = max((len(_cards(service)) for service in services), default=0)
     columns = max(cards, 5)
     room = width - 41 - columns
     result = []
-    for verdict in verdicts:
-        result.append(verdict["say"])
-        if verdict["services"]:
+    for report in reports:
+        result.append(report["summary"])
+        if report["services"]:
             head = ("VERDICT", "SERVICE", "CARDS", "PORT", "LENGTH", "STATE")
             result += _row(head, room, columns)
-        for service in verdict["services"]:
+        for service in report["services"]:
             cells = (
                 service["verdict"].upper() if service["verdict"] == DIFFERS else service["verdict"],
                 service["name"],
@@ -69,24 +69,24 @@ def lines(verdicts: Sequence[Mapping[str, Any]], width: int = WIDTH) -> list[str
             if service["progress"]:
                 result += wrap(f"loading: {service['progress']}", " " * 11, " " * 13, width)
             result += _findings(service["findings"], " " * 11, width)
-        result += _findings(verdict["findings"], "  ", width)
-        for note in verdict["notes"]:
+        result += _findings(report["findings"], "  ", width)
+        for note in report["notes"]:
             result += wrap(note, "  note: ", "    ", width)
-    total = summary(verdicts)
+    total = summary(reports)
     result += wrap(_sums(total), "", "  ", width)
     return result
 
 
-def _status_line(verdict: Mapping[str, Any]) -> str:
-    services = counted(len(verdict["services"]), "service")
-    found = Counter(service["verdict"] for service in verdict["services"])
-    whole = {UNREACHABLE: "NOT REACHED", FAILED: "NOT COMPARED", OK: f"{services}, as wanted"}
-    if verdict["state"] in whole:
-        return whole[verdict["state"]]
+def _status_line(report: Mapping[str, Any]) -> str:
+    services = counted(len(report["services"]), "service")
+    found = Counter(service["verdict"] for service in report["services"])
+    by_state = {UNREACHABLE: "NOT REACHED", FAILED: "NOT COMPARED", OK: f"{services}, as wanted"}
+    if report["state"] in by_state:
+        return by_state[report["state"]]
     wrong, loading = found[DIFFERS], found[LOADING]
     parts = [f"{wrong} of {services} DIFFER{'S' if wrong == 1 else ''}"] if wrong else [services]
     parts += [f"{loading} loading"] if loading else []
-    parts += ["the host DIFFERS"] if verdict["findings"] else []
+    parts += ["the host DIFFERS"] if report["findings"] else []
     return ", ".join(parts)
 
 
@@ -108,12 +108,12 @@ def _cards(service: Mapping[str, Any]) -> str:
 
 
 def _row(cells: Sequence[str], room: int, columns: int) -> list[str]:
-    verdict, name, cards, port, length, state = cells
+    outcome, name, cards, port, length, state = cells
     before = []
     if len(name) > room:
-        before = [f"  {verdict:7}  {name}"]
-        verdict, name = "", ""
-    text = f"  {verdict:7}  {name:{room}}  {cards:{columns}}  {port:>5}  {length:>7}  {state}"
+        before = [f"  {outcome:7}  {name}"]
+        outcome, name = "", ""
+    text = f"  {outcome:7}  {name:{room}}  {cards:{columns}}  {port:>5}  {length:>7}  {state}"
     return [*before, text.rstrip()]
 
 
