@@ -136,6 +136,27 @@ def test_the_module_returns_them(engine: list[str]) -> None:
     assert "max-model-len" in found["options"]
 
 
+def test_the_playbook_writes_the_file(engine: list[str], tmp_path: Path) -> None:
+    (tmp_path / "vllm").touch()  # beside the stand-in's Python
+    output = tmp_path / "list.json"
+    variables = {
+        "vllm_service_executable": str(tmp_path / "vllm"),
+        "vllm_options_output": str(output),
+        "ansible_python_interpreter": sys.executable,
+        "ansible_become": False,
+    }
+    words = ["-i", "localhost,", "-c", "local", "-e", json.dumps(variables)]
+    done = subprocess.run(
+        ["ansible-playbook", "inferops.ascend.options", *words],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout
+    assert list_of(str(output)) == "0.33.0"
+    assert json.loads(output.read_text("utf-8")) == read_options(engine, [], 60)
+
+
 def test_a_file_takes_the_place_of_a_shipped_list(file: str) -> None:
     assert (list_of(file), missing_list(file)) == ("0.33.0", None)
     assert "enable-chunked-prefill" in facts_of(file)
