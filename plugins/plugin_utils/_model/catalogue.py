@@ -61,6 +61,11 @@ class Catalogue:
             own["unverified"] = tuple(f for f in known.unverified if f != "native_context")
         return replace(known, **own) if own else known
 
+    def without_rows(self) -> Catalogue:
+        """The same models with the same facts, as if no table listed any of them."""
+        facts = {model: self.facts(model) for model in self._spelling.values()}
+        return Catalogue((), facts, self.find_file)
+
     def memories(self) -> tuple[float, ...]:
         """Every card memory (GB) for which `*` matches a row."""
         return tuple(sorted({row.card_memory_gb for table in self._listing for row in table.rows}))

@@ -24,6 +24,9 @@ YES, NO, UNKNOWN = "yes", "no", "unknown"
 # The bases of figures that somebody ran the model for.
 RAN = ("measured", "calibrated")
 
+# What a request says of its size.
+_SIZES = ("cards", "max_model_len", "tensor_parallel_size", "pipeline_parallel_size", "cluster")
+
 # What would change many rows alike.
 LONGER_BY_ESTIMATE = (
     "by estimate these cards carry a longer max_model_len: a row of your own (ascend_model_tables)"
@@ -119,6 +122,7 @@ def parse_names(value: object, name: str) -> list[Any]:
 def rows_of(models: Sequence[Any], kind: HostKind, catalogue: Catalogue) -> list[Row]:
     """A row for each model, in order; `*` is every row of the tables for the kind's memory."""
     rows = []
+    formula = catalogue.without_rows()
     for model in models:
         if isinstance(model, str) and model == "*":
             try:
@@ -127,9 +131,9 @@ def rows_of(models: Sequence[Any], kind: HostKind, catalogue: Catalogue) -> list
             except AscendError as error:
                 rows.append(_without_figures("*", kind, str(error)))
                 continue
-            rows += [_Question(name, kind, catalogue).row() for name in listed]
+            rows += [_Question(name, kind, catalogue, formula).row() for name in listed]
         else:
-            rows.append(_Question(model, kind, catalogue).row())
+            rows.append(_Question(model, kind, catalogue, formula).row())
     return rows
 
 
@@ -143,13 +147,16 @@ def _asked(model: object) -> str:
 
 
 class _Question:
-    """One model on one kind of host."""
+    """One model on one kind of host; ``formula``: a catalogue by which only an estimate answers."""
 
-    def __init__(self, request: Any, kind: HostKind, catalogue: Catalogue) -> None:
+    def __init__(
+        self, request: Any, kind: HostKind, catalogue: Catalogue, formula: Catalogue
+    ) -> None:
         self.request = request
         self.asked = _asked(request)
         self.kind = kind
         self.catalogue = catalogue
+        self.formula = formula
         # The figures as such; what the engine makes of them is asked apart.
         self.options = replace(
             kind.options, estimate=True, allow_untested=False, engine_version=None
@@ -160,6 +167,9 @@ class _Question:
             spec = resolve(self.request, self.catalogue, self.options)
         except AscendError as error:
             return _without_figures(self.asked, self.kind, str(error))
+        if spec.state == "absent":
+            reason = "its state is absent, for which there is nothing to serve"
+            return _without_figures(self.asked, self.kind, reason)
         basis = spec.provenance.get("basis")
         starts, starts_reason, shorter = self._starts(spec)
         estimate, borderline = self._own(spec) if basis == "estimated" else self._beside(spec)
@@ -226,16 +236,15 @@ class _Question:
         estimate = _estimate(cards, found, reason)
         return estimate, found["longest_low"] < length <= found["longest_high"]
 
-    def _estimated(self, spec: Spec, **request: int) -> Spec:
-        """The spec by the formula alone, as if no table listed the model."""
-        model = str(spec.model)
-        facts = {model: self.catalogue.facts(model)}
-        given = {
-            "model": model,
-            "gpu_memory_utilization": spec.gpu_memory_utilization,
-            **request,
-        }
-        return resolve(given, Catalogue((), facts), self.options)
+    def _estimated(self, spec: Spec, **size: int) -> Spec:
+        """The spec by the formula alone, for this number of cards or this length.
+
+        Raises AscendError: there is no estimate of the model, or none that carries the length.
+        """
+        given = self.request if isinstance(self.request, Mapping) else {"model": self.asked}
+        kept = {key: value for key, value in given.items() if key not in _SIZES}
+        kept["gpu_memory_utilization"] = spec.gpu_memory_utilization
+        return resolve({**kept, **size}, self.formula, self.options)
 
     # -- what would change it -----------------------------------------------------------------
 
@@ -248,13 +257,14 @@ class _Question:
         if hosts:
             found.append(hosts)
         longest = estimate.max_model_len if estimate else spec.max_model_len
-        if longest is not None and estimate and longest > spec.max_model_len:
+        limited = isinstance(self.request, Mapping) and "max_model_len" in self.request
+        if estimate and longest is not None and longest > spec.max_model_len and not limited:
             found.append(LONGER_BY_ESTIMATE)
         if native and max(longest or 0, spec.max_model_len) < native:
             found += self._longer(spec, native)
         if basis == "estimated" and not self.kind.options.estimate:
             found.append(ESTIMATES_ARE_OFF)
-        if basis in ("estimated", "documented"):
+        if basis not in RAN:
             found.append(NOT_MEASURED)
         return found
 

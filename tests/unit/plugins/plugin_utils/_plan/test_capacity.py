@@ -201,6 +201,54 @@ def test_what_is_no_list_of_models_is_rejected(value: Any, problem: str) -> None
     assert "-e capacity_models=a,b" in str(caught.value)
 
 
+def test_models_that_no_table_knows_are_estimated_or_taken_on_the_requests_word(
+    tmp_path: Path,
+) -> None:
+    config = {
+        "architectures": ["LlamaForCausalLM"],
+        "model_type": "llama",
+        "hidden_size": 8192,
+        "intermediate_size": 28672,
+        "num_hidden_layers": 80,
+        "num_attention_heads": 64,
+        "num_key_value_heads": 8,
+        "vocab_size": 128256,
+        "max_position_embeddings": 131072,
+        "torch_dtype": "bfloat16",
+    }
+    (tmp_path / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    ours = row({"model": "ours", "config": str(tmp_path)})
+    assert (ours.model, ours.basis, ours.cards, ours.max_model_len) == (
+        "ours",
+        "estimated",
+        4,
+        131072,
+    )
+    shorter = row({"model": "ours", "config": str(tmp_path), "max_model_len": "8K"})
+    assert shorter.max_model_len == 8192
+    assert LONGER_BY_ESTIMATE not in shorter.change
+    word = {"model": "theirs", "path": "/data/theirs", "cards": 2, "max_model_len": "8K"}
+    requested = row(word)
+    assert (requested.basis, requested.cards, requested.max_model_len) == ("requested", 2, 8192)
+    assert requested.estimate is not None
+    assert requested.estimate.cards is None
+    assert "theirs" in (requested.estimate.reason or "")
+    # Its configuration tells that it does not fit.
+    few = row({**word, "config": str(tmp_path)})
+    assert few.reason is not None
+    assert "theirs on 2 cards of 64 GB should carry 0 tokens" in few.reason
+    assert row({**word, "config": str(tmp_path), "cards": 8}).basis == "estimated"
+    assert row("foo/Qwen3-32B-W8A8").basis == "estimated"
+
+
+def test_what_is_absent_takes_nothing() -> None:
+    found = row({"model": "Qwen3-14B", "state": "absent"})
+    assert (found.cards, found.reason) == (
+        None,
+        "its state is absent, for which there is nothing to serve",
+    )
+
+
 def test_a_malformed_request_has_the_reason_in_its_row() -> None:
     found = row({"cards": 2})
     assert found.reason is not None
