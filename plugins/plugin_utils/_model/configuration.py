@@ -67,8 +67,9 @@ _NAMES: Mapping[str, tuple[str, ...]] = {
 }
 # Where a layer's own list is missing: every n-th layer attends to everything.
 _FULL_INTERVALS = {"gemma2": 2, "gemma3_text": 6, "gemma3": 6, "cohere2": 4, "gpt_oss": 2}
-_FULL = frozenset(("full_attention", "attention", "global", "global_attention", "full", "f", "*"))
-_SLIDING = frozenset(("sliding_attention", "chunked_attention", "local", "sliding", "s"))
+_FULL = frozenset(("attention", "global", "full", "f", "*"))
+_SLIDING = frozenset(("local", "sliding", "s"))
+_NO_FULL_ATTENTION = ("linear", "sliding", "chunked", "local", "compressed")
 # Positions of these are scaled without making the context longer than max_position_embeddings.
 _SAME_CONTEXT = frozenset(("default", "mrope", "llama3", "longrope", "su", "proportional", ""))
 
@@ -152,6 +153,14 @@ class Text:
         return self.model_type in ENCODERS
 
     @property
+    def layers(self) -> int:
+        blocks = self.part.get("layers_block_type") or self.part.get("block_configs")
+        if isinstance(blocks, (list, tuple)) and blocks and isinstance(blocks[0], Mapping):
+            raise AscendError("its layers differ in shape (block_configs)")
+        count = self.number("layers")
+        return count or len(blocks or ()) or self.needed("layers")
+
+    @property
     def heads(self) -> int:
         return self.needed("heads")
 
@@ -178,12 +187,14 @@ class Text:
 
     def layer_kinds(self) -> tuple[int, int, int]:
         """How many layers attend to everything, to a window, and linearly or not at all."""
-        layers = self.needed("layers")
+        layers = self.layers
         window = self.window
         listed = self._listed_kinds(layers)
         if listed:
-            full = sum(kind in _FULL for kind in listed)
-            sliding = sum(kind in _SLIDING for kind in listed)
+            full = sum(_is_full(kind) for kind in listed)
+            sliding = sum(
+                kind in _SLIDING or "sliding" in kind or "chunked" in kind for kind in listed
+            )
             if window is None:
                 full, sliding = full + sliding, 0
             return full, sliding, layers - full - sliding
@@ -214,10 +225,24 @@ class Text:
         full = linear.get("full_attn_layers") if isinstance(linear, Mapping) else None
         if isinstance(full, (list, tuple)):
             return ["f" if number + 1 in full else "linear" for number in range(layers)]
-        rotary = self.part.get("no_rope_layers")
-        if isinstance(rotary, (list, tuple)) and self.number("attention_chunk_size"):
+        windows = self.part.get("hybrid_layer_pattern")
+        if isinstance(windows, (list, tuple)) and windows:
+            return ["s" if each else "f" for each in windows]
+        if self.model_type == "llama4_text":
+            rotary = self.part.get("no_rope_layers") or [(n + 1) % 4 for n in range(layers)]
             return ["s" if each else "f" for each in rotary]
         return []
+
+    def blocks(self) -> Mapping[str, int] | None:
+        """How many layers are attention, state space, experts and matrices alone, where each is one
+        of these and not two."""
+        pattern = self.part.get("hybrid_override_pattern")
+        kinds = list(pattern) if isinstance(pattern, str) else self.part.get("layers_block_type")
+        if self.model_type != "nemotron_h" or not isinstance(kinds, (list, tuple)):
+            return None
+        names = {"*": "attention", "M": "mamba", "E": "moe", "-": "mlp"}
+        found = [names.get(str(kind), str(kind)) for kind in kinds]
+        return {name: found.count(name) for name in names.values()}
 
     @property
     def window(self) -> int | None:
@@ -250,7 +275,8 @@ class Text:
             width = 2 * wide if wide != head_dim else head_dim + value_dim
             caches.append(Cache(full, wide_heads if sliding else self.kv_heads, width))
         if sliding:
-            caches.append(Cache(sliding, self.kv_heads, head_dim + value_dim, window))
+            heads = self.number("swa_num_key_value_heads") or self.kv_heads
+            caches.append(Cache(sliding, heads, head_dim + value_dim, window))
         caches += self._cross_attention()
         return Attention(tuple(caches), linear * self._linear_state())
 
@@ -259,11 +285,11 @@ class Text:
         encoder = self.part.get("max_source_positions")
         if not self.part.get("is_encoder_decoder") or not isinstance(encoder, int):
             return []
-        return [Cache(self.needed("layers"), self.kv_heads, 2 * self.head_dim, encoder)]
+        return [Cache(self.layers, self.kv_heads, 2 * self.head_dim, encoder)]
 
     def _compressed(self, ratios: list[int]) -> tuple[Cache, ...]:
         """Attention over compressed tokens (DeepSeek V4): a window, and an entry for each ratio."""
-        layers, width = self.needed("layers"), self.head_dim
+        layers, width = self.layers, self.head_dim
         ratios = ratios[:layers]
         caches = [Cache(layers, 0, width, self.window or 128)]
         for ratio in sorted({ratio for ratio in ratios if ratio > 1}):
@@ -315,6 +341,13 @@ class Text:
         return math.floor(length * factor)
 
 
+def _is_full(kind: str) -> bool:
+    """Whether a layer of that kind attends to all tokens, whatever it chooses among them."""
+    if kind in _FULL:
+        return True
+    return "attention" in kind and not any(word in kind for word in _NO_FULL_ATTENTION)
+
+
 def kind_of_model(config: Mapping[str, Any]) -> str:
     """generate, multimodal, embed or rerank, by the configuration's own words."""
     names = " ".join(str(name) for name in config.get("architectures") or ())
@@ -322,5 +355,7 @@ def kind_of_model(config: Mapping[str, Any]) -> str:
         return "rerank"
     if Text(config).encoder_only:
         return "embed"
+    if names.endswith("ForConditionalGeneration") and not config.get("is_encoder_decoder"):
+        return "multimodal"
     parts = ("vision_config", "audio_config", "thinker_config", "visual", "vision_tower")
     return "multimodal" if any(config.get(part) for part in parts) else "generate"

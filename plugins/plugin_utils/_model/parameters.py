@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from .configuration import Text
@@ -78,6 +78,8 @@ def storage(config: Mapping[str, Any], description: Mapping[str, Any] | None = N
         bits = given.get("bits") or given.get("w_bit") or 4
         size = _packed(int(bits))
         return Storage(size, size, name=f"{method} of {bits} bits")
+    if "NVFP4" in str(given.get("quant_algo") or ""):
+        return Storage(2.0, 0.5 + 1 / 16, name="nvfp4")
     if method in ("compressed-tensors", "modelopt", "quark"):
         bits = _group_bits(given)
         size = _packed(bits)
@@ -132,7 +134,7 @@ def of_name(name: str) -> Storage | None:
     text = re.sub(r"[-_.]", "-", name.lower())
     for pattern, size in (
         (r"w4a8|w4a16|awq|gptq-int4|int4|4bit", _packed(4)),
-        (r"w8a8|w8a16|fp8|int8|8bit", 1.0),
+        (r"w8a8sc|w8a8|w8a16|fp8|int8|8bit", 1.0),
     ):
         found = re.search(rf"(?:^|-)({pattern})(?:c8|-|$)", text)
         if found:
@@ -145,7 +147,7 @@ def of_name(name: str) -> Storage | None:
 def count(config: Mapping[str, Any]) -> Parameters:
     """The parameters by the shapes. Raises AscendError: a figure is missing."""
     text = Text(config)
-    hidden, layers = text.needed("hidden"), text.needed("layers")
+    hidden, layers = text.needed("hidden"), text.layers
     vocabulary = text.needed("vocabulary")
     tied = text.part.get("tie_word_embeddings", config.get("tie_word_embeddings"))
     one = (
@@ -159,11 +161,14 @@ def count(config: Mapping[str, Any]) -> Parameters:
         embeddings += (text.number("context") or 0) * hidden
     full, sliding, linear = text.layer_kinds()
     whole, divided = _attention(text)
+    blocks = text.blocks()
+    if blocks:
+        return _of_blocks(text, blocks, Parameters(embeddings=embeddings))
     gates = 2 if text.model_type in _UNGATED or text.encoder_only else 3
     with_experts = _layers_with_experts(text, layers)
     experts = text.number("experts") or 0
     size = text.number("expert_size") or 0
-    wide = text.number("intermediate") or 4 * hidden
+    wide = text.number("intermediate_size_mlp") or text.number("intermediate") or 4 * hidden
     matrices = gates * hidden * wide
     dense = (layers - with_experts) * matrices
     dense += with_experts * (hidden * experts + 3 * hidden * _shared(text, size))
@@ -177,14 +182,38 @@ def count(config: Mapping[str, Any]) -> Parameters:
         encoder_layers = encoder_layers or layers
         dense += encoder_layers * (cross + gates * hidden * wide)
     drafts = text.number("draft_layers") or 0
-    one_expert_layer = experts * 3 * hidden * size if with_experts else 0
+    # Experts of some models read and write a narrower vector than the layer's.
+    narrow = text.number("routed_expert_hidden_size") or hidden
+    one_expert_layer = experts * 3 * narrow * size if with_experts else 0
     return Parameters(
         embeddings=embeddings,
         dense=dense,
         replicated=(full + sliding) * whole,
-        experts=with_experts * experts * 3 * hidden * size,
+        experts=with_experts * one_expert_layer,
         towers=sum(_tower(config, name) for name in ("vision_config", "audio_config", "visual")),
         draft=drafts * (divided + whole + (one_expert_layer or matrices) + 2 * hidden * hidden),
+    )
+
+
+def _of_blocks(text: Text, blocks: Mapping[str, int], known: Parameters) -> Parameters:
+    """Of a model whose layers are attention, state space, experts or matrices alone."""
+    hidden, width = text.needed("hidden"), text.number("moe_latent_size")
+    size, experts = text.number("expert_size") or 0, text.number("experts") or 0
+    inner = (text.number("mamba_num_heads") or 0) * (text.number("mamba_head_dim") or 0)
+    groups = 2 * (text.number("n_groups") or 1) * (text.number("ssm_state_size") or 0)
+    mamba = hidden * (3 * inner + groups + (text.number("mamba_num_heads") or 0))
+    shared = 2 * hidden * (text.number("moe_shared_expert_intermediate_size") or 0)
+    latent = 2 * hidden * width if width else 0
+    dense = blocks["attention"] * _attention(text)[1] + blocks["mamba"] * mamba
+    dense += blocks["mlp"] * 2 * hidden * (text.number("intermediate") or 0)
+    dense += blocks["moe"] * (shared + latent + hidden * experts)
+    one = experts * 2 * (width or hidden) * size
+    drafts = text.number("draft_layers") or 0
+    return replace(
+        known,
+        dense=dense,
+        experts=blocks["moe"] * one,
+        draft=drafts * (_attention(text)[1] + one + shared + latent),
     )
 
 
@@ -229,8 +258,6 @@ def _linear(text: Text) -> int:
         values = heads * text.needed("linear_value_head_dim")
         keys = text.needed("linear_num_key_heads") * text.needed("linear_key_head_dim")
         return hidden * (2 * keys + 3 * values + 2 * heads)
-    if "hybrid_override_pattern" in text.part:  # of its layers some are experts or matrices alone
-        return 3 * hidden * hidden
     return 6 * hidden * hidden if text.number("mamba_d_state") else 4 * hidden * hidden
 
 
@@ -246,12 +273,17 @@ def _layers_with_experts(text: Text, layers: int) -> int:
     frequencies = text.part.get("moe_layer_freq")
     if isinstance(frequencies, (list, tuple)):
         return sum(bool(each) for each in frequencies[:layers])
+    listed = text.part.get("moe_layers") or text.part.get("mlp_layer_types")
+    if isinstance(listed, (list, tuple)) and listed and isinstance(listed[0], str):
+        return sum(each == "sparse" for each in listed[:layers])
     step = text.number("decoder_sparse_step") or text.number("interleave_moe_layer_step") or 1
     return (layers - dense) // step
 
 
 def _shared(text: Text, size: int) -> int:
     """The width of the experts that every token uses."""
+    if text.model_type == "llama4_text":
+        return size
     for name in ("shared_expert_intermediate_size", "shared_intermediate_size"):
         wide = text.number(name)
         if wide:
@@ -276,4 +308,5 @@ def _tower(config: Mapping[str, Any], name: str) -> int:
     wide = first("intermediate_size", "vt_intermediate_size", "encoder_ffn_dim") or 4 * hidden
     out = first("out_hidden_size", "text_hidden_size") or Text(config).needed("hidden")
     merged = hidden * first("spatial_merge_size") ** 2
-    return layers * (4 * hidden * hidden + 2 * hidden * wide) + merged * (merged + out)
+    mergers = 1 + len(given.get("deepstack_visual_indexes") or ())
+    return layers * (4 * hidden * hidden + 2 * hidden * wide) + mergers * merged * (merged + out)

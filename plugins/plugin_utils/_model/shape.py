@@ -99,7 +99,7 @@ def of_config(config: Mapping[str, Any], how: Storage | None = None) -> Shape:
         weights=(parameters.embeddings + parameters.towers) * how.rest
         + (parameters.dense + parameters.replicated) * how.dense
         + parameters.experts * how.experts,
-        layers=text.needed("layers"),
+        layers=text.layers,
         native_context=text.native_context() or 0,
         replicated=parameters.replicated * how.dense,
         draft=parameters.draft * (how.experts if parameters.experts else how.dense),
@@ -141,7 +141,7 @@ def read_configuration(path: Path) -> Facts:
         ) from error
     return Facts(
         kind=kind_of_model(config),
-        num_hidden_layers=text.number("layers"),
+        num_hidden_layers=text.layers,
         num_attention_heads=text.heads,
         num_key_value_heads=text.kv_heads,
         native_context=native,
