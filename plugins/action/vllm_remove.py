@@ -5,54 +5,45 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
-from ansible.plugins.action import ActionBase
 from ansible_collections.inferops.ascend.plugins.plugin_utils._base.errors import AscendError
 from ansible_collections.inferops.ascend.plugins.plugin_utils._service import removal, unit
 from ansible_collections.inferops.ascend.plugins.plugin_utils.host_variables import (
-    HostVariables,
+    HostAction,
     run_action,
 )
 
 
-class ActionModule(ActionBase):
-    TRANSFERS_FILES = False
+class ActionModule(HostAction):
+    ARGUMENTS: ClassVar = {"services": {"type": "raw"}}
 
-    def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
-        self._supports_check_mode = True
-        task_vars = task_vars or {}
-        result: dict[str, Any] = super().run(tmp, task_vars)
-        given = self.validate_argument_spec(argument_spec={"services": {"type": "raw"}})[1]
-        variables = HostVariables(self, task_vars)
-        settings = variables.settings()
-        try:
-            names = removal.names_to_remove(given["services"])
-            result = run_action(
-                self,
-                "inferops.ascend.systemd_instances",
-                {
-                    **unit.FILES,
-                    "files": [],
-                    "instances": [{"name": name, "state": "absent"} for name in names or ()],
-                    "remove_unlisted": names is None,
-                    "lock_timeout": settings.lock_timeout,
-                },
-                task_vars,
-            )
-        except AscendError as error:
-            return {**result, "failed": True, "msg": str(error)}
+    def act(self, given: dict[str, Any]) -> dict[str, Any]:
+        names = removal.names_to_remove(given["services"])
+        result = run_action(
+            self,
+            "inferops.ascend.systemd_instances",
+            {
+                **unit.FILES,
+                "files": [],
+                "instances": [{"name": name, "state": "absent"} for name in names or ()],
+                "remove_unlisted": names is None,
+                "lock_timeout": self.settings.lock_timeout,
+            },
+            self.task_vars,
+        )
         if not result.get("failed"):
+            check = bool(self._task.check_mode)
             result["report"] = removal.report(
-                variables.host, names, result, _listed(variables), check=bool(self._task.check_mode)
+                self.variables.host, names, result, self._listed(), check=check
             )
         return result
 
-
-def _listed(variables: HostVariables) -> list[str]:
-    """Names that the host's variables list, as far as they can be read: what runs is removed anyway."""
-    settings = variables.settings()
-    try:
-        return removal.listed_names(settings.requests, variables.catalogue(settings.tables))
-    except AscendError:
-        return []
+    def _listed(self) -> list[str]:
+        """Names that the host's variables list, as far as they can be read: what runs is removed anyway."""
+        settings = self.settings
+        try:
+            catalogue = self.variables.catalogue(settings.tables)
+            return removal.listed_names(settings.requests, catalogue)
+        except AscendError:
+            return []

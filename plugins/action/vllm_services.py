@@ -5,10 +5,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
-from ansible.plugins.action import ActionBase
-from ansible_collections.inferops.ascend.plugins.plugin_utils._base.errors import AscendError
 from ansible_collections.inferops.ascend.plugins.plugin_utils._service import payload
 from ansible_collections.inferops.ascend.plugins.plugin_utils._service.readiness import (
     Watch,
@@ -19,44 +17,32 @@ from ansible_collections.inferops.ascend.plugins.plugin_utils._service.services 
     module_arguments,
 )
 from ansible_collections.inferops.ascend.plugins.plugin_utils.deployment import services_to_render
-from ansible_collections.inferops.ascend.plugins.plugin_utils.host_variables import HostVariables
-
-ARGUMENTS = {
-    "compare": {"type": "bool", "default": False},
-    "probe": {"type": "bool", "default": False},
-}
+from ansible_collections.inferops.ascend.plugins.plugin_utils.host_variables import HostAction
 
 
-class ActionModule(ActionBase):
-    TRANSFERS_FILES = False
+class ActionModule(HostAction):
+    ARGUMENTS: ClassVar = {
+        "compare": {"type": "bool", "default": False},
+        "probe": {"type": "bool", "default": False},
+    }
 
-    def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
-        self._supports_check_mode = True
-        task_vars = task_vars or {}
-        result: dict[str, Any] = super().run(tmp, task_vars)
-        given = self.validate_argument_spec(argument_spec=ARGUMENTS)[1]
-        variables = HostVariables(self, task_vars)
-        settings = variables.settings()
-        try:
-            services = services_to_render(
-                settings,
-                lambda: variables.catalogue(settings.tables),
-                task_vars.get("ascend_host_deployment"),
-            )
-            arguments = {**module_arguments(services, settings.unit), **settings.converge}
-            expected = expected_services(services, settings.unit) if given["compare"] else []
-        except AscendError as error:
-            return {**result, "failed": True, "msg": str(error)}
+    def act(self, given: dict[str, Any]) -> dict[str, Any]:
+        settings = self.settings
+        services = services_to_render(
+            settings,
+            lambda: self.variables.catalogue(settings.tables),
+            self.task_vars.get("ascend_host_deployment"),
+        )
+        arguments = {**module_arguments(services, settings.unit), **settings.converge}
+        expected = expected_services(services, settings.unit) if given["compare"] else []
         arguments["probe"] = given["probe"]
         if given["compare"]:
             # What waits for its restart differs from what is wanted.
             arguments["restart"] = "now"
-        result.update(
-            self._execute_module(
-                module_name="inferops.ascend.systemd_instances",
-                module_args=arguments,
-                task_vars=task_vars,
-            )
+        result: dict[str, Any] = self._execute_module(
+            module_name="inferops.ascend.systemd_instances",
+            module_args=arguments,
+            task_vars=self.task_vars,
         )
         warned = payload.warnings(services)
         if warned:
@@ -64,15 +50,15 @@ class ActionModule(ActionBase):
         if given["compare"]:
             return {**result, "changed": False, "expected": expected}
         awaited = _awaited(services, result)
-        hosts = task_vars.get("ansible_play_hosts_all") or [variables.host]
-        watch = Watch(variables.host, awaited, step_of(len(awaited) * len(hosts)))
+        hosts = self.task_vars.get("ansible_play_hosts_all") or [self.variables.host]
+        watch = Watch(self.variables.host, awaited, step_of(len(awaited) * len(hosts)))
         seen = [] if result.get("failed") else result.get("status") or []
         for line in watch.all_ready(seen):
             self._display.display(line, stderr=True)
         result["awaited"] = awaited if watch.waiting else []
         for each in result.get("waiting") or []:
             self._display.display(
-                f"{variables.host}: the next deploy without vllm_service_restart: deferred restarts"
+                f"{self.variables.host}: the next deploy without vllm_service_restart: deferred restarts"
                 f" {each['name']}: {each['reason']}"
             )
         return result

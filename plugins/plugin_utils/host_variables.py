@@ -8,9 +8,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from ansible.errors import AnsibleError
+from ansible.plugins.action import ActionBase
 from ansible.plugins.loader import lookup_loader
 
 try:
@@ -78,6 +79,33 @@ class HostVariables:
         Raises AscendError for a file that is missing or malformed.
         """
         return catalogue_of(self._action, list(tables))
+
+
+class HostAction(ActionBase):
+    """An action for one host, which works by the host's variables.
+
+    A subclass names its ARGUMENTS, as `validate_argument_spec` takes them, and has `act`. What raises
+    AscendError there fails the task.
+    """
+
+    TRANSFERS_FILES = False
+    ARGUMENTS: ClassVar[dict[str, dict[str, Any]]] = {}
+
+    def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        self._supports_check_mode = True
+        self.task_vars = task_vars or {}
+        self.variables = HostVariables(self, self.task_vars)
+        self.settings = self.variables.settings()
+        result: dict[str, Any] = super().run(tmp, task_vars)
+        given = self.validate_argument_spec(argument_spec=self.ARGUMENTS)[1]
+        try:
+            return {**result, **self.act(given)}
+        except AscendError as error:
+            return {**result, "failed": True, "msg": str(error)}
+
+    def act(self, given: dict[str, Any]) -> dict[str, Any]:
+        """The task's result for these options. Raises AscendError."""
+        raise NotImplementedError
 
 
 def catalogue_of(action: Any, tables: object) -> Catalogue:
