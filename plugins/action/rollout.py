@@ -26,6 +26,7 @@ from ansible_collections.inferops.ascend.plugins.plugin_utils._runtime.waves imp
     by_host,
     check_outage,
     order_lines,
+    others_down,
     partners,
     stopped,
     waves,
@@ -37,7 +38,7 @@ ARGUMENTS = {
     "step": {
         "type": "str",
         "required": True,
-        "choices": ["targets", "change", "order", "result"],
+        "choices": ["targets", "change", "order", "others", "result"],
     },
     "action": {"type": "str", "default": "upgrade", "choices": ["upgrade", "rollback"]},
     "target": {"type": "str", "default": ""},
@@ -46,6 +47,7 @@ ARGUMENTS = {
     "outage": {"type": "bool", "default": True},
     "elsewhere": {"type": "list", "elements": "str", "default": []},
     "tables": {"type": "raw"},
+    "replies": {"type": "list", "elements": "dict", "default": []},
 }
 
 
@@ -61,6 +63,7 @@ class ActionModule(ActionBase):
             "targets": self._targets,
             "change": self._change,
             "order": self._order,
+            "others": self._others,
             "result": self._result,
         }
         try:
@@ -116,6 +119,10 @@ class ActionModule(ActionBase):
         catalogue = catalogue_of(self, given["tables"] or None)
         lists = _registered(variables, given["elsewhere"], "vllm_service_instances")
         return {host: listed_names(requests, catalogue) for host, requests in lists.items()}
+
+    def _others(self, given: Mapping[str, Any], variables: dict[str, Any]) -> dict[str, Any]:
+        text = others_down(given["replies"], variables["inventory_hostname"])
+        return {"failed": bool(text), "msg": text or "The other replicas serve."}
 
     def _result(self, given: Mapping[str, Any], variables: dict[str, Any]) -> dict[str, Any]:
         plan = plain(variables["hostvars"]["localhost"]["vllm_rollout_plan"], "the rollout")

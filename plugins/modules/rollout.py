@@ -25,10 +25,11 @@ options:
       - V(order) puts the hosts of the play into waves, so that two which carry a replica of the same
         service are never in one. Hosts on which a service does not serve come first, else the given
         order stays. The first wave is one host.
+      - V(others) fails where another replica of what goes down on this host does not serve now.
       - V(result) fails on each host of a wave that did not come up, or of which another was lost, with
         the cause and the state of all hosts.
     type: str
-    choices: [targets, change, order, result]
+    choices: [targets, change, order, others, result]
     required: true
   action:
     {type: str, choices: [upgrade, rollback], default: upgrade, description: "What is done, for the record."}
@@ -53,6 +54,11 @@ options:
     elements: str
     default: []
   tables: {type: raw, description: "Model tables of the user, for the names of services O(elsewhere)."}
+  replies:
+    description: For V(others) what M(inferops.ascend.vllm_status) returned in a loop over the other hosts.
+    type: list
+    elements: dict
+    default: []
 extends_documentation_fragment:
   - inferops.ascend.attributes.controller
 seealso:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import re
 from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from .._base.errors import AscendError
 
@@ -195,6 +196,24 @@ def state_lines(
         ),
     ]
     return [_short(line) for line in lines]
+
+
+def others_down(replies: Sequence[Mapping[str, Any]], host: str) -> str:
+    """Why a host is not touched now; "" where all other replicas of its services serve.
+
+    replies: of vllm_status about them, as Ansible registers a loop over hosts with their services.
+    """
+    down = [each for each in replies if each.get("not_serving")]
+    down += [each for each in replies if each.get("unreachable")]
+    if not down:
+        return ""
+    names = sorted({name for each in down for name in each["item"]["value"]})
+    return (
+        f"{', '.join(each['item']['key'] for each in down)} does not serve all of {', '.join(names)},"
+        f" or cannot be reached, so {host} is not touched: two replicas would be down. See why with"
+        " the playbook diagnose. A run begins with those of its hosts that do not serve; hosts that"
+        " --limit leaves out are not asked with -e vllm_upgrade_elsewhere=false."
+    )
 
 
 def stopped(

@@ -9,6 +9,7 @@ from ansible_collections.inferops.ascend.plugins.plugin_utils._base.errors impor
 from ansible_collections.inferops.ascend.plugins.plugin_utils._runtime.waves import (
     Member,
     check_outage,
+    others_down,
     partners,
     waves,
 )
@@ -111,3 +112,18 @@ def test_the_other_replicas_that_have_to_serve_before_a_host_goes_down() -> None
 def test_a_number_of_hosts_that_is_not_valid(at_once: int) -> None:
     with pytest.raises(AscendError, match="vllm_upgrade_hosts_at_once"):
         waves([], at_once)
+
+
+def reply(host: str, *services: str, **found: object) -> dict[str, object]:
+    return {"item": {"key": host, "value": list(services)}, **found}
+
+
+def test_a_host_is_not_touched_while_another_replica_is_down() -> None:
+    serves = reply("h2", "chat", not_serving=[])
+    skipped = reply("h4", "chat", skipped=True)
+    assert others_down([], "h1") == others_down([serves, skipped], "h1") == ""
+    gone = reply("h5", "rank", "chat", unreachable=True)
+    text = others_down([gone, serves, reply("h3", "embed", not_serving=["embed"])], "h1")
+    assert text.startswith(
+        "h3, h5 does not serve all of chat, embed, rank, or cannot be reached, so h1 is not touched"
+    )
