@@ -131,7 +131,7 @@ class Deployment:
 
         facts: what the module host_info returns.
         """
-        checks = check_host(facts, self.settings, [spec.as_dict() for spec in self.specs])
+        checks = check_host(facts, self.settings, self.specs)
         self._check_requests(checks)
         self.state = state = HostState(
             checks.cards, checks.unavailable, checks.existing, checks.ephemeral_ports

@@ -175,7 +175,7 @@ def check_memory(checks: HostChecks) -> None:
 
     By the least that a service takes; whether it does for the others is judged where they are.
     """
-    utilization = min((float(s["gpu_memory_utilization"]) for s in checks.started), default=0.0)
+    utilization = min((s.gpu_memory_utilization for s in checks.started), default=0.0)
     candidates = [
         card
         for card in checks.cards

@@ -16,6 +16,7 @@ from .._base.errors import AscendError
 from .._base.words import counted
 from .._model import versions
 from .._model.profiles import Profile, visible_memory
+from .._model.spec import Spec
 from .._place.names import service_name
 from .._place.ports import EPHEMERAL_PORTS
 from .._place.service import ExistingPlacement
@@ -50,12 +51,9 @@ SEVERITIES = ("error", "warning", "ignore")
 OFF_BY_DEFAULT = frozenset(("weights",))
 
 
-def name_of(spec: Mapping[str, Any]) -> str:
-    """The name of a spec's service, or what the user wrote where it makes no name."""
-    try:
-        return service_name(spec)
-    except AscendError:
-        return str(spec.get("name") or spec.get("model"))
+def name_of(spec: Spec) -> str:
+    """The name of a spec's service. The name is valid, because the request was read before."""
+    return service_name({"name": spec.name, "model": spec.model})
 
 
 def instance_of(unit: str) -> str:
@@ -94,9 +92,7 @@ class HostChecks:
         version_row: the user's row of the version matrix, which takes the place of the matrix.
     """
 
-    def __init__(
-        self, facts: Mapping[str, Any], settings: Settings, specs: Sequence[Mapping[str, Any]]
-    ) -> None:
+    def __init__(self, facts: Mapping[str, Any], settings: Settings, specs: Sequence[Spec]) -> None:
         """Raises AscendError for settings of the checks that cannot be used."""
         self.facts = facts
         self.settings = settings
@@ -113,8 +109,8 @@ class HostChecks:
         self.real_profile: Profile | None = None
         self.ephemeral_ports = list(facts["ephemeral_ports"] or EPHEMERAL_PORTS)
         self.excluded = set(settings.excluded_cards)
-        self.present = [spec for spec in specs if spec.get("state") != "absent"]
-        self.started = [spec for spec in self.present if spec.get("state") != "stopped"]
+        self.present = [spec for spec in specs if spec.state != "absent"]
+        self.started = [spec for spec in self.present if spec.state != "stopped"]
         self.ours = {service["unit"]: service for service in facts["services"]}
         self._our_pids = {pid for service in facts["services"] for pid in service["pids"]}
         self._our_cards = {card for service in facts["services"] for card in service["cards"]}

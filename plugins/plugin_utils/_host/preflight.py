@@ -8,14 +8,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from .._model.spec import Spec
 from ..settings import Settings
 from . import cards, services, software
 from .checks import HostChecks
 
 
-def check_host(
-    facts: Mapping[str, Any], settings: Settings, specs: Sequence[Mapping[str, Any]]
-) -> HostChecks:
+def check_host(facts: Mapping[str, Any], settings: Settings, specs: Sequence[Spec]) -> HostChecks:
     """Everything that needs no placed services.
 
     facts: what the module host_info returns. specs: resolved services.

@@ -37,7 +37,7 @@ def check_existing(checks: HostChecks) -> None:
     for spec in checks.started:
         name = name_of(spec)
         existing = checks.existing.get(name)
-        port = whole_number(spec.get("port") or (existing.port if existing else None))
+        port = whole_number(spec.extra.get("port") or (existing.port if existing else None))
         if port is not None:
             check_ports(checks, name, port)
 
@@ -49,7 +49,7 @@ def _check_lost(checks: HostChecks) -> None:
         name = name_of(spec)
         existing = checks.existing.get(name)
         lost = sorted(set(existing.cards) - known) if existing else []
-        if lost and not spec.get("pinned_cards"):
+        if lost and not spec.pinned_cards:
             checks.error(
                 "placement",
                 f"service {name}",
@@ -146,19 +146,19 @@ def check_weights(checks: HostChecks) -> None:
     needed, unknown = 0, 0
     missing: list[str] = []
     for spec in checks.present:
-        directory = weights_directory(spec, weights_dir)
+        directory = weights_directory(spec.as_dict(), weights_dir)
         if directory is None or directory in missing or facts["models"].get(directory, False):
             continue
         missing.append(directory)
         checks.warning(
             "weights",
             directory,
-            f"the weights of service {spec['name']} are not there.",
+            f"the weights of service {spec.name} are not there.",
             "Fetch them, or give the service the `path` where they are.",
         )
-        if spec.get("path"):
+        if spec.extra.get("path"):
             continue
-        known = load_facts().get(str(spec["model"]))
+        known = load_facts().get(str(spec.model))
         size = known.runtime_weight_bytes if known else None
         needed, unknown = needed + (size or 0), unknown + (size is None)
     free = facts["disk"]["free_bytes"]
