@@ -227,6 +227,11 @@ _list:
       description: vLLM's options, those that the row needs under those of the request.
       type: dict
       sample: {}
+    recipe_env:
+      description: Environment variables of the request's C(recipe).
+      type: dict
+      returned: if the recipe has any
+      sample: {TASK_QUEUE_ENABLE: "1"}
     provenance:
       description: Where the figures come from.
       type: dict

@@ -20,7 +20,7 @@ from ._base.errors import AscendError
 from ._host.checks import HostChecks
 from ._host.preflight import check_host
 from ._host.services import check_services
-from ._model import needs, versions
+from ._model import needs, recipes, versions
 from ._model.catalogue import Catalogue, load_catalogue
 from ._model.profiles import load_profiles
 from ._model.resolve import resolve_terms
@@ -313,6 +313,7 @@ def preload() -> None:
     vars_file("vllm_options.json")
     versions.rows()
     needs.load_needs()
+    recipes.load_recipes()
     causes.phase_texts()
     for each in (*FILES["files"], *FILES["instance_files"]):
         template(each["src"])

@@ -68,13 +68,17 @@ class Need:
             given[name] = tuple(given.get(name, ()))
         return cls(**given, excluded=tuple(entry.get("except", ())))
 
+    def is_named(self, subject: Subject) -> bool:
+        """Whether the conditions on the name hold."""
+        named = not self.models or _named(subject.names, self.models)
+        return named and not _named(subject.names, self.excluded)
+
     def counts_for(self, subject: Subject) -> bool:
         """Whether all conditions hold."""
         version = subject.number
         return (
             bool(version)
-            and (not self.models or _named(subject.names, self.models))
-            and not _named(subject.names, self.excluded)
+            and self.is_named(subject)
             and (not self.kinds or subject.kind in self.kinds)
             and (self.config is None or self.config in subject.config)
             and (not self.chips or bool(set(self.chips) & set(subject.chips)))

@@ -15,6 +15,7 @@ from typing import Any
 from .._base.errors import AscendError
 from .._base.values import kind_of, shown, whole_number
 from .options import dashed, is_option
+from .recipes import PURPOSES
 from .spec import RESOLVED_KEYS
 
 KINDS = ("generate", "multimodal", "embed", "rerank")
@@ -35,6 +36,7 @@ REQUEST_KEYS = RESOLVED_KEYS | {
     "hccl_ports",
     "replicas",
     "hosts",
+    "recipe",
     "spread",
     "priority",
     "cluster",
@@ -59,6 +61,7 @@ class Request:
     Attributes:
         model: as written; None only for an absent service.
         cards: on each host. pinned_cards: the cards themselves, if they were named.
+        recipe: throughput, latency or none.
         spans: the number of hosts that the service runs on.
         extra: the keys that pass through to the spec.
         warnings: keys that look like typing errors.
@@ -78,6 +81,7 @@ class Request:
     huggingface: str | None = None
     modelscope: str | None = None
     args: Mapping[str, Any] = field(default_factory=dict)
+    recipe: str | None = None
     spans: int = 1
     extra: Mapping[str, Any] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
@@ -119,6 +123,7 @@ class Request:
             huggingface=_optional(given, "huggingface", who, _hub_id),
             modelscope=_optional(given, "modelscope", who, _hub_id),
             args=_args(given.get("args"), who),
+            recipe=_optional(given, "recipe", who, _recipe),
             spans=_cluster_hosts(given.get("cluster"), who),
             extra={key: item for key, item in given.items() if key not in RESOLVED_KEYS},
             warnings=tuple(warning for warning in unread if warning),
@@ -288,6 +293,12 @@ def _hub_id(value: object, name: str) -> str:
     if not isinstance(value, str):
         raise AscendError(f"{name} is {shown(value)}; it is an id such as Qwen/Qwen3-14B.")
     return value
+
+
+def _recipe(value: object, name: str) -> str:
+    if value not in PURPOSES:
+        raise AscendError(f"{name} is {shown(value)}, which is none of {', '.join(PURPOSES)}.")
+    return str(value)
 
 
 def _optional(given: Mapping[str, Any], key: str, who: str, parse: Any) -> Any:

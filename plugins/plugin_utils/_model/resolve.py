@@ -322,6 +322,7 @@ class _Resolution:
             card_memory_gb=int(self.memory) if self.memory % 1 == 0 else self.memory,
             warnings=(*self.warnings, *startup.warnings),
             args=startup.args,
+            recipe_env=startup.env,
             provenance=provenance,
             pinned_cards=request.pinned_cards,
             extra=self._extra(),

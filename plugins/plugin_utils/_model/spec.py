@@ -18,6 +18,7 @@ class Spec:
         cards: on one host; 0 of an absent service, of which only name, model and state are known.
         pinned_cards: the cards themselves, if the request names them.
         max_model_len, native_context: tokens.
+        recipe_env: environment variables of the request's recipe, under all others.
         extra: the request's other keys.
     """
 
@@ -36,6 +37,7 @@ class Spec:
     card_memory_gb: float = 0
     warnings: tuple[str, ...] = ()
     args: Mapping[str, Any] = field(default_factory=dict)
+    recipe_env: Mapping[str, str] = field(default_factory=dict)
     provenance: Mapping[str, Any] = field(default_factory=dict)
     pinned_cards: tuple[int, ...] | None = None
     extra: Mapping[str, Any] = field(default_factory=dict)
@@ -56,6 +58,10 @@ class Spec:
                 result[each.name] = getattr(self, each.name)
         result.update(warnings=list(self.warnings), args=dict(self.args))
         result["provenance"] = dict(self.provenance)
+        if self.recipe_env:
+            result["recipe_env"] = dict(self.recipe_env)
+        else:
+            del result["recipe_env"]
         if self.pinned_cards is None:
             del result["pinned_cards"]
         else:

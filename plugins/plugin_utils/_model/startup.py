@@ -16,6 +16,7 @@ from .estimate import GIB, device_of
 from .facts import Facts
 from .needs import Need, Subject, needs_of
 from .profiles import profile
+from .recipes import recipe_of
 from .request import Request, copied
 
 _LONG = "VLLM_ALLOW_LONG_MAX_MODEL_LEN"
@@ -42,8 +43,9 @@ class Startup:
 
     Attributes:
         args: the engine's options, the user's over those that the model needs.
+        env: environment variables of the recipe.
         length: max_model_len.
-        warnings: what to know of both.
+        warnings: what to know of them.
     """
 
     def __init__(self, model: str, facts: Facts, request: Request, engine: Engine) -> None:
@@ -52,15 +54,19 @@ class Startup:
         self.request = request
         self.engine = engine
         self.args: dict[str, Any] = {}
+        self.env: dict[str, str] = {}
         self.length = 0
         self.warnings: list[str] = []
 
     def decide(self, length: int, row_args: Mapping[str, Any]) -> None:
         """Set options, length and warnings. Raises AscendError for what cannot start."""
         given, facts = self.request.args, self.facts
-        needs = self._needs()
-        needed = arguments.deep_merge(self._applied(needs), copied(facts.args))
+        subject = self._subject()
+        needed = self._applied(needs_of(subject)) if subject else {}
+        needed = arguments.deep_merge(needed, copied(facts.args))
         needed = arguments.deep_merge(needed, copied(row_args))
+        if subject and self.request.recipe not in (None, "none"):
+            needed = arguments.deep_merge(needed, self._recipe(str(self.request.recipe), subject))
         if facts.warning and not any(
             arguments.has_option(args, "trust-remote-code") for args in (given, needed)
         ):
@@ -90,16 +96,29 @@ class Startup:
                 "Give it more cards, or name quantised weights (huggingface, modelscope or path)",
             )
 
-    def _needs(self) -> list[Need]:
+    def _subject(self) -> Subject | None:
+        """The service as needs and recipes see it; None where the version is not known."""
         version = self.engine.version
         if version is None:
-            return []
+            return None
         request = self.request
         ids = (request.huggingface, request.modelscope, request.model)
         chips = profile(self.engine.profile).chips if self.engine.profile else ()
         names = (self.model, *(each.rstrip("/").rsplit("/", 1)[-1] for each in ids if each))
         kind = request.kind or self.facts.kind or "generate"
-        return needs_of(Subject(names, kind, version, self.facts.config, chips, request.args))
+        return Subject(names, kind, version, self.facts.config, chips, request.args)
+
+    def _recipe(self, purpose: str, subject: Subject) -> dict[str, Any]:
+        """The options of the recipe; its variables go into `env`."""
+        recipe = recipe_of(purpose, subject)
+        self.env = dict(recipe.env)
+        args: dict[str, Any] = copied(recipe.args)
+        sets = [*args, *self.env]
+        self.warnings.append(
+            f"recipe {purpose} sets {', '.join(sets)} as in {recipe.source}, written for"
+            f" {recipe.written_for}; the length of the row was not measured with it"
+        )
+        return args
 
     def _applied(self, needs: Sequence[Need]) -> dict[str, Any]:
         """The options of all needs, with their warnings."""

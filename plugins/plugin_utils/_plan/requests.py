@@ -37,12 +37,12 @@ SETTLED_KEYS = frozenset(PLAN_KEYS).union(
 # What is rendered, because the plan or the lookup reads it.
 READ_KEYS = SETTLED_KEYS.union(
     ("gpu_memory_utilization", "args", "kind", "huggingface", "modelscope"),
-    ("card_memory_gb", "state", "config", "path"),
+    ("card_memory_gb", "state", "config", "path", "recipe"),
 )
 # What the lookup, the placement and the plan return.
 RESULT_KEYS = frozenset(
     ("cluster", "devices", "hccl_ports", "min_cards", "native_context", "pinned_cards")
-).union(("provenance", "warnings"))
+).union(("provenance", "recipe_env", "warnings"))
 _SECRET_ENV = frozenset(("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "VLLM_API_KEY"))
 
 

@@ -75,7 +75,8 @@ def service_texts(service: Mapping[str, Any], settings: UnitSettings) -> dict[st
     }
     env = service.get("env") or {}
     if isinstance(env, Mapping):
-        service = {**service, "env": {**settings.env, **env}}
+        recipe = service.get("recipe_env") or {}
+        service = {**service, "env": {**recipe, **settings.env, **env}}
     if settings.contained:
         return {**found, "command": exec_words(arguments(service, settings))}
     return {**found, "environment": service_environment(service)}
