@@ -30,8 +30,8 @@ from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.markdown imp
     markdown,
 )
 from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.result import (
+    PlanRejected,
     PlanSettings,
-    Refused,
     Run,
     page,
     short,
@@ -90,7 +90,7 @@ class ActionModule(ActionBase):
             extensions=tuple(C.YAML_FILENAME_EXTENSIONS),
         )
         try:
-            _refuse_limit(task_vars)
+            _reject_limit(task_vars)
             seen = _seen(given["facts"])
             directories = existing_directories(
                 task_vars.get("ansible_inventory_sources") or (), settings.output
@@ -103,16 +103,16 @@ class ActionModule(ActionBase):
             if outcome.ask:
                 return {**result, "changed": False, "ask": outcome.ask}
             return {**result, **self._finish(outcome, given, task_vars)}
-        except Refused as refused:
-            count = len(refused.problems)
-            alone = f" {refused.problems[0]}" if count == 1 else ""
+        except PlanRejected as rejected:
+            count = len(rejected.problems)
+            alone = f" {rejected.problems[0]}" if count == 1 else ""
             return {
                 **result,
                 "failed": True,
                 "msg": f"The plan has {count} problem{'s' if count > 1 else ''}, and nothing was"
                 f" written.{alone}",
-                "problems": refused.problems,
-                "unplaced": refused.unplaced,
+                "problems": rejected.problems,
+                "unplaced": rejected.unplaced,
                 # The problems on a line each, not as one long one.
                 "_ansible_verbose_always": True,
             }
@@ -170,7 +170,7 @@ def _markdown(plan: Mapping[str, Any]) -> str:
     return markdown(plan, 65000)
 
 
-def _refuse_limit(task_vars: Mapping[str, Any]) -> None:
+def _reject_limit(task_vars: Mapping[str, Any]) -> None:
     limit = task_vars.get("ansible_limit")
     if limit:
         raise AscendError(
@@ -225,12 +225,12 @@ def _seen(facts: Iterable[Mapping[str, Any]]) -> dict[str, list[dict[str, Any]]]
         cards = npu.get("cards") if isinstance(npu, Mapping) else None
         if not cards:
             problems = npu.get("problems") or [] if isinstance(npu, Mapping) else []
-            said = [each.get("msg"), *(problem.get("message") for problem in problems)]
-            failed.append(f"{host} ({next((str(word) for word in said if word), 'no cards')})")
+            causes = [each.get("msg"), *(problem.get("message") for problem in problems)]
+            failed.append(f"{host} ({next((str(word) for word in causes if word), 'no cards')})")
         else:
             seen[host] = [dict(card) for card in cards]
     if failed:
-        raise Refused(
+        raise PlanRejected(
             [
                 f"{host} could not be asked for its cards, which its variables do not say. Set"
                 " ascend_host_profile (and vllm_service_cards where the profile leaves their number"

@@ -34,11 +34,11 @@ options:
     type: str
     default: vllm
   unit:
-    description: Template unit whose instances are looked for.
+    description: Template unit whose instances are read.
     type: str
     default: vllm@.service
   files:
-    description: Paths to look at.
+    description: Paths to read.
     type: list
     elements: path
     default: []

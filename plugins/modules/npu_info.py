@@ -16,7 +16,7 @@ description:
     know them, who uses them, and the versions of driver, firmware and CANN. It changes nothing.
   - Ids come from C(npu-smi info -m), never from the order of rows. What is not known is null, and
     RV(problems) says why; a row that was cut off is never reported as a card.
-  - A health other than V(OK) is no problem here, it is a value of the card. Judging it is up to
+  - A health other than V(OK) is not a problem here, but a value of the card. Evaluating it is up to
     the caller.
 options:
   npu_smi:

@@ -22,7 +22,7 @@ options:
         there is none or more than one.
       - V(change) determines the change of one host, with the engine it returns to if the new one does
         not come up.
-      - V(order) puts the hosts of the play into waves, so that two which carry a replica of the same
+      - V(order) divides the hosts of the play into waves, so that two which carry a replica of the same
         service are never in one. Hosts on which a service does not serve come first, else the given
         order stays. The first wave is one host.
       - V(others) fails where another replica of what goes down on this host does not serve now.

@@ -10,7 +10,7 @@ module: systemd_instances
 short_description: Converge every instance of one systemd template unit on a host at once
 version_added: 0.1.0
 description:
-  - Brings the files of a template unit such as C(vllm@.service) and of all its instances to the
+  - Converges the files of a template unit such as C(vllm@.service) and of all its instances to the
     wanted state, removes instances that are no longer listed, and enables, starts, stops and
     restarts what needs it, in one round trip whatever the number of instances.
   - An instance is restarted if and only if the digest in the environment of its running process
@@ -229,7 +229,7 @@ services:
     action:
       description:
         - What was done, V(start), V(restart), V(stop) or V(none). V(wait) where O(restart=deferred)
-          put it off.
+          postponed it.
       type: str
     reason:
       description: Why.
@@ -273,7 +273,7 @@ reloaded:
   returned: always
   type: bool
 waiting:
-  description: Instances that O(restart=deferred) put off, each with C(name) and C(reason).
+  description: Instances that O(restart=deferred) postponed, each with C(name) and C(reason).
   returned: always
   type: list
   elements: dict

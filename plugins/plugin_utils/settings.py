@@ -320,7 +320,7 @@ class Settings:
 
     @cached_property
     def checked_version(self) -> str | None:
-        """The version that the host's engine is held against; None for none, as in containers."""
+        """The version that the host's engine is compared with; None for none, as in containers."""
         return self._of_the_host("ascend_host_engine_version", self.engine_version)
 
     @cached_property

@@ -104,7 +104,7 @@ class FileChange(NamedTuple):
 
 
 def read_text(path: str) -> str | None:
-    """Return a file's text, bytes that are no UTF-8 escaped, or None where there is no file."""
+    """Return a file's text, bytes that are not UTF-8 escaped, or None where there is no file."""
     try:
         with open(path, encoding="utf-8", errors="backslashreplace") as handle:
             return handle.read()
@@ -166,7 +166,7 @@ def _check_directory(desired: DesiredFile) -> None:
         directory = os.path.dirname(directory)
     if not os.path.isdir(directory):
         raise HostError(
-            f"{directory} is no directory, and {desired.path} is to go below it. Move it away."
+            f"{directory} is not a directory, and {desired.path} is to go below it. Move it away."
         )
     if desired.mode & 0o004 and not os.stat(directory).st_mode & 0o001:
         raise HostError(

@@ -15,11 +15,11 @@ from .errors import HostError
 
 
 @contextmanager
-def exclusive(path: str, timeout: float, doing: str) -> Iterator[int]:
-    """Hold the lock file `path` and give its descriptor, for started programs to hold it as well.
+def exclusive(path: str, timeout: float, activity: str) -> Iterator[int]:
+    """Lock the file `path` and give its descriptor, for started programs to keep it locked.
 
     Waits up to `timeout` seconds for another run to end; then raises HostError that names the
-    process which holds it. `doing`: what a run does, for that message. The kernel frees the lock
+    process that locked it. `activity`: what a run does, for that message. The kernel frees the lock
     when its last holder dies, so a killed run leaves none behind.
     """
     os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
@@ -30,8 +30,8 @@ def exclusive(path: str, timeout: float, doing: str) -> Iterator[int]:
             if time.monotonic() >= deadline:
                 holder = os.pread(descriptor, 32, 0).decode("ascii", "replace").strip()
                 raise HostError(
-                    f"Another run is {doing} (process {holder or '?'} on this host, or what it "
-                    f"started, holds {path}) and did not end within {timeout:g} s. Wait for it, or "
+                    f"Another run is {activity} (process {holder or '?'} on this host, or what it "
+                    f"started, has locked {path}) and did not end within {timeout:g} s. Wait for it, or "
                     f"see what it does: fuser -v {path}"
                 )
             time.sleep(0.2)

@@ -120,11 +120,11 @@ def collect(
     models: Sequence[str],
     root: Path = Path("/"),
 ) -> dict[str, Any]:
-    """Everything a preflight judges, in one reading.
+    """Everything that a preflight compares, in one reading.
 
-    files: paths to look at. models: directories of weights. executable: the engine's program.
+    files: paths to read. models: directories of weights. executable: the engine's program.
     Keys: npu, driver, devices, groups, user, files, cann, ports, ephemeral_ports, disk, models,
-    services, engine, system, tuned. Raises nothing: what is missing is said in the facts.
+    services, engine, system, tuned. Raises nothing: what is missing is named in the facts.
     """
     known = groups(root)
     names = {entry["gid"]: name for name, entry in known.items()}

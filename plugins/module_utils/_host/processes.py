@@ -61,7 +61,7 @@ def command_of(root: Path, pid: int) -> str | None:
 def unit_in_cgroup(text: str) -> str | None:
     """The innermost *.service or *.scope in the text of a /proc/PID/cgroup, or None.
 
-    Looked at are the line of cgroup v2 (`0::/...`) and the hierarchy `name=systemd` of v1, never
+    Read are the line of cgroup v2 (`0::/...`) and the hierarchy `name=systemd` of v1, never
     those of controllers: container engines nest these as they like.
     """
     paths: list[str] = []
@@ -83,7 +83,7 @@ def unit_in_cgroup(text: str) -> str | None:
 def unit_of(root: Path, pid: int) -> str | None:
     """The systemd unit that owns a process; None if there is none or the pid is not visible.
 
-    Containers of docker stand beneath docker's control groups and not beneath the unit that started
+    Containers of docker are below docker's control groups and not below the unit that started
     them. Such a process belongs to the service whose configuration is mounted where it is: unlike
     its environment, that can neither be written over by a title nor be set by the process itself.
     """

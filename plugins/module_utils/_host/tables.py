@@ -57,7 +57,7 @@ def lines_of(text: str) -> list[str]:
     """The lines of an output, without color codes, byte order mark and outer blanks.
 
     Only CR and LF end a line: str.splitlines() would also break at characters that a process
-    name may hold. A leading `>` (a quoted recording) is dropped.
+    name may contain. A leading `>` (a quoted recording) is dropped.
     """
     clean = _ANSI.sub("", text).replace("\ufeff", "")
     return [line.strip().lstrip(">").strip() for line in _LINE_END.split(clean)]
@@ -96,7 +96,7 @@ def read_ratio(token: str | None) -> tuple[int | None, int | None]:
 
 
 def read_version(token: str | None) -> str | None:
-    # Vendor documents print x.x.x; that is no version.
+    # Vendor documents print x.x.x; that is not a version.
     return token if token and any(character in "0123456789" for character in token) else None
 
 

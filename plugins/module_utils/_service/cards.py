@@ -45,7 +45,7 @@ class Freed:
     """Waits until cards are free, for a bounded time.
 
     A card is free when no process is listed on it, and more than half of the memory that was used
-    before is back: less than that is no rounding.
+    before is back: that is more than rounding.
     """
 
     def __init__(

@@ -55,7 +55,7 @@ class Actions:
         self.held: list[str] = []
 
     def act(self) -> list[str]:
-        """Bring the host to the desired state; return the copies kept of foreign files.
+        """Converge the host to the desired state; return the copies kept of foreign files.
 
         The order loses nothing at an interruption: running services go on until every file is in
         place, an orphan's files go only when it is stopped, and cards are freed before they are

@@ -244,7 +244,7 @@ def mode_of(entry: dict[str, Any]) -> int:
         return int(entry["mode"], 8)
     except ValueError:
         raise HostError(
-            f"mode {entry['mode']!r} of {entry['dest']} is no octal number: write it like '0644'."
+            f"mode {entry['mode']!r} of {entry['dest']} is not an octal number: write it like '0644'."
         ) from None
 
 

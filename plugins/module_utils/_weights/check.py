@@ -119,7 +119,7 @@ def _check(job: Job, account: Account, clients: Clients) -> Record:
         return _complete(job, account, found, marker, changed)
     if job.source == "local" and not found.exists:
         raise HostError(
-            f"{job.model} is not on this host: {why}. Put it there, give the service the"
+            f"{job.model} is not on this host: {why}. Copy it there, give the service the"
             " `path` where it is, or let it be fetched with vllm_weights_source"
             " (modelscope, huggingface, rsync, nfs or archive)"
         )

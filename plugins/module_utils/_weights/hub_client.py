@@ -284,7 +284,7 @@ def main() -> None:
     """Answer the request on standard input."""
     request = json.loads(sys.stdin.readline())
     output = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    # What the clients print is no answer.
+    # What the clients print is not an answer.
     os.dup2(2, 1)
     lock = threading.Lock()
 

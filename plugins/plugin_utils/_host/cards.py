@@ -160,12 +160,12 @@ def check_processes(checks: HostChecks) -> None:
         foreign = [each for each in card["processes"] if not checks.is_ours(each)]
         if not foreign:
             continue
-        held = ", ".join(format_process(each) for each in foreign)
-        checks.leave_out(card, f"in use by {held}")
+        users = ", ".join(format_process(each) for each in foreign)
+        checks.leave_out(card, f"in use by {users}")
         if card["logic_id"] not in checks.excluded:
             unit = str(foreign[0]["unit"])
             how = f" (systemctl stop {unit})" if unit.endswith(".service") else ""
-            message = f"in use by {held}; {checks.consequence(card)}."
+            message = f"in use by {users}; {checks.consequence(card)}."
             advice = f"Stop it to free the card{how}."
             checks.warning("processes", format_card(card), message, advice)
 
@@ -173,7 +173,7 @@ def check_processes(checks: HostChecks) -> None:
 def check_memory(checks: HostChecks) -> None:
     """Leave out unusual cards: memory is in use and no process of a card shows.
 
-    By the least that a service takes; whether it does for the others is judged where they are.
+    By the least that a service takes; services.check_memory does that for the others.
     """
     utilization = min((s.gpu_memory_utilization for s in checks.started), default=0.0)
     candidates = [

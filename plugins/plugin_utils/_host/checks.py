@@ -62,7 +62,7 @@ def instance_of(unit: str) -> str:
 
 
 def _severities(checks: Mapping[str, str]) -> Mapping[str, str]:
-    """ascend_host_checks. Raises AscendError for what is no check or no severity."""
+    """ascend_host_checks. Raises AscendError for an unknown check or severity."""
     for code, severity in checks.items():
         if code not in CHECKS:
             raise AscendError(

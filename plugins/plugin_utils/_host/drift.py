@@ -66,7 +66,7 @@ def compare(
     mode, also a failed one. status: what vllm_status returns. facts: what host_info returns.
     preflight: the report of the preflight. excluded: logic ids of cards that are not compared.
     problem: why the host could not be compared, if so. accept_loading: a service that is still
-    loading is no failure. A result that has `unreachable` set could not be read.
+    loading is accepted. A result that has `unreachable` set could not be read.
     """
     lost = [each for each in (facts, converged, status) if each.get("unreachable")]
     if lost:
@@ -108,7 +108,7 @@ def compare(
 
 
 class _Comparison:
-    """One run over one host; each method looks at one side of it."""
+    """One run over one host; each method compares one side of it."""
 
     def __init__(
         self, host: str, wanted: Sequence[Record], converged: Record, status: Record, facts: Record
@@ -125,7 +125,7 @@ class _Comparison:
     # -- the host ---------------------------------------------------------------------------
 
     def preflight(self, preflight: Record, problem: str) -> None:
-        """What deploy would refuse before it compares anything."""
+        """What deploy would reject before it compares anything."""
         for each in preflight.get("findings", ()):
             text = f"{each['subject']}: {each['message']}"
             if each["code"] == "processes" or (problem and each["message"] in problem):

@@ -97,7 +97,7 @@ def check_engine(checks: HostChecks) -> None:
         checks.error(
             "engine",
             path,
-            "there is no such program." if not state.get("exists") else "it is no program.",
+            "there is no such program." if not state.get("exists") else "it is not a program.",
             "Install vLLM and vllm-ascend, or set vllm_service_executable to where it is.",
         )
 

@@ -305,12 +305,12 @@ class Fleet:
             size = group.sizes.get(kind, 0)
             if not 0 < size < cards:
                 continue
-            among = tuple(self.whole(group, kind))
+            among = tuple(self.free_hosts(group, kind))
             count = -(-cards // size)
             if count <= len(among):
                 yield Span(cards, count, among)
 
-    def whole(self, group: Group, kind: str) -> Iterator[int]:
+    def free_hosts(self, group: Group, kind: str) -> Iterator[int]:
         """Hosts of a kind that can be taken completely."""
         for number in group.hosts:
             host, full = self.hosts[number], self.room[number] == self.all[number]

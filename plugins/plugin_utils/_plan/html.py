@@ -128,7 +128,7 @@ def _hash(text: str) -> str:
 
 
 def html(plan: View) -> str:
-    """Return one page that holds all it needs: it asks no network, and reads without a script.
+    """Return one page that contains all it needs: it asks no network, and reads without a script.
 
     The script adds search, filters and keys. Save it as UTF-8. Names are escaped, and the page's
     Content-Security-Policy allows its own style and script by their hashes and nothing else.

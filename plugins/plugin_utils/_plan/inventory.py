@@ -66,7 +66,7 @@ def written(value: object, where: str, tagged_value: TagReader) -> Any:
 
 
 def is_template(value: object) -> bool:
-    """Whether a plain text holds something to render."""
+    """Whether a plain text contains something to render."""
     return isinstance(value, str) and "{" in value and any(mark in value for mark in _MARKS)
 
 

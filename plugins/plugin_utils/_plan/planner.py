@@ -47,7 +47,7 @@ def plan_fleet(
     An existing assignment named NAME-2 is a replica of NAME if NAME may be twice on a host and no service
     is called NAME-2.
 
-    A block of 2^n cards starts at a multiple of 2^n; others are consecutive, and start on a whole
+    A block of 2^n cards starts at a multiple of 2^n; others are consecutive, and start on a full
     board if they have one or more. Pinned services go first, then those with one possible host, then
     the largest. Each takes the block that is of least use to larger ones, on a kind of host
     where it needs fewest cards. Where that fails, placed services change places, and then all that
@@ -235,18 +235,18 @@ class _Planner(Fleet):
 
     def _search(self, kept: Iterable[Fixed]) -> RepackingSearch:
         free = list(self.room)
-        held: list[dict[int, int]] = [{} for _unused in self.services]
+        placed_on: list[dict[int, int]] = [{} for _unused in self.services]
         for fixed in (*self.given, *kept):
             free[fixed.host] &= ~fixed.mask
             if fixed.service >= 0:
-                on = held[fixed.service]
+                on = placed_on[fixed.service]
                 on[fixed.host] = on.get(fixed.host, 0) + 1
         return RepackingSearch(
             [
                 Room(cards, room, host.unit)
                 for cards, room, host in zip(self.all, free, self.hosts, strict=True)
             ],
-            held,
+            placed_on,
         )
 
     def _items(
@@ -258,19 +258,19 @@ class _Planner(Fleet):
         """
         fixed = [*self.given, *kept]
         have = [0] * len(self.services)
-        held: list[set[int]] = [set() for _unused in self.services]
+        placed_on: list[set[int]] = [set() for _unused in self.services]
         for each in self._replicas(fixed):
             have[each.service] += 1
         for each in fixed:
             if each.service >= 0:
-                held[each.service].add(each.host)
+                placed_on[each.service].add(each.host)
         items: list[Item] = []
         left: dict[int, list[int]] = {}
         for number, service in enumerate(self.services):
             need = self.needs[number]
             if service.replicas is None:
                 for place, host in enumerate(self.targets[number], 1):
-                    if host in held[number]:
+                    if host in placed_on[number]:
                         continue
                     if host not in need.singles:
                         left.setdefault(number, []).append(place)
@@ -279,7 +279,7 @@ class _Planner(Fleet):
                     items.append(Item(alone, number, True, service.priority, place=place))
                 continue
             missing = max(0, service.replicas - have[number])
-            taken = sum(host in need.singles for host in held[number])
+            taken = sum(host in need.singles for host in placed_on[number])
             apart = len(need.singles) - taken
             twice = self.may_double(service) and (double or missing > apart)
             possible = missing

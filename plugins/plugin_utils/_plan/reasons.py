@@ -42,7 +42,7 @@ class Reasons:
         self.fleet, self.free, self.placed = fleet, free, placed
         self.cut, self.instead = cut, instead
         self._found: dict[object, _Hosts] = {}
-        self._whole: dict[int, int] = {}
+        self._free_count: dict[int, int] = {}
         self._largest: dict[object, tuple[int, int]] = {}
 
     def why(self, number: int, on: int | None, *, helps: bool) -> Unplaced:
@@ -92,12 +92,12 @@ class Reasons:
     def _hosts(self, numbers: list[int]) -> _Hosts:
         return _Hosts(numbers, {self.fleet.hosts[host].kind: host for host in reversed(numbers)})
 
-    def whole(self, span: Span) -> int:
+    def free_count(self, span: Span) -> int:
         """How many of these hosts are completely free."""
-        if id(span) not in self._whole:
+        if id(span) not in self._free_count:
             full = (self.free[host] == self.fleet.all[host] for host in span.among)
-            self._whole[id(span)] = sum(full)
-        return self._whole[id(span)]
+            self._free_count[id(span)] = sum(full)
+        return self._free_count[id(span)]
 
     def largest(self, hosts: list[int], cards: int) -> tuple[int, int]:
         """Cards of the largest free block on these hosts, and on which."""
@@ -178,11 +178,11 @@ class _Explanation:
                 " of replicas."
             )
         if service.pinned is None and service.cards[kind] > size:
-            whole = len(list(self.fleet.whole(self.group, kind)))
+            complete = len(list(self.fleet.free_hosts(self.group, kind)))
             return (
                 f"{self.name} needs {counted(service.cards[kind], 'card')}, which is"
                 f" {-(-service.cards[kind] // size)} complete hosts of {size} of one kind;"
-                f" {whole} of {self._who(self.hosts)} can be taken completely. No card of such a host may"
+                f" {complete} of {self._who(self.hosts)} can be taken completely. No card of such a host may"
                 " be excluded, missing or taken by hand. Add hosts of this kind, or serve a smaller"
                 f" model.{self._others()}"
             )
@@ -220,10 +220,10 @@ class _Explanation:
         who = self._who(self.hosts)
         if self.need.spans and not self.need.singles:
             span = self.need.spans[0]
-            whole = self.reasons.whole(span)
+            complete = self.reasons.free_count(span)
             return (
                 f"{self.name} needs {counted(span.cards, 'card')}, which is {span.hosts} complete hosts of one"
-                f" kind, and {whole} of {who} {'is' if whole == 1 else 'are'} completely free."
+                f" kind, and {complete} of {who} {'is' if complete == 1 else 'are'} completely free."
                 f"{self._others()}"
             )
         if self.service.pinned is not None:

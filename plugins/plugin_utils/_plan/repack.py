@@ -24,8 +24,8 @@ class Bound(Exception):
 class RepackingSearch(Search):
     """Places items; arranges placed ones again where that makes room."""
 
-    def __init__(self, rooms: Sequence[Room], held: list[dict[int, int]]) -> None:
-        super().__init__(rooms, held)
+    def __init__(self, rooms: Sequence[Room], placed_on: list[dict[int, int]]) -> None:
+        super().__init__(rooms, placed_on)
         self._exact_trials = EXACT_TRIALS
 
     def place(self, items: Iterable[Item]) -> list[Item]:
@@ -135,8 +135,8 @@ class RepackingSearch(Search):
         least = [[_inside(count, unit, 1 << n) for n in range(LEVELS)] for count, unit in ways]
         for span in need.spans:
             sizes = {self.rooms[host].cards for host in span.among}
-            whole = map(min, zip(*map(blocks_of, sizes), strict=True))
-            least.append([span.hosts * number for number in whole])
+            fewest = map(min, zip(*map(blocks_of, sizes), strict=True))
+            least.append([span.hosts * number for number in fewest])
         return [min(column) for column in zip(*least, strict=True)]
 
     def _descend(self, items: list[Item], hosts: list[int]) -> bool:
@@ -168,11 +168,11 @@ class RepackingSearch(Search):
 
         def ways(item: Item, number: int) -> list[dict[int, dict[Item, int]]]:
             """Where the first of so many equal items may go; empty too if the last can't."""
-            held = self._held[item.service]
+            placed_on = self._placed_on[item.service]
             singles, rooms = [], 0
             tried: dict[object, dict[Item, int] | None] = {}
             for host in item.need.singles:
-                if host in held and item.alone:
+                if host in placed_on and item.alone:
                     continue
                 key = appearance(host)
                 if key not in tried:
@@ -180,7 +180,7 @@ class RepackingSearch(Search):
                     if arranged is not None:
                         offer = self._offer(item.need, host)
                         order = offer[:2] if offer else (item.need.singles[host], sys.maxsize)
-                        singles.append((held.get(host, 0), order, host, arranged))
+                        singles.append((placed_on.get(host, 0), order, host, arranged))
                 rooms += tried[key] is not None
             found = [
                 {host: arranged}
@@ -188,7 +188,7 @@ class RepackingSearch(Search):
             ]
             for span in item.need.spans:
                 groups: dict[str, list[int]] = {}
-                for host in filter(self._whole, span.among):
+                for host in filter(self._is_free, span.among):
                     groups.setdefault(alike[host], []).append(host)
                 for chosen in _choices(list(groups.values()), span.hosts):
                     self._exact_trials -= 1

@@ -24,7 +24,7 @@ from .hosts import Hardware, HostReader
 from .inventory import Inventory, Problems, TaggedValue, holds_template, is_template
 
 SERVICES = "vllm_plan_services"
-# A variable, or several joined by +: what it stands for can be read as it was written.
+# A variable, or several joined by +: its value can be read as it was written.
 _NAMES = re.compile(r"\{\{-?\s*([A-Za-z_]\w*(?:\s*\+\s*[A-Za-z_]\w*)*)\s*-?\}\}", re.ASCII)
 _LEVELS = 10  # of variables that name variables
 # Keys of a request that the planner reads, and which are rendered for that.
@@ -186,7 +186,7 @@ def secret_faults(passed: Mapping[str, Any], args: object) -> Iterable[str]:
 def key_fault(key: object, model: str) -> str | None:
     """What is wrong with a key of a request for a plan."""
     if not isinstance(key, str):
-        return f"it has the key {shown(key)}, which is no text."
+        return f"it has the key {shown(key)}, which is not a text."
     if key in RESULT_KEYS:
         return f"the key {key} is set by the plan or the placement. Leave it out."
     if key in REQUEST_KEYS:

@@ -37,7 +37,7 @@ class PlanSettings:
     extensions: tuple[str, ...] = EXTENSIONS
 
 
-class Refused(AscendError):
+class PlanRejected(AscendError):
     """Nothing can be written. problems: all that is wrong, a sentence or more each."""
 
     def __init__(self, problems: Sequence[str], unplaced: Sequence[Mapping[str, Any]] = ()) -> None:
@@ -141,12 +141,12 @@ def notes(
             texts.append(f"{missing}.")
     messages: dict[str, dict[str, None]] = {}
     for name, service in services.items():
-        said = [
+        found_texts = [
             f"not for hosts of {kind}: {text}" for kind, text in sorted(service.refused.items())
         ]
         for kind in sorted(service.specs):
-            said += service.specs[kind]["warnings"]
-        for text in said:
+            found_texts += service.specs[kind]["warnings"]
+        for text in found_texts:
             messages.setdefault(text, {})[name] = None
     return texts + [f"{', '.join(names)}: {text}" for text, names in messages.items()]
 

@@ -32,7 +32,7 @@ from .inventory import Inventory, Problems, some
 from .plan_file import PlanFile, Writer
 from .planner import plan_fleet
 from .requests import SERVICES, RequestReader
-from .result import PlanSettings, Refused, Run, notes, unplaced_groups
+from .result import PlanRejected, PlanSettings, Run, notes, unplaced_groups
 from .services import Service, fleet_host, given_assignments, given_services, services_of
 
 
@@ -99,7 +99,7 @@ class Planning:
 
         seen: cards of hosts that were asked, as the module npu_info returns them.
 
-        Raises Refused with all that is wrong. A Run whose `ask` is not empty has no plan: these
+        Raises PlanRejected with all that is wrong. A Run whose `ask` is not empty has no plan: these
         hosts do not say what cards they have.
         """
         names = sorted(set(hosts))
@@ -130,7 +130,7 @@ class Planning:
 
     def _stop(self) -> None:
         if self.problems:
-            raise Refused(self.problems.lines())
+            raise PlanRejected(self.problems.lines())
 
     def _host(self, name: str, hardware: Hardware | None) -> _Host | None:
         raw = self.world.variables(name)
@@ -261,7 +261,7 @@ class Planning:
             repack=self.settings.repack,
         )
         if fleet.unplaced:
-            raise Refused(unplaced_lines(fleet.unplaced), unplaced_groups(fleet.unplaced))
+            raise PlanRejected(unplaced_lines(fleet.unplaced), unplaced_groups(fleet.unplaced))
         added = {each.service for each in fleet.moved if each.before is None}
         for service in sorted(added & self.elsewhere.keys()):
             self.result.warnings.append(
@@ -331,8 +331,8 @@ class Planning:
         lost = [name for name in found if name not in names]
         if lost:
             self.result.notes.append(
-                f"{host.name}: {', '.join(lost)} in {host.directory.target(host.name)} was not put"
-                f" there by the plan, and is taken out. What is to be served belongs into {SERVICES}."
+                f"{host.name}: {', '.join(lost)} in {host.directory.target(host.name)} was not written"
+                f" by the plan, and is removed. What is to be served belongs into {SERVICES}."
             )
 
 

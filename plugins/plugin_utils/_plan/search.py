@@ -76,16 +76,16 @@ class Item:
 
 
 class Search:
-    """Places items. `held`: fixed replicas, {host: number} by service."""
+    """Places items. `placed_on`: fixed replicas, {host: number} by service."""
 
-    def __init__(self, rooms: Sequence[Room], held: list[dict[int, int]]) -> None:
+    def __init__(self, rooms: Sequence[Room], placed_on: list[dict[int, int]]) -> None:
         self.rooms = rooms
         self.free = [room.free for room in rooms]
         self.on: list[dict[Item, int]] = [{} for _unused in rooms]
         self.cut: set[Item] = set()  # left over by a search that was not complete
         self._current: set[Item] = set()
-        self._held = held
-        self._fixed = [dict(hosts) for hosts in held]
+        self._placed_on = placed_on
+        self._fixed = [dict(hosts) for hosts in placed_on]
         self._version = [0] * len(rooms)
         self._touched: list[int] = []
         self._cursor: dict[tuple[int, int], int] = {}
@@ -106,7 +106,7 @@ class Search:
         self._touched.clear()
         left: list[Item] = []
         for service, group in groupby(items, key=lambda item: item.service):
-            pending, held, level = deque(group), self._held[service], 0
+            pending, placed_on, level = deque(group), self._placed_on[service], 0
             aside = []
             while pending:
                 item = pending[0]
@@ -119,14 +119,14 @@ class Search:
                     host = offer[3]
                     if offer[4] != self._version[host]:
                         continue
-                    if held.get(host, 0) > level:
+                    if placed_on.get(host, 0) > level:
                         aside.append(offer)
                         continue
                     self._set(host, {**self.on[host], item: offer[5]})
                 elif self._exchange(item, double=False) or self._span(item):
                     pass
                 elif aside and not item.alone:
-                    level = min(held.get(offer[3], 0) for offer in aside)
+                    level = min(placed_on.get(offer[3], 0) for offer in aside)
                     heap, aside = aside, []
                     heapq.heapify(heap)
                     continue
@@ -157,16 +157,16 @@ class Search:
         old = self.on[host]
         for item in old:
             if item not in contents:
-                held = self._held[item.service]
-                held[host] -= 1
-                if not held[host]:
-                    del held[host]
+                placed_on = self._placed_on[item.service]
+                placed_on[host] -= 1
+                if not placed_on[host]:
+                    del placed_on[host]
         taken = 0
         for item, block in contents.items():
             taken |= block
             if item not in old:
-                held = self._held[item.service]
-                held[host] = held.get(host, 0) + 1
+                placed_on = self._placed_on[item.service]
+                placed_on[host] = placed_on.get(host, 0) + 1
         self.on[host] = contents
         self.free[host] = self.rooms[host].free & ~taken
         self._version[host] += 1
@@ -174,13 +174,13 @@ class Search:
         return old
 
     def _span(self, item: Item) -> bool:
-        """Take whole free hosts, the first ones by number; clear some if there are too few."""
+        """Take completely free hosts, the first ones by number; clear some if there are too few."""
         for number, span in enumerate(item.need.spans):
             key = (item.need.number, number)
             chosen: list[int] = []
             for place in range(self._cursor.get(key, 0), len(span.among)):
                 host = span.among[place]
-                if self._whole(host):
+                if self._is_free(host):
                     chosen.append(host)
                 if len(chosen) == span.hosts:
                     self._cursor[key] = place + 1
@@ -188,7 +188,7 @@ class Search:
                     return True
         return any(self._clear(item, span) for span in item.need.spans)
 
-    def _whole(self, host: int) -> bool:
+    def _is_free(self, host: int) -> bool:
         return self.free[host] == self.rooms[host].cards
 
     def _take(self, item: Item, hosts: Iterable[int]) -> None:
@@ -201,7 +201,7 @@ class Search:
         if key in self._dead:
             return False
         usable = [host for host in span.among if self.rooms[host].free == self.rooms[host].cards]
-        chosen = [host for host in usable if self._whole(host)][: span.hosts]
+        chosen = [host for host in usable if self._is_free(host)][: span.hosts]
         emptied = set(chosen)
         undo: list[tuple[int, dict[Item, int]]] = []
         for host in sorted(usable, key=lambda host: (-self.free[host].bit_count(), host)):
@@ -229,7 +229,7 @@ class Search:
         self, host: int, item: Item, barred: set[int], undo: list[tuple[int, dict[Item, int]]]
     ) -> bool:
         for other in item.need.singles:
-            if other in barred or self._held[item.service].get(other):
+            if other in barred or self._placed_on[item.service].get(other):
                 continue
             self._exchange_trials -= 1
             if self._exchange_trials < 0:
@@ -278,12 +278,12 @@ class Search:
         return False
 
     def _reachable(self, item: Item, used: Container[int], double: bool) -> list[int]:
-        held = self._held[item.service]
+        placed_on = self._placed_on[item.service]
         anywhere = double and not item.alone
         return [
             host
             for host in item.need.singles
-            if host not in used and (anywhere or host not in held)
+            if host not in used and (anywhere or host not in placed_on)
         ]
 
     def _move_all(self, moves: Sequence[tuple[Item, int]]) -> None:

@@ -212,8 +212,8 @@ def given_services(
         if isinstance(values, dict):
             read = {*READ_KEYS, "cluster"}
             values = {
-                key: reader.rendered(host, held, f"{label}, {key}") if key in read else None
-                for key, held in values.items()
+                key: reader.rendered(host, entry, f"{label}, {key}") if key in read else None
+                for key, entry in values.items()
             }
         spec = resolve(values, catalogue, hardware.options).as_dict()
         if spec.get("state") != "absent":

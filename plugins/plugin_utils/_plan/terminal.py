@@ -28,7 +28,7 @@ from .views import (
     summary_of,
 )
 
-# x stands for an excluded card.
+# x is an excluded card.
 _LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWYZabcdefghijklmnopqrstuvwyz"
 _CELL = {FREE: ".", EXCLUDED: "x", CLASH: "!"}
 _MARK = {"added": "+", "moved": ">"}
@@ -88,7 +88,7 @@ def _grouped(cells: Sequence[str]) -> str:
 class _Columns:
     """The columns of the map: a name, a cell per card id, the services."""
 
-    # Rows of a multiple of ten, so that the ids in the head hold for all rows of a host.
+    # Rows of a multiple of ten, so that the ids in the head apply to all rows of a host.
     ROW = 20
 
     def __init__(self, hosts: Sequence[View], width: int) -> None:
@@ -126,7 +126,7 @@ def card_map(plan: View, width: int = 80) -> list[str]:
     """Return the lines of a map: a host per line, a cell per card, and the services in the cells.
 
     width: columns; what does not fit goes on below, nothing is cut off. The map's own characters
-    are ASCII, and there is no color. Letters hold for the line they stand in: they name the
+    are ASCII, and there is no color. Letters apply to their line alone: they name the
     services of that host, in the order of their cards.
     """
     hosts = plan["hosts"]

@@ -13,7 +13,7 @@ the same text. Its shape::
     changes:  [{service, before: {host, cards} or None, after: {host, cards} or None}]
 
 ``service`` is whose replica it is where ``name`` has a number behind it for being the second on a
-host; it may be left out. ``given`` is what was written by hand. Names are shown as they are, whatever they hold: characters
+host; it may be left out. ``given`` is what was written by hand. Names are shown as they are, whatever they contain: characters
 that a terminal or a browser would act on are written as escapes.
 """
 

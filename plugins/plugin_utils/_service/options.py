@@ -60,7 +60,7 @@ class Option:
 class EngineOptions:
     """The options of one vLLM version by every long name, `no-` forms included.
 
-    version: the engine's. facts: its list. missing: what to know where it stands for another version.
+    version: the engine's. facts: its list. missing: what to know where it is used for another version.
     """
 
     def __init__(self, version: str, facts: Mapping[str, Any], missing: str | None = None) -> None:

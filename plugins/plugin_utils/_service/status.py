@@ -152,7 +152,7 @@ def is_masked(status: Status) -> bool:
 def format_evidence(status: Status, log: int = 5, before: str = "| ") -> list[str]:
     """Why a service does not serve, in lines: what is wrong, what to do, and lines of the journal.
 
-    Where no cause is known, the last `log` lines of its journal stand behind `before`.
+    Where no cause is known, the last `log` lines of its journal follow `before`.
     """
     lines = [before + str(each) for each in (status.get("log") or [])[-log:]] if log else []
     cause = status.get("cause")

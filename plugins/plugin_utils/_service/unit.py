@@ -128,7 +128,7 @@ class UnitSettings:
 def load_cann(scripts: Sequence[str], instance: str, missing: str) -> list[str]:
     """Lines of shell that read CANN's environment from its scripts.
 
-    missing: what to say of a script that is missing, up to the names of what brings it.
+    missing: what to say of a script that is missing, up to the names of what installs it.
     """
     words = " ".join(map(unit_word, scripts))
     text = f"vllm@{instance}: $script is missing or not readable{missing} CANN and NNAL, or set"

@@ -129,9 +129,7 @@ def test_services_added_by_hand_to_a_file_of_the_plan_go_with_a_word(site: Site)
     with site.file("npu-01").open("a") as stream:
         stream.write("  - Qwen3-8B\n  - {name: b, model: Qwen3-8B, cards: [7], port: 9000}\n")
     outcome = site.planned("--check")
-    assert (
-        f"npu-01: Qwen3-8B in {site.file('npu-01')} was not put there by the plan" in outcome.words
-    )
+    assert f"npu-01: Qwen3-8B in {site.file('npu-01')} was not written by the plan" in outcome.words
     assert "- b: npu-01 7" in outcome.words
     assert f"Would write 1 file (npu-01) in {site.root}/host_vars." in outcome.words
     site.planned()

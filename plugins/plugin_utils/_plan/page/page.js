@@ -52,7 +52,7 @@
     estimated: (host) => host.item.textContent.includes("\u25cb estimated"),
   };
 
-  // What a host shows of the wish: null if nothing, else the blocks to point out.
+  // What a host shows of the search: null if nothing, else the blocks to point out.
   const matches = (host, words, model) => {
     const rest = words.filter((word) => !host.text.includes(word));
     if (!rest.length && !model) return [];
@@ -78,14 +78,14 @@
       shown += 1;
       hits += found.length;
     }
-    const wished = words.length || model || filter;
+    const searching = words.length || model || filter;
     const number = (value) => value.toLocaleString("en");
-    byId("found").textContent = wished
+    byId("found").textContent = searching
       ? `${number(shown)} of ${number(hosts.length)} hosts` + (hits ? `, ${number(hits)} marked` : "")
       : "";
     list.classList.toggle("hits", hits > 0);
     byId("none").hidden = shown > 0 || !hosts.length;
-    // Who stands on a card stays there; else the Tab key comes to the first that is shown.
+    // A card that has the focus keeps it; else the Tab key reaches the first that is shown.
     rove(document.activeElement === current ? current : null);
   };
 

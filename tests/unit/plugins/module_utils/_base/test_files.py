@@ -165,7 +165,7 @@ def test_a_directory_that_the_service_cannot_enter_is_named(tmp_path: Path) -> N
 
 def test_a_file_where_a_directory_should_be_is_named(tmp_path: Path) -> None:
     (tmp_path / "vllm").write_text("")
-    with pytest.raises(HostError, match="is no directory"):
+    with pytest.raises(HostError, match="is not a directory"):
         compare(DesiredFile(UNIT, str(tmp_path / "vllm" / "chat.yaml"), OURS), adopt=True)
 
 

@@ -81,7 +81,7 @@ def test_absent_services_are_no_services() -> None:
         ({"model": "Qwen3-14B", "max-model-len": 5}, "Write max_model_len"),
         ({"model": "Qwen3-14B", "enable_prefix_caching": True}, "an option of vLLM"),
         ({"model": "Qwen3-14B", "cluster": {}}, "the key cluster is set by"),
-        ({"model": "Qwen3-14B", 5: 6}, "the key 5, which is no text"),
+        ({"model": "Qwen3-14B", 5: 6}, "the key 5, which is not a text"),
         ({"model": "Qwen3-14B", "name": "a b"}, "Write name: a-b"),
         ({"model": "Qwen3-15B"}, "The closest are Qwen3-14B"),
         ({"cards": 2}, "names no model"),
