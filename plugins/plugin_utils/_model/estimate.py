@@ -23,8 +23,10 @@ GIB = 2**30
 SHORTEST = 4096
 STEP = 1024
 MOST_CARDS = 64
-# Tokens of a step of the engine, which a window is exceeded by.
+# Tokens of a step of the engine, which a window is exceeded by, and what more of them take: the run
+# of 45056 (docs/estimate.md) took 5.7 GiB more for activations than those of the default.
 BATCHED = 8192
+GIB_PER_TOKEN = 5.7 / (45056 - 8192)
 
 
 @dataclass(frozen=True)
@@ -122,8 +124,14 @@ def tensor_parallel_fault(facts: Facts, size: int) -> str | None:
     return None
 
 
-def overheads(shape: Shape, device: Device, ranks: int) -> tuple[Overhead, Overhead, Overhead]:
-    """The expected one, that of a careful and that of a generous calculation."""
+def overheads(
+    shape: Shape, device: Device, ranks: int, batched: int = BATCHED
+) -> tuple[Overhead, Overhead, Overhead]:
+    """The expected one, that of a careful and that of a generous calculation.
+
+    ``batched``: tokens of a step of the engine (max-num-batched-tokens).
+    """
+    more = max(batched - BATCHED, 0) * GIB_PER_TOKEN
     unsure = 0.03 if shape.counted else 0.0
     if device.is_310p:
         # A hybrid model was given less for its cache than was left (vllm-ascend issue 10122).
@@ -131,7 +139,11 @@ def overheads(shape: Shape, device: Device, ranks: int) -> tuple[Overhead, Overh
     else:
         expected = 1.2 + 0.5 * (min(ranks, 8) - 1)
         most, least = expected + 1.0, 0.05 + 0.4 * (min(ranks, 8) - 1)
-    return Overhead(expected), Overhead(most, unsure, False), Overhead(least, -unsure)
+    return (
+        Overhead(expected + more),
+        Overhead(most + more, unsure, False),
+        Overhead(least + more, -unsure),
+    )
 
 
 def cache_bytes(shape: Shape, tokens: int, tensor: int, pipeline: int, windows: bool) -> float:
@@ -194,6 +206,7 @@ def estimate(
     utilization: float,
     split: tuple[int, int] | None = None,
     max_model_len: int | None = None,
+    batched: int = BATCHED,
 ) -> Estimate:
     """The least number of devices, a power of two, and the longest length in tokens on them.
 
@@ -201,13 +214,14 @@ def estimate(
         split: tensor- and pipeline-parallel size to take, instead of the least number of devices.
         max_model_len: the least number must carry it; 4096 tokens if not given, or the native
             context if that is shorter.
+        batched: tokens of a step of the engine.
 
     Raises AscendError: no number of devices up to 64 suffices.
     """
     wanted = min(max_model_len or SHORTEST, shape.native_context)
 
     def carried(which: int, size: int, pipeline: int = 1) -> tuple[int, str]:
-        overhead = overheads(shape, device, size * pipeline)[which]
+        overhead = overheads(shape, device, size * pipeline, batched)[which]
         return _longest(shape, device, utilization, size, pipeline, overhead)
 
     def least(which: int) -> int | None:

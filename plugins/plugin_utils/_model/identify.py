@@ -64,8 +64,9 @@ def identify(request: Request, catalogue: Catalogue) -> Subject:
     variant = _variant(name, catalogue)
     if variant is not None:
         base, stored = variant
-        facts = catalogue.facts(base.model)
-        source = f"the shape of {base.model} with weights of {stored.name.upper()}"
+        facts = catalogue.facts(base)
+        source = f"the shape of {base}"
+        source += f" with weights of {stored.name.upper()}" if stored else ", another release of it"
         return Subject(
             match,
             replace(
@@ -150,13 +151,18 @@ def _with(known: Facts, given: Facts) -> Facts:
     )
 
 
-def _variant(name: str, catalogue: Catalogue) -> tuple[Match, Storage] | None:
-    """A known model of which a name means quantised weights, by any owner."""
-    found = stored_as(bare(name.rstrip("/")))
+def _variant(name: str, catalogue: Catalogue) -> tuple[str, Storage | None] | None:
+    """A known model of which a name means other weights: quantised ones, or another release."""
+    own = bare(name.rstrip("/"))
+    found = stored_as(own)
     if found is None:
-        return None
+        base = catalogue.names.of_other_release(own)
+        # What another owner calls the same is refused, with the way to say that it is the same.
+        return (base, None) if base and not catalogue.names.meanings(own) else None
     meanings = catalogue.names.meanings(found[0])
-    return (meanings[0], found[1]) if len(meanings) == 1 else None
+    base = meanings[0].model if len(meanings) == 1 else None
+    base = base or catalogue.names.of_other_release(found[0])
+    return (base, found[1]) if base else None
 
 
 def _unknown(name: str, catalogue: Catalogue) -> str:

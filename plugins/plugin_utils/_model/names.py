@@ -6,10 +6,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 _PARTS = re.compile(r"[a-z]+|[0-9]+|[^\W\d_a-z]+")
+_RELEASES = frozenset(("instruct", "thinking", "base", "chat", "it", "hf"))
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,14 @@ def parts(name: str) -> str:
 def bare(hub_id: str) -> str:
     """An id without its owner."""
     return hub_id.rsplit("/", 1)[-1]
+
+
+def release(name: str) -> str:
+    """A name without its owner, and without the words by which releases of one size differ."""
+    words = parts(bare(name.rstrip("/"))).split("-")
+    while len(words) > 2 and (words[-1] in _RELEASES or re.fullmatch("[0-9]{4}", words[-1])):
+        words.pop()
+    return "-".join(words)
 
 
 def is_path(name: str) -> bool:
@@ -73,6 +82,11 @@ class Names:
                 self._add(1, hub_id.lower(), match)
                 self._add(3, _id_parts(hub_id), match)
                 self._add(4, parts(bare(hub_id)), match)
+        self._releases: dict[str, str] = {}
+        for model in known:
+            self._releases.setdefault(release(model), model)
+        for hub_id, match in list(self._ids()):
+            self._releases.setdefault(release(hub_id), match.model)
         self.all: tuple[str, ...] = (*known, *all_ids.values())
 
     def _add(self, level: int, key: str, match: Match) -> None:
@@ -90,6 +104,15 @@ class Names:
             if key in level:
                 return tuple(level[key].values())
         return ()
+
+    def _ids(self) -> Iterator[tuple[str, Match]]:
+        for matches in self._levels[1].values():
+            for match in matches.values():
+                yield str(match.hub_id), match
+
+    def of_other_release(self, name: str) -> str | None:
+        """The model of which a name means another release, by the words that releases add."""
+        return self._releases.get(release(name))
 
     def of_other_owners(self, name: str) -> tuple[Match, ...]:
         """What the id of an owner that nobody lists would mean without its owner."""

@@ -275,6 +275,8 @@ class _Resolution:
             length=self.length,
             complete=complete(self.request),
             allow_untested=self.options.allow_untested,
+            args=self.request.args,
+            catalogue=self.catalogue,
         )
 
     def _by_answer(self, question: Question, answer: Answer) -> Spec:

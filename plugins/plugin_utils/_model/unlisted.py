@@ -11,10 +11,12 @@ from typing import Any
 
 from .._base.errors import AscendError
 from .._base.words import counted
+from .catalogue import Catalogue
 from .estimate import Device, Estimate, device_of, estimate
 from .identify import Subject
 from .parallelism import Parallelism
 from .shape import shape_of
+from .workload import batched_tokens, with_options
 
 _WITHOUT_TABLE = {"table": None, "row": None, "updated": None}
 
@@ -38,6 +40,7 @@ class Question:
         memory: nominal memory of a card in GB.
         complete: whether the request itself gives weights, cards and length.
         allow_untested: a length beyond the estimate is a warning.
+        args: the request's options of the engine.
     """
 
     subject: Subject
@@ -48,6 +51,8 @@ class Question:
     length: int | None
     complete: bool
     allow_untested: bool
+    args: Mapping[str, Any]
+    catalogue: Catalogue
 
     @property
     def _what(self) -> str:
@@ -132,7 +137,9 @@ class Question:
     def _estimate(self, device: Device, split: tuple[int, int] | None) -> Estimate:
         facts = self.subject.facts
         shape = shape_of(self.subject.base or facts, self.subject.stored)
-        return estimate(facts, shape, device, self.utilization, split, self.length)
+        shape = with_options(shape, self.args, self.catalogue)
+        batched = batched_tokens(self.args)
+        return estimate(facts, shape, device, self.utilization, split, self.length, batched)
 
     def _exceeding(self, found: Estimate) -> tuple[str, ...]:
         """A warning that the request exceeds the estimate. Raises AscendError where it may not."""

@@ -206,3 +206,47 @@ def test_what_nobody_lists_is_served_on_the_requests_word(tmp_path: Path) -> Non
     too_long = {**with_config, "max_model_len": "256K"}
     assert "should carry 131072 tokens" in rejection(too_long)
     assert spec(too_long, allow_untested=True)["warnings"][0].startswith("untested: Foo-7B on 2")
+
+
+@pytest.mark.parametrize(
+    "name, base",
+    [
+        ("deepseek-ai/DeepSeek-R1-0528", "DeepSeek-R1"),
+        ("Kimi-K2-Instruct-0905", "Kimi-K2-Instruct"),
+        ("Qwen/Qwen3-Next-80B-A3B-Thinking", "Qwen3-Next-80B-A3B-Instruct"),
+        ("Qwen3-VL-8B-Thinking", "Qwen3-VL-8B-Instruct"),
+        ("Qwen3-4B-Thinking-2507", "Qwen3-4B"),
+        ("vllm-ascend/DeepSeek-R1-0528-W8A8", "DeepSeek-R1"),
+    ],
+)
+def test_another_release_of_a_known_model_has_its_shape(name: str, base: str) -> None:
+    got = spec(name, estimate=True)
+    assert got["model"] == name.rsplit("/", 1)[-1]
+    assert f"follows from the shape of {base}" in got["warnings"][0]
+    assert got["provenance"]["basis"] == "estimated"
+
+
+def weights(request: dict[str, Any], **options: Any) -> Any:
+    return spec(request, estimate=True, **options)["provenance"]["estimate"]["weights_gib"]
+
+
+def test_a_draft_weighs_too() -> None:
+    request: dict[str, Any] = {"model": "GLM-4.6", "cards": 16}
+    alone = weights(request)
+    own = {"speculative-config": {"method": "mtp", "num_speculative_tokens": 1}}
+    assert weights({**request, "args": own}) == pytest.approx(alone + 0.5, abs=0.2)
+    other = {"speculative_config": '{"model": "Qwen3-8B", "num_speculative_tokens": 3}'}
+    assert weights({**request, "args": other}) == pytest.approx(alone + 1.0, abs=0.2)
+    for unknown in ("{", '{"model": "nobody/knows"}', '{"method": "ngram"}'):
+        assert weights({**request, "args": {"speculative-config": unknown}}) == alone
+
+
+def test_options_of_the_engine_change_the_length() -> None:
+    request: dict[str, Any] = {"model": "GLM-4.5-Air", "cards": 4}
+
+    def length(**args: Any) -> int:
+        return int(spec({**request, "args": args}, estimate=True)["max_model_len"])
+
+    assert 1.9 < length(**{"kv-cache-dtype": "fp8"}) / length() < 2.1
+    assert length(**{"max-num-batched-tokens": 16384}) < length()
+    assert length(**{"max-num-batched-tokens": 2048}) == length()
