@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: The inferops.ascend authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The benchmark runs, in its shortest form; its figures are not judged."""
+"""The benchmark runs, in its shortest form; its figures are not evaluated."""
 
 from __future__ import annotations
 

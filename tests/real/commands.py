@@ -54,7 +54,7 @@ WITHOUT_FOR_PARSER = (
 
 
 def write_locks() -> None:
-    """Resolve the pins of every version anew."""
+    """Resolve the pins of every version again."""
     folders = wheel_folders()
     index = [] if has_torch(folders) else ["--index", TORCH_INDEX]
     index += ["--index-strategy", "unsafe-best-match"] if index else []
@@ -129,7 +129,7 @@ def main() -> int:
     each.add_argument("version", choices=[*matrix_versions(), SERVING])
     lists = commands.add_parser("options", help="dump the options of the real parsers as JSON")
     lists.add_argument("output", type=Path)
-    commands.add_parser("lock", help="resolve tests/real/locks anew")
+    commands.add_parser("lock", help="resolve tests/real/locks again")
     words = parser.parse_args()
     try:
         if words.command != "lock":

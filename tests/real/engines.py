@@ -115,7 +115,7 @@ def made(name: str, *inputs: str, make: Callable[[Path], None]) -> Path:
     """The folder `name`-HASH of the cache, made by `make` if it is not there.
 
     It is made under its own name, because an environment knows its path; a folder without its mark
-    was interrupted and is made anew.
+    was interrupted and is made again.
     """
     folder = folder_of(name, *inputs)
     mark = folder / ".complete"

@@ -120,7 +120,7 @@ def measure(hosts: int, rounds: int, *, apart: bool) -> dict[str, float]:
     gone = replace(whole.hosts[0], excluded=frozenset(range(CARDS)))
     less = Fleet([gone, *whole.hosts[1:]], whole.services)
     found["one host less"], again = timed(less, plan.assignments, rounds)
-    # Single cards for all that is free, and one too many: refused after planning all anew.
+    # Single cards for all that is free, and one too many: rejected after planning everything again.
     count = hosts * CARDS - placed + 1
     full = [FleetService(f"more-{n}", 1, {KIND: 1}, names) for n in range(count)]
     found["one too many"], over = timed(

@@ -19,7 +19,7 @@ def status(name: str = "chat", state: str = "starting", **given: Any) -> dict[st
 
 
 def cause(name: str, retry: bool = True, start: str = "current", **given: Any) -> dict[str, Any]:
-    texts = {"cause": f"It is {name}.", "advice": f"Mend {name}.", "lines": [f"line of {name}"]}
+    texts = {"cause": f"It is {name}.", "advice": f"Fix {name}.", "lines": [f"line of {name}"]}
     return {"id": name, "retry": retry, "start": start, "served": False, **texts, **given}
 
 
@@ -134,7 +134,7 @@ def test_the_same_failure_twice_is_a_loop() -> None:
     )
     assert watch.failed == {"chat": "fails again and again (2 starts, the same cause)."}
     message = watch.message(3600)
-    for words in ("chat fails again", "It is hccl.", "Mend hccl.", "line of hccl"):
+    for words in ("chat fails again", "It is hccl.", "Fix hccl.", "line of hccl"):
         assert words in message
 
 

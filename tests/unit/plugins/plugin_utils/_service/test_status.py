@@ -23,7 +23,7 @@ def status(name: str = "chat", state: str = "starting", **given: Any) -> dict[st
 
 
 def cause(name: str, retry: bool = True, start: str = "current", **given: Any) -> dict[str, Any]:
-    texts = {"cause": f"It is {name}.", "advice": f"Mend {name}.", "lines": [f"line of {name}"]}
+    texts = {"cause": f"It is {name}.", "advice": f"Fix {name}.", "lines": [f"line of {name}"]}
     return {"id": name, "retry": retry, "start": start, "served": False, **texts, **given}
 
 
@@ -121,18 +121,18 @@ def test_a_report_has_cause_advice_and_evidence_or_the_last_lines() -> None:
         "chat: ready",
         "bad: failed",
         "    It is oom.",
-        "    What to do: Mend oom.",
+        "    What to do: Fix oom.",
         "    | line of oom",
         "odd: restarting",
         *[f"    | line {n}" for n in range(4, 9)],
         "slow: starting",
         "    It is still starting; its journal has:",
         "    It is hccl.",
-        "    What to do: Mend hccl.",
+        "    What to do: Fix hccl.",
         "    | line of hccl",
         "again: starting",
         "    The start before: It is port.",
-        "    What to do: Mend port.",
+        "    What to do: Fix port.",
         "    | line of port",
         "off: stopped, though it is enabled: somebody stopped it, or it was never started",
         "    Note: the journal was not read: x",
