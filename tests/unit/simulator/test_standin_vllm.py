@@ -55,8 +55,8 @@ def test_yarn_or_the_override_carries_a_longer_length(
     describe: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     yarn = {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 32768}
-    wish = json.dumps({"rope_scaling": yarn}).replace(" ", "")
-    assert describe(f"--max-model-len 128K --hf-overrides {wish}").max_model_len == 131072
+    overrides = json.dumps({"rope_scaling": yarn}).replace(" ", "")
+    assert describe(f"--max-model-len 128K --hf-overrides {overrides}").max_model_len == 131072
     monkeypatch.setenv("VLLM_ALLOW_LONG_MAX_MODEL_LEN", "1")
     assert describe("--max-model-len 64K").max_model_len == 65536
 

@@ -169,7 +169,7 @@ def test_a_host_without_a_card_to_place_on_cannot_be_let_through() -> None:
     lenient = {"npu_smi": "ignore", "ids": "warning", "placement": "warning"}
     silent = problems(facts([]), "dcmi_8005")
     assert codes(checked(silent, "Qwen3-14B", checks=lenient)) == [("error", "npu_smi")]
-    assert checked(silent, checks=lenient).findings == [], "nothing is wished of it"
+    assert checked(silent, checks=lenient).findings == [], "nothing is requested of it"
     nameless = problems(facts([card(None, None, npu_id=n) for n in range(8)]), "mapping_failed")
     found = checked(nameless, "Qwen3-14B", {"model": "Qwen3-8B", "cards": [3]}, checks=lenient)
     assert codes(found) == [("error", "ids")], "that there is no card for them goes without saying"

@@ -81,50 +81,50 @@ def test_disk_for_what_is_not_there() -> None:
 
 def test_the_mask_of_a_310p() -> None:
     cards = [card(n, name="310P3", memory_total_mb=44278, memory_used_mb=1848) for n in range(4)]
-    wish = {"model": "Qwen3-0.6B", "max_model_len": "40K", "gpu_memory_utilization": 0.95}
-    found = checked(facts(cards), wish, kind=DUO, estimate=True)
+    request = {"model": "Qwen3-0.6B", "max_model_len": "40K", "gpu_memory_utilization": 0.95}
+    found = checked(facts(cards), request, kind=DUO, estimate=True)
     assert (
         "a mask of 40960 x 40960 x 2 bytes = 3200 MB on every card; beside gpu_memory_utilization"
         " 0.95 of 44278 MB only 2214 MB are left" in only(found).message
     )
-    wish["max_model_len"] = "16K"
-    assert checked(facts(cards), wish, kind=DUO, estimate=True).findings == []
+    request["max_model_len"] = "16K"
+    assert checked(facts(cards), request, kind=DUO, estimate=True).findings == []
 
 
 def test_half_a_table_moves_no_service() -> None:
     stands = [{"name": "chat", "cards": [7], "port": 8000}]
-    wish = {"model": "Qwen3-14B", "name": "chat"}
+    request = {"model": "Qwen3-14B", "name": "chat"}
     half = facts([card(n) for n in range(4)], standing=stands)
     for code in ("truncated", "elided", "card_not_shown", "mapping_truncated"):
-        found = checked(problems(half, code), wish, kind=None)
+        found = checked(problems(half, code), request, kind=None)
         assert [each.code for each in errors(found)].count("placement") == 1, code
         assert len(errors(found)) == 2, code
         assert "it is placed on card 7, which npu-smi does not show" in report(found)
-    assert errors(checked(problems(facts(), "no_process_table"), wish)) == []
+    assert errors(checked(problems(facts(), "no_process_table"), request)) == []
     # A dead card that was excluded is still in the mapping.
     gone = problems(facts([card(n) for n in range(7)], standing=stands), "card_not_shown")
-    assert errors(checked(gone, wish, excluded=[7])) == []
+    assert errors(checked(gone, request, excluded=[7])) == []
 
 
 @pytest.mark.parametrize("cards", [1, [3]])
 def test_what_serves_on_an_ill_or_shared_card_stays_there_and_nobody_joins_it(cards: Any) -> None:
-    wish = {"model": "Qwen3-14B", "name": "chat", "cards": cards}
+    request = {"model": "Qwen3-14B", "name": "chat", "cards": cards}
     foreign = process(4711, 700, "train.service", "python3 train.py")
     for host, said in (
         (serving(3, foreign=[foreign]), "in use by PID 4711 python3 train.py (unit train.service)"),
         (serving(3, health="Warning"), "health Warning (accepted: OK)"),
     ):
-        found = checked(host, wish)
+        found = checked(host, request)
         assert codes(found)[0][0] == "warning", report(found)
         assert f"{said}; service chat runs here and stays, no other gets this card." in report(
             found
         )
         assert found.existing["chat"].running
         host_cards = HostCards.parse(found.cards, unavailable=found.unavailable)
-        requests = [ServiceRequest.parse(spec) for spec in specs(wish, "Qwen3-8B")]
+        requests = [ServiceRequest.parse(spec) for spec in specs(request, "Qwen3-8B")]
         placed = place(requests, host_cards, PortSettings(8000, 61000, 32, None), found.existing)
         assert [service.cards for service in placed] == [(3,), (0,)]
-        other = checked(host, wish, {"model": "Qwen3-8B", "cards": [3]})
+        other = checked(host, request, {"model": "Qwen3-8B", "cards": [3]})
         assert codes(other)[0] == ("error", "placement")
 
 
@@ -144,17 +144,17 @@ def test_what_a_crashed_service_has_left_moves_it_with_a_word() -> None:
 def test_each_service_is_judged_by_its_own_utilization() -> None:
     host = with_card(0, memory_used_mb=20000)
     small = {"model": "Qwen3-0.6B", "gpu_memory_utilization": 0.5, "cards": [0]}
-    wishes = (small, {"model": "Qwen3-14B", "cards": [1]})
-    found = checked(host, *wishes, allow_untested=True)
+    requested = (small, {"model": "Qwen3-14B", "cards": [1]})
+    found = checked(host, *requested, allow_untested=True)
     assert found.findings == []
-    wishes = ({**small, "cards": [1]}, {"model": "Qwen3-14B", "cards": [0]})
-    assert codes(checked(host, *wishes, allow_untested=True)) == [("error", "memory")]
+    requested = ({**small, "cards": [1]}, {"model": "Qwen3-14B", "cards": [0]})
+    assert codes(checked(host, *requested, allow_untested=True)) == [("error", "memory")]
 
 
 def test_memory_whose_visible_share_nobody_has_published_stops_nothing() -> None:
     cards = [card(n, name="310P3", memory_total_mb=21527, memory_used_mb=1800) for n in range(2)]
-    wish = {"model": "Qwen3-0.6B", "max_model_len": "4K", "gpu_memory_utilization": 0.95}
-    found = checked(facts(cards), wish, kind="atlas-300i-duo-48g", memory=48, estimate=True)
+    request = {"model": "Qwen3-0.6B", "max_model_len": "4K", "gpu_memory_utilization": 0.95}
+    found = checked(facts(cards), request, kind="atlas-300i-duo-48g", memory=48, estimate=True)
     assert [each for each in codes(found) if each[1] == "memory"] == [("warning", "memory")]
 
 
@@ -165,12 +165,12 @@ def test_ports_are_judged_also_where_cards_are_not_to_be_seen() -> None:
     ]
     host = problems(facts([], ports=taken), "dcmi_8005")
     host["standing"] = [{"name": "there", "cards": [0], "port": 8003}]
-    wishes = (
+    requested = (
         {"model": "Qwen3-14B", "name": "given", "port": 9000},
         {"model": "Qwen3-14B", "name": "there"},
         {"model": "Qwen3-14B", "name": "new"},
     )
-    found = checked(host, *wishes)
+    found = checked(host, *requested)
     assert [(each.code, each.subject) for each in errors(found)] == [
         ("npu_smi", "cards"),
         ("ports", "service given"),
@@ -180,13 +180,13 @@ def test_ports_are_judged_also_where_cards_are_not_to_be_seen() -> None:
 
 def test_what_does_not_fit_together_hides_nothing_of_the_others() -> None:
     taken = [{"port": 9000, "pid": 12, "command": "nginx", "unit": "nginx.service"}]
-    wishes = (
+    requested = (
         {"model": "Qwen3-14B", "name": "a", "cards": [0], "port": 9000},
         {"model": "Qwen3-14B", "name": "b", "cards": [0]},
         {"model": "Qwen3-14B", "name": "c", "cards": [1], "gpu_memory_utilization": 0.98},
     )
     cards = [card(n, memory_used_mb=5500) for n in range(8)]
-    found = checked(facts(cards, ports=taken), *wishes)
+    found = checked(facts(cards, ports=taken), *requested)
     found = [(each.code, each.subject.split(",")[0]) for each in errors(found)]
     assert ("placement", "service b") in found
     assert ("ports", "service a") in found

@@ -144,7 +144,7 @@ def test_a_slip_of_the_pen_in_the_key_is_noticed(written: str, says: str | None)
 
 
 @pytest.mark.parametrize(
-    ("spec", "wish", "says"),
+    ("spec", "settings", "says"),
     [
         ({"weights": "hugginface"}, {}, "there is no source 'hugginface'"),
         ({"weights": {"sorce": "nfs"}}, {}, "key 'sorce', which is not a valid key. Write source."),
@@ -207,10 +207,10 @@ def test_a_slip_of_the_pen_in_the_key_is_noticed(written: str, says: str | None)
     ],
 )
 def test_what_cannot_be_meant_is_refused_in_words(
-    spec: dict[str, Any], wish: dict[str, Any], says: str
+    spec: dict[str, Any], settings: dict[str, Any], says: str
 ) -> None:
     with pytest.raises(AscendError) as caught:
-        job(spec, **wish)
+        job(spec, **settings)
     assert says in str(caught.value)
 
 
