@@ -55,6 +55,12 @@ options:
     type: list
     elements: path
     default: []
+  configurations:
+    description: Directories of weights whose C(config.json) and size are read.
+    type: list
+    elements: path
+    default: []
+    version_added: 0.3.0
 extends_documentation_fragment:
   - inferops.ascend.attributes.facts
 notes:
@@ -124,6 +130,12 @@ models:
   description: Whether each directory contains weights.
   returned: always
   type: dict
+configurations:
+  description: Of each directory in O(configurations) the content of its C(config.json) as C(config),
+    without labels, and the C(weight_bytes) by the index or the files of the weights, or null; null
+    where there is no such file.
+  returned: always
+  type: dict
 services:
   description: Running units that this collection made, with C(unit), C(pids), C(cards) (logic ids)
     and C(hccl_base_port).
@@ -167,6 +179,7 @@ def main() -> None:
             "executable": {"type": "path", "default": "/opt/vllm/current/bin/vllm"},
             "weights_dir": {"type": "path", "default": "/var/lib/vllm/weights"},
             "models": {"type": "list", "elements": "path", "default": []},
+            "configurations": {"type": "list", "elements": "path", "default": []},
         },
         supports_check_mode=True,
     )
@@ -184,6 +197,7 @@ def main() -> None:
         executable=given["executable"],
         weights_dir=given["weights_dir"],
         models=given["models"],
+        configurations=given["configurations"],
     )
     module.exit_json(changed=False, **facts)
 

@@ -18,6 +18,7 @@ from typing import Any
 from ._base.data import role_defaults, vars_file
 from ._base.errors import AscendError
 from ._host.checks import HostChecks
+from ._host.configuration import is_unlisted
 from ._host.preflight import check_host
 from ._host.services import check_services
 from ._model import needs, recipes, versions
@@ -259,6 +260,13 @@ def host_options(settings: Settings, deployment: Deployment | None) -> dict[str,
             if spec.state != "absent"
         ]
         found["models"] = list(dict.fromkeys(each for each in directories if each))
+        unlisted = [
+            weights_directory(spec.as_dict(), settings.weights_dir)
+            for spec in deployment.specs
+            if spec.state != "absent" and is_unlisted(spec)
+        ]
+        if any(unlisted):
+            found["configurations"] = list(dict.fromkeys(each for each in unlisted if each))
     return {option: value for option, value in found.items() if value not in ("", None)}
 
 

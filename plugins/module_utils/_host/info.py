@@ -13,6 +13,7 @@ import stat
 from pathlib import Path
 from typing import Any, Sequence
 
+from .configurations import configuration
 from .files import below, field, read
 from .npu import davinci_nodes, npu_facts
 from .processes import ephemeral_ports, listening
@@ -118,13 +119,15 @@ def collect(
     executable: str,
     weights_dir: str,
     models: Sequence[str],
+    configurations: Sequence[str] = (),
     root: Path = Path("/"),
 ) -> dict[str, Any]:
     """Everything that a preflight compares, in one reading.
 
-    files: paths to read. models: directories of weights. executable: the engine's program.
+    files: paths to read. models: directories of weights. configurations: those of them whose
+    config.json is read. executable: the engine's program.
     Keys: npu, driver, devices, groups, user, files, cann, ports, ephemeral_ports, disk, models,
-    services, engine, system, tuned. Raises nothing: what is missing is named in the facts.
+    configurations, services, engine, system, tuned. Raises nothing: what is missing is named in the facts.
     """
     known = groups(root)
     names = {entry["gid"]: name for name, entry in known.items()}
@@ -144,6 +147,7 @@ def collect(
         "ephemeral_ports": ephemeral_ports(root),
         "disk": disk(root, weights_dir),
         "models": {directory: has_weights(root, directory) for directory in models},
+        "configurations": {each: configuration(root, each) for each in configurations},
         "services": running_services(root, template),
         "standing": existing_services(root, template),
         "engine": engine(root, executable),

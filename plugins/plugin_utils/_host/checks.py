@@ -45,6 +45,7 @@ CHECKS = {
     "placement": "whether all services find cards and ports",
     "ports": "ports of services on which other processes listen",
     "disk": "space for weights that are not there yet",
+    "configuration": "config.json of weights against cards and length that no table lists",
     "weights": "whether weights are there (off unless asked for)",
 }
 SEVERITIES = ("error", "warning", "ignore")

@@ -10,7 +10,7 @@ from typing import Any
 
 from .._model.spec import Spec
 from ..settings import Settings
-from . import cards, services, software
+from . import cards, configuration, services, software
 from .checks import HostChecks
 
 
@@ -36,4 +36,5 @@ def check_host(facts: Mapping[str, Any], settings: Settings, specs: Sequence[Spe
     software.check_versions(checks)
     services.check_existing(checks)
     services.check_weights(checks)
+    configuration.check_configurations(checks)
     return checks

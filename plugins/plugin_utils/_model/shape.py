@@ -131,21 +131,28 @@ def read_configuration(path: Path) -> Facts:
     if description.is_file():
         config[_DESCRIPTION] = _read(description)
     try:
-        text = Text(config)
-        native = text.native_context()
-        of_config(config)
+        return facts_of(config, _size_of(directory))
     except AscendError as error:
         raise AscendError(
             f"{file} is not enough for an estimate: {error}. Give the model a row of its own"
             " (ascend_model_tables), or give the request path, cards and max_model_len."
         ) from error
+
+
+def facts_of(config: Mapping[str, Any], weights: int | None) -> Facts:
+    """Facts by a configuration and the bytes of its weights, if these are known.
+
+    Raises AscendError: the configuration lacks a figure.
+    """
+    text = Text(config)
+    of_config(config)
     return Facts(
         kind=kind_of_model(config),
         num_hidden_layers=text.layers,
         num_attention_heads=text.heads,
         num_key_value_heads=text.kv_heads,
-        native_context=native,
-        runtime_weight_bytes=_size_of(directory),
+        native_context=text.native_context(),
+        runtime_weight_bytes=weights,
         config=config,
         encoder_only=text.encoder_only,
     )

@@ -31,8 +31,11 @@ def batched_tokens(args: Mapping[str, Any]) -> int:
     return whole_number(_option(args, "max-num-batched-tokens")) or BATCHED
 
 
-def with_options(shape: Shape, args: Mapping[str, Any], catalogue: Catalogue) -> Shape:
-    """The shape with the cache's type and the speculative draft that the options ask for."""
+def with_options(shape: Shape, args: Mapping[str, Any], catalogue: Catalogue | None) -> Shape:
+    """The shape with the cache's type and the speculative draft that the options ask for.
+
+    catalogue: knows the models that draft; None: only a model's own layers count.
+    """
     cache = str(_option(args, "kv-cache-dtype") or "auto").lower()
     if cache.startswith(("fp8", "int8")):
         shape = replace(shape, cache_bytes=1)
@@ -47,8 +50,8 @@ def with_options(shape: Shape, args: Mapping[str, Any], catalogue: Catalogue) ->
     if any(word in str(draft.get("method")).lower() for word in _OWN_LAYERS):
         return replace(shape, weights=shape.weights + shape.draft)
     name = draft.get("model")
-    match = catalogue.find(name) if isinstance(name, str) else None
-    if match is None:
+    match = catalogue.find(name) if catalogue and isinstance(name, str) else None
+    if catalogue is None or match is None:
         return shape
     try:
         other = shape_of(catalogue.facts(match.model))

@@ -1,0 +1,75 @@
+# SPDX-FileCopyrightText: The inferops.ascend authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Services that no table lists, against the config.json and the size of their weights on the host."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from .._base.errors import AscendError
+from .._base.words import counted
+from .._model.estimate import device_of, estimate, tensor_parallel_fault
+from .._model.shape import facts_of, shape_of
+from .._model.spec import Spec
+from .._model.workload import batched_tokens, with_options
+from .._service.engine import weights_directory
+from .checks import HostChecks, name_of
+
+# Figures by these words were not found by running the engine with these weights.
+NOT_MEASURED = ("requested", "estimated")
+
+
+def is_unlisted(spec: Spec) -> bool:
+    """Whether the figures of a service are held against its weights' configuration."""
+    return spec.provenance.get("basis") in NOT_MEASURED
+
+
+def check_configurations(checks: HostChecks) -> None:
+    known = checks.facts.get("configurations") or {}
+    for spec in checks.present:
+        found = known.get(weights_directory(spec.as_dict(), checks.settings.weights_dir))
+        if found and is_unlisted(spec):
+            _check(checks, spec, found)
+
+
+def _check(checks: HostChecks, spec: Spec, found: Mapping[str, Any]) -> None:
+    subject = f"service {name_of(spec)}"
+    device = device_of(spec.card_memory_gb, checks.profile.name if checks.profile else None)
+    try:
+        facts = facts_of(found["config"], found["weight_bytes"])
+        shape = with_options(shape_of(facts), spec.args, None)
+    except AscendError as error:
+        checks.warning(
+            "configuration",
+            subject,
+            f"its weights' config.json cannot be held against its cards: {error}.",
+            "Compare the size of the weights with the memory of its cards.",
+        )
+        return
+    split = spec.tensor_parallel_size, spec.pipeline_parallel_size
+    fault = tensor_parallel_fault(facts, split[0])
+    if fault is not None:
+        checks.error(
+            "configuration",
+            subject,
+            f"its weights' config.json does not fit tensor_parallel_size {split[0]}: {fault}.",
+            "Change cards or tensor_parallel_size.",
+        )
+        return
+    if device is None:
+        return
+    wanted, share = spec.max_model_len, spec.gpu_memory_utilization
+    answer = estimate(facts, shape, device, share, split, wanted, batched_tokens(spec.args))
+    text = (
+        f"its weights are {answer.weights_gib:.1f} GiB on each of {counted(answer.cards, 'card')}, which"
+        f" carry {answer.longest} tokens by estimate ({answer.low} to {answer.high}), limited by the"
+        f" {answer.limited_by}; max_model_len is {wanted}."
+    )
+    advice = "Give it more cards or a shorter max_model_len."
+    if wanted > answer.high and answer.limited_by != "native context":
+        untested = checks.settings.lookup.allow_untested
+        checks.add("warning" if untested else "error", "configuration", subject, text, advice)
+    elif answer.low < wanted:
+        checks.warning("configuration", subject, text, advice)
