@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: The inferops.ascend authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Runs programs: with a time limit, and without leaving children behind."""
+"""Runs programs: with a time limit, and without leaving children behind; and work apart from a run."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import os
 import selectors
 import signal
 import subprocess
+import sys
 import time
 from typing import Callable, Mapping, NamedTuple, Sequence
 
@@ -136,3 +137,31 @@ def _end(process: subprocess.Popen[bytes]) -> None:
         if pipe is not None:
             with contextlib.suppress(BrokenPipeError):
                 pipe.close()
+
+
+def detached(work: Callable[[], None]) -> None:
+    """Run `work` in a process without a terminal, that nobody waits for."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    child = os.fork()
+    if child:
+        os.waitpid(child, 0)
+        return
+    # Nothing of the module's own ending may happen here: it would answer, and remove, twice.
+    status = 1
+    try:
+        os.setsid()
+        if os.fork():
+            status = 0
+            return
+        for each in (signal.SIGHUP, signal.SIGINT):
+            signal.signal(each, signal.SIG_IGN)
+        os.chdir("/")
+        os.umask(0o022)
+        null = os.open(os.devnull, os.O_RDWR)
+        for number in (0, 1, 2):
+            os.dup2(null, number)
+        work()
+        status = 0
+    finally:
+        os._exit(status)

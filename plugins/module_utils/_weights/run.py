@@ -8,15 +8,14 @@ from __future__ import annotations
 import json
 import os
 import re
-import signal
-import sys
 import threading
 import time
-from typing import Any, Callable, NamedTuple
+from typing import Any, NamedTuple
 
 from .._base.errors import HostError
 from .._base.files import write_atomically
 from .._base.lock import exclusive, try_lock
+from .._base.process import detached
 from .fetch import Fetch
 from .hubs import Clients
 from .jobs import Job, Progress
@@ -50,7 +49,7 @@ def start(jobs: list[Job], clients: Clients, connections: int, runs: str = RUNS)
     with exclusive(f"{path}.lock", 0, "downloading weights"):
         _remove_old(runs)
         _write(path, progress, False)
-        _detached(lambda: _work(jobs, clients, connections, progress, path))
+        detached(lambda: _work(jobs, clients, connections, progress, path))
     return name
 
 
@@ -103,34 +102,6 @@ def _work(
 def _write(path: str, progress: Progress, finished: bool) -> None:
     content = {"finished": finished, "directories": progress.snapshot()}
     write_atomically(path, json.dumps(content), 0o600)
-
-
-def _detached(work: Callable[[], None]) -> None:
-    """Run `work` in a process without a terminal, that nobody waits for."""
-    sys.stdout.flush()
-    sys.stderr.flush()
-    child = os.fork()
-    if child:
-        os.waitpid(child, 0)
-        return
-    # Nothing of the module's own ending may happen here: it would answer, and remove, twice.
-    status = 1
-    try:
-        os.setsid()
-        if os.fork():
-            status = 0
-            return
-        for each in (signal.SIGHUP, signal.SIGINT):
-            signal.signal(each, signal.SIG_IGN)
-        os.chdir("/")
-        os.umask(0o022)
-        null = os.open(os.devnull, os.O_RDWR)
-        for number in (0, 1, 2):
-            os.dup2(null, number)
-        work()
-        status = 0
-    finally:
-        os._exit(status)
 
 
 def _is_free(lock: str) -> bool:
