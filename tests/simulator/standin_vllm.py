@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import ascend_sim as sim
+import vllm_bench
 import vllm_config
 from vllm_api import Api
 from vllm_behaviour import FAILURES, Behaviour, StartError, error, say
@@ -68,7 +69,7 @@ def serve(service: Service, behaviour: Behaviour, listener: socket.socket | None
     api = None
     if listener is not None:
         listener.listen(128)
-        api = Api(listener, service, behaviour)
+        api = Api(listener, service, behaviour, child)
         threading.Thread(
             target=api.serve_forever, kwargs={"poll_interval": 0.1}, daemon=True
         ).start()
@@ -109,13 +110,15 @@ def banner(service: Service, options: Any, parser: Any) -> None:
 def main(version: str) -> int:
     words = sys.argv[1:]
     table = json.loads((Path(__file__).parent / "vllm_options.json").read_text())
-    if words[:1] == ["serve"]:
+    if words[:1] in (["serve"], ["bench"]):
         # The platform's plugin is imported before any option is read.
         try:
             check_environment()
         except StartError as problem:
             error(str(problem))
             return 1
+    if words[:2] == ["bench", "serve"]:
+        return vllm_bench.main(words[2:])
     parser = vllm_config.parser(version, table[version])
     options = parser.parse_args(words)
     if options.subparser != "serve":

@@ -5,6 +5,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import socket
 import threading
 import time
@@ -12,7 +14,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import vllm_config
-from vllm_behaviour import Behaviour, say
+from vllm_behaviour import FAILURES, Behaviour, error, say
 from vllm_service import Service
 
 
@@ -21,13 +23,16 @@ class Api(ThreadingHTTPServer):
 
     daemon_threads = True
 
-    def __init__(self, listener: socket.socket, service: Service, behaviour: Behaviour) -> None:
+    def __init__(
+        self, listener: socket.socket, service: Service, behaviour: Behaviour, engine: int
+    ) -> None:
         super().__init__(("", 0), Handler, bind_and_activate=False)
         self.socket.close()
         self.socket = listener
         self.server_address = listener.getsockname()[:2]
         self.service = service
         self.behaviour = behaviour
+        self.engine = engine
         self.created = int(time.time())
         self.running = 0
         self.served = 0
@@ -161,6 +166,12 @@ class Handler(BaseHTTPRequestHandler):
                 f"This model's maximum context length is {limit} tokens. However, you requested "
                 f"{asked} tokens.",
             )
+            return
+        full = self.server.behaviour.full_tokens
+        if full is not None and asked > full:
+            error(FAILURES["oom"], "EngineCore")
+            os.kill(self.server.engine, signal.SIGKILL)
+            self.refuse(500, "EngineCore encountered an issue.")
             return
         usage = {"prompt_tokens": sum(tokens), "total_tokens": sum(tokens)}
         base = {"id": "standin-0", "created": int(time.time()), "model": name, "usage": usage}

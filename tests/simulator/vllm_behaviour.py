@@ -117,6 +117,10 @@ class Behaviour:
     stop: float = 0.5  # seconds from SIGTERM to exit, idle
     request_seconds: float = 0.0  # how long an answer takes
     shared: bool = False  # cards need not be exclusive
+    weights_gib: float | None = None  # memory of all cards that the weights take; None: no limit
+    kv_tokens_per_gib: float = 8192.0  # tokens whose KV cache fits into one GiB of all cards
+    full_tokens: int | None = None  # tokens of a request above which the engine runs out of memory
+    estimates: bool = True  # it prints the longest length that there is memory for
 
     @classmethod
     def load(cls, names: list[str]) -> Behaviour:

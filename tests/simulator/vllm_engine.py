@@ -123,6 +123,8 @@ def load(service: Service, behaviour: Behaviour) -> None:
         time.sleep(behaviour.delay * 0.6 / (shards + 1))
     card = service.visible[0] if service.visible else {"visible_mb": 0}
     total = card["visible_mb"] * MB / GIB
+    if behaviour.weights_gib is not None:
+        check_length(service, behaviour, total)
     cache = total * service.utilization * 0.5
     tokens = max(service.max_model_len, int(cache * 1024 * 8))
     say("Loading weights took 1.00 seconds", who)
@@ -149,6 +151,26 @@ def load(service: Service, behaviour: Behaviour) -> None:
     )
     time.sleep(behaviour.delay * 0.2)
     say("init engine (profile, create kv cache, warmup model) took 2.00 seconds", who)
+
+
+def check_length(service: Service, behaviour: Behaviour, card_gib: float) -> None:
+    """Refuse a length for whose KV cache the set weights leave no room, as vLLM does."""
+    room = card_gib * service.utilization * service.local_world - (behaviour.weights_gib or 0)
+    if room <= 0:
+        raise StartError(FAILURES["kv-negative"])
+    tokens = int(room * behaviour.kv_tokens_per_gib)
+    if service.max_model_len <= tokens:
+        return
+    needed = service.max_model_len / behaviour.kv_tokens_per_gib
+    text = FAILURES["kv-cache" if behaviour.estimates else "oom"]
+    for key, value in (
+        ("{length}", service.max_model_len),
+        ("{half}", tokens),
+        ("40.0", f"{needed:.2f}"),
+        ("20.0", f"{room:.2f}"),
+    ):
+        text = text.replace(key, str(value))
+    raise StartError(text)
 
 
 def fail(service: Service, behaviour: Behaviour) -> None:
