@@ -63,6 +63,8 @@ class Row:
         """What its length is, for messages."""
         if self.basis == "documented":
             return "the longest that the engine's documentation gives"
+        if self.basis == "calibrated":
+            return "the longest that a calibration of this kind of host found"
         return "the longest that was tested"
 
     @property
@@ -256,7 +258,7 @@ def _build(data: Mapping[str, Any], file: str) -> Table:
                 table=data["table"],
                 file=file,
                 updated=data.get("updated"),
-                basis=basis,
+                basis=entry.get("basis", basis),
                 number=int(number),
                 model=model,
                 card_memory_gb=key[1],

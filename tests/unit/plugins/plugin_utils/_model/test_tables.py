@@ -358,6 +358,7 @@ def test_an_unknown_field_is_named_with_those_there_are(tmp_path: Path) -> None:
     )
     assert message == (
         "The model table FILE, row 1 (A): there is no field `min_card`; the fields are args,"
+        " basis, calibration,"
         " card_memory_gb, gpu_memory_utilization, huggingface, kind, max_model_len,"
         " max_model_len_k, min_cards, model, modelscope, native_context, notes,"
         f" num_attention_heads, num_key_value_heads, row, supported, warning. {FORMAT}"

@@ -1,0 +1,245 @@
+# SPDX-FileCopyrightText: The inferops.ascend authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Runs the trials of a calibration on a host, and writes the row, the chart and the state."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from pathlib import Path
+from typing import Any, ClassVar
+
+from ansible.errors import AnsibleError
+from ansible_collections.inferops.ascend.plugins.plugin_utils._base.errors import AscendError
+from ansible_collections.inferops.ascend.plugins.plugin_utils._base.values import plain
+from ansible_collections.inferops.ascend.plugins.plugin_utils._base.words import counted
+from ansible_collections.inferops.ascend.plugins.plugin_utils._calibrate.chart import chart, in_k
+from ansible_collections.inferops.ascend.plugins.plugin_utils._calibrate.outcome import Ended, judge
+from ansible_collections.inferops.ascend.plugins.plugin_utils._calibrate.place import (
+    HostNow,
+    place_trial,
+)
+from ansible_collections.inferops.ascend.plugins.plugin_utils._calibrate.record import (
+    locked,
+    read_record,
+    write_record,
+    write_text,
+)
+from ansible_collections.inferops.ascend.plugins.plugin_utils._calibrate.row import with_row
+from ansible_collections.inferops.ascend.plugins.plugin_utils._calibrate.search import Step
+from ansible_collections.inferops.ascend.plugins.plugin_utils._calibrate.session import (
+    Calibration,
+    calibration_of,
+    files_of,
+)
+from ansible_collections.inferops.ascend.plugins.plugin_utils._calibrate.trial import (
+    module_trial,
+    spec_of,
+)
+from ansible_collections.inferops.ascend.plugins.plugin_utils._host.preflight import check_host
+from ansible_collections.inferops.ascend.plugins.plugin_utils._service.readiness import Watch
+from ansible_collections.inferops.ascend.plugins.plugin_utils.host_variables import HostAction
+
+ARGUMENTS: dict[str, Any] = {
+    "model": {"type": "raw", "required": True},
+    "cards": {"type": "raw", "default": []},
+    "shortest": {"type": "raw", "default": "0.5K"},
+    "longest": {"type": "raw", "default": ""},
+    "gpu_memory_utilization": {"type": "float", "default": 0.95},
+    "prompts": {"type": "int", "default": 4},
+    "output_tokens": {"type": "int", "default": 128},
+    "start_timeout": {"type": "float", "default": 1800},
+    "benchmark_timeout": {"type": "float", "default": 3600},
+    "interval": {"type": "float", "default": 10},
+    "lock_timeout": {"type": "float", "default": 180},
+    "table": {"type": "str", "default": ""},
+    "chart": {"type": "str", "default": ""},
+    "state": {"type": "str", "default": ""},
+    "restart": {"type": "bool", "default": False},
+}
+
+
+class ActionModule(HostAction):
+    ARGUMENTS: ClassVar = ARGUMENTS
+
+    def act(self, given: dict[str, Any]) -> dict[str, Any]:
+        self._given = given = plain(given, "calibrate")
+        settings, variables = self.settings, self.variables
+        settings.check()
+        # The table that this writes need not be there yet.
+        present = [name for name in settings.tables if self._find(name)]
+        self._catalogue = variables.catalogue(present)
+        calibration = calibration_of(given, settings, self._catalogue)
+        names = [self._find(name) or name for name in settings.tables]
+        paths = files_of(given, names, variables.host, calibration.model)
+        self._table, self._chart, self._state = paths
+        facts = self._module("host_info", self._questions())
+        found = check_host(facts, settings, [])
+        report = found.as_dict(variables.host)
+        if report["errors"]:
+            raise AscendError(report["report"])
+        now = HostNow(
+            found.cards,
+            found.unavailable,
+            found.existing,
+            [each["port"] for each in facts["ports"]],
+            found.ephemeral_ports,
+        )
+        conditions = calibration.conditions(facts, settings.engine_version)
+        trials, changed = read_record(self._state, conditions)
+        if changed:
+            self._show(
+                f"{self._state} is of other conditions ({', '.join(changed)}): starting anew"
+            )
+        trials = [] if given["restart"] else trials
+        if self._task.check_mode:
+            lines = [*calibration.plan(trials), now.describe(settings.excluded_cards)]
+            step = calibration.search.next_step([each.tried for each in trials])
+            return {"changed": step is not None, "plan": lines, "trials": _dicts(trials)}
+        known = len(trials)
+        self._run_trials(calibration, trials, conditions, now)
+        return self._finish(calibration, trials, conditions, len(trials) > known)
+
+    def _run_trials(
+        self,
+        calibration: Calibration,
+        trials: list[Ended],
+        conditions: dict[str, Any],
+        now: HostNow,
+    ) -> None:
+        search = calibration.search
+        most = search.most_starts
+        for each in trials:
+            self._show(f"known: {each.line}")
+        while step := search.next_step([each.tried for each in trials]):
+            self._show(
+                f"trial {len(trials) + 1} of at most {most}: {counted(step.cards, 'card')},"
+                f" {step.length} tokens"
+            )
+            outcome = self._trial(calibration, step, now)
+            trials.append(judge(step, outcome, calibration.benchmark.prompts))
+            write_record(self._state, conditions, trials)
+            self._show(trials[-1].line)
+
+    def _trial(self, calibration: Calibration, step: Step, now: HostNow) -> dict[str, Any]:
+        """Run one trial and return its outcome; whatever happens, nothing of it is left running."""
+        settings, given = self.settings, self._given
+        spec = spec_of(calibration.request, step, self._catalogue, settings.lookup)
+        service = place_trial(spec, now, settings).as_dict()
+        timeouts = {name: given[name] for name in ("start_timeout", "benchmark_timeout")}
+        trial = module_trial(
+            service, settings.unit, calibration.benchmark, timeouts, settings.npu_smi or None
+        )
+        lock = {"lock_timeout": given["lock_timeout"]}
+        self._module("vllm_trial", {"phase": "start", "trial": trial, **lock})
+        ended = False
+        try:
+            outcome = self._follow(str(service["name"]))
+            ended = True
+            return outcome
+        finally:
+            if not ended:
+                with contextlib.suppress(AscendError, AnsibleError):
+                    self._module("vllm_trial", {"phase": "stop", **lock})
+
+    def _follow(self, name: str) -> dict[str, Any]:
+        watch = Watch(self.variables.host, [name])
+        begun, phase = time.monotonic(), "starting"
+        parent = os.getppid()
+        while True:
+            # This process outlives an ansible-playbook that is killed.
+            if os.getppid() != parent:
+                raise AscendError("ansible-playbook is gone.")
+            state = self._module(
+                "vllm_trial", {"phase": "follow", "patience": self._given["interval"]}
+            )
+            if state["finished"]:
+                break
+            if state["status"] and not watch.failed:
+                for line in watch.update([state["status"]], time.monotonic() - begun):
+                    self._display.display(line, stderr=True)
+            if state["phase"] != phase and state["phase"] == "benchmark":
+                self._show("it serves; the benchmark runs")
+            phase = state["phase"]
+        if state["error"]:
+            raise AscendError(f"{state['error']}. The trials before are kept.".replace("..", "."))
+        outcome: dict[str, Any] = state["outcome"]
+        return outcome
+
+    def _finish(
+        self,
+        calibration: Calibration,
+        trials: list[Ended],
+        conditions: dict[str, Any],
+        changed: bool,
+    ) -> dict[str, Any]:
+        answer = calibration.search.answer([each.tried for each in trials])
+        subtitle = (
+            f"{conditions['card_memory_gb']:g} GB cards, {conditions['engine']}, utilization"
+            f" {conditions['gpu_memory_utilization']:g}"
+        )
+        drawing = chart(
+            f"Calibration of {calibration.model}", subtitle, calibration.search, trials, answer
+        )
+        if not self._chart.exists() or self._chart.read_text(encoding="utf-8") != drawing:
+            write_text(self._chart, drawing)
+            changed = True
+        result = {"trials": _dicts(trials), "chart": str(self._chart), "table": str(self._table)}
+        if answer is None:
+            raise AscendError(
+                f"{calibration.model} carries none of the lengths on"
+                f" {' or '.join(map(str, calibration.search.cards))} cards. The last trial:"
+                f" {trials[-1].line}. Give it more cards (vllm_calibrate_cards), a shorter"
+                f" vllm_calibrate_shortest, or quantized weights. {self._chart} shows all trials."
+            )
+        row = calibration.row(answer, trials, conditions, self.variables.host, self._chart.name)
+        with locked(self._table):
+            before = self._table.read_text(encoding="utf-8") if self._table.exists() else None
+            if changed or before is None:
+                after = with_row(before, row, self._table.stem, str(self._table))
+                write_text(self._table, after)
+                if self._task.diff:
+                    result["diff"] = {"before": before or "", "after": after}
+        self._show(
+            f"{calibration.model}: {in_k(answer.length)} ({answer.length} tokens) on"
+            f" {counted(answer.cards, 'card')}, in {counted(len(trials), 'start')}; {self._table}"
+        )
+        return {**result, "changed": changed or before is None, "row": row}
+
+    # -- Ansible --------------------------------------------------------------------------------
+
+    def _questions(self) -> dict[str, Any]:
+        settings = self.settings
+        found = {
+            "npu_smi": settings.npu_smi,
+            "timeout": settings.timeout,
+            "user": settings.user,
+            "files": list(settings.checked_scripts),
+            "executable": settings.checked_executable,
+            "weights_dir": settings.weights_dir,
+        }
+        return {key: value for key, value in found.items() if value not in ("", None)}
+
+    def _module(self, name: str, arguments: dict[str, Any]) -> dict[str, Any]:
+        result: dict[str, Any] = self._execute_module(
+            module_name=f"inferops.ascend.{name}", module_args=arguments, task_vars=self.task_vars
+        )
+        if result.get("failed") or result.get("unreachable"):
+            raise AscendError(str(result.get("msg", "the module failed")))
+        return dict(plain(result, name))
+
+    def _find(self, name: str) -> str | None:
+        """Where a table is that variables name; None where it is not there yet."""
+        for directory in ("files", "vars"):
+            with contextlib.suppress(AnsibleError):
+                return str(self._find_needle(directory, name))
+        return name if Path(name).exists() else None
+
+    def _show(self, line: str) -> None:
+        self._display.display(f"{self.variables.host}: {line}", stderr=True)
+
+
+def _dicts(trials: list[Ended]) -> list[dict[str, Any]]:
+    return [each.as_dict() for each in trials]

@@ -1,0 +1,82 @@
+# SPDX-FileCopyrightText: The inferops.ascend authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The trials that were run and under which conditions, kept in a file from which a run goes on."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from .._base.errors import AscendError
+from .outcome import Ended
+
+
+def read_record(path: Path, conditions: Mapping[str, Any]) -> tuple[list[Ended], list[str]]:
+    """The trials of an earlier run, and the names of conditions that differ from those of now.
+
+    Where one differs its trials do not count, and none are returned. Raises AscendError for a file that
+    this did not write.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return [], []
+    except OSError as error:
+        raise AscendError(f"{path} cannot be read: {error.strerror}.") from error
+    try:
+        data = json.loads(text)
+        before = data["conditions"]
+        trials = [Ended.from_dict(each) for each in data["trials"]]
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise AscendError(
+            f"{path} is not the state of a calibration. Move it away, or set vllm_calibrate_state."
+        ) from error
+    now = json.loads(json.dumps(conditions))
+    changed = sorted(key for key in {*before, *now} if before.get(key) != now.get(key))
+    return ([] if changed else trials), changed
+
+
+def write_record(path: Path, conditions: Mapping[str, Any], trials: Sequence[Ended]) -> None:
+    """Write the file completely or not at all. Raises AscendError."""
+    data = {"conditions": conditions, "trials": [each.as_dict() for each in trials]}
+    write_text(path, json.dumps(data, indent=1) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Replace a file of the controller at once, with the mode that a new file gets. Raises AscendError."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        mode = path.stat().st_mode & 0o777 if path.exists() else 0o644
+        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=".inferops-ascend-")
+        try:
+            with os.fdopen(descriptor, "w", encoding="utf-8") as handle:
+                handle.write(text)
+                os.fchmod(handle.fileno(), mode)
+            os.replace(temporary, path)
+        except BaseException:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(temporary)
+            raise
+    except OSError as error:
+        raise AscendError(
+            f"{path} cannot be written: {error.strerror}. Name another file, or make its directory"
+            " writable."
+        ) from error
+
+
+@contextlib.contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Let one process at a time read and write a file, as where several hosts are calibrated at once."""
+    descriptor = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)

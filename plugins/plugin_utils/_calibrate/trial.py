@@ -1,0 +1,192 @@
+# SPDX-FileCopyrightText: The inferops.ascend authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""A trial: what is served and benchmarked, and its files, from the texts of a service's own files."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from ansible_collections.inferops.ascend.plugins.module_utils._calibrate.trial import FILES, RESULT
+
+from .._base.errors import AscendError
+from .._base.systemd import unit_word
+from .._model.catalogue import Catalogue
+from .._model.resolve import Options, resolve
+from .._model.spec import Spec
+from .._place.names import slug
+from .._service import causes
+from .._service.services import service_texts, template
+from .._service.unit import FILES as SERVICE_FILES
+from .._service.unit import UnitSettings
+from .search import Step
+
+_DAY = 86400
+# What the unit of a service runs; the benchmark runs in the same environment.
+_SERVE = f"serve --config {FILES}/%i.yaml"
+_DATASETS = {
+    "embed": "--backend openai-embeddings --endpoint /v1/embeddings --dataset-name random",
+    "rerank": "--backend vllm-rerank --endpoint /v1/rerank --dataset-name random-rerank",
+}
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """The static benchmark: how many prompts, and how many tokens each answer has at most."""
+
+    prompts: int
+    output_tokens: int
+
+    def lengths(self, context: int) -> tuple[int, int]:
+        """(input, output) tokens of a request that fills a context."""
+        output = min(self.output_tokens, context // 2)
+        return context - output, output
+
+    def words(self, service: Mapping[str, Any], model: str) -> list[str]:
+        """The arguments of `vllm bench serve` for a placed service. model: directory of its weights."""
+        name, length = str(service["name"]), int(service["max_model_len"])
+        kind = str(service.get("kind"))
+        words = f"--base-url http://127.0.0.1:{service['port']} --model {unit_word(model)}".split()
+        words += ["--served-model-name", unit_word(name)]
+        if kind in _DATASETS:
+            words += [*_DATASETS[kind].split(), "--random-input-len", str(length)]
+            words += ["--percentile-metrics", "e2el"]
+        else:
+            tokens, output = self.lengths(length)
+            words += f"--dataset-name random --random-input-len {tokens}".split()
+            words += f"--random-output-len {output} --ignore-eos".split()
+            words += ["--percentile-metrics", "ttft,tpot,e2el"]
+        if (service.get("args") or {}).get("trust-remote-code"):
+            words.append("--trust-remote-code")
+        words += ["--metric-percentiles", "99", "--num-prompts", str(self.prompts)]
+        return [
+            *words,
+            *("--disable-tqdm", "--save-result", "--result-dir", RESULT),
+            *("--result-filename", f"{name}.json"),
+        ]
+
+
+def spec_of(request: Mapping[str, Any], step: Step, catalogue: Catalogue, options: Options) -> Spec:
+    """The spec of a trial, whatever limits the tables state for its model.
+
+    request: as for a service, without `cards` and `max_model_len`. One of a model that nobody lists
+    needs `path`. Raises AscendError.
+    """
+    model = str(request["model"])
+    wanted = {
+        **request,
+        "name": trial_name(model),
+        "cards": step.cards,
+        "max_model_len": step.length,
+    }
+    if catalogue.find(model):
+        return resolve(wanted, catalogue, replace(options, allow_untested=True, estimate=True))
+    if not request.get("path"):
+        raise AscendError(
+            f"No table lists the model {model}. Give the directory of its weights on the host as `path`,"
+            " and the longest length to try as vllm_calibrate_longest."
+        )
+    known = ("model", "kind", "args", "gpu_memory_utilization", "huggingface", "modelscope")
+    return Spec(
+        name=trial_name(model),
+        model=model,
+        cards=step.cards,
+        kind=str(request.get("kind") or "generate"),
+        tensor_parallel_size=step.cards,
+        max_model_len=step.length,
+        gpu_memory_utilization=float(request["gpu_memory_utilization"]),
+        huggingface=request.get("huggingface"),
+        modelscope=request.get("modelscope"),
+        card_memory_gb=options.card_memory_gb,
+        args=request.get("args") or {},
+        extra={key: value for key, value in request.items() if key not in known},
+    )
+
+
+def trial_name(model: str) -> str:
+    """The name of a model's trials, by which it is also served."""
+    return slug(model.rsplit("/", 1)[-1])[:63].strip("-._")
+
+
+def module_trial(
+    service: Mapping[str, Any],
+    unit: UnitSettings,
+    benchmark: Benchmark,
+    timeouts: Mapping[str, float],
+    npu_smi: str | None,
+) -> dict[str, Any]:
+    """The option `trial` of the module vllm_trial for a placed service.
+
+    timeouts: seconds for `start_timeout` and `benchmark_timeout`. Raises AscendError for what cannot be
+    written.
+    """
+    if unit.contained:
+        raise AscendError(
+            "A calibration needs the engine in a virtual environment or one of your own; with"
+            " vllm_service_method: container it cannot be run. Install the same version beside it"
+            " (playbook runtime) for the calibration."
+        )
+    # A server that has ended waits to be restarted for longer than a trial lasts, by which it is seen
+    # as failed also where it exits 0; the limit of starts then keeps it down.
+    unit = replace(
+        unit,
+        host="127.0.0.1",
+        shutdown_timeout=0,
+        restart_delay=_DAY,
+        start_limit_burst=1,
+        start_limit_interval=10 * _DAY,
+    )
+    service = {**service, "served_model_name": service["name"]}
+    texts = service_texts(service, unit)
+    variables = {
+        "unit": unit.texts(),
+        "instance": {**service, "texts": texts},
+        "instance_digest": "calibration",
+        "secret_digest": "calibration",
+    }
+    shared, placement, config, secrets = (
+        _moved(template(each["src"]).render(variables))
+        for each in (*SERVICE_FILES["files"], *SERVICE_FILES["instance_files"])
+    )
+    seconds = int(sum(timeouts.values())) + 600
+    model = _value(config, "model")
+    return {
+        "name": service["name"],
+        "port": service["port"],
+        "cards": list(service["cards"]),
+        "server": shared.replace("[Service]\n", f"[Service]\nRuntimeMaxSec={seconds}\n", 1),
+        "benchmark": _benchmark_unit(shared, benchmark.words(service, model)),
+        "placement": placement.replace("@INFEROPS_PROGRAM@", unit_word(unit.executable)),
+        "config": config,
+        "secrets": secrets,
+        **timeouts,
+        "npu_smi": npu_smi,
+        "phases": causes.phases(),
+        "failures": causes.failures(),
+    }
+
+
+def _moved(text: str) -> str:
+    """A file of a service with the directory of trials in place of that of services."""
+    return text.replace("/etc/vllm/", f"{FILES}/")
+
+
+def _benchmark_unit(server: str, words: Sequence[str]) -> str:
+    lines = []
+    for line in server.split("\n"):
+        key = line.partition("=")[0]
+        if key in ("Restart", "RestartSec", "RestartPreventExitStatus", "TimeoutStartSec"):
+            continue
+        lines.append(line)
+        if line == "[Service]":
+            directory = RESULT.rsplit("/", 1)[-1]
+            lines += [f"RuntimeDirectory={directory}", "RuntimeDirectoryPreserve=yes"]
+            lines.append("TimeoutStartSec=infinity")
+    text = "\n".join(lines).replace("Type=exec\n", "Type=oneshot\n")
+    return text.replace(_SERVE, " ".join(["bench serve", *words]))
+
+
+def _value(config: str, key: str) -> str:
+    return next(line[len(key) + 2 :] for line in config.split("\n") if line.startswith(f"{key}: "))
