@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 from collections.abc import Iterator
@@ -18,6 +19,7 @@ from ansible_collections.inferops.ascend.plugins.filter.place import place_filte
 from ansible_collections.inferops.ascend.plugins.plugin_utils._base.errors import AscendError
 from ansible_collections.inferops.ascend.plugins.plugin_utils._model.catalogue import load_catalogue
 from ansible_collections.inferops.ascend.plugins.plugin_utils._model.options import load_options
+from ansible_collections.inferops.ascend.plugins.plugin_utils._model.recipes import load_recipes
 from ansible_collections.inferops.ascend.plugins.plugin_utils._model.resolve import (
     Options,
     resolve_terms,
@@ -125,6 +127,53 @@ def test_the_file_of_every_row_says_what_was_resolved(
         if one["kind"] in ("embed", "rerank"):
             pooling = {"embed": "embed", "rerank": "score"}[one["kind"]]
             assert (read.get("runner"), read.get("task")) in (("pooling", None), (None, pooling))
+
+
+def starting_on(version: str) -> list[dict[str, Any]]:
+    """The services of the table's rows that start on a version, with what they need there."""
+    found = []
+    for row in load_catalogue().every_row(64):
+        with contextlib.suppress(AscendError):
+            specs = resolve_terms([row.model], load_catalogue(), Options(engine_version=version))
+            found += [place([spec.as_dict()], spec.cards)[0] for spec in specs]
+    return found
+
+
+def test_what_a_model_needs_is_read_by_the_version(reader: Reader) -> None:
+    services = starting_on(reader.version)
+    assert len(services) >= 57
+    for one in services:
+        read = reader.values(one)
+        for option in ("trust-remote-code", "enable-expert-parallel"):
+            assert read[option.replace("-", "_")] is bool(one["args"].get(option, False))
+        assert read["max_model_len"] == one["max_model_len"]
+
+
+# Where the name of a recipe is not the name of a model that a table lists, and needs no more.
+REQUESTS: dict[str, dict[str, Any]] = {
+    "Qwen3-Coder-30B-A3B": {"model": "Qwen3-Coder-30B-A3B-Instruct"},
+    "InternVL3.5-38B": {
+        "model": "InternVL3.5-38B",
+        "path": "/w",
+        "cards": 4,
+        "max_model_len": 8192,
+    },
+}
+
+
+def test_every_recipe_is_read_by_its_versions(reader: Reader) -> None:
+    options = Options(profile="atlas-800i-a3", engine_version=reader.version)
+    for recipe in load_recipes():
+        if reader.version not in (recipe.scope.since, recipe.scope.through):
+            continue
+        for model in (each.rstrip("*") for each in recipe.scope.models if "_" not in each):
+            request = {**REQUESTS.get(model, {"model": model}), "recipe": recipe.purpose}
+            (spec,) = resolve_terms([request], load_catalogue(), options)
+            read = reader.values(place([spec.as_dict()], spec.cards)[0])
+            for option, value in recipe.args.items():
+                name = option.removeprefix("no-").replace("-", "_")
+                expected = not value if option.startswith("no-") else value
+                assert read[name] is not None if isinstance(value, dict) else read[name] == expected
 
 
 def test_the_shipped_option_list_is_the_parsers_own(parser: Parser) -> None:

@@ -231,3 +231,20 @@ def test_requests_are_resolved_again_for_the_memory_that_is_there(
     errors = {(each.code, each.subject) for each in report.findings if each.severity == "error"}
     assert ("model", "House-7B on atlas-800i-a2-32g") in errors
     assert ("card_memory", A2) in errors
+
+
+def test_a_recipe_is_rendered_from_what_an_earlier_task_computed() -> None:
+    request = {"model": "Qwen3-32B", "cards": 4, "recipe": "throughput"}
+    one = deployment(request)
+    one.check_declared()
+    earlier = one.as_dict()
+    for known in (earlier, None):
+        (service,) = services_to_render(settings(request), load_catalogue, known)
+        assert service["recipe_env"]["TASK_QUEUE_ENABLE"] == "1"
+        assert service["args"]["block-size"] == 128
+
+
+def test_what_cannot_start_is_rejected_before_contact() -> None:
+    with pytest.raises(AscendError, match="AWQ cannot start on vLLM 0.18.0: .* Serve the unquant"):
+        deployment("InternVL2-Llama3-76B-AWQ", vllm_service_engine_version="0.18.0")
+    assert deployment("Llama3-8B").specs[0].max_model_len == 8192

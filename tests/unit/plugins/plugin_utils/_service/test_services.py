@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from ansible_collections.inferops.ascend.plugins.plugin_utils._service.services import (
     expected_services,
+    service_texts,
 )
 from ansible_collections.inferops.ascend.plugins.plugin_utils.settings import Settings
 
@@ -35,3 +36,25 @@ def test_what_is_expected_leaves_secrets_behind() -> None:
             "aliases": ["Qwen3-14B", "chat"],
         }
     ]
+
+
+def test_variables_of_a_recipe_are_under_those_of_the_user() -> None:
+    placed = {
+        "name": "chat",
+        "model": "Qwen3-14B",
+        "kind": "generate",
+        "cards": [0],
+        "port": 8000,
+        "hccl_ports": [61000, 61015],
+        "devices": ["/dev/davinci0"],
+        "max_model_len": 4096,
+        "gpu_memory_utilization": 0.9,
+        "tensor_parallel_size": 1,
+        "huggingface": "Qwen/Qwen3-14B",
+        "recipe_env": {"OMP_NUM_THREADS": "1", "TASK_QUEUE_ENABLE": "1", "HCCL_BUFFSIZE": "512"},
+        "env": {"TASK_QUEUE_ENABLE": None},
+    }
+    settings = Settings({"vllm_service_env": {"OMP_NUM_THREADS": 10}}.get).unit
+    words = " ".join(map(str, service_texts(placed, settings)["environment"]))
+    assert "HCCL_BUFFSIZE" in words and "10" in words
+    assert "TASK_QUEUE_ENABLE" not in words
