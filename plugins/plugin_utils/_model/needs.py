@@ -21,11 +21,11 @@ class Subject:
     """A service as the needs see it.
 
     Attributes:
-        names: of the model, as the tables have it and as it was asked for.
+        names: of the model, as the tables have it first, and as it was asked for.
         config: figures of the model's released configuration.
         chips: names of the profile's chips; empty if there is no profile.
         version: of vLLM or vllm-ascend.
-        args: the user's.
+        args: the user's over the row's.
     """
 
     names: tuple[str, ...]

@@ -61,7 +61,7 @@ class Startup:
     def decide(self, length: int, row_args: Mapping[str, Any]) -> None:
         """Set options, length and warnings. Raises AscendError for what cannot start."""
         given, facts = self.request.args, self.facts
-        subject = self._subject()
+        subject = self._subject({**facts.args, **row_args, **given})
         needed = self._applied(needs_of(subject)) if subject else {}
         needed = arguments.deep_merge(needed, copied(facts.args))
         needed = arguments.deep_merge(needed, copied(row_args))
@@ -96,7 +96,7 @@ class Startup:
                 "Give it more cards, or name quantised weights (huggingface, modelscope or path)",
             )
 
-    def _subject(self) -> Subject | None:
+    def _subject(self, args: Mapping[str, Any]) -> Subject | None:
         """The service as needs and recipes see it; None where the version is not known."""
         version = self.engine.version
         if version is None:
@@ -104,9 +104,10 @@ class Startup:
         request = self.request
         ids = (request.huggingface, request.modelscope, request.model)
         chips = profile(self.engine.profile).chips if self.engine.profile else ()
-        names = (self.model, *(each.rstrip("/").rsplit("/", 1)[-1] for each in ids if each))
+        asked = [each.rstrip("/") for each in ids if each]
+        names = (self.model, *asked, *(each.rsplit("/", 1)[-1] for each in asked))
         kind = request.kind or self.facts.kind or "generate"
-        return Subject(names, kind, version, self.facts.config, chips, request.args)
+        return Subject(names, kind, version, self.facts.config, chips, args)
 
     def _recipe(self, purpose: str, subject: Subject) -> dict[str, Any]:
         """The options of the recipe; its variables go into `env`."""

@@ -130,6 +130,24 @@ def test_quantised_weights_of_ones_own_take_the_place_of_awq() -> None:
     }
 
 
+def test_weights_of_modelslim_are_named_to_versions_that_do_not_see_it() -> None:
+    ids = {"model": "Qwen3-14B", "modelscope": "vllm-ascend/Qwen3-14B-W8A8"}
+    assert spec(ids, engine_version="0.13.0")["args"] == {"quantization": "ascend"}
+    assert spec(ids, engine_version="0.18.0")["args"] == {}
+    ours = {"model": "Qwen3-14B", "modelscope": "us/Qwen3-14B-w8a8"}
+    got = spec(ours, engine_version="0.13.0")
+    assert got["args"] == {}
+    assert got["warnings"] == [
+        "on vLLM 0.13.0: weights that ModelSlim quantised need args: {quantization: ascend}; those of"
+        " LLM-Compressor do not"
+    ]
+    own = {**ours, "args": {"quantization": "ascend"}}
+    assert spec(own, engine_version="0.13.0")["warnings"] == []
+    # The row of a tutorial has the option itself.
+    row = spec("Qwen3-30B-A3B-W8A8", engine_version="0.13.0")
+    assert not [text for text in row["warnings"] if "ModelSlim" in text]
+
+
 def test_a_length_without_a_scaling_is_shortened_or_rejected() -> None:
     got = spec("Llama3-8B", engine_version="0.18.0")
     assert got["max_model_len"] == 8192
