@@ -14,7 +14,7 @@ from .._base.data import VARS
 from .._base.errors import AscendError
 from .._base.values import shown
 from .facts import Facts, load_facts
-from .names import Match, Names
+from .names import Match, Names, bare, is_path
 from .tables import Row, Table, shipped_table, user_table
 
 SHIPPED_TABLES = ("ascend-64gb.yml", "ascend-vllm-0.7.2.yml", "vllm-ascend-tutorials.yml")
@@ -46,6 +46,13 @@ class Catalogue:
         """The model of a name, a hub id or a path; None: there is none, or more than one."""
         meanings = self.names.meanings(name)
         return meanings[0] if len(meanings) == 1 else None
+
+    def name_of(self, name: str) -> str:
+        """The model's name; of one that is not known as written, or the last part of a path."""
+        match = self.find(name)
+        if match:
+            return match.model
+        return bare(name.strip().rstrip("/")) if is_path(name.strip()) else name
 
     def rows(self, model: str) -> tuple[Row, ...]:
         """The model's rows for any memory, in table order."""

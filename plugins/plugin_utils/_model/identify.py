@@ -57,7 +57,7 @@ def identify(request: Request, catalogue: Catalogue) -> Subject:
         facts = catalogue.facts(meanings[0].model)
         return Subject(meanings[0], facts if given is None else _with(facts, given))
     hub_id = name if name.count("/") == 1 and not is_path(name) else None
-    match = Match(bare(name.rstrip("/")), hub_id)
+    match = Match(catalogue.name_of(name), hub_id)
     known = Facts(huggingface=(hub_id,), modelscope=(hub_id,)) if hub_id else Facts()
     if given is not None:
         return Subject(match, _with(known, given), listed=False, source="its config.json")

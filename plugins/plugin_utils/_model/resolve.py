@@ -98,8 +98,7 @@ def resolve(request: object, catalogue: Catalogue, options: Options) -> Spec:
     parsed = request if isinstance(request, Request) else Request.parse(request)
     if parsed.model is None or parsed.state == "absent":
         # The model need not be known any more: what runs must still be removable.
-        match = catalogue.find(parsed.model) if parsed.model else None
-        model = match.model if match else parsed.model
+        model = catalogue.name_of(parsed.model) if parsed.model else None
         return Spec(parsed.name or model or "", model, 0, extra={"state": "absent"})
     return _Resolution(parsed, identify(parsed, catalogue), catalogue, options).spec()
 

@@ -52,8 +52,7 @@ def listed_names(requests: object, catalogue: Catalogue) -> list[str]:
         entry = request if isinstance(request, Mapping) else {"model": request}
         name, model = entry.get("name"), entry.get("model")
         if not isinstance(name, str) and isinstance(model, str):
-            match = catalogue.find(model)
-            name = slug(match.model if match else model)
+            name = slug(catalogue.name_of(model))
         if isinstance(name, str) and entry.get("state") != "absent":
             names.append(name)
     return names

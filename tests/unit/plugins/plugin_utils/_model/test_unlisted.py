@@ -106,18 +106,18 @@ def test_within_the_band_it_is_called_borderline() -> None:
 def test_a_configuration_on_the_controller_is_enough(tmp_path: Path, name: str) -> None:
     request = {"model": name, "config": config(tmp_path)}
     got = spec(request, estimate=True)
-    assert (got["model"], got["cards"], got["max_model_len"]) == ("Ours-8B", 1, 131072)
+    assert (got["model"], got["cards"], got["max_model_len"]) == (name, 1, 131072)
     assert got["kind"] == "generate"
     assert got["huggingface"] == (name if "/" in name else None)
     assert got["provenance"]["estimate"]["weights_gib"] == 15.0
     assert got["warnings"][0].startswith(
-        "estimated, never run: Ours-8B on cards of 64 GB follows from its config.json"
+        f"estimated, never run: {name} on cards of 64 GB follows from its config.json"
     )
     # The file itself, and a spec that is resolved again.
     assert spec({**request, "config": f"{tmp_path}/config.json"}, estimate=True)["cards"] == 1
     assert spec(got, estimate=True)["provenance"]["basis"] == "estimated"
     assert rejection(request) == (
-        "No table lists Ours-8B. Set estimate for an estimate from its config.json, or give path (or"
+        f"No table lists {name}. Set estimate for an estimate from its config.json, or give path (or"
         " huggingface or modelscope), cards and max_model_len to serve it on your own word."
     )
 
@@ -178,7 +178,7 @@ def test_a_row_goes_before_a_configuration(tmp_path: Path) -> None:
 )
 def test_quantised_weights_of_a_known_model(name: str, base: str, cards: int) -> None:
     got = spec(name, estimate=True)
-    assert (got["model"], got["cards"]) == (name.rsplit("/", 1)[-1], cards)
+    assert (got["model"], got["cards"]) == (name, cards)
     assert got["huggingface"] == (name if "/" in name else None)
     assert f"follows from the shape of {base} with weights of" in got["warnings"][0]
     assert "Set estimate" in rejection(name)
@@ -221,7 +221,7 @@ def test_what_nobody_lists_is_served_on_the_requests_word(tmp_path: Path) -> Non
 )
 def test_another_release_of_a_known_model_has_its_shape(name: str, base: str) -> None:
     got = spec(name, estimate=True)
-    assert got["model"] == name.rsplit("/", 1)[-1]
+    assert got["model"] == name
     assert f"follows from the shape of {base}" in got["warnings"][0]
     assert got["provenance"]["basis"] == "estimated"
 

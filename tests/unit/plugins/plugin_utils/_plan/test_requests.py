@@ -57,6 +57,24 @@ def test_a_kind_that_cannot_carry_a_service_says_why() -> None:
     assert "cards of 32 GB" in service.refused["atlas-800i-a2-32g"]
 
 
+def test_a_model_that_nobody_lists_is_planned_on_the_requests_word() -> None:
+    request = {"model": "Ours-70B", "path": "/data/ours", "cards": 4, "max_model_len": "32K"}
+    services, _unused, wrong, _unused = read(group([request]))
+    assert not wrong
+    assert services["ours-70b"].for_planner().cards == {"atlas-800i-a2-64g": 4}
+    del request["path"]
+    assert "No table lists the model 'Ours-70B'" in problems([request])
+
+
+def test_quantised_weights_of_a_known_model_are_planned_by_estimate() -> None:
+    hosts = group(["us/Qwen3-32B-W8A8"])
+    for variables in hosts.values():
+        variables["vllm_service_estimate"] = True
+    services, _unused, wrong, _unused = read(hosts)
+    assert not wrong
+    assert services["us-qwen3-32b-w8a8"].for_planner().cards == {"atlas-800i-a2-64g": 1}
+
+
 def test_absent_services_are_no_services() -> None:
     requests = [{"model": "Qwen3-14B"}, {"model": "gone-model", "state": "absent"}]
     services, _unused, wrong, _unused = read(group(requests))
