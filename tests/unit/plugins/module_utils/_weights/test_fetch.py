@@ -104,9 +104,11 @@ def test_a_killed_run_is_continued(hub: hubs.Hub, directory: Path, tmp_path: Pat
     runs = str(tmp_path / "run")
     name = run.start([job], CLIENTS, 1, runs)
     deadline = time.monotonic() + 20
-    while run.follow(name, 0, runs).directories[job.directory]["done"] < 50_000:
+    while run.follow(name, 0, runs).directories[job.directory]["done"] < 50_000 or not begun(
+        directory
+    ):
         assert time.monotonic() < deadline
-        time.sleep(0.05)
+        time.sleep(0.02)
     os.kill(holder_of(directory), signal.SIGKILL)
     state = run.follow(name, 5, runs)
     assert (state.finished, state.died) == (False, True)
@@ -121,6 +123,12 @@ def test_a_killed_run_is_continued(hub: hubs.Hub, directory: Path, tmp_path: Pat
     resumed = [each.range for each in hub.asked if each.range]
     assert resumed, "what had come was fetched again"
     assert len(hub.files_asked()) < len(hub.models[ID])
+
+
+def begun(directory: Path) -> list[Path]:
+    """The files of which a part is on the disk."""
+    there = Path(str(directory) + ".part").rglob(f"*{INCOMPLETE}")
+    return [path for path in there if path.exists() and path.stat().st_size]
 
 
 def holder_of(directory: Path) -> int:
