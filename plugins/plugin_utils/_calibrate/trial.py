@@ -24,6 +24,9 @@ from .._service.unit import UnitSettings
 from .search import Step
 
 _DAY = 86400
+# Random tokens make a text that has a few more when it is read again, and a tokenizer may add some of
+# its own. What exceeds the context is refused by the server, by 0.11 also where only the answer does.
+_RESERVE = 16
 # What the unit of a service runs; the benchmark runs in the same environment.
 _SERVE = f"serve --config {FILES}/%i.yaml"
 _DATASETS = {
@@ -40,9 +43,9 @@ class Benchmark:
     output_tokens: int
 
     def lengths(self, context: int) -> tuple[int, int]:
-        """(input, output) tokens of a request that fills a context."""
+        """(input, output) tokens of a request that fills a context, but for a small reserve."""
         output = min(self.output_tokens, context // 2)
-        return context - output, output
+        return context - output - _reserve(context), output
 
     def words(self, service: Mapping[str, Any], model: str) -> list[str]:
         """The arguments of `vllm bench serve` for a placed service. model: directory of its weights."""
@@ -51,7 +54,8 @@ class Benchmark:
         words = f"--base-url http://127.0.0.1:{service['port']} --model {unit_word(model)}".split()
         words += ["--served-model-name", unit_word(name)]
         if kind in _DATASETS:
-            words += [*_DATASETS[kind].split(), "--random-input-len", str(length)]
+            tokens = length - _reserve(length)
+            words += [*_DATASETS[kind].split(), "--random-input-len", str(tokens)]
             words += ["--percentile-metrics", "e2el"]
         else:
             tokens, output = self.lengths(length)
@@ -66,6 +70,10 @@ class Benchmark:
             *("--disable-tqdm", "--save-result", "--result-dir", RESULT),
             *("--result-filename", f"{name}.json"),
         ]
+
+
+def _reserve(context: int) -> int:
+    return min(_RESERVE, context // 16)
 
 
 def spec_of(request: Mapping[str, Any], step: Step, catalogue: Catalogue, options: Options) -> Spec:

@@ -151,7 +151,7 @@ def test_server_and_benchmark_run_as_a_service_does_with_files_below_run() -> No
     line = next(each for each in found["benchmark"].split("\n") if "bench serve" in each)
     for words in (
         "--model /data/ours --served-model-name our_finetune",
-        "--random-input-len 3968 --random-output-len 128 --ignore-eos",
+        "--random-input-len 3952 --random-output-len 128 --ignore-eos",
         "--trust-remote-code",
         "--num-prompts 4",
         "--result-dir /run/vllm-calibrate-result --result-filename our_finetune.json",
@@ -164,7 +164,7 @@ def test_server_and_benchmark_run_as_a_service_does_with_files_below_run() -> No
 
 def test_short_contexts_are_half_prompt_and_half_answer() -> None:
     found = trial(calibration(), Step(1, 200))
-    assert "--random-input-len 100 --random-output-len 100" in found["benchmark"]
+    assert "--random-input-len 88 --random-output-len 100" in found["benchmark"]
 
 
 @pytest.mark.parametrize(
@@ -177,7 +177,7 @@ def test_short_contexts_are_half_prompt_and_half_answer() -> None:
 def test_embedding_models_and_rerankers_get_prompts_alone(model: str, words: str) -> None:
     found = trial(calibration(model=model), Step(1, 4096))
     assert words in found["benchmark"]
-    assert "--random-input-len 4096 --percentile-metrics e2el" in found["benchmark"]
+    assert "--random-input-len 4080 --percentile-metrics e2el" in found["benchmark"]
 
 
 def test_containers_are_rejected() -> None:
