@@ -32,6 +32,7 @@ from ansible_collections.inferops.ascend.plugins.plugin_utils._calibrate.search 
 from ansible_collections.inferops.ascend.plugins.plugin_utils._calibrate.session import (
     Calibration,
     calibration_of,
+    configuration_directory,
     files_of,
 )
 from ansible_collections.inferops.ascend.plugins.plugin_utils._calibrate.trial import (
@@ -40,6 +41,7 @@ from ansible_collections.inferops.ascend.plugins.plugin_utils._calibrate.trial i
 )
 from ansible_collections.inferops.ascend.plugins.plugin_utils._host.preflight import check_host
 from ansible_collections.inferops.ascend.plugins.plugin_utils._service.readiness import Watch
+from ansible_collections.inferops.ascend.plugins.plugin_utils.deployment import host_options
 from ansible_collections.inferops.ascend.plugins.plugin_utils.host_variables import HostAction
 
 ARGUMENTS: dict[str, Any] = {
@@ -71,11 +73,16 @@ class ActionModule(HostAction):
         # The table that this writes need not be there yet.
         present = [name for name in settings.tables if self._find(name)]
         self._catalogue = variables.catalogue(present)
-        calibration = calibration_of(given, settings, self._catalogue)
+        directory = configuration_directory(given["model"])
+        questions = host_options(settings, None)
+        if directory:
+            questions["configurations"] = [directory]
+        facts = self._module("host_info", questions)
+        read = (facts.get("configurations") or {}).get(directory) or {}
+        calibration = calibration_of(given, settings, self._catalogue, read.get("config"))
         names = [self._find(name) or name for name in settings.tables]
         paths = files_of(given, names, variables.host, calibration.model)
         self._table, self._chart, self._state = paths
-        facts = self._module("host_info", self._questions())
         found = check_host(facts, settings, [])
         report = found.as_dict(variables.host)
         if report["errors"]:
@@ -209,18 +216,6 @@ class ActionModule(HostAction):
         return {**result, "changed": changed or before is None, "row": row}
 
     # -- Ansible --------------------------------------------------------------------------------
-
-    def _questions(self) -> dict[str, Any]:
-        settings = self.settings
-        found = {
-            "npu_smi": settings.npu_smi,
-            "timeout": settings.timeout,
-            "user": settings.user,
-            "files": list(settings.checked_scripts),
-            "executable": settings.checked_executable,
-            "weights_dir": settings.weights_dir,
-        }
-        return {key: value for key, value in found.items() if value not in ("", None)}
 
     def _module(self, name: str, arguments: dict[str, Any]) -> dict[str, Any]:
         result: dict[str, Any] = self._execute_module(

@@ -17,6 +17,7 @@ from .._base.errors import AscendError
 from .._base.values import kind_of, shown, whole_number
 from .._base.words import counted
 from .._model.catalogue import Catalogue
+from .._model.configuration import Text
 from .._model.request import parse_length
 from .._model.spec import Spec
 from ..settings import Settings
@@ -42,6 +43,7 @@ class Calibration:
     search: Search
     benchmark: Benchmark
     profile: str | None
+    native_context: int | None
     left_out: tuple[str, ...] = field(default=())
 
     @property
@@ -115,8 +117,8 @@ class Calibration:
             "basis": "calibrated",
             "kind": spec.kind,
         }
-        if spec.native_context:
-            row["native_context"] = spec.native_context
+        if self.native_context:
+            row["native_context"] = self.native_context
         if self.request.get("args"):
             row["args"] = dict(self.request["args"])
         kept = ("profile", "driver", "cann", "engine", "path", "prompts", "output_tokens")
@@ -133,9 +135,16 @@ class Calibration:
 
 
 def calibration_of(
-    given: Mapping[str, Any], settings: Settings, catalogue: Catalogue
+    given: Mapping[str, Any],
+    settings: Settings,
+    catalogue: Catalogue,
+    config: Mapping[str, Any] | None = None,
 ) -> Calibration:
-    """The calibration that the options of the action ask for. Raises AscendError."""
+    """The calibration that the options of the action ask for.
+
+    config: what the config.json beside the weights has, where the request names their directory.
+    Raises AscendError.
+    """
     if settings.card_memory_gb is None:
         raise AscendError(
             "ascend_host_profile is not set, so nothing tells what cards the host has. Set it, or"
@@ -155,11 +164,12 @@ def calibration_of(
     if not specs:
         raise AscendError(left_out[0])
     spec = specs[min(specs)]
-    longest = _length(given["longest"], "vllm_calibrate_longest") or spec.native_context
+    native = spec.native_context or (Text(config).native_context() if config else None)
+    longest = _length(given["longest"], "vllm_calibrate_longest") or native
     if longest is None:
         raise AscendError(
-            f"The native context of {spec.model} is not known. Set vllm_calibrate_longest to the longest"
-            " length to try, which its config.json names max_position_embeddings."
+            f"The native context of {spec.model} is not known, and no config.json beside its weights tells"
+            " it. Set vllm_calibrate_longest to the longest length to try."
         )
     benchmark = Benchmark(given["prompts"], given["output_tokens"])
     if benchmark.prompts < 1 or benchmark.output_tokens < 1:
@@ -169,7 +179,13 @@ def calibration_of(
     profile = settings.profile.name if settings.profile else None
     lengths = lengths_up_to(longest, min(shortest, longest))
     search = Search(tuple(sorted(specs)), lengths)
-    return Calibration(request, spec, search, benchmark, profile, tuple(left_out))
+    return Calibration(request, spec, search, benchmark, profile, native, tuple(left_out))
+
+
+def configuration_directory(model: object) -> str | None:
+    """The directory of weights that a request names, whose config.json is read on the host."""
+    path = model.get("path") if isinstance(model, Mapping) else None
+    return path if isinstance(path, str) and path.startswith("/") else None
 
 
 def files_of(

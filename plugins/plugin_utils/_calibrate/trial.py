@@ -89,28 +89,13 @@ def spec_of(request: Mapping[str, Any], step: Step, catalogue: Catalogue, option
         "cards": step.cards,
         "max_model_len": step.length,
     }
-    if catalogue.find(model):
-        return resolve(wanted, catalogue, replace(options, allow_untested=True, estimate=True))
-    if not request.get("path"):
+    known = catalogue.find(model) or request.get("huggingface") or request.get("modelscope")
+    if not known and not request.get("path"):
         raise AscendError(
-            f"No table lists the model {model}. Give the directory of its weights on the host as `path`,"
-            " and the longest length to try as vllm_calibrate_longest."
+            f"No table lists the model {model}. Give the directory of its weights on the host:"
+            f" {{model: {model}, path: /absolute/path}}."
         )
-    known = ("model", "kind", "args", "gpu_memory_utilization", "huggingface", "modelscope")
-    return Spec(
-        name=trial_name(model),
-        model=model,
-        cards=step.cards,
-        kind=str(request.get("kind") or "generate"),
-        tensor_parallel_size=step.cards,
-        max_model_len=step.length,
-        gpu_memory_utilization=float(request["gpu_memory_utilization"]),
-        huggingface=request.get("huggingface"),
-        modelscope=request.get("modelscope"),
-        card_memory_gb=options.card_memory_gb,
-        args=request.get("args") or {},
-        extra={key: value for key, value in request.items() if key not in known},
-    )
+    return resolve(wanted, catalogue, replace(options, allow_untested=True, estimate=True))
 
 
 def trial_name(model: str) -> str:

@@ -18,6 +18,7 @@ from ansible_collections.inferops.ascend.plugins.plugin_utils._calibrate.search 
 from ansible_collections.inferops.ascend.plugins.plugin_utils._calibrate.session import (
     Calibration,
     calibration_of,
+    configuration_directory,
     files_of,
 )
 from ansible_collections.inferops.ascend.plugins.plugin_utils._calibrate.trial import (
@@ -96,6 +97,17 @@ def test_a_model_of_ones_own_needs_its_path_and_a_longest_length() -> None:
         calibration(model=OURS)
     with pytest.raises(AscendError, match="Give the directory of its weights"):
         calibration(model="our-finetune", longest="64K")
+
+
+def test_the_native_context_is_that_of_the_config_json_beside_the_weights() -> None:
+    config = {"model_type": "qwen3", "max_position_embeddings": 32768}
+    asked = calibration_of({**GIVEN, "model": OURS}, settings(), load_catalogue(), config)
+    assert asked.search.lengths[-1] == 32768
+    assert configuration_directory(OURS) == "/data/ours"
+    assert configuration_directory("Qwen3-14B") is None
+    trials = [Ended(Step(1, 32768), True, 9.0)]
+    row = asked.row(Step(1, 32768), trials, asked.conditions(FACTS, ""), "h1", "c.svg")
+    assert row["native_context"] == 32768
 
 
 @pytest.mark.parametrize(
