@@ -9,10 +9,12 @@ import math
 from collections.abc import Sequence
 from html import escape
 
+from .._base.words import counted
 from .outcome import Ended
 from .search import K, Search, Step
 
 _LEFT, _RIGHT, _TOP, _ROW, _FOOT, _WIDTH = 90, 40, 84, 64, 92, 900
+_LABEL = 36  # how far labels of the axis are apart at least
 _PASSED, _FAILED, _ESTIMATE, _GRID, _INK = "#0072b2", "#d55e00", "#777777", "#dddddd", "#222222"
 _STYLE = "font-family:system-ui,sans-serif;font-size:13px"
 
@@ -34,7 +36,7 @@ def chart(
 
     height = _TOP + _ROW * len(search.cards) + _FOOT
     bottom = height - _FOOT
-    found = f"{in_k(answer.length)} on {answer.cards}" if answer else "none"
+    found = f"{in_k(answer.length)} on {counted(answer.cards, 'card')}" if answer else "none"
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {height}" role="img"'
         f' aria-labelledby="title desc" style="{_STYLE}">',
@@ -48,15 +50,16 @@ def chart(
     for length in search.lengths:
         x = across(length)
         parts.append(_line(x, _TOP, x, bottom, _GRID))
-        if x - last >= 40 or length == search.lengths[-1]:
-            if x - last < 40 and len(search.lengths) > 1:
+        end = length == search.lengths[-1]
+        if end or not length & (length - 1):
+            if end and x - last < _LABEL and len(search.lengths) > 1:
                 parts.pop(_label_before(parts))
             parts.append(_text(x, bottom + 18, in_k(length), anchor="middle"))
             last = x
     parts.append(_text((_LEFT + _WIDTH - _RIGHT) / 2, bottom + 38, "max_model_len", "middle"))
     for place, cards in enumerate(search.cards):
         y = _TOP + _ROW * (place + 0.5)
-        parts.append(_text(_LEFT - 16, y + 4, f"{cards} card{'s' * (cards > 1)}", "end"))
+        parts.append(_text(_LEFT - 16, y + 4, counted(cards, "card"), "end"))
         parts.append(_line(_LEFT, y, _WIDTH - _RIGHT, y, _GRID))
         for each in trials:
             if each.step.cards == cards:
@@ -71,10 +74,10 @@ def chart(
     parts += [
         _dot(_LEFT, y, _PASSED, False),
         _text(_LEFT + 12, y + 4, "started and completed the benchmark"),
-        _cross(_LEFT + 280, y),
-        _text(_LEFT + 292, y + 4, "too large"),
-        _line(_LEFT + 390, y - 8, _LEFT + 390, y + 8, _ESTIMATE, "4 3"),
-        _text(_LEFT + 400, y + 4, "the engine's own estimate"),
+        _cross(_LEFT + 300, y),
+        _text(_LEFT + 314, y + 4, "too large"),
+        _line(_LEFT + 410, y - 8, _LEFT + 410, y + 8, _ESTIMATE, "4 3"),
+        _text(_LEFT + 422, y + 4, "the engine's own estimate"),
         _text(_WIDTH - _RIGHT, y + 4, f"result: {found}", "end", weight=600),
         "</svg>",
     ]

@@ -59,7 +59,7 @@ def test_the_chart_shows_every_trial_and_the_result() -> None:
     root = ElementTree.fromstring(text)
     words = [each.text for each in root.iter("{http://www.w3.org/2000/svg}text")]
     assert "Calibration of <m>" in words
-    assert "result: 24K on 1" in words
+    assert "result: 24K on 1 card" in words
     assert {"1 card", "2 cards", "0.5K", "128K", "100 tokens/s"} <= set(words)
     # One dot with a ring around it, one cross; each once more in the legend.
     assert len(list(root.iter("{http://www.w3.org/2000/svg}circle"))) == 3
