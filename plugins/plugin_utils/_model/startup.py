@@ -14,6 +14,7 @@ from .._base.words import counted
 from . import arguments
 from .estimate import GIB, device_of
 from .facts import Facts
+from .names import is_path
 from .needs import Need, Subject, needs_of
 from .profiles import profile
 from .recipes import recipe_of
@@ -83,8 +84,7 @@ class Startup:
         """Raise AscendError where the published weights alone are more than the cards have."""
         weights, request = self.facts.runtime_weight_bytes, self.request
         device = device_of(memory, self.engine.profile)
-        others = (request.huggingface, request.modelscope, request.extra.get("path"))
-        if self.engine.version is None or weights is None or device is None or any(others):
+        if self.engine.version is None or weights is None or device is None or self._own_weights():
             return
         quantized = any(arguments.has_option(request.args, each) for each in _QUANTIZED)
         each = weights / cards / GIB
@@ -95,6 +95,16 @@ class Startup:
                 f" {device.visible_memory_gib:g} GiB",
                 "Give it more cards, or name quantised weights (huggingface, modelscope or path)",
             )
+
+    def _own_weights(self) -> bool:
+        """Whether the request names weights that need not be those that are known of the model."""
+        request, facts = self.request, self.facts
+        return (
+            bool(request.extra.get("path"))
+            or is_path((request.model or "").strip())
+            or request.huggingface not in (None, *facts.huggingface)
+            or request.modelscope not in (None, *facts.modelscope)
+        )
 
     def _subject(self, args: Mapping[str, Any]) -> Subject | None:
         """The service as needs and recipes see it; None where the version is not known."""
@@ -153,6 +163,8 @@ class Startup:
         )
         way = "give the scaling that your weights were made for in args (hf-overrides)"
         if self.request.max_model_len is not None:
+            if self._own_weights():
+                return length  # the preflight compares it with their configuration
             self._forbid(
                 f"max_model_len is {length}: {why}", f"Set max_model_len to {native}, {way}"
             )

@@ -172,6 +172,12 @@ def test_a_length_without_a_scaling_is_shortened_or_rejected() -> None:
     for more in kept:
         assert spec({**asked, **more}, engine_version="0.18.0")["max_model_len"] == 32768
     assert spec(asked, engine_version="0.18.0", allow_untested=True)["max_model_len"] == 32768
+    # Weights of one's own may have been made for more: the preflight reads their configuration.
+    for more in ({"path": "/data/llama"}, {"huggingface": "us/llama-3-8b-long"}):
+        own = spec({**asked, **more}, engine_version="0.18.0")
+        assert (own["max_model_len"], len(own["warnings"])) == (32768, 1)
+    known = {"huggingface": "meta-llama/Meta-Llama-3-8B"}
+    assert "cannot start" in rejection({**asked, **known}, engine_version="0.18.0")
     # YaRN of the model's documentation goes on being applied.
     assert spec("Qwen3-235B-A22B", engine_version="0.18.0")["max_model_len"] == 65536
 
