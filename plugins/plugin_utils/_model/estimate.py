@@ -23,6 +23,7 @@ GIB = 2**30
 SHORTEST = 4096
 STEP = 1024
 MOST_CARDS = 64
+_SIZES = (1, 2, 4, 8, 16, 32, MOST_CARDS)
 # Tokens of a step of the engine, which a window is exceeded by, and what more of them take: the run
 # of 45056 (docs/estimate.md) took 5.7 GiB more for activations than those of the default.
 BATCHED = 8192
@@ -225,18 +226,18 @@ def estimate(
         return _longest(shape, device, utilization, size, pipeline, overhead)
 
     def least(which: int) -> int | None:
-        size = 1
-        while size <= MOST_CARDS:
+        for size in _SIZES:
             if tensor_parallel_fault(facts, size) is None and carried(which, size)[0] >= wanted:
                 return size
-            size *= 2
         return None
 
     band: tuple[int | None, int | None] = (None, None)
     if split is None:
         size, band = least(0), (least(1), least(2))
         if size is None:
-            raise AscendError(f"no number of cards up to {MOST_CARDS} carries {wanted} tokens")
+            most = max(n for n in _SIZES if tensor_parallel_fault(facts, n) is None)
+            limit = "" if most == MOST_CARDS else ", the most that its heads are divided over,"
+            raise AscendError(f"no number of cards up to {most}{limit} carries {wanted} tokens")
         split = size, 1
     tensor, pipeline = split
     tokens, limit = carried(0, tensor, pipeline)

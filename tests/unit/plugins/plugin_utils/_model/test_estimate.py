@@ -123,4 +123,6 @@ def test_what_is_not_known_or_does_not_fit_is_rejected() -> None:
     assert str(caught.value) == "its weights, layers, heads or native context are not known"
     with pytest.raises(AscendError) as caught:
         answer("Qwen3-Coder-480B-A35B", A2_32, 0.3)
-    assert str(caught.value) == "no number of cards up to 64 carries 4096 tokens"
+    assert str(caught.value) == (
+        "no number of cards up to 32, the most that its heads are divided over, carries 4096 tokens"
+    )
