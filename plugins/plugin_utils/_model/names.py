@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 _PARTS = re.compile(r"[a-z]+|[0-9]+|[^\W\d_a-z]+")
-_RELEASES = frozenset(("instruct", "thinking", "base", "chat", "it", "hf"))
+_RELEASES = frozenset(("instruct", "thinking", "base", "chat", "it", "hf", "terminus", "exp"))
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,8 @@ from typing import Any
 
 from .configuration import Text
 
-# Scales and zero points of 4-bit weights in groups: 16 + 4 bits for each 128.
-_GROUP = 2.5 / 128
+# Bytes of the scale and the zero point of a group of 4-bit weights; of the scale alone; of an MX scale.
+_SCALE_AND_ZERO, _SCALE, _MX_SCALE = 2.5, 2.0, 1.0
 _BYTES = {"fp8": 1.0, "int8": 1.0, "w8a8": 1.0, "mxfp4": 0.5 + 1 / 32, "bf16": 2.0}
 # Without a gate: two matrices instead of three.
 _UNGATED = frozenset(
@@ -81,8 +81,8 @@ def storage(config: Mapping[str, Any], description: Mapping[str, Any] | None = N
     if "NVFP4" in str(given.get("quant_algo") or ""):
         return Storage(2.0, 0.5 + 1 / 16, name="nvfp4")
     if method in ("compressed-tensors", "modelopt", "quark"):
-        bits = _group_bits(given)
-        size = _packed(bits)
+        bits, scales, group = _group(given)
+        size = 1.0 if bits == 8 else bits / 8 + scales / group
         ignored = " ".join(str(each) for each in given.get("ignore") or ())
         experts_only = "self_attn" in ignored
         return Storage(2.0 if experts_only else size, size, name=f"{method} of {bits} bits")
@@ -93,16 +93,20 @@ def storage(config: Mapping[str, Any], description: Mapping[str, Any] | None = N
 
 
 def _packed(bits: int) -> float:
-    return 1.0 if bits == 8 else bits / 8 + _GROUP
+    return 1.0 if bits == 8 else bits / 8 + _SCALE_AND_ZERO / 128
 
 
-def _group_bits(given: Mapping[str, Any]) -> int:
+def _group(given: Mapping[str, Any]) -> tuple[int, float, int]:
+    """Bits of a weight, bytes of the scales of a group, and the weights in a group."""
     groups = given.get("config_groups")
     for group in groups.values() if isinstance(groups, Mapping) else ():
         weights = group.get("weights") if isinstance(group, Mapping) else None
         if isinstance(weights, Mapping) and isinstance(weights.get("num_bits"), int):
-            return int(weights["num_bits"])
-    return 4 if "4" in str(given.get("quant_algo") or "") else 8
+            size = weights.get("group_size")
+            scale = _MX_SCALE if "mxfp" in str(group.get("format")) else _SCALE
+            return weights["num_bits"], scale, size if isinstance(size, int) and size > 0 else 128
+    bits = 4 if "4" in str(given.get("quant_algo") or "") else 8
+    return bits, _SCALE, 128
 
 
 def _described(description: Mapping[str, Any]) -> Storage:
