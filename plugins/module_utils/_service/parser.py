@@ -101,7 +101,7 @@ def main() -> None:
     # vLLM prints where it likes; the answer has standard output for itself.
     answer = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
-    print(json.dumps({"version": version(), "options": options_of(parsers()[1])}), file=answer)
+    json.dump({"version": version(), "options": options_of(parsers()[1])}, answer)
     answer.close()
 
 

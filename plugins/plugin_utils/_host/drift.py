@@ -12,6 +12,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Any
 
 from .._base.words import listed
@@ -31,7 +32,7 @@ from .findings import (
 )
 
 Record = Mapping[str, Any]
-_NOTHING: Record = {}
+_NOTHING: Record = MappingProxyType({})
 
 # Problems of npu-smi with which it cannot be told whose processes are on a card.
 _BLIND = frozenset(("no_process_table", "processes_not_shown", "process_unknown_card", "truncated"))

@@ -196,8 +196,8 @@ def longest(
 
     At most the native context, rounded down to a multiple of 1024 below that.
     """
-    expected, _, _ = overheads(shape, device, tensor * pipeline)
-    return _longest(shape, device, utilization, tensor, pipeline, expected)[0]
+    overhead = overheads(shape, device, tensor * pipeline)[0]
+    return _longest(shape, device, utilization, tensor, pipeline, overhead)[0]
 
 
 def estimate(

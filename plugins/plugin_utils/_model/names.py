@@ -120,5 +120,5 @@ class Names:
 
 
 def _id_parts(hub_id: str) -> str:
-    owner, _, name = hub_id.rpartition("/")
+    owner, name = hub_id.rpartition("/")[::2]
     return f"{parts(owner)}/{parts(name)}"

@@ -99,7 +99,8 @@ class Question:
 
         Raises AscendError: the request exceeds that.
         """
-        assert self.parallelism.cards is not None and self.length is not None
+        if self.parallelism.cards is None or self.length is None:
+            raise AscendError(f"{self._what} needs cards and max_model_len.")
         split = self._split()
         device = device_of(self.memory, self.profile)
         text = "nothing is known that they could be held against"

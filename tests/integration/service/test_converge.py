@@ -120,7 +120,7 @@ def test_a_second_run_waits_for_the_first_and_names_it(host: Host) -> None:
     ).strip()
     run = host.deploy([{"model": "Qwen3-0.6B"}], vllm_service_lock_timeout=1)
     assert run.status == 2
-    assert f"process {pid} on this host, or what it started, holds" in run.output
+    assert f"process {pid} on this host, or what it started, has locked" in run.output
     assert host.sh("ls /etc/vllm 2>/dev/null || echo none") == "none\n"
     host.sh(
         f"pkill -P {pid}; kill {pid}; flock --wait 60 /run/inferops-ascend/vllm@.service.lock true",

@@ -76,6 +76,5 @@ def test_the_roles_agree_on_the_version_that_is_meant_without_a_word(repository:
     service = yaml.safe_load((roles / "vllm_service/defaults/main.yml").read_text())
     version = service["vllm_service_engine_version"]
     assert version == role_default("vllm_service_engine_version")
-    text = (roles / "vllm_runtime/defaults/main.yml").read_text()
-    assert f"vllm_service_engine_version | default('{version}')" in text
+    assert role_default("vllm_runtime_version") == "{{ vllm_service_engine_version | default('') }}"
     assert f"which vLLM {version} does not have" in REFUSED

@@ -4,8 +4,8 @@
 
 from __future__ import annotations
 
-import xml.etree.ElementTree as ElementTree
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 from ansible_collections.inferops.ascend.plugins.plugin_utils._base.errors import AscendError

@@ -36,7 +36,7 @@ FOUND = [
 ]
 
 
-@pytest.mark.parametrize(("name", "match"), FOUND, ids=[name for name, _ in FOUND])
+@pytest.mark.parametrize(("name", "match"), FOUND, ids=[each[0] for each in FOUND])
 def test_a_model_is_found_by_the_names_in_use(name: str, match: Match) -> None:
     assert CATALOGUE.find(name) == match
 
