@@ -254,19 +254,15 @@ def host_options(settings: Settings, deployment: Deployment | None) -> dict[str,
             value = getattr(settings, name)
             found[option] = list(value) if isinstance(value, tuple) else value
     if deployment:
-        directories = [
-            weights_directory(spec.as_dict(), settings.weights_dir)
-            for spec in deployment.specs
-            if spec.state != "absent"
-        ]
-        found["models"] = list(dict.fromkeys(each for each in directories if each))
-        unlisted = [
-            weights_directory(spec.as_dict(), settings.weights_dir)
-            for spec in deployment.specs
-            if spec.state != "absent" and is_unlisted(spec)
-        ]
-        if any(unlisted):
-            found["configurations"] = list(dict.fromkeys(each for each in unlisted if each))
+        models: dict[str, bool] = {}  # directories, and whether a service there is unlisted
+        for spec in deployment.specs:
+            directory = weights_directory(spec.as_dict(), settings.weights_dir)
+            if spec.state != "absent" and directory:
+                models[directory] = models.get(directory, False) or is_unlisted(spec)
+        found["models"] = list(models)
+        unlisted = [directory for directory in models if models[directory]]
+        if unlisted:
+            found["configurations"] = unlisted
     return {option: value for option, value in found.items() if value not in ("", None)}
 
 
