@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from pathlib import Path
 from typing import Any, ClassVar
 
 from ansible.errors import AnsibleError
@@ -16,7 +15,10 @@ from ansible_collections.inferops.ascend.plugins.plugin_utils._base.errors impor
 from ansible_collections.inferops.ascend.plugins.plugin_utils._base.values import plain
 from ansible_collections.inferops.ascend.plugins.plugin_utils._base.words import counted
 from ansible_collections.inferops.ascend.plugins.plugin_utils._calibrate.chart import chart, in_k
-from ansible_collections.inferops.ascend.plugins.plugin_utils._calibrate.outcome import Ended, judge
+from ansible_collections.inferops.ascend.plugins.plugin_utils._calibrate.outcome import (
+    Ended,
+    evaluate,
+)
 from ansible_collections.inferops.ascend.plugins.plugin_utils._calibrate.place import (
     HostNow,
     place_trial,
@@ -42,7 +44,10 @@ from ansible_collections.inferops.ascend.plugins.plugin_utils._calibrate.trial i
 from ansible_collections.inferops.ascend.plugins.plugin_utils._host.preflight import check_host
 from ansible_collections.inferops.ascend.plugins.plugin_utils._service.readiness import Watch
 from ansible_collections.inferops.ascend.plugins.plugin_utils.deployment import host_options
-from ansible_collections.inferops.ascend.plugins.plugin_utils.host_variables import HostAction
+from ansible_collections.inferops.ascend.plugins.plugin_utils.host_variables import (
+    HostAction,
+    find_table,
+)
 
 ARGUMENTS: dict[str, Any] = {
     "model": {"type": "raw", "required": True},
@@ -71,8 +76,8 @@ class ActionModule(HostAction):
         settings, variables = self.settings, self.variables
         settings.check()
         # The table that this writes need not be there yet.
-        present = [name for name in settings.tables if self._find(name)]
-        self._catalogue = variables.catalogue(present)
+        places = {name: find_table(self, name) for name in settings.tables}
+        self._catalogue = variables.catalogue([name for name in settings.tables if places[name]])
         directory = configuration_directory(given["model"])
         questions = host_options(settings, None)
         if directory:
@@ -80,8 +85,8 @@ class ActionModule(HostAction):
         facts = self._module("host_info", questions)
         read = (facts.get("configurations") or {}).get(directory) or {}
         calibration = calibration_of(given, settings, self._catalogue, read.get("config"))
-        names = [self._find(name) or name for name in settings.tables]
-        paths = files_of(given, names, variables.host, calibration.model)
+        tables = [places[name] or name for name in settings.tables]
+        paths = files_of(given, tables, variables.host, calibration.model)
         self._table, self._chart, self._state = paths
         found = check_host(facts, settings, [])
         report = found.as_dict(variables.host)
@@ -98,7 +103,7 @@ class ActionModule(HostAction):
         trials, changed = read_record(self._state, conditions)
         if changed:
             self._show(
-                f"{self._state} is of other conditions ({', '.join(changed)}): starting anew"
+                f"{self._state} is of other conditions ({', '.join(changed)}): starting again"
             )
         trials = [] if given["restart"] else trials
         if self._task.check_mode:
@@ -126,7 +131,7 @@ class ActionModule(HostAction):
                 f" {step.length} tokens"
             )
             outcome = self._trial(calibration, step, now)
-            trials.append(judge(step, outcome, calibration.benchmark.prompts))
+            trials.append(evaluate(step, outcome, calibration.benchmark.prompts))
             write_record(self._state, conditions, trials)
             self._show(trials[-1].line)
 
@@ -171,7 +176,7 @@ class ActionModule(HostAction):
                 self._show("it serves; the benchmark runs")
             phase = state["phase"]
         if state["error"]:
-            raise AscendError(f"{state['error']}. The trials before are kept.".replace("..", "."))
+            raise AscendError(f"{state['error'].rstrip('.')}. The trials before are kept.")
         outcome: dict[str, Any] = state["outcome"]
         return outcome
 
@@ -224,13 +229,6 @@ class ActionModule(HostAction):
         if result.get("failed") or result.get("unreachable"):
             raise AscendError(str(result.get("msg", "the module failed")))
         return dict(plain(result, name))
-
-    def _find(self, name: str) -> str | None:
-        """Where a table is that variables name; None where it is not there yet."""
-        for directory in ("files", "vars"):
-            with contextlib.suppress(AnsibleError):
-                return str(self._find_needle(directory, name))
-        return name if Path(name).exists() else None
 
     def _show(self, line: str) -> None:
         self._display.display(f"{self.variables.host}: {line}", stderr=True)

@@ -6,7 +6,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import cached_property
+from contextlib import suppress
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -115,16 +116,18 @@ def catalogue_of(action: Any, tables: object) -> Catalogue:
 
     Raises AscendError for a file that is missing or malformed.
     """
+    return load_catalogue(tables, partial(find_table, action))
 
-    def find(path: str) -> str | None:
-        for directory in ("files", "vars"):
-            try:
-                return str(action._find_needle(directory, path))
-            except AnsibleError:
-                continue
-        return path if Path(path).exists() else None
 
-    return load_catalogue(tables, find)
+def find_table(action: Any, path: str) -> str | None:
+    """Where a table is that a variable names, as Ansible searches files and vars; None: nowhere.
+
+    action: the plugin (`ActionBase`).
+    """
+    for directory in ("files", "vars"):
+        with suppress(AnsibleError):
+            return str(action._find_needle(directory, path))
+    return path if Path(path).exists() else None
 
 
 def hosts_matching(

@@ -53,7 +53,7 @@ def phases_of(data: Sequence[Mapping[str, Any]]) -> list[Phase]:
 
 
 def clean(text: str) -> str:
-    """One line as a person reads it: without colours, and of a line that was written over again
+    """One line as a person reads it: without colors, and of a line that was written over again
     and again, as progress bars are, what is last."""
     text = text[-LINE_LIMIT:] if "\r" in text else text[:LINE_LIMIT]
     text = _ESCAPE.sub("", text)

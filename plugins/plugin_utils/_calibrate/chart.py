@@ -101,11 +101,11 @@ def _trial(each: Ended, x: float, y: float, answer: bool) -> list[str]:
     return [_dot(x, y, _PASSED, answer), *label]
 
 
-def _dot(x: float, y: float, colour: str, ring: bool) -> str:
+def _dot(x: float, y: float, color: str, ring: bool) -> str:
     around = (
-        f'<circle cx="{x:.1f}" cy="{y:.1f}" r="10" fill="none" stroke="{colour}" stroke-width="2"/>'
+        f'<circle cx="{x:.1f}" cy="{y:.1f}" r="10" fill="none" stroke="{color}" stroke-width="2"/>'
     )
-    return f'<circle cx="{x:.1f}" cy="{y:.1f}" r="6" fill="{colour}"/>' + (around if ring else "")
+    return f'<circle cx="{x:.1f}" cy="{y:.1f}" r="6" fill="{color}"/>' + (around if ring else "")
 
 
 def _cross(x: float, y: float) -> str:
@@ -115,9 +115,9 @@ def _cross(x: float, y: float) -> str:
     )
 
 
-def _line(x: float, y: float, to_x: float, to_y: float, colour: str, dashes: str = "") -> str:
+def _line(x: float, y: float, to_x: float, to_y: float, color: str, dashes: str = "") -> str:
     dashed = f' stroke-dasharray="{dashes}"' if dashes else ""
-    return f'<line x1="{x:.1f}" y1="{y:.1f}" x2="{to_x:.1f}" y2="{to_y:.1f}" stroke="{colour}"{dashed}/>'
+    return f'<line x1="{x:.1f}" y1="{y:.1f}" x2="{to_x:.1f}" y2="{to_y:.1f}" stroke="{color}"{dashed}/>'
 
 
 def _text(

@@ -86,7 +86,7 @@ class Ended:
         return f"{text}passed, ready after {duration(self.seconds)}, {rate:.1f} {unit}/s"
 
 
-def judge(step: Step, outcome: Mapping[str, Any], prompts: int) -> Ended:
+def evaluate(step: Step, outcome: Mapping[str, Any], prompts: int) -> Ended:
     """How a trial ended, by the outcome that the module vllm_trial returns.
 
     Raises AscendError where it is something that neither a shorter length nor more cards remedy: then

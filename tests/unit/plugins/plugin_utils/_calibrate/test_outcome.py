@@ -8,7 +8,10 @@ from typing import Any
 
 import pytest
 from ansible_collections.inferops.ascend.plugins.plugin_utils._base.errors import AscendError
-from ansible_collections.inferops.ascend.plugins.plugin_utils._calibrate.outcome import Ended, judge
+from ansible_collections.inferops.ascend.plugins.plugin_utils._calibrate.outcome import (
+    Ended,
+    evaluate,
+)
 from ansible_collections.inferops.ascend.plugins.plugin_utils._calibrate.search import Step
 
 STEP = Step(2, 32768)
@@ -32,7 +35,7 @@ def cause(name: str, **values: str) -> dict[str, Any]:
 
 def test_a_start_and_a_complete_benchmark_pass() -> None:
     figures = {"completed": 4, "output_throughput": 123.4, "backend": "openai", "p99_ttft_ms": 9.5}
-    ended = judge(STEP, outcome(benchmark=figures), 4)
+    ended = evaluate(STEP, outcome(benchmark=figures), 4)
     assert ended.passed
     assert ended.figures == {"completed": 4, "output_throughput": 123.4, "p99_ttft_ms": 9.5}
     assert (
@@ -41,7 +44,7 @@ def test_a_start_and_a_complete_benchmark_pass() -> None:
 
 
 def test_too_little_memory_is_too_large_and_the_estimate_of_the_engine_is_kept() -> None:
-    ended = judge(STEP, outcome(False, cause("kv-cache", tokens_fit="20480")), 4)
+    ended = evaluate(STEP, outcome(False, cause("kv-cache", tokens_fit="20480")), 4)
     assert (ended.passed, ended.fits, ended.cause) == (False, 20480, "kv-cache")
     assert ended.line == (
         "2 cards, 32768 tokens: too large, It was kv-cache; the engine estimates that 20480 fit"
@@ -50,11 +53,11 @@ def test_too_little_memory_is_too_large_and_the_estimate_of_the_engine_is_kept()
 
 @pytest.mark.parametrize("name", ["out-of-memory", "no-kv-cache", "kv-cache-old"])
 def test_other_ways_to_lack_memory_are_too_large(name: str) -> None:
-    assert not judge(STEP, outcome(False, cause(name)), 4).passed
+    assert not evaluate(STEP, outcome(False, cause(name)), 4).passed
 
 
 def test_an_engine_that_runs_out_of_memory_in_the_benchmark_is_too_large() -> None:
-    ended = judge(STEP, outcome(True, cause("out-of-memory", tokens_fit="99999")), 4)
+    ended = evaluate(STEP, outcome(True, cause("out-of-memory", tokens_fit="99999")), 4)
     assert (ended.passed, ended.fits) == (False, None)
 
 
@@ -70,7 +73,7 @@ def test_an_engine_that_runs_out_of_memory_in_the_benchmark_is_too_large() -> No
 )
 def test_anything_else_says_nothing_of_memory_and_ends_the_run(found: Any, message: str) -> None:
     with pytest.raises(AscendError, match=f"(?s)2 cards and 32768 tokens.*{message}"):
-        judge(STEP, found, 4)
+        evaluate(STEP, found, 4)
 
 
 @pytest.mark.parametrize(
