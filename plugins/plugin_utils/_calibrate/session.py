@@ -183,8 +183,11 @@ def calibration_of(
 
 
 def configuration_directory(model: object) -> str | None:
-    """The directory of weights that a request names, whose config.json is read on the host."""
-    path = model.get("path") if isinstance(model, Mapping) else None
+    """The directory of weights that a request names, whose config.json is read on the host.
+
+    Raises AscendError for what is not a request, before the host is contacted.
+    """
+    path = _request(model).get("path")
     return path if isinstance(path, str) and path.startswith("/") else None
 
 
