@@ -19,6 +19,7 @@ from typing import Any
 from ._base.errors import AscendError
 from ._base.values import kind_of, shown
 from ._base.variables import Reader, Variables
+from ._model.arguments import any_length
 from ._model.profiles import Profile, profile
 from ._model.request import parse_card_memory
 from ._model.resolve import DEFAULT_CARD_MEMORY_GB, Options
@@ -241,6 +242,7 @@ class Settings:
             allow_untested=self._variables.flag("vllm_service_allow_untested"),
             profile=self.profile.name if self.profile else None,
             engine_version=self.engine_version,
+            any_length=any_length(self.env),
         )
 
     # -- how it serves ------------------------------------------------------------------------

@@ -141,6 +141,15 @@ def rope_args(
     return {}, [warning]
 
 
+def any_length(env: Mapping[str, Any], otherwise: bool = False) -> bool:
+    """Whether vLLM starts with a length above the context in this environment.
+
+    otherwise: the answer where the environment says nothing of it.
+    """
+    value = env.get("VLLM_ALLOW_LONG_MAX_MODEL_LEN")
+    return otherwise if value is None else str(value).strip().lower() in ("1", "true")
+
+
 def lacks_scaling(
     facts: Facts, length: int, args: Mapping[str, Any], needed: Mapping[str, Any]
 ) -> bool:

@@ -38,6 +38,7 @@ class Options:
         allow_untested: turn the tables' limits into warnings.
         profile: a hardware profile, which makes an estimate sharper.
         engine_version: of vLLM or vllm-ascend, by which is decided what starts; ``None``: nothing is.
+        any_length: the environment of all services lets vLLM start with any length.
     """
 
     card_memory_gb: float = DEFAULT_CARD_MEMORY_GB
@@ -46,6 +47,7 @@ class Options:
     allow_untested: bool = False
     profile: str | None = None
     engine_version: str | None = None
+    any_length: bool = False
 
 
 def with_profile(options: Options, memory: object, name: str | None) -> Options:
@@ -302,7 +304,9 @@ class _Resolution:
     ) -> Spec:
         tensor, pipeline = self.parallelism.split(cards, self.facts)
         request, options = self.request, self.options
-        engine = Engine(options.engine_version, options.profile, options.allow_untested)
+        engine = Engine(
+            options.engine_version, options.profile, options.allow_untested, options.any_length
+        )
         startup = Startup(self.model, self.facts, request, engine)
         startup.check_weights(cards, self.memory)
         startup.decide(length, row_args)

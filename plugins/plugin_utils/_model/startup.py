@@ -20,7 +20,6 @@ from .profiles import profile
 from .recipes import recipe_of
 from .request import Request, copied
 
-_LONG = "VLLM_ALLOW_LONG_MAX_MODEL_LEN"
 _QUANTIZED = ("quantization", "load-format")
 
 
@@ -32,11 +31,13 @@ class Engine:
         version: of vLLM or vllm-ascend; None: not known, and nothing that depends on it is decided.
         profile: the hardware profile, if there is one.
         allow_untested: turn what forbids a start into warnings.
+        any_length: as of `Options`, unless the environment of the request says otherwise.
     """
 
     version: str | None = None
     profile: str | None = None
     allow_untested: bool = False
+    any_length: bool = False
 
 
 class Startup:
@@ -153,7 +154,7 @@ class Startup:
         if (
             self.engine.version is None
             or native is None
-            or (isinstance(env, Mapping) and str(env.get(_LONG)).lower() in ("1", "true"))
+            or arguments.any_length(env if isinstance(env, Mapping) else {}, self.engine.any_length)
             or not arguments.lacks_scaling(self.facts, length, self.request.args, needed)
         ):
             return length

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from .._base.values import plain
+from .._model.arguments import any_length
 from .._model.estimate import tensor_parallel_fault
 from .._model.facts import Facts
 from .options import WeightsOptions
@@ -114,9 +115,8 @@ def _context(
     if (_number(config.get("model_max_length")) or 0) >= wanted:
         return
     env = {**options.env, **(spec.get("env") or {})}
-    allowed = str(env.get("VLLM_ALLOW_LONG_MAX_MODEL_LEN", "")).lower() in ("1", "true")
     yield Finding(
-        "warning" if allowed else "error",
+        "warning" if any_length(env) else "error",
         "context",
         f"max_model_len {wanted} is above the {native} tokens that its weights' config.json"
         f" gives ({key}). Lower max_model_len, or scale it as the model's documentation describes,"

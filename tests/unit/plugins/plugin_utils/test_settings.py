@@ -81,6 +81,12 @@ def test_the_nearer_variable_wins() -> None:
     assert both.user == "watch"
 
 
+def test_the_environment_of_all_services_says_whether_any_length_starts() -> None:
+    assert not settings().lookup.any_length
+    assert not settings(vllm_service_env={"VLLM_ALLOW_LONG_MAX_MODEL_LEN": 0}).lookup.any_length
+    assert settings(vllm_service_env={"VLLM_ALLOW_LONG_MAX_MODEL_LEN": 1}).lookup.any_length
+
+
 @pytest.mark.parametrize(
     ("name", "value", "attribute"),
     [

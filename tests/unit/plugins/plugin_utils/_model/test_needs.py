@@ -171,6 +171,12 @@ def test_a_length_without_a_scaling_is_shortened_or_rejected() -> None:
     )
     for more in kept:
         assert spec({**asked, **more}, engine_version="0.18.0")["max_model_len"] == 32768
+    # The environment of all services does the same, and that of a request goes before it.
+    lifted = {"engine_version": "0.18.0", "any_length": True}
+    assert spec(asked, **lifted)["max_model_len"] == 32768
+    assert spec("Llama3-8B", **lifted)["max_model_len"] == 32768
+    checked = {"model": "Llama3-8B", "env": {"VLLM_ALLOW_LONG_MAX_MODEL_LEN": 0}}
+    assert spec(checked, **lifted)["max_model_len"] == 8192
     assert spec(asked, engine_version="0.18.0", allow_untested=True)["max_model_len"] == 32768
     # Weights of one's own may have been made for more: the preflight reads their configuration.
     for more in ({"path": "/data/llama"}, {"huggingface": "us/llama-3-8b-long"}):
