@@ -11,6 +11,7 @@ from functools import lru_cache
 from typing import Any
 
 from .._base.data import vars_file
+from .configuration import Text
 
 
 @dataclass(frozen=True)
@@ -47,15 +48,49 @@ class Facts:
     unverified: tuple[str, ...] = ()
 
 
+# What a model has from the one that it is like, unless its entry gives it.
+_SHARED = ("kind", "config", "encoder_only", "runtime_weight_bytes", "native_context")
+_FIGURES = ("num_hidden_layers", "num_attention_heads", "num_key_value_heads", "head_dim")
+
+
 @lru_cache(maxsize=1)
 def load_facts() -> Mapping[str, Facts]:
     """The shipped model facts by the model's name."""
-    facts = {}
+    facts: dict[str, Facts] = {}
     for entry in vars_file("model_facts.yml")["models"]:
-        given = {each.name: entry[each.name] for each in fields(Facts) if each.name in entry}
+        base = facts[entry["like"]] if "like" in entry else Facts()
+        given = {name: getattr(base, name) for name in (*_SHARED, *_FIGURES)}
+        if "config" in entry:
+            given["config"] = expanded(entry["config"])
+            given.update(_figures(given["config"]))
+        own = {each.name: entry[each.name] for each in fields(Facts) if each.name in entry}
+        given = {**given, **own, "config": given["config"]}
         for name in ("huggingface", "modelscope", "unverified"):
             given[name] = tuple(given.get(name, ()))
         if "yarn" in given:
             given["yarn"] = Yarn(**{each.name: given["yarn"][each.name] for each in fields(Yarn)})
         facts[entry["model"]] = Facts(**given)
     return facts
+
+
+def expanded(value: Any) -> Any:
+    """A value in which each list item `{times: N, of: [...]}` is that list, N times."""
+    if isinstance(value, Mapping):
+        return {key: expanded(inner) for key, inner in value.items()}
+    if not isinstance(value, list):
+        return value
+    items: list[Any] = []
+    for item in value:
+        repeated = isinstance(item, Mapping) and set(item) == {"times", "of"}
+        items += expanded(item["of"]) * item["times"] if repeated else [item]
+    return items
+
+
+def _figures(config: Mapping[str, Any]) -> dict[str, int | None]:
+    text = Text(config)
+    return {
+        "num_hidden_layers": text.layers,
+        "num_attention_heads": text.heads,
+        "num_key_value_heads": text.kv_heads,
+        "head_dim": None if text.latent else text.number("head_dim"),
+    }

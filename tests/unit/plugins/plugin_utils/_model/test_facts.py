@@ -4,15 +4,16 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 from ansible_collections.inferops.ascend.plugins.plugin_utils._model.estimate import (
     Device,
     estimate,
     longest,
 )
-from ansible_collections.inferops.ascend.plugins.plugin_utils._model.facts import Facts, load_facts
+from ansible_collections.inferops.ascend.plugins.plugin_utils._model.facts import (
+    expanded,
+    load_facts,
+)
 from ansible_collections.inferops.ascend.plugins.plugin_utils._model.shape import shape_of
 
 from .resolving import CATALOGUE, rejection
@@ -78,10 +79,6 @@ TUTORIALS = [
 ]
 
 
-def text_config(facts: Facts) -> dict[str, Any]:
-    return dict(facts.config.get("text_config", facts.config))
-
-
 @pytest.mark.parametrize("model", TUTORIALS)
 def test_every_model_of_the_tutorials_is_known_by_its_hub_id(model: str) -> None:
     facts = load_facts()[model]
@@ -90,16 +87,22 @@ def test_every_model_of_the_tutorials_is_known_by_its_hub_id(model: str) -> None
     assert match is not None and match.model == model
 
 
-@pytest.mark.parametrize("model", [name for name, facts in load_facts().items() if facts.config])
-def test_figures_are_those_of_the_released_configuration(model: str) -> None:
-    facts = load_facts()[model]
-    config = text_config(facts)
-    for name in ("num_hidden_layers", "num_attention_heads", "num_key_value_heads"):
-        assert getattr(facts, name) == config[name], name
-    # With latent attention a head has no size of its own in the cache.
-    assert facts.head_dim in (None, config.get("head_dim"))
-    kinds = config.get("layer_types")
-    assert kinds is None or len(kinds) == facts.num_hidden_layers
+def test_a_model_has_the_figures_of_the_one_that_it_is_like() -> None:
+    facts = load_facts()
+    newer, base = facts["GLM-4.6"], facts["GLM-4.5"]
+    assert newer.config == base.config and newer.num_attention_heads == 96
+    assert (newer.native_context, base.native_context) == (202752, 131072)
+    assert set(newer.huggingface).isdisjoint(base.huggingface)
+
+
+def test_lists_of_layers_are_written_short() -> None:
+    short = {"a": [1, {"times": 2, "of": [{"times": 3, "of": [0]}, 1]}, 2], "b": {"c": [3]}}
+    assert expanded(short) == {"a": [1, 0, 0, 0, 1, 0, 0, 0, 1, 2], "b": {"c": [3]}}
+    layers = [name for name, each in load_facts().items() if "layer_types" in each.config]
+    assert "gpt-oss-120b" in layers
+    for name in layers:
+        facts = load_facts()[name]
+        assert len(facts.config["layer_types"]) == facts.num_hidden_layers, name
 
 
 @pytest.mark.parametrize(
