@@ -18,7 +18,10 @@ import yaml
 from ansible_collections.inferops.ascend.plugins.filter.place import place_filter as place
 from ansible_collections.inferops.ascend.plugins.plugin_utils._base.errors import AscendError
 from ansible_collections.inferops.ascend.plugins.plugin_utils._model.catalogue import load_catalogue
-from ansible_collections.inferops.ascend.plugins.plugin_utils._model.options import load_options
+from ansible_collections.inferops.ascend.plugins.plugin_utils._model.options import (
+    load_options,
+    number,
+)
 from ansible_collections.inferops.ascend.plugins.plugin_utils._model.recipes import load_recipes
 from ansible_collections.inferops.ascend.plugins.plugin_utils._model.resolve import (
     Options,
@@ -161,11 +164,15 @@ REQUESTS: dict[str, dict[str, Any]] = {
 }
 
 
-def test_every_recipe_is_read_by_its_versions(reader: Reader) -> None:
+def test_every_recipe_is_read_by_the_versions_that_get_it(reader: Reader) -> None:
     options = Options(profile="atlas-800i-a3", engine_version=reader.version)
-    for recipe in load_recipes():
-        if reader.version not in (recipe.scope.since, recipe.scope.through):
-            continue
+    # The last of a purpose and of models counts for a version, also for one after those it was read for.
+    served = {
+        (recipe.purpose, recipe.scope.models): recipe
+        for recipe in load_recipes()
+        if recipe.since <= number(reader.version)
+    }
+    for recipe in served.values():
         for model in (each.rstrip("*") for each in recipe.scope.models if "_" not in each):
             request = {**REQUESTS.get(model, {"model": model}), "recipe": recipe.purpose}
             (spec,) = resolve_terms([request], load_catalogue(), options)

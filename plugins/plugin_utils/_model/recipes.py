@@ -6,13 +6,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
 from .._base.data import vars_file
 from .._base.errors import AscendError
 from .needs import Need, Subject
+from .options import number
 
 PURPOSES = ("throughput", "latency", "none")
 
@@ -33,6 +34,15 @@ class Recipe:
         """What it holds for, in a message."""
         versions = dict.fromkeys((self.scope.since, self.scope.through))
         return f"{self.purpose} on vLLM {' to '.join(map(str, versions))} for {self.chips}"
+
+    @property
+    def since(self) -> tuple[int, ...]:
+        """The first version that it was read for, to compare."""
+        return number(str(self.scope.since))
+
+    def was_read_for(self, version: tuple[int, ...]) -> bool:
+        """Whether the tutorial of this version was read for it."""
+        return self.since <= version <= number(str(self.scope.through))
 
     @property
     def chips(self) -> str:
@@ -59,14 +69,23 @@ _SCOPE = ("models", "except", "chips", "since", "through")
 
 
 def recipe_of(purpose: str, subject: Subject) -> Recipe:
-    """The recipe of a service. Raises AscendError where no tutorial has one, naming those there are."""
-    for recipe in load_recipes():
-        if recipe.purpose == purpose and recipe.scope.counts_for(subject):
+    """The recipe of a service: that of its version, or else of the nearest older one that was read.
+
+    Raises AscendError where no tutorial has one, naming those there are.
+    """
+    known = [
+        each
+        for each in load_recipes()
+        if each.purpose == purpose and each.scope.is_named(subject) and each.since <= subject.number
+    ]
+    newest = max((each.since for each in known), default=())
+    for recipe in known:
+        if recipe.since == newest and replace(recipe.scope, through=None).counts_for(subject):
             return recipe
     others = [each.where for each in load_recipes() if each.scope.is_named(subject)]
-    known = f" There is {'; '.join(others)}." if others else " There is none for this model."
+    there_is = f" There is {'; '.join(others)}." if others else " There is none for this model."
     chips = ", ".join(subject.chips) or "a host without a hardware profile"
     raise AscendError(
         f"recipe of {subject.names[0]} is {purpose}: no tutorial that was read has one for it on vLLM"
-        f" {subject.version} and {chips}.{known} Leave recipe out, or write args and env yourself."
+        f" {subject.version} and {chips}.{there_is} Leave recipe out, or write args and env yourself."
     )

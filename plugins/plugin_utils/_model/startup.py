@@ -130,6 +130,11 @@ class Startup:
             f"recipe {purpose} sets {', '.join(sets)} as in {recipe.source}, written for"
             f" {recipe.written_for}; the length of the row was not measured with it"
         )
+        if not recipe.was_read_for(subject.number):
+            self.warnings.append(
+                f"no tutorial of vLLM {subject.version} was read for recipe {purpose}: it is that of vLLM"
+                f" {recipe.scope.through}, the nearest older one"
+            )
         return args
 
     def _applied(self, needs: Sequence[Need]) -> dict[str, Any]:

@@ -14,6 +14,7 @@ import yaml
 from ansible_collections.inferops.ascend.plugins.plugin_utils._model.options import (
     list_of,
     load_options,
+    number,
 )
 from ansible_collections.inferops.ascend.plugins.plugin_utils._model.profiles import load_profiles
 from ansible_collections.inferops.ascend.plugins.plugin_utils._model.recipes import load_recipes
@@ -48,9 +49,12 @@ def test_every_option_is_one_that_each_of_its_versions_reads(recipe: Any) -> Non
         "tensor_parallel_size": 4,
         "args": dict(recipe.args),
     }
-    for version in sorted({recipe.scope.since, recipe.scope.through}):
-        known = load_options()[list_of(version)]
-        assert list_of(version) == version
+    # Of a version without an option list of its own, those before and after it.
+    lists = [name for name in load_options() if not name.startswith("_")]
+    after = min(each for each in map(number, lists) if each >= number(recipe.scope.through))
+    versions = {list_of(recipe.scope.since), *(n for n in lists if number(n) == after)}
+    for version in sorted(versions):
+        known = load_options()[version]
         assert {name.removeprefix("no-") for name in recipe.args} <= set(known)
         assert set(recipe.args) <= set(engine_config(service, version))
 
@@ -114,8 +118,10 @@ def test_a_recipe_that_no_tutorial_has_is_rejected() -> None:
     assert rejection({**DENSE, "recipe": "latency"}, **A2) == (
         "recipe of Qwen3-32B is latency: no tutorial that was read has one for it on vLLM 0.18.0 and"
         " 910B1, 910B2, 910B3, 910B4-1. There is throughput on vLLM 0.18.0 for 910B1, 910B2, 910B3,"
-        " 910B4, 910B4-1, Ascend910; throughput on vLLM 0.23.0 for Ascend910; latency on vLLM 0.23.0"
-        " for Ascend910. Leave recipe out, or write args and env yourself."
+        " 910B4, 910B4-1, Ascend910; throughput on vLLM 0.23.0 for Ascend910; throughput on vLLM 0.24.0"
+        " to 0.26.0 for Ascend910; latency on vLLM 0.23.0 to 0.26.0 for Ascend910; throughput on vLLM"
+        " 0.27.1 to 0.30.0 for Ascend910; latency on vLLM 0.27.1 to 0.30.0 for Ascend910. Leave recipe"
+        " out, or write args and env yourself."
     )
     assert "There is none for this model." in rejection(
         {"model": "QwQ-32B", "recipe": "throughput"}, **A2
@@ -126,3 +132,29 @@ def test_a_recipe_that_no_tutorial_has_is_rejected() -> None:
     )
     # The lookup alone does not know what serves.
     assert "recipe_env" not in spec(DENSE)
+
+
+def test_a_version_whose_tutorial_was_not_read_gets_the_nearest_older_recipe() -> None:
+    def served(version: str) -> dict[str, Any]:
+        return spec(DENSE, **{**A3, "engine_version": version})
+
+    def note(version: str, older: str) -> str:
+        return (
+            f"no tutorial of vLLM {version} was read for recipe throughput: it is that of vLLM {older},"
+            " the nearest older one"
+        )
+
+    assert note("0.33.0", "0.30.0") in served("0.33.0")["warnings"]
+    assert served("0.33.0")["args"] == served("0.30.0")["args"]
+    assert note("0.20.2", "0.18.0") in served("0.20.2")["warnings"]
+    # FlashComm 1 is in no recipe for an engine that has it no more.
+    assert "enable_flashcomm1" in served("0.26.0rc1")["args"]["additional-config"]
+    for version in ("0.27.1rc1", "0.30.0rc2"):
+        assert "enable_flashcomm1" not in served(version)["args"]["additional-config"]
+    for version in ("0.18.0", "0.23.0.post1", "0.25.1rc1", "0.30.0rc2"):
+        assert not any("no tutorial" in text for text in served(version)["warnings"])
+    # Nothing older was read.
+    assert "no tutorial" in rejection(DENSE, **{**A3, "engine_version": "0.13.0"})
+    # The newer tutorials have none for an A2, and an older one is not taken instead.
+    for version in ("0.23.0", "0.31.0"):
+        assert "no tutorial" in rejection(DENSE, **{**A2, "engine_version": version})
