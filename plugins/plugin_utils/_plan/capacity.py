@@ -29,11 +29,14 @@ _SIZES = ("cards", "max_model_len", "tensor_parallel_size", "pipeline_parallel_s
 
 # What would change many rows alike.
 LONGER_BY_ESTIMATE = (
-    "by estimate these cards carry a longer max_model_len: a row of your own (ascend_model_tables)"
-    " raises it"
+    "by estimate these cards carry a longer max_model_len: the playbook calibrate tries it on a host, and"
+    " writes a row of your own (ascend_model_tables)"
 )
 ESTIMATES_ARE_OFF = "a deploy takes an estimate only with vllm_service_estimate: true"
-NOT_MEASURED = "nobody measured it: a row of your own (ascend_model_tables) goes before it"
+NOT_MEASURED = (
+    "nobody measured it: the playbook calibrate does on a host, and writes a row of your own"
+    " (ascend_model_tables), which goes before it"
+)
 COMMON = (LONGER_BY_ESTIMATE, ESTIMATES_ARE_OFF, NOT_MEASURED)
 
 

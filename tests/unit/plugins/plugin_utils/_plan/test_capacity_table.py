@@ -91,8 +91,9 @@ def test_a_row_shows_figures_basis_estimate_and_whether_it_starts() -> None:
         "- STARTS ?: whether this version of the engine starts it is not",
         "  known.",
         "- STARTS yes: it was run, and nothing is known against this version.",
-        "- By estimate these cards carry a longer max_model_len: a row of your",
-        "  own (ascend_model_tables) raises it.",
+        "- By estimate these cards carry a longer max_model_len: the playbook",
+        "  calibrate tries it on a host, and writes a row of your own",
+        "  (ascend_model_tables).",
     ]
 
 
