@@ -62,7 +62,12 @@ _NAMES: Mapping[str, tuple[str, ...]] = {
     ),
     "experts": ("num_experts", "n_routed_experts", "num_local_experts", "moe_num_experts"),
     "expert_size": ("moe_intermediate_size", "expert_ffn_hidden_size", "intermediate_size"),
-    "shared_experts": ("n_shared_experts", "num_shared_expert", "num_shared_experts"),
+    "shared_experts": (
+        "n_shared_experts",
+        "num_shared_expert",
+        "num_shared_experts",
+        "moe_num_shared_experts",
+    ),
     "draft_layers": ("num_nextn_predict_layers", "mtp_num_hidden_layers", "num_mtp_modules"),
 }
 # Where a layer's own list is missing: every n-th layer attends to everything.

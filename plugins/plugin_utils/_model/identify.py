@@ -19,6 +19,9 @@ from .parameters import Storage
 from .request import Request
 from .shape import read_configuration, stored_as
 
+# Editions of one family that a message names.
+_SHOWN = 6
+
 
 @dataclass(frozen=True)
 class Subject:
@@ -167,6 +170,11 @@ def _variant(name: str, catalogue: Catalogue) -> tuple[str, Storage | None] | No
 
 def _unknown(name: str, catalogue: Catalogue) -> str:
     names = catalogue.names
+    editions = [] if is_path(name) else [e for e in names.editions(name) if not stored_as(e)]
+    if len(editions) > 1:
+        first, more = editions[:_SHOWN], len(editions) - _SHOWN
+        last = f"{more} more" if more > 0 else first.pop()
+        return f"The model {shown(name)} can mean {', '.join(first)} or {last}. Write one of these names."
     lower = {known.lower(): known for known in names.all}
     close = difflib.get_close_matches(name.lower(), lower, n=4, cutoff=0.6)
     hint = f" The closest are {', '.join(lower[key] for key in close)}." if close else ""

@@ -114,6 +114,12 @@ class Names:
         """The model of which a name means another release, by the words that releases add."""
         return self._releases.get(release(name))
 
+    def editions(self, name: str) -> tuple[str, ...]:
+        """The models whose names add words to this one, as sizes and editions of one family do."""
+        start = parts(bare(name)) + "-"
+        known = self._levels[2].items()
+        return tuple(model for key, each in known if key.startswith(start) for model in each)
+
     def of_other_owners(self, name: str) -> tuple[Match, ...]:
         """What the id of an owner that nobody lists would mean without its owner."""
         return self.meanings(bare(name)) if "/" in name and not is_path(name) else ()

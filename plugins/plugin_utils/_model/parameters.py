@@ -262,6 +262,8 @@ def _linear(text: Text) -> int:
         values = heads * text.needed("linear_value_head_dim")
         keys = text.needed("linear_num_key_heads") * text.needed("linear_key_head_dim")
         return hidden * (2 * keys + 3 * values + 2 * heads)
+    if text.model_type.startswith("minimax"):  # lightning attention has a gate of its output
+        return 5 * hidden * text.heads * text.head_dim
     return 6 * hidden * hidden if text.number("mamba_d_state") else 4 * hidden * hidden
 
 
@@ -269,7 +271,7 @@ def _layers_with_experts(text: Text, layers: int) -> int:
     if not text.number("experts"):
         return 0
     # MiniMax-M3 tells its three dense layers by moe_layer_freq, which excerpts leave out.
-    dense = text.number("first_k_dense_replace") or 0
+    dense = text.number("first_k_dense_replace") or text.number("moe_layer_start_index") or 0
     dense = dense or (3 if text.number("dense_intermediate_size") else 0)
     listed = text.part.get("mlp_only_layers")
     if isinstance(listed, (list, tuple)):

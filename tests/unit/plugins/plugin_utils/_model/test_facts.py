@@ -14,9 +14,10 @@ from ansible_collections.inferops.ascend.plugins.plugin_utils._model.facts impor
     expanded,
     load_facts,
 )
+from ansible_collections.inferops.ascend.plugins.plugin_utils._model.parameters import count
 from ansible_collections.inferops.ascend.plugins.plugin_utils._model.shape import shape_of
 
-from .resolving import CATALOGUE, rejection
+from .resolving import CATALOGUE, rejection, spec
 
 # The models of vllm-ascend's tutorials at 182b75ea84 whose configuration was found.
 TUTORIALS = [
@@ -122,6 +123,32 @@ def test_every_kind_of_attention_is_estimated(model: str, weights: float, cards:
     shape = shape_of(facts)
     assert shape.weights / 1e9 == pytest.approx(weights, rel=0.005)
     assert estimate(facts, shape, Device(60.97, False), 0.9).cards == cards
+
+
+@pytest.mark.parametrize(
+    "model, billions",
+    [
+        ("MiniMax-Text-01", 456),
+        ("MiniMax-M2", 230),
+        ("ERNIE-4.5-21B-A3B", 21.8),
+        ("DeepSeek-V2-Lite", 15.7),
+        ("GLM-4.5V", 108),
+        ("gemma-3-12b-it", 12.2),
+        ("phi-4", 14.7),
+        ("Mistral-7B-Instruct-v0.3", 7.25),
+        ("Minitron-8B-Base", 8.27),
+        ("Hunyuan-A13B-Instruct", 80.4),
+        ("Qwen3-Omni-30B-A3B-Thinking", 31.7),
+    ],
+)
+def test_weights_by_shapes_are_those_of_the_release(model: str, billions: float) -> None:
+    assert count(load_facts()[model].config).total / 1e9 == pytest.approx(billions, rel=0.015)
+
+
+def test_releases_whose_context_is_longer_than_that_of_their_base() -> None:
+    assert spec("Qwen3-30B-A3B-Thinking-2507", estimate=True)["native_context"] == 262144
+    assert spec("Qwen3-4B-Instruct-2507-FP8", estimate=True)["native_context"] == 262144
+    assert load_facts()["Qwen3-30B-A3B"].native_context == 40960
 
 
 def test_a_model_without_a_row_is_estimated_by_its_facts() -> None:

@@ -215,7 +215,7 @@ def test_what_nobody_lists_is_served_on_the_requests_word(tmp_path: Path) -> Non
         ("Kimi-K2-Instruct-0905", "Kimi-K2-Instruct"),
         ("Qwen/Qwen3-Next-80B-A3B-Thinking", "Qwen3-Next-80B-A3B-Instruct"),
         ("Qwen3-VL-8B-Thinking", "Qwen3-VL-8B-Instruct"),
-        ("Qwen3-4B-Thinking-2507", "Qwen3-4B"),
+        ("Qwen3.5-9B-Instruct", "Qwen3.5-9B"),
         ("vllm-ascend/DeepSeek-R1-0528-W8A8", "DeepSeek-R1"),
     ],
 )
