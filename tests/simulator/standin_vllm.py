@@ -39,13 +39,21 @@ def serve(service: Service, behaviour: Behaviour, listener: socket.socket | None
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, signal.SIG_IGN)
     ready, told = os.pipe()
+    inner = None
+    if service.group is not None and listener is not None:
+        inner = socket.socket(socket.AF_UNIX)
+        inner.bind("")  # a name of the kernel's choice, in no directory
     child = os.fork()
     if child == 0:
         os.close(ready)
         if listener is not None:
             listener.close()
-        engine(service, behaviour, told)
+        engine(service, behaviour, told, inner)
     os.close(told)
+    to_engine = None
+    if inner is not None:
+        to_engine = inner.getsockname()
+        inner.close()
     status = wait_for(ready, child)
     if status is not None:
         error(
@@ -69,7 +77,7 @@ def serve(service: Service, behaviour: Behaviour, listener: socket.socket | None
     api = None
     if listener is not None:
         listener.listen(128)
-        api = Api(listener, service, behaviour, child)
+        api = Api(listener, service, behaviour, child, to_engine)
         threading.Thread(
             target=api.serve_forever, kwargs={"poll_interval": 0.1}, daemon=True
         ).start()
@@ -95,7 +103,10 @@ def drain(service: Service, behaviour: Behaviour, api: Api | None) -> None:
     deadline = time.monotonic() + service.shutdown_timeout
     while api is not None and api.running and time.monotonic() < deadline:
         time.sleep(0.05)
-    time.sleep(behaviour.stop)
+    stop = behaviour.stop
+    if stop is None:
+        stop = 12.0 if service.headless and service.group and service.group.native else 0.5
+    time.sleep(stop)
 
 
 def banner(service: Service, options: Any, parser: Any) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 
 import vllm_config
 from vllm_behaviour import FAILURES, Behaviour, error, say
+from vllm_links import ask
 from vllm_service import Service
 
 
@@ -24,7 +25,12 @@ class Api(ThreadingHTTPServer):
     daemon_threads = True
 
     def __init__(
-        self, listener: socket.socket, service: Service, behaviour: Behaviour, engine: int
+        self,
+        listener: socket.socket,
+        service: Service,
+        behaviour: Behaviour,
+        engine: int,
+        to_engine: bytes | None,
     ) -> None:
         super().__init__(("", 0), Handler, bind_and_activate=False)
         self.socket.close()
@@ -33,6 +39,7 @@ class Api(ThreadingHTTPServer):
         self.service = service
         self.behaviour = behaviour
         self.engine = engine
+        self.to_engine = to_engine  # of a service over several hosts
         self.created = int(time.time())
         self.running = 0
         self.served = 0
@@ -108,6 +115,16 @@ class Handler(BaseHTTPRequestHandler):
         }
 
     def metrics(self) -> str:
+        ranks = ""
+        group = self.server.service.group
+        if group is not None and self.server.to_engine is not None:
+            there = ask(self.server.to_engine, "who", 2) or 0
+            ranks = (
+                f"# HELP standin:ranks ranks of all hosts that are connected\n"
+                f"# TYPE standin:ranks gauge\nstandin:ranks {there}\n"
+                f"# HELP standin:ranks_total ranks that the options ask for\n"
+                f"# TYPE standin:ranks_total gauge\nstandin:ranks_total {group.total}\n"
+            )
         label = f'engine="0",model_name="{self.server.service.names[0]}"'
         gauges = {
             "num_requests_running": ("gauge", self.server.running),
@@ -115,7 +132,7 @@ class Handler(BaseHTTPRequestHandler):
             "kv_cache_usage_perc": ("gauge", 0.0),
             "request_success_total": ("counter", self.server.served),
         }
-        return "".join(
+        return ranks + "".join(
             f"# HELP vllm:{name} {vllm_config.STAND_IN}\n# TYPE vllm:{name} {kind}\n"
             f"vllm:{name}{{{label}}} {float(value)}\n"
             for name, (kind, value) in gauges.items()
@@ -146,6 +163,12 @@ class Handler(BaseHTTPRequestHandler):
             self.server.running += 1
         try:
             time.sleep(self.server.behaviour.request_seconds)
+            if (
+                self.server.to_engine is not None
+                and ask(self.server.to_engine, "step", None) is None
+            ):
+                self.refuse(500, "EngineCore encountered an issue.")
+                return
             self.respond(path, name, request)
         finally:
             with self.server.guard:

@@ -114,7 +114,9 @@ class Behaviour:
     fail_after: float = 0.0  # seconds of starting before it fails
     engine_dies_after: float | None = None  # seconds after ready
     engine_grace: float = 5.0  # seconds from the engine's death to the server's exit
-    stop: float = 0.5  # seconds from SIGTERM to exit, idle
+    # Seconds from SIGTERM to exit, idle; a member of one engine over hosts took 12.
+    stop: float | None = None
+    lost_rank: float = 15.0  # seconds for which requests still go to a lost data-parallel rank
     request_seconds: float = 0.0  # how long an answer takes
     shared: bool = False  # cards need not be exclusive
     weights_gib: float | None = None  # memory of all cards that the weights take; None: no limit

@@ -18,6 +18,7 @@ from typing import Any, NoReturn
 import ascend_sim as sim
 import vllm_config
 from vllm_behaviour import FAILURES, Behaviour, StartError, error, say
+from vllm_links import Engine, Leader, Member, answer_api
 from vllm_service import Service
 
 GIB = 2**30
@@ -80,7 +81,7 @@ def check_memory(service: Service) -> None:
 
 def hold_hccl_ports(service: Service) -> list[socket.socket]:
     """One host port per rank from HCCL_IF_BASE_PORT, when cards talk to each other."""
-    if service.local_world < 2 and service.nodes < 2:
+    if service.local_world < 2 and service.group is None:
         return []
     base = int(os.environ.get("HCCL_IF_BASE_PORT", "60000"))
     held = []
@@ -96,20 +97,27 @@ def hold_hccl_ports(service: Service) -> list[socket.socket]:
     return held
 
 
-def load(service: Service, behaviour: Behaviour) -> None:
+def load(service: Service, behaviour: Behaviour, peers: Engine | None) -> None:
     """The part of a start that takes minutes on real cards, with its lines in the journal."""
     shards = 4
     who = "EngineCore"
-    world = service.local_world
+    group = service.group
+    world, rank, meeting = service.local_world, 0, "127.0.0.1:39001"
+    if group is not None:
+        meeting = f"{group.address}:{group.port}"
+        if group.native:
+            world, rank = group.total, group.first
     say(f"Initializing a V1 LLM engine (v{service.version}) with model='{service.model}'", who)
     say(
-        f"world_size={world} rank=0 local_rank=0 distributed_init_method=tcp://127.0.0.1:39001 "
+        f"world_size={world} rank={rank} local_rank=0 distributed_init_method=tcp://{meeting} "
         "backend=hccl",
         who,
     )
     fail(service, behaviour)
     pause(service, behaviour, "ranks")
-    say(f"rank 0 in world size {world} is assigned as DP rank 0, PP rank 0, TP rank 0", who)
+    if peers is not None:
+        peers.join()
+    say(f"rank {rank} in world size {world} is assigned as DP rank 0, PP rank 0, TP rank 0", who)
     say(f"Starting to load model {service.model}...", who)
     for shard in range(shards + 1):
         # As tqdm writes it: to the start of the line first, and each step ends with a new line.
@@ -150,12 +158,16 @@ def load(service: Service, behaviour: Behaviour) -> None:
         who,
     )
     time.sleep(behaviour.delay * 0.2)
+    if peers is not None:
+        peers.settle()
     say("init engine (profile, create kv cache, warmup model) took 2.00 seconds", who)
 
 
 def check_length(service: Service, behaviour: Behaviour, card_gib: float) -> None:
     """Refuse a length for whose KV cache the set weights leave no room, as vLLM does."""
-    room = card_gib * service.utilization * service.local_world - (behaviour.weights_gib or 0)
+    group = service.group
+    cards = group.total if group and group.native else service.local_world
+    room = card_gib * service.utilization * cards - (behaviour.weights_gib or 0)
     if room <= 0:
         raise StartError(FAILURES["kv-negative"])
     tokens = int(room * behaviour.kv_tokens_per_gib)
@@ -206,17 +218,23 @@ def pause(service: Service, behaviour: Behaviour, where: str) -> None:
         behaviour = Behaviour.load(service.all_names)
 
 
-def engine(service: Service, behaviour: Behaviour, ready: int) -> NoReturn:
+def engine(
+    service: Service, behaviour: Behaviour, ready: int, api: socket.socket | None
+) -> NoReturn:
     """The engine's process: holds the cards and their memory until it is ended."""
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, signal.SIG_IGN)
-    set_title("VLLM::EngineCore")
+    group = service.group
+    set_title(group.title if group else "VLLM::EngineCore")
+    peers: Engine | None = None
     try:
+        if group is not None:
+            peers = Leader(group) if group.leads else Member(group)
         held: list[Any] = [open_cards(service, behaviour.shared), hold_hccl_ports(service)]
         check_memory(service)
         used = service.visible[: service.local_world]
         sim.claim({c["phy_id"]: int(c["visible_mb"] * service.utilization) for c in used})
-        load(service, behaviour)
+        load(service, behaviour, peers)
     except StartError as problem:
         # What an engine's process says, and once more without a prefix as it ends.
         trace = 'Traceback (most recent call last):\n  File "core.py", line 700, in run_engine_core'
@@ -224,12 +242,16 @@ def engine(service: Service, behaviour: Behaviour, ready: int) -> NoReturn:
         print(f"Process EngineCore_DP0:\n{trace}\n{problem}", file=sys.stderr, flush=True)
         os._exit(1)
     signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
+    if peers is not None and api is not None:
+        answer_api(api, peers, behaviour)
     os.write(ready, b"1")
     os.close(ready)
     if behaviour.engine_dies_after is not None:
         time.sleep(behaviour.engine_dies_after)
         error("EngineCore encountered a fatal error.", "EngineCore")
         os._exit(1)
+    if isinstance(peers, Member):
+        peers.serve()
     while held:
         signal.pause()
     os._exit(0)

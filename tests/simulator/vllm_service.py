@@ -14,6 +14,7 @@ from typing import Any
 
 import ascend_sim as sim
 from vllm_behaviour import FAILURES, StartError, say
+from vllm_group import Group, layout
 
 
 @dataclass
@@ -25,11 +26,8 @@ class Service:
     names: list[str]
     host: str
     port: int
-    tensor_parallel: int
-    pipeline_parallel: int
-    data_parallel_local: int
-    nodes: int
-    headless: bool
+    local_world: int  # cards that the ranks of this host need
+    group: Group | None  # its place among several hosts
     utilization: float
     max_model_len: int
     pooling: bool
@@ -43,9 +41,8 @@ class Service:
         return [self.model, Path(self.model).name, *self.names]
 
     @property
-    def local_world(self) -> int:
-        world = self.tensor_parallel * self.pipeline_parallel
-        return max(1, world // self.nodes) * self.data_parallel_local
+    def headless(self) -> bool:
+        return self.group is not None and self.group.headless
 
 
 def check_environment() -> None:
@@ -122,21 +119,19 @@ def describe(version: str, options: Any) -> Service:
     if not keys and os.environ.get("VLLM_API_KEY"):
         keys = [os.environ["VLLM_API_KEY"]]
     task = getattr(options, "task", None)
+    length = settle_length(options.max_model_len, config, getattr(options, "hf_overrides", None))
+    agreed = {"version": version, "model": Path(model).name, "length": length}
+    cards, group = layout(options, agreed)
     return Service(
         version=version,
         model=model,
         names=names,
         host=options.host or "0.0.0.0",
         port=options.port,
-        tensor_parallel=tensor,
-        pipeline_parallel=options.pipeline_parallel_size,
-        data_parallel_local=int(options.data_parallel_size_local or 1),
-        nodes=int(getattr(options, "nnodes", None) or 1),
-        headless=bool(options.headless),
+        local_world=cards,
+        group=group,
         utilization=utilization,
-        max_model_len=settle_length(
-            options.max_model_len, config, getattr(options, "hf_overrides", None)
-        ),
+        max_model_len=length,
         pooling=getattr(options, "runner", None) == "pooling"
         or task in ("embed", "embedding", "score", "classify", "reward"),
         api_keys=keys,
