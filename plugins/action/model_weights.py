@@ -9,7 +9,7 @@ import hashlib
 import os
 import time
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any
 
 from ansible.errors import AnsibleActionFail, AnsibleError
@@ -19,6 +19,7 @@ from ansible_collections.inferops.ascend.plugins.module_utils._weights.jobs impo
 from ansible_collections.inferops.ascend.plugins.plugin_utils._base.errors import AscendError
 from ansible_collections.inferops.ascend.plugins.plugin_utils._base.values import plain
 from ansible_collections.inferops.ascend.plugins.plugin_utils._base.variables import Variables
+from ansible_collections.inferops.ascend.plugins.plugin_utils._model.identify import OnHost
 from ansible_collections.inferops.ascend.plugins.plugin_utils._model.resolve import resolve_terms
 from ansible_collections.inferops.ascend.plugins.plugin_utils._weights.compatibility import compare
 from ansible_collections.inferops.ascend.plugins.plugin_utils._weights.jobs import (
@@ -86,7 +87,9 @@ class ActionModule(ActionBase):
         if found.get("services") is None:
             found["services"] = host.read("vllm_weights_services")
         if found["services"] is None:
-            specs = resolve_terms(flat(settings.instances or []), self._catalogue, settings.lookup)
+            # Weights on a host may be all that is known of a model: there is nothing to check then.
+            lookup = replace(settings.lookup, on_host=OnHost())
+            specs = resolve_terms(flat(settings.instances or []), self._catalogue, lookup)
             found["services"] = [spec.as_dict() for spec in specs]
         return found
 

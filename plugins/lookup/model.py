@@ -88,6 +88,24 @@ options:
         its length and whether the answer is borderline.
     type: bool
     default: false
+  hub:
+    description:
+      - Hub on which the C(config.json) and the size of the weights of a model are read of which nothing
+        else is known, where O(estimate) is set and the request has no C(path). One listing and one or two
+        small files of each model are read, once in a run.
+      - Its address is that in C(vllm_weights_endpoints), else in the environment variable E(HF_ENDPOINT),
+        else the hub's public one; a token is taken from E(HF_TOKEN) or E(MODELSCOPE_API_TOKEN). Where
+        E(HF_HUB_OFFLINE) is set, Hugging Face is not asked.
+    type: str
+    choices: [none, huggingface, modelscope]
+    default: none
+    version_added: 0.3.0
+  endpoints:
+    description: Addresses of mirrors, by C(huggingface) and C(modelscope).
+    type: raw
+    vars:
+      - name: vllm_weights_endpoints
+    version_added: 0.3.0
   allow_untested:
     description:
       - Turn the limits of the tables into warnings in the specification, namely too few cards, too
@@ -262,13 +280,16 @@ _list:
           returned: if it could be estimated
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ansible import constants
 from ansible.errors import AnsibleLookupError
 from ansible.plugins.lookup import LookupBase
 from ansible_collections.inferops.ascend.plugins.plugin_utils._base.errors import AscendError
 from ansible_collections.inferops.ascend.plugins.plugin_utils._model.catalogue import load_catalogue
+from ansible_collections.inferops.ascend.plugins.plugin_utils._model.hub import Hub
 from ansible_collections.inferops.ascend.plugins.plugin_utils._model.request import (
     parse_utilization,
 )
@@ -288,9 +309,11 @@ class LookupModule(LookupBase):
         """The specs of the terms; see DOCUMENTATION."""
         self.set_options(var_options=variables, direct=kwargs)
         tables = self.get_option("tables")
-        if "tables" not in kwargs and self._templar is not None:
+        endpoints = self.get_option("endpoints")
+        if self._templar is not None:
             # A variable reaches a plugin's option as it was written, templates and all.
-            tables = self._templar.template(tables)
+            tables = tables if "tables" in kwargs else self._templar.template(tables)
+            endpoints = endpoints if "endpoints" in kwargs else self._templar.template(endpoints)
         share = self.get_option("gpu_memory_utilization")
         try:
             options = with_profile(
@@ -299,6 +322,7 @@ class LookupModule(LookupBase):
                     estimate=self.get_option("estimate"),
                     allow_untested=self.get_option("allow_untested"),
                     engine_version=self.get_option("engine_version"),
+                    hub=self._hub(endpoints or {}),
                 ),
                 self.get_option("card_memory_gb"),
                 self.get_option("profile"),
@@ -308,6 +332,11 @@ class LookupModule(LookupBase):
         except AscendError as error:
             # Not from the error: ansible-core would add what caused it, which is in the text.
             raise AnsibleLookupError(str(error)) from None
+
+    def _hub(self, endpoints: Mapping[str, str]) -> Hub | None:
+        name = self.get_option("hub")
+        scratch = Path(constants.DEFAULT_LOCAL_TMP)  # Ansible's directory for this run
+        return None if name == "none" else Hub(name, endpoints, scratch=scratch)
 
     def _find_table(self, variables: dict[str, Any], path: str) -> str | None:
         for folder in ("files", "vars"):

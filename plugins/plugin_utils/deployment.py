@@ -17,14 +17,15 @@ from typing import Any
 
 from ._base.data import role_defaults, vars_file
 from ._base.errors import AscendError
-from ._host.checks import HostChecks
+from ._host.checks import HostChecks, name_of
 from ._host.configuration import is_unlisted
 from ._host.preflight import check_host
 from ._host.services import check_services
 from ._model import needs, recipes, versions
 from ._model.catalogue import Catalogue, load_catalogue
+from ._model.identify import OnHost
 from ._model.profiles import load_profiles
-from ._model.resolve import resolve_terms
+from ._model.resolve import Options, resolve_terms
 from ._model.spec import Spec
 from ._place.host_cards import HostCards, host_devices
 from ._place.placement import place
@@ -47,12 +48,15 @@ class HostState:
         unavailable: {logic id: reason} of cards that may not be used now.
         existing: this collection's services on the host.
         ephemeral_ports: [first, last] of the kernel's range, or [] to ignore it.
+        configurations: {config, weight_bytes} by the directory of weights, None where there is no
+            config.json, of the services whose figures follow from it.
     """
 
     cards: object
     unavailable: Mapping[Any, str] = field(default_factory=dict)
     existing: Mapping[str, ExistingPlacement] = field(default_factory=dict)
     ephemeral_ports: Sequence[int] = EPHEMERAL_PORTS
+    configurations: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
     def from_dict(cls, state: Mapping[str, Any]) -> HostState:
@@ -64,6 +68,7 @@ class HostState:
             "unavailable": {str(card): reason for card, reason in self.unavailable.items()},
             "existing": {name: each.as_dict() for name, each in self.existing.items()},
             "ephemeral_ports": list(self.ephemeral_ports),
+            "configurations": dict(self.configurations),
         }
 
 
@@ -72,6 +77,8 @@ _Wanted = tuple[Spec, ServiceRequest]  # what is served, and what it asks of the
 
 class Deployment:
     """The services of one host: resolved when it is made, placed as soon as its cards are known.
+
+    What only its weights on the host tell of is resolved when their configuration was read.
 
     Attributes:
         specs: the resolved requests, in the order written.
@@ -83,22 +90,59 @@ class Deployment:
         """Resolve the requests. Raises AscendError for one that cannot be resolved."""
         self.settings = settings
         self.catalogue = catalogue
-        self.specs: list[Spec] = []
         self.services: list[PlacedService] = []
         self.state: HostState | None = None
-        self._origins: list[int] = []  # the position of each spec's request
-        self._wanted: list[_Wanted] = []
         if settings.services and settings.card_memory_gb is None:
             raise AscendError(
                 "ascend_host_profile is not set, so nothing tells what cards the host has. Set it to"
                 f" one of {', '.join(load_profiles())}, or set vllm_service_cards and"
                 " vllm_service_card_memory_gb."
             )
-        for position, request in enumerate(settings.requests):
-            found = resolve_terms([request], catalogue, settings.lookup)
-            self.specs += found
-            self._origins += [position] * len(found)
-            self._wanted += [(spec, ServiceRequest.parse(spec.as_dict())) for spec in found]
+        # By the position of their requests.
+        self._on_host = [OnHost() for each in settings.requests]
+        self._resolved = [self._resolve(n, settings.lookup) for n in range(len(self._on_host))]
+        self._take()
+
+    def _resolve(self, position: int, options: Options) -> list[Spec]:
+        """The specs of a request. Raises AscendError."""
+        request, on_host = self.settings.requests[position], self._on_host[position]
+        found = resolve_terms([request], self.catalogue, replace(options, on_host=on_host))
+        if any(spec.waits and self._weights(spec) is None for spec in found):
+            return resolve_terms([request], self.catalogue, options)  # raises
+        return found
+
+    def _weights(self, spec: Spec) -> str | None:
+        return weights_directory(spec.as_dict(), self.settings.weights_dir)
+
+    def _take(self) -> None:
+        """Set what follows from the resolved requests. Raises AscendError."""
+        self.specs = [spec for found in self._resolved for spec in found]
+        self._wanted: list[_Wanted] = [
+            (spec, ServiceRequest.parse(spec.as_dict())) for spec in self.specs if not spec.waits
+        ]
+
+    def read(self, configurations: Mapping[str, Any]) -> list[tuple[Spec, AscendError]]:
+        """Resolve what waits for its weights; return what cannot be resolved, and why.
+
+        configurations: by directory, as host_info returns them.
+        """
+        faults = []
+        for position, found in enumerate(self._resolved):
+            for spec in [each for each in found if each.waits]:
+                directory = str(self._weights(spec))
+                try:
+                    if directory not in configurations:
+                        raise AscendError(
+                            f"What {spec.model} takes follows from its weights in {directory} on the"
+                            " host, which were not read. The role ascend_host reads them: run it"
+                            " before vllm_service, as the playbook deploy does."
+                        )
+                    self._on_host[position] = OnHost(directory, configurations[directory])
+                    self._resolved[position] = self._resolve(position, self.settings.lookup)
+                except AscendError as error:
+                    faults.append((spec, error))
+        self._take()
+        return faults
 
     # -- before contact -----------------------------------------------------------------------
 
@@ -132,10 +176,19 @@ class Deployment:
 
         facts: what the module host_info returns.
         """
+        configurations = facts.get("configurations") or {}
+        faults = self.read(configurations)
         checks = check_host(facts, self.settings, self.specs)
+        for spec, error in faults:
+            checks.error("configuration", f"service {name_of(spec)}", str(error), "")
         self._check_requests(checks)
+        read = [each.directory for each in self._on_host if each.directory in configurations]
         self.state = state = HostState(
-            checks.cards, checks.unavailable, checks.existing, checks.ephemeral_ports
+            checks.cards,
+            checks.unavailable,
+            checks.existing,
+            checks.ephemeral_ports,
+            {directory: configurations[directory] for directory in read},
         )
         # Services are never placed on cards that nobody has seen.
         self.services = self._place_what_fits(checks, state) if checks.cards else []
@@ -151,9 +204,9 @@ class Deployment:
             card_memory_gb=checks.real_profile.card_memory_gb,
             profile=checks.real_profile.name,
         )
-        for request in self.settings.requests:
+        for position, request in enumerate(self.settings.requests):
             try:
-                resolve_terms([request], self.catalogue, options)
+                self._resolve(position, options)
             except AscendError as error:
                 name = request.get("model") if isinstance(request, Mapping) else request
                 subject = f"{name} on {checks.real_profile.name}"
@@ -218,7 +271,7 @@ class Deployment:
         each service, the position of its request in `settings.requests`. fingerprint: of the
         variables that this was computed from. state: what the services were placed on.
         """
-        origins = {id(spec): n for spec, n in zip(self.specs, self._origins, strict=True)}
+        origins = {id(spec): n for n, found in enumerate(self._resolved) for spec in found}
         return {
             "services": [_public(service.as_dict()) for service in self.services],
             "started": [
@@ -282,8 +335,11 @@ def services_to_render(
         pairs = zip(known["services"], known["origins"], strict=True)
         return [{**service, **_private(settings.requests[place])} for service, place in pairs]
     deployment = Deployment(settings, catalogue())
-    state = known.get("state")
-    deployment.place(HostState.from_dict(state) if state else HostState(settings.declared_cards))
+    given = known.get("state")
+    state = HostState.from_dict(given) if given else HostState(settings.declared_cards)
+    for _spec, error in deployment.read(state.configurations):
+        raise error
+    deployment.place(state)
     return [service.as_dict() for service in deployment.services]
 
 

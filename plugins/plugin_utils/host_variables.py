@@ -11,6 +11,7 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, ClassVar
 
+from ansible import constants
 from ansible.errors import AnsibleError
 from ansible.plugins.action import ActionBase
 from ansible.plugins.loader import lookup_loader
@@ -47,7 +48,8 @@ class HostVariables:
         return str(self._variables.get("inventory_hostname", "this host"))
 
     def settings(self) -> Settings:
-        return Settings(self.read)
+        # Ansible's directory for this run, which it removes at the end.
+        return Settings(self.read, Path(constants.DEFAULT_LOCAL_TMP))
 
     @cached_property
     def _templar(self) -> Any:

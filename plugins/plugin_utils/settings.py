@@ -14,12 +14,14 @@ import json
 from collections.abc import Sequence
 from dataclasses import fields
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 from ._base.errors import AscendError
 from ._base.values import kind_of, shown
 from ._base.variables import Reader, Variables
 from ._model.arguments import any_length
+from ._model.hub import Hub, hub_of_host
 from ._model.profiles import Profile, profile
 from ._model.request import parse_card_memory
 from ._model.resolve import DEFAULT_CARD_MEMORY_GB, Options
@@ -43,6 +45,8 @@ PLACEMENT_VARIABLES = (
     "vllm_service_ephemeral_ports",
     "vllm_service_model_tables",
     "vllm_service_estimate",
+    "vllm_service_estimate_hub",
+    "vllm_weights_endpoints",
     "vllm_service_allow_untested",
     "vllm_service_engine_version",
     "vllm_runtime_row",
@@ -81,8 +85,10 @@ class Settings:
     Every attribute raises AscendError, which names the variable, where its value cannot be used.
     """
 
-    def __init__(self, read: Reader) -> None:
+    def __init__(self, read: Reader, scratch: Path | None = None) -> None:
+        """scratch: a directory of this run on the controller, if there is one."""
         self._variables = Variables(read)
+        self._scratch = scratch
 
     def check(self) -> None:
         """Read all settings. Raises AscendError for the first that cannot be used."""
@@ -243,7 +249,13 @@ class Settings:
             profile=self.profile.name if self.profile else None,
             engine_version=self.engine_version,
             any_length=any_length(self.env),
+            hub=self.hub if self._variables.flag("vllm_service_estimate") else None,
         )
+
+    @cached_property
+    def hub(self) -> Hub | None:
+        """Where an estimate finds the configuration of a model of which nothing is known."""
+        return hub_of_host(self._variables, self._scratch)
 
     # -- how it serves ------------------------------------------------------------------------
 

@@ -55,6 +55,9 @@ def config(**values: Any) -> dict[str, Any]:
         "num_attention_heads": 40,
         "num_key_value_heads": 8,
         "num_hidden_layers": 40,
+        "hidden_size": 5120,
+        "intermediate_size": 17408,
+        "vocab_size": 151936,
         "max_position_embeddings": 40960,
         **values,
     }

@@ -22,15 +22,16 @@ NOT_MEASURED = ("requested", "estimated")
 
 
 def is_unlisted(spec: Spec) -> bool:
-    """Whether the figures of a service are held against its weights' configuration."""
-    return spec.provenance.get("basis") in NOT_MEASURED
+    """Whether the figures of a service follow from its weights' configuration, or are held against it."""
+    return spec.waits or spec.provenance.get("basis") in NOT_MEASURED
 
 
 def check_configurations(checks: HostChecks) -> None:
     known = checks.facts.get("configurations") or {}
     for spec in checks.present:
         found = known.get(weights_directory(spec.as_dict(), checks.settings.weights_dir))
-        if found and is_unlisted(spec):
+        # One that was estimated from this very configuration agrees with it.
+        if found and is_unlisted(spec) and not (spec.waits or "weights" in spec.provenance):
             _check(checks, spec, found)
 
 

@@ -6,18 +6,20 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from .._base.errors import AscendError
 from .._base.values import shown
 from .catalogue import Catalogue
 from .facts import Facts
+from .hub import Hub
 from .names import Match, bare, is_path
 from .parameters import Storage
 from .request import Request
-from .shape import read_configuration, stored_as
+from .shape import facts_of, read_configuration, stored_as
 
 # Editions of one family that a message names.
 _SHOWN = 6
@@ -32,6 +34,8 @@ class Subject:
         stored: how its weights are stored, if it is quantised weights of a model that is known;
             base: the facts of that model.
         source: what its figures were read from, for messages.
+        directory: of its weights on the host, where only their configuration tells its figures.
+        known: whether that was read.
     """
 
     match: Match
@@ -40,10 +44,30 @@ class Subject:
     stored: Storage | None = None
     base: Facts | None = None
     source: str = "its facts"
+    directory: str | None = None
+    known: bool = True
 
 
-def identify(request: Request, catalogue: Catalogue) -> Subject:
+@dataclass(frozen=True)
+class OnHost:
+    """Where the weights of a request are on its host, and what was read there.
+
+    Attributes:
+        directory: of the weights.
+        found: {config, weight_bytes} as host_info returns it; None: there is no config.json; empty:
+            nobody has read it yet.
+    """
+
+    directory: str = ""
+    found: Mapping[str, Any] | None = field(default_factory=dict, hash=False)
+
+
+def identify(
+    request: Request, catalogue: Catalogue, hub: Hub | None = None, on_host: OnHost | None = None
+) -> Subject:
     """The model of a request.
+
+    hub, on_host: where its configuration is where nothing else is known of it.
 
     Raises AscendError: it is not known and the request does not say enough of it, its name can mean
     two models, or its configuration cannot be read.
@@ -87,13 +111,25 @@ def identify(request: Request, catalogue: Catalogue) -> Subject:
         )
     if complete(request):
         return Subject(match, known, listed=False)
+    if hub is not None and not weights_path(request):
+        found = hub.facts(request)
+        if found is not None:
+            return Subject(match, _with(known, found[0]), listed=False, source=found[1])
+    if on_host is not None:
+        return _on_host(match, known, on_host)
     raise AscendError(_unknown(name, catalogue))
+
+
+def weights_path(request: Request) -> str | None:
+    """The directory on the host in which a request says that its weights are."""
+    name = str(request.model).strip()
+    given = request.extra.get("path")
+    return str(given) if given else name if is_path(name) else None
 
 
 def complete(request: Request) -> bool:
     """Whether a request says all that serving needs: weights, cards and length."""
-    weights = request.extra.get("path") or request.huggingface or request.modelscope
-    weights = weights or is_path(str(request.model).strip())
+    weights = weights_path(request) or request.huggingface or request.modelscope
     return bool(weights) and request.cards is not None and request.max_model_len is not None
 
 
@@ -139,6 +175,27 @@ def _configuration(request: Request, catalogue: Catalogue) -> Facts | None:
             " the model's config.json, or the directory that contains it."
         )
     return read_configuration(path)
+
+
+def _on_host(match: Match, known: Facts, on_host: OnHost) -> Subject:
+    directory, found = on_host.directory, on_host.found
+    if found is None:
+        raise AscendError(
+            f"No table lists the model {shown(match.model)}, and {directory} on the host has no"
+            " config.json that can be read. Fetch the weights first, or name the model's config.json"
+            " on the controller in config, or give cards and max_model_len."
+        )
+    if not found:
+        return Subject(match, known, listed=False, directory=directory, known=False)
+    try:
+        facts = facts_of(found["config"], found["weight_bytes"])
+    except AscendError as error:
+        raise AscendError(
+            f"The config.json in {directory} on the host is not enough for an estimate of"
+            f" {match.model}: {error}. Give cards and max_model_len to serve it on your own word."
+        ) from error
+    source = f"the config.json in {directory} on the host"
+    return Subject(match, _with(known, facts), listed=False, source=source, directory=directory)
 
 
 def _with(known: Facts, given: Facts) -> Facts:
@@ -187,6 +244,7 @@ def _unknown(name: str, catalogue: Catalogue) -> str:
     return (
         f"No table lists the model {shown(name)}.{hint} A row for a model of your own goes into a"
         " table that ascend_model_tables names; for an estimate set estimate and name its"
-        " config.json in config; to serve it on your own word give path (or huggingface or"
+        " config.json in config, or its hub in hub (vllm_service_estimate_hub), or deploy it with path,"
+        " the directory of its weights on the host; to serve it on your own word give path (or huggingface or"
         " modelscope), cards and max_model_len."
     )

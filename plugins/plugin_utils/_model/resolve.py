@@ -12,7 +12,8 @@ from typing import Any
 from .._base.errors import AscendError
 from .._base.words import counted
 from .catalogue import Catalogue
-from .identify import Subject, complete, hub_ids, identify
+from .hub import Hub
+from .identify import OnHost, Subject, complete, hub_ids, identify
 from .names import is_path
 from .parallelism import Parallelism
 from .profiles import profile
@@ -39,6 +40,9 @@ class Options:
         profile: a hardware profile, which makes an estimate sharper.
         engine_version: of vLLM or vllm-ascend, by which is decided what starts; ``None``: nothing is.
         any_length: the environment of all services lets vLLM start with any length.
+        hub: where an estimate finds the configuration of a model that is not known; ``None``: nowhere.
+        on_host: the weights of the one request that is resolved, where it may be estimated from
+            their configuration. Before that was read, the spec has 0 cards.
     """
 
     card_memory_gb: float = DEFAULT_CARD_MEMORY_GB
@@ -48,6 +52,8 @@ class Options:
     profile: str | None = None
     engine_version: str | None = None
     any_length: bool = False
+    hub: Hub | None = None
+    on_host: OnHost | None = None
 
 
 def with_profile(options: Options, memory: object, name: str | None) -> Options:
@@ -102,7 +108,33 @@ def resolve(request: object, catalogue: Catalogue, options: Options) -> Spec:
         # The model need not be known any more: what runs must still be removable.
         model = catalogue.name_of(parsed.model) if parsed.model else None
         return Spec(parsed.name or model or "", model, 0, extra={"state": "absent"})
-    return _Resolution(parsed, identify(parsed, catalogue), catalogue, options).spec()
+    where = (options.hub, options.on_host) if options.estimate else ()
+    subject = identify(parsed, catalogue, *where)
+    if not subject.known:
+        return _unread(parsed, subject)
+    return _Resolution(parsed, subject, catalogue, options).spec()
+
+
+def _unread(request: Request, subject: Subject) -> Spec:
+    """A service of which the weights on the host have to be read first."""
+    huggingface, modelscope = hub_ids(request, subject)
+    model = subject.match.model
+    return Spec(
+        name=request.name or model,
+        model=model,
+        cards=0,
+        kind=request.kind or "",
+        gpu_memory_utilization=request.gpu_memory_utilization or ESTIMATE_UTILIZATION,
+        huggingface=huggingface,
+        modelscope=modelscope,
+        extra=_extra(request),
+    )
+
+
+def _extra(request: Request) -> Mapping[str, Any]:
+    """The keys that pass through, with the path that names the model as the weights' path."""
+    model = (request.model or "").strip()
+    return {"path": model, **request.extra} if is_path(model) else request.extra
 
 
 def _memories(memories: Iterable[float]) -> str:
@@ -330,10 +362,5 @@ class _Resolution:
             recipe_env=startup.env,
             provenance=provenance,
             pinned_cards=request.pinned_cards,
-            extra=self._extra(),
+            extra=_extra(request),
         )
-
-    def _extra(self) -> Mapping[str, Any]:
-        """The keys that pass through, with the path that names the model as the weights' path."""
-        model = (self.request.model or "").strip()
-        return {"path": model, **self.request.extra} if is_path(model) else self.request.extra

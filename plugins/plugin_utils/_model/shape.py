@@ -16,7 +16,7 @@ from .configuration import Attention, Cache, Text, kind_of_model
 from .facts import Facts
 from .parameters import Storage, count, of_name, storage
 
-_DESCRIPTION = "quant_model_description.json"
+DESCRIPTION = "quant_model_description.json"
 # About that of most models of today, for those of which it is not known.
 _VOCABULARY = 150_000
 _WEIGHTS = ("*.safetensors", "pytorch_model*.bin")
@@ -51,7 +51,7 @@ def shape_of(facts: Facts, stored: Storage | None = None) -> Shape:
     Raises AscendError: a figure is not known.
     """
     if facts.config:
-        how = stored or storage(facts.config, facts.config.get(_DESCRIPTION))
+        how = stored or storage(facts.config, facts.config.get(DESCRIPTION))
         try:
             shape = of_config(facts.config, how)
         except AscendError:
@@ -127,9 +127,9 @@ def read_configuration(path: Path) -> Facts:
     directory = path if path.is_dir() else path.parent
     file = path / "config.json" if path.is_dir() else path
     config = _read(file)
-    description = directory / _DESCRIPTION
+    description = directory / DESCRIPTION
     if description.is_file():
-        config[_DESCRIPTION] = _read(description)
+        config[DESCRIPTION] = _read(description)
     try:
         return facts_of(config, _size_of(directory))
     except AscendError as error:

@@ -15,7 +15,8 @@ class Spec:
     """One service as it is to be served. None: not known, or not limited.
 
     Attributes:
-        cards: on one host; 0 of an absent service, of which only name, model and state are known.
+        cards: on one host; 0 of an absent service, of which only name, model and state are known,
+            and of one that `waits`.
         pinned_cards: the cards themselves, if the request names them.
         max_model_len, native_context: tokens.
         recipe_env: environment variables of the request's recipe, under all others.
@@ -46,6 +47,11 @@ class Spec:
     def state(self) -> str:
         """started, stopped or absent, if the request is valid."""
         return str(self.extra.get("state", "started"))
+
+    @property
+    def waits(self) -> bool:
+        """Whether its figures follow from weights on the host that were not read yet."""
+        return not self.cards and self.state != "absent"
 
     def as_dict(self) -> dict[str, Any]:
         """The public dictionary, for the caller to change."""

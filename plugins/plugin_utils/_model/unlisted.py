@@ -86,6 +86,8 @@ class Question:
         if found.borderline:
             text += f"; borderline: {found.doubt}"
         provenance = {**_WITHOUT_TABLE, "basis": "estimated", "estimate": found.as_dict()}
+        if self.subject.directory:
+            provenance["weights"] = self.subject.directory
         return Answer(
             cards=found.cards,
             length=found.longest if self.length is None else self.length,

@@ -59,3 +59,34 @@ def test_a_model_of_the_users_own_table_is_checked_against_its_facts(
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert "its weights have 40 attention heads instead of 32" in done.stdout + done.stderr
+
+
+def test_a_model_that_only_its_weights_tell_of_has_nothing_to_be_checked_against(
+    tmp_path: Path,
+) -> None:
+    for name, data in hubs.model().items():
+        (tmp_path / name).write_bytes(data)
+    variables = {
+        "vllm_service_instances": [{"model": "Ours-14B", "path": str(tmp_path), "kind": "embed"}],
+        "vllm_service_estimate": True,
+        "vllm_service_user": "root",
+    }
+    play = {
+        "hosts": "localhost",
+        "gather_facts": False,
+        "vars": variables,
+        "tasks": [
+            {"inferops.ascend.model_weights": {}, "register": "found"},
+            {"ansible.builtin.debug": {"var": "found.weights"}},
+        ],
+    }
+    book = tmp_path / "play.yml"
+    book.write_text(json.dumps([play]), encoding="utf-8")
+    done = subprocess.run(
+        [str(Path(sys.executable).with_name("ansible-playbook")), str(book)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert '"state": "complete"' in done.stdout, done.stdout

@@ -16,6 +16,7 @@ from ansible.errors import AnsibleLookupError
 from ansible.parsing.dataloader import DataLoader
 from ansible.plugins.loader import lookup_loader
 from ansible.template import Templar
+from ansible_collections.inferops.ascend.tests.hubs import hub as hubs
 
 DATA = Path(__file__).resolve().parents[2] / "data"
 TABLE = """\
@@ -147,6 +148,19 @@ def test_variables_and_templates_of_a_play_come_through(tmp_path: Path) -> None:
     assert (first["model"], first["cards"], first["max_model_len"]) == ("Qwen3-14B", 2, 16384)
     assert (first["env"], first["provenance"]["table"]) == ({"A": "bbb"}, "mine")
     assert second == {"name": "gone", "model": "gone", "state": "absent", "cards": 0}
+
+
+def test_a_hub_is_asked_at_the_address_of_the_weights(tmp_path: Path) -> None:
+    text = "{{ lookup('inferops.ascend.model', model, estimate=true, hub='modelscope').provenance.basis }}"
+    tasks = [{"ansible.builtin.debug": {"msg": text}}]
+    with hubs.serving(hubs.Hub(models={"us/Ours-8B": hubs.model()})) as address:
+        for model, words in (
+            ("us/Ours-8B", '"msg": "estimated"'),
+            ("us/None", f"{address} has no model us/None"),
+        ):
+            mirrors = {"vllm_weights_endpoints": {"modelscope": "{{ at }}"}, "at": address}
+            got = play(tmp_path, tasks, model=model, **mirrors)
+            assert words in got.stdout + got.stderr, got.stdout
 
 
 def test_the_documented_examples_run(tmp_path: Path, repository: Path) -> None:

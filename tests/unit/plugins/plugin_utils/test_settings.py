@@ -47,7 +47,7 @@ def test_no_default_is_a_template_that_only_a_role_could_render(role: str) -> No
 
 @pytest.mark.parametrize("name", PLACEMENT_VARIABLES)
 def test_what_decides_a_placement_is_a_variable_of_a_role(name: str) -> None:
-    roles = ("ascend_host", "vllm_service", "vllm_runtime")
+    roles = ("ascend_host", "vllm_service", "vllm_runtime", "vllm_weights")
     assert name == "ascend_model_tables" or any(name in role_defaults(role) for role in roles)
 
 

@@ -188,8 +188,10 @@ def test_a_profile_gives_the_memory_unless_it_is_given() -> None:
 def test_an_unknown_model() -> None:
     ways = (
         "A row for a model of your own goes into a table that ascend_model_tables names; for an"
-        " estimate set estimate and name its config.json in config; to serve it on your own word"
-        " give path (or huggingface or modelscope), cards and max_model_len."
+        " estimate set estimate and name its config.json in config, or its hub in hub"
+        " (vllm_service_estimate_hub), or deploy it with path, the directory of its weights on the"
+        " host; to serve it on your own word give path (or huggingface or modelscope), cards and"
+        " max_model_len."
     )
     assert rejection("Qwen3-15B") == (
         "No table lists the model 'Qwen3-15B'. The closest are Qwen3-14B, Qwen3-1.7B, Qwen2-1.5B,"

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.inventory import TaggedValue
+from ansible_collections.inferops.ascend.tests.hubs import hub as hubs
 
 from .inventories import group, problems, read
 
@@ -73,6 +74,18 @@ def test_quantised_weights_of_a_known_model_are_planned_by_estimate() -> None:
     services, _unused, wrong, _unused = read(hosts)
     assert not wrong
     assert services["us-qwen3-32b-w8a8"].for_planner().cards == {"atlas-800i-a2-64g": 1}
+
+
+def test_a_model_that_a_hub_has_is_planned_by_estimate() -> None:
+    hosts = group([{"model": "Ours", "huggingface": "us/Ours-8B"}])
+    with hubs.serving(hubs.Hub(models={"us/Ours-8B": hubs.model()})) as at:
+        for variables in hosts.values():
+            variables["vllm_service_estimate"] = True
+            variables["vllm_service_estimate_hub"] = "huggingface"
+            variables["vllm_weights_endpoints"] = {"huggingface": at}
+        services, _unused, wrong, _unused = read(hosts)
+    assert not wrong
+    assert services["ours"].for_planner().cards == {"atlas-800i-a2-64g": 1}
 
 
 def test_absent_services_are_no_services() -> None:
