@@ -30,8 +30,8 @@ options:
       - An absolute path, whose last parts name the model; it becomes the C(path) of the request.
       - Requests, dictionaries with the key C(model) and any of C(name), C(cards) (a number, or a
         list of the cards themselves), C(max_model_len), C(gpu_memory_utilization),
-        C(tensor_parallel_size), C(pipeline_parallel_size), C(card_memory_gb), C(kind),
-        C(huggingface), C(modelscope), C(config) and C(args) (vLLM's own options). Every other key
+        C(data_parallel_size), C(tensor_parallel_size), C(pipeline_parallel_size), C(card_memory_gb),
+        C(kind), C(huggingface), C(modelscope), C(config) and C(args) (vLLM's own options). Every other key
         is passed on.
       - C(config) is the path of the model's C(config.json) on the controller, or of the directory that
         contains it, for an estimate of a model that is not known. Sizes of weights beside it count.
@@ -205,7 +205,13 @@ _list:
       type: int
       sample: 1
     pipeline_parallel_size:
-      description: Number of stages; times C(tensor_parallel_size) it is C(cards).
+      description: Number of stages that the layers are split into.
+      type: int
+      sample: 1
+    data_parallel_size:
+      description:
+        - Number of data-parallel ranks. Times C(tensor_parallel_size) and C(pipeline_parallel_size) it
+          is the number of cards, unless C(args) says that other services run some of the ranks.
       type: int
       sample: 1
     max_model_len:

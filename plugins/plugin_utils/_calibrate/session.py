@@ -27,7 +27,16 @@ from .search import K, Search, Step, lengths_up_to
 from .trial import Benchmark, spec_of, trial_name
 
 # Keys of a request that a calibration chooses itself.
-_CHOSEN = ("name", "cards", "max_model_len", "port", "state", "replicas", "tensor_parallel_size")
+_CHOSEN = (
+    "name",
+    "cards",
+    "max_model_len",
+    "port",
+    "state",
+    "replicas",
+    "tensor_parallel_size",
+    "data_parallel_size",
+)
 _MOST_CARDS = 64
 
 

@@ -13,6 +13,7 @@ from .._base.words import counted
 from .._model.estimate import device_of, estimate, tensor_parallel_fault
 from .._model.shape import facts_of, shape_of
 from .._model.spec import Spec
+from .._model.split import Split
 from .._model.workload import batched_tokens, with_options
 from .._service.engine import weights_directory
 from .checks import HostChecks, name_of
@@ -49,13 +50,13 @@ def _check(checks: HostChecks, spec: Spec, found: Mapping[str, Any]) -> None:
             "Compare the size of the weights with the memory of its cards.",
         )
         return
-    split = spec.tensor_parallel_size, spec.pipeline_parallel_size
-    fault = tensor_parallel_fault(facts, split[0])
+    split = Split(spec.tensor_parallel_size, spec.pipeline_parallel_size, spec.data_parallel_size)
+    fault = tensor_parallel_fault(facts, split.tensor)
     if fault is not None:
         checks.error(
             "configuration",
             subject,
-            f"its weights' config.json does not fit tensor_parallel_size {split[0]}: {fault}.",
+            f"its weights' config.json does not fit tensor_parallel_size {split.tensor}: {fault}.",
             "Change cards or tensor_parallel_size.",
         )
         return
@@ -64,7 +65,7 @@ def _check(checks: HostChecks, spec: Spec, found: Mapping[str, Any]) -> None:
     wanted, share = spec.max_model_len, spec.gpu_memory_utilization
     answer = estimate(facts, shape, device, share, split, wanted, batched_tokens(spec.args))
     text = (
-        f"its weights are {answer.weights_gib:.1f} GiB on each of {counted(answer.cards, 'card')}, which"
+        f"its weights are {answer.weights_gib:.1f} GiB on each of {counted(spec.cards, 'card')}, which"
         f" carry {answer.longest} tokens by estimate ({answer.low} to {answer.high}), limited by the"
         f" {answer.limited_by}; max_model_len is {wanted}."
     )

@@ -17,6 +17,7 @@ from .._base.errors import AscendError
 from .facts import Facts
 from .profiles import load_profiles
 from .shape import Shape
+from .split import Split
 
 GIB = 2**30
 # The shortest length that the published table's own test method tries.
@@ -147,8 +148,9 @@ def overheads(
     )
 
 
-def cache_bytes(shape: Shape, tokens: int, tensor: int, pipeline: int, windows: bool) -> float:
-    """What one rank keeps of a sequence of that many tokens."""
+def cache_bytes(shape: Shape, tokens: int, split: Split, windows: bool) -> float:
+    """What one card keeps of a sequence of that many tokens, which one data-parallel rank has."""
+    tensor, pipeline = split.tensor, split.pipeline
     total = shape.attention.state * 4.0 / (tensor * pipeline)
     for cache in shape.attention.caches:
         kept = min(tokens, cache.window + BATCHED) if cache.window and windows else tokens
@@ -158,23 +160,24 @@ def cache_bytes(shape: Shape, tokens: int, tensor: int, pipeline: int, windows: 
     return total
 
 
-def rank_weights(shape: Shape, tensor: int, pipeline: int) -> float:
-    """Bytes of the weights on one rank."""
-    divided = shape.weights - shape.replicated
-    return (divided / tensor + shape.replicated) / pipeline
+def rank_weights(shape: Shape, split: Split) -> float:
+    """Bytes of the weights on one card."""
+    divided = shape.weights - shape.replicated - shape.experts
+    experts = shape.experts / split.expert_ranks
+    return (divided / split.tensor + experts + shape.replicated) / split.pipeline
 
 
 def _longest(
-    shape: Shape, device: Device, share: float, tensor: int, pipeline: int, overhead: Overhead
+    shape: Shape, device: Device, share: float, split: Split, overhead: Overhead
 ) -> tuple[int, str]:
-    weights = rank_weights(shape, tensor, pipeline) * (1 + overhead.weights)
+    weights = rank_weights(shape, split) * (1 + overhead.weights)
     left = device.visible_memory_gib * GIB * share - weights - overhead.gib * GIB
     native = shape.native_context
 
     def fits(tokens: int) -> bool:
         # A 310P chip also holds an fp16 mask of length squared.
         mask = 2 * tokens * tokens if device.is_310p else 0
-        needed = cache_bytes(shape, tokens, tensor, pipeline, overhead.windows)
+        needed = cache_bytes(shape, tokens, split, overhead.windows)
         return needed + mask <= left
 
     if left <= 0 or not fits(1):
@@ -189,15 +192,18 @@ def _longest(
     return low * STEP, "attention mask" if mask_is_larger else "cache"
 
 
-def longest(
-    shape: Shape, device: Device, utilization: float, tensor: int, pipeline: int = 1
-) -> int:
-    """The length in tokens that ``tensor`` x ``pipeline`` devices should carry, 0 if none.
+def _joined(shape: Shape, split: Split) -> int:
+    """Cards that exchange layers or experts; copies of a dense model exchange nothing."""
+    return split.pipeline * (split.expert_ranks if shape.experts else split.tensor)
+
+
+def longest(shape: Shape, device: Device, utilization: float, split: Split) -> int:
+    """The length in tokens that the devices of a split should carry, 0 if none.
 
     At most the native context, rounded down to a multiple of 1024 below that.
     """
-    overhead = overheads(shape, device, tensor * pipeline)[0]
-    return _longest(shape, device, utilization, tensor, pipeline, overhead)[0]
+    overhead = overheads(shape, device, _joined(shape, split))[0]
+    return _longest(shape, device, utilization, split, overhead)[0]
 
 
 def estimate(
@@ -205,14 +211,14 @@ def estimate(
     shape: Shape,
     device: Device,
     utilization: float,
-    split: tuple[int, int] | None = None,
+    split: Split | None = None,
     max_model_len: int | None = None,
     batched: int = BATCHED,
 ) -> Estimate:
     """The least number of devices, a power of two, and the longest length in tokens on them.
 
     Args:
-        split: tensor- and pipeline-parallel size to take, instead of the least number of devices.
+        split: the sizes to take, instead of the least number of devices.
         max_model_len: the least number must carry it; 4096 tokens if not given, or the native
             context if that is shorter.
         batched: tokens of a step of the engine.
@@ -221,13 +227,14 @@ def estimate(
     """
     wanted = min(max_model_len or SHORTEST, shape.native_context)
 
-    def carried(which: int, size: int, pipeline: int = 1) -> tuple[int, str]:
-        overhead = overheads(shape, device, size * pipeline, batched)[which]
-        return _longest(shape, device, utilization, size, pipeline, overhead)
+    def carried(which: int, over: Split) -> tuple[int, str]:
+        overhead = overheads(shape, device, _joined(shape, over), batched)[which]
+        return _longest(shape, device, utilization, over, overhead)
 
     def least(which: int) -> int | None:
         for size in _SIZES:
-            if tensor_parallel_fault(facts, size) is None and carried(which, size)[0] >= wanted:
+            fault = tensor_parallel_fault(facts, size)
+            if fault is None and carried(which, Split(size))[0] >= wanted:
                 return size
         return None
 
@@ -238,18 +245,17 @@ def estimate(
             most = max(n for n in _SIZES if tensor_parallel_fault(facts, n) is None)
             limit = "" if most == MOST_CARDS else ", the most that its heads are divided over,"
             raise AscendError(f"no number of cards up to {most}{limit} carries {wanted} tokens")
-        split = size, 1
-    tensor, pipeline = split
-    tokens, limit = carried(0, tensor, pipeline)
-    low, high = carried(1, tensor, pipeline)[0], carried(2, tensor, pipeline)[0]
+        split = Split(size)
+    tokens, limit = carried(0, split)
+    low, high = carried(1, split)[0], carried(2, split)[0]
     return Estimate(
-        cards=tensor * pipeline,
+        cards=split.cards,
         longest=tokens,
         low=low,
         high=high,
         native_context=shape.native_context,
         limited_by=limit,
         borderline=band[0] != band[1] or low < wanted <= high,
-        weights_gib=rank_weights(shape, tensor, pipeline) / GIB,
+        weights_gib=rank_weights(shape, split) / GIB,
         least=band,
     )

@@ -47,6 +47,16 @@ class Facts:
     warning: str | None = None
     unverified: tuple[str, ...] = ()
 
+    @property
+    def has_experts(self) -> bool:
+        """Whether it is a mixture of experts."""
+        return bool(self.config) and bool(Text(self.config).number("experts"))
+
+    @property
+    def is_dense(self) -> bool:
+        """Whether it is known not to be one."""
+        return bool(self.config or self.runtime_weight_bytes) and not self.has_experts
+
 
 # What a model has from the one that it is like, unless its entry gives it.
 _SHARED = ("kind", "config", "encoder_only", "runtime_weight_bytes", "native_context")

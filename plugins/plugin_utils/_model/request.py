@@ -15,6 +15,7 @@ from typing import Any
 from .._base.errors import AscendError
 from .._base.values import kind_of, shown, whole_number
 from .options import dashed, is_option
+from .ranks import Ranks
 from .recipes import PURPOSES
 from .spec import RESOLVED_KEYS
 
@@ -61,6 +62,7 @@ class Request:
     Attributes:
         model: as written; None only for an absent service.
         cards: on each host. pinned_cards: the cards themselves, if they were named.
+        ranks: data-parallel ranks, by their key or by args.
         recipe: throughput, latency or none.
         spans: the number of hosts that the service runs on.
         extra: the keys that pass through to the spec.
@@ -77,14 +79,19 @@ class Request:
     card_memory_gb: float | None = None
     tensor_parallel_size: int | None = None
     pipeline_parallel_size: int | None = None
+    ranks: Ranks = field(default_factory=Ranks)
     kind: str | None = None
     huggingface: str | None = None
     modelscope: str | None = None
-    args: Mapping[str, Any] = field(default_factory=dict)
     recipe: str | None = None
     spans: int = 1
     extra: Mapping[str, Any] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+
+    @property
+    def args(self) -> Mapping[str, Any]:
+        """The engine's options, without the number of data-parallel ranks."""
+        return self.ranks.args
 
     @classmethod
     def parse(cls, value: object) -> Request:
@@ -101,6 +108,7 @@ class Request:
             return cls(model, name, "absent")
         unread = (unread_key(key, who) for key in given if key not in REQUEST_KEYS)
         cards, pinned = _cards(given.get("cards"), who)
+        size = _optional(given, "data_parallel_size", who, _size)
         kind = given.get("kind")
         if kind is not None and kind not in KINDS:
             raise AscendError(
@@ -119,10 +127,10 @@ class Request:
             card_memory_gb=_optional(given, "card_memory_gb", who, parse_card_memory),
             tensor_parallel_size=_optional(given, "tensor_parallel_size", who, _size),
             pipeline_parallel_size=_optional(given, "pipeline_parallel_size", who, _size),
+            ranks=Ranks.parse(size, _args(given.get("args"), who), who),
             kind=kind,
             huggingface=_optional(given, "huggingface", who, _hub_id),
             modelscope=_optional(given, "modelscope", who, _hub_id),
-            args=_args(given.get("args"), who),
             recipe=_optional(given, "recipe", who, _recipe),
             spans=_cluster_hosts(given.get("cluster"), who),
             extra={key: item for key, item in given.items() if key not in RESOLVED_KEYS},

@@ -161,7 +161,7 @@ class _Resolution:
         self.memory = request.card_memory_gb or options.card_memory_gb
         self.length = request.max_model_len
         self.utilization = request.gpu_memory_utilization or options.gpu_memory_utilization
-        self.parallelism = Parallelism.of(request, self.model)
+        self.parallelism = Parallelism.of(request, self.model, self.facts)
         self.cards = self.parallelism.cards
 
     # -- the row ------------------------------------------------------------------------------
@@ -220,11 +220,17 @@ class _Resolution:
                 row,
                 later,
             )
-        if self.cards is not None and self.cards < row.min_cards:
+        least = self.parallelism.least(row.min_cards, self.facts)
+        if self.cards is not None and self.cards < least:
+            ranks = self.parallelism.ranks or 1
+            each = f" for {counted(ranks, 'data-parallel rank')}" if self.parallelism.ranks else ""
+            sizes = (
+                f": {self.parallelism.ways(least, self.facts)}" if self.parallelism.tensor else ""
+            )
             self._limit(
                 f"{self.model} requests {_cards(self.cards)}; it needs at least"
-                f" {row.min_cards} of {row.card_memory_gb:g} GB ({row.source})",
-                f"Give it {_cards(row.min_cards)}",
+                f" {least} of {row.card_memory_gb:g} GB{each} ({row.source})",
+                f"Give it {_cards(least)}{sizes}",
                 row,
                 later,
             )
@@ -236,7 +242,7 @@ class _Resolution:
                 row,
                 later,
             )
-        cards = self.parallelism.count(row.min_cards)
+        cards = self.parallelism.count(row.min_cards, self.facts)
         if row.warning and cards == row.min_cards:
             self.warnings.append(f"{row.warning} ({row.source})")
         return self._assemble(
@@ -334,13 +340,13 @@ class _Resolution:
         provenance: dict[str, Any],
         row_args: Mapping[str, Any],
     ) -> Spec:
-        tensor, pipeline = self.parallelism.split(cards, self.facts)
+        split = self.parallelism.split(cards, self.facts)
         request, options = self.request, self.options
         engine = Engine(
             options.engine_version, options.profile, options.allow_untested, options.any_length
         )
         startup = Startup(self.model, self.facts, request, engine)
-        startup.check_weights(cards, self.memory)
+        startup.check_weights(split, self.memory)
         startup.decide(length, row_args)
         huggingface, modelscope = hub_ids(request, self.subject)
         return Spec(
@@ -348,8 +354,9 @@ class _Resolution:
             model=self.model,
             kind=request.kind or self.facts.kind or "generate",
             cards=cards // request.spans,
-            tensor_parallel_size=tensor,
-            pipeline_parallel_size=pipeline,
+            data_parallel_size=split.data,
+            tensor_parallel_size=split.tensor,
+            pipeline_parallel_size=split.pipeline,
             max_model_len=startup.length,
             gpu_memory_utilization=utilization,
             native_context=self.facts.native_context,

@@ -27,7 +27,8 @@ class Shape:
     """Weights in bytes, lengths in tokens.
 
     Attributes:
-        weights: of all ranks together; replicated: those among them that each rank has.
+        weights: of one copy of the model; replicated: those among them that each rank has.
+        experts: those that data-parallel ranks share instead of having a copy each.
         draft: of the layers that only speculative decoding loads.
         cache_bytes: of an element in the cache.
         counted: the weights follow from shapes, not from a file's size or a published figure.
@@ -38,6 +39,7 @@ class Shape:
     layers: int
     native_context: int
     replicated: float = 0
+    experts: float = 0
     draft: float = 0
     cache_bytes: float = 2
     counted: bool = False
@@ -59,7 +61,10 @@ def shape_of(facts: Facts, stored: Storage | None = None) -> Shape:
                 raise
         else:
             if facts.runtime_weight_bytes and stored is None:
-                shape = replace(shape, weights=facts.runtime_weight_bytes, counted=False)
+                experts = shape.experts * facts.runtime_weight_bytes / shape.weights
+                shape = replace(
+                    shape, weights=facts.runtime_weight_bytes, experts=experts, counted=False
+                )
             known = facts.native_context or shape.native_context
             if not known:
                 raise AscendError("its native context is not known")
@@ -102,6 +107,7 @@ def of_config(config: Mapping[str, Any], how: Storage | None = None) -> Shape:
         layers=text.layers,
         native_context=text.native_context() or 0,
         replicated=parameters.replicated * how.dense,
+        experts=parameters.experts * how.experts,
         draft=parameters.draft * (how.experts if parameters.experts else how.dense),
         cache_bytes=how.cache,
         counted=True,

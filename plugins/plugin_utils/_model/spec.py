@@ -18,6 +18,8 @@ class Spec:
         cards: on one host; 0 of an absent service, of which only name, model and state are known,
             and of one that `waits`.
         pinned_cards: the cards themselves, if the request names them.
+        data_parallel_size: ranks of all services that share one load balancer of the user's; the
+            service runs all of them unless its `args` say that others run some.
         max_model_len, native_context: tokens.
         recipe_env: environment variables of the request's recipe, under all others.
         extra: the request's other keys.
@@ -27,6 +29,7 @@ class Spec:
     model: str | None
     cards: int
     kind: str = "generate"
+    data_parallel_size: int = 1
     tensor_parallel_size: int = 1
     pipeline_parallel_size: int = 1
     max_model_len: int = 0

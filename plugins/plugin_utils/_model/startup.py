@@ -19,6 +19,7 @@ from .needs import Need, Subject, needs_of
 from .profiles import profile
 from .recipes import recipe_of
 from .request import Request, copied
+from .split import Split
 
 _QUANTIZED = ("quantization", "load-format")
 
@@ -81,13 +82,14 @@ class Startup:
         self.warnings += warnings
         self.args = arguments.merge_args(arguments.deep_merge(needed, rope), given)
 
-    def check_weights(self, cards: int, memory: float) -> None:
+    def check_weights(self, split: Split, memory: float) -> None:
         """Raise AscendError where the published weights alone are more than the cards have."""
         weights, request = self.facts.runtime_weight_bytes, self.request
         device = device_of(memory, self.engine.profile)
         if self.engine.version is None or weights is None or device is None or self._own_weights():
             return
         quantized = any(arguments.has_option(request.args, each) for each in _QUANTIZED)
+        cards = split.tensor * split.pipeline * (1 if self.facts.is_dense else split.data)
         each = weights / cards / GIB
         if each > device.visible_memory_gib and not quantized:
             self._forbid(

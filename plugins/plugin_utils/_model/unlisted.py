@@ -16,6 +16,7 @@ from .estimate import Device, Estimate, device_of, estimate
 from .identify import Subject
 from .parallelism import Parallelism
 from .shape import shape_of
+from .split import Split
 from .workload import batched_tokens, with_options
 
 _WITHOUT_TABLE = {"table": None, "row": None, "updated": None}
@@ -128,16 +129,16 @@ class Question:
     @property
     def _cards(self) -> int | None:
         parallelism = self.parallelism
-        if parallelism.cards is None and (parallelism.tensor or parallelism.pipeline):
-            return parallelism.count(1)
+        if parallelism.cards is None and parallelism.product > 1:
+            return parallelism.product
         return parallelism.cards
 
-    def _split(self) -> tuple[int, int] | None:
+    def _split(self) -> Split | None:
         """The sizes that the request asks for. Raises AscendError for what the heads forbid."""
         cards = self._cards
         return None if cards is None else self.parallelism.split(cards, self.subject.facts)
 
-    def _estimate(self, device: Device, split: tuple[int, int] | None) -> Estimate:
+    def _estimate(self, device: Device, split: Split | None) -> Estimate:
         facts = self.subject.facts
         shape = shape_of(self.subject.base or facts, self.subject.stored)
         shape = with_options(shape, self.args, self.catalogue)

@@ -48,7 +48,8 @@ def with_options(shape: Shape, args: Mapping[str, Any], catalogue: Catalogue | N
     if not isinstance(draft, Mapping):
         return shape
     if any(word in str(draft.get("method")).lower() for word in _OWN_LAYERS):
-        return replace(shape, weights=shape.weights + shape.draft)
+        more = 1 + shape.draft / shape.weights
+        return replace(shape, weights=shape.weights * more, experts=shape.experts * more)
     name = draft.get("model")
     match = catalogue.find(name) if catalogue and isinstance(name, str) else None
     if catalogue is None or match is None:

@@ -25,7 +25,14 @@ YES, NO, UNKNOWN = "yes", "no", "unknown"
 RAN = ("measured", "calibrated")
 
 # What a request says of its size.
-_SIZES = ("cards", "max_model_len", "tensor_parallel_size", "pipeline_parallel_size", "cluster")
+_SIZES = (
+    "cards",
+    "max_model_len",
+    "data_parallel_size",
+    "tensor_parallel_size",
+    "pipeline_parallel_size",
+    "cluster",
+)
 
 # What would change many rows alike.
 LONGER_BY_ESTIMATE = (

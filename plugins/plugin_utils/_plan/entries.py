@@ -111,8 +111,9 @@ def entries(
             "max_model_len": spec["max_model_len"],
             "tensor_parallel_size": spec["tensor_parallel_size"],
         }
-        if spec["pipeline_parallel_size"] != 1:
-            settled["pipeline_parallel_size"] = spec["pipeline_parallel_size"]
+        for size in ("pipeline_parallel_size", "data_parallel_size"):
+            if spec[size] != 1:
+                settled[size] = spec[size]
         if assignment.hosts:
             settled["cluster"] = {
                 "leader": assignment.leader,

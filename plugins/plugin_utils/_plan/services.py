@@ -11,7 +11,7 @@ from functools import cache
 from typing import Any
 
 from .._base.errors import AscendError
-from .._base.values import kind_of
+from .._base.values import kind_of, whole_number
 from .._base.words import listed
 from .._model.catalogue import Catalogue
 from .._model.estimate import tensor_parallel_fault
@@ -141,26 +141,26 @@ def _resolved(
 ) -> tuple[dict[str, Any], int]:
     """(the spec on hosts of this kind, how many cards in all). Raises AscendError."""
     size = len(hardware.cards)
-    sizes = ("tensor_parallel_size", "pipeline_parallel_size")
+    sizes = ("data_parallel_size", "tensor_parallel_size", "pipeline_parallel_size")
     settled = any(request.values.get(key) is not None for key in sizes)
+    cards = request.values.get("cards")
+    if isinstance(cards, list) and len(cards) > size:
+        raise AscendError(
+            f"{request.values['model']} names {len(cards)} cards, and the host has {size}: cards"
+            f" {listed(hardware.cards)}."
+        )
     try:
         spec = resolve(request.values, catalogue, hardware.options).as_dict()
     except AscendError:
         # Perhaps the heads do not divide by as many cards as several hosts have.
-        if settled:
+        cards = whole_number(cards)
+        if settled or cards is None or cards <= size:
             raise
-        one = {**request.values, "tensor_parallel_size": 1}
-        spec = resolve(one, catalogue, hardware.options).as_dict()
-        if int(spec["cards"]) <= size:
-            raise
+        layers = {"tensor_parallel_size": 1, "pipeline_parallel_size": cards}
+        spec = resolve({**request.values, **layers}, catalogue, hardware.options).as_dict()
     total = int(spec["cards"])
     if total <= size:
         return spec, total
-    if isinstance(request.values.get("cards"), list):
-        raise AscendError(
-            f"{spec['model']} names {total} cards, and the host has {size}: cards"
-            f" {listed(hardware.cards)}."
-        )
     count = -(-total // size)
     members = [str(number) for number in range(count)]
     values = {
@@ -181,8 +181,9 @@ def _resolved(
         values["pipeline_parallel_size"] = size * count // tensor
     elif total % size:
         raise AscendError(
-            f"{spec['model']} is to be split over {spec['tensor_parallel_size']} x"
-            f" {spec['pipeline_parallel_size']} = {total} cards, which does not fill hosts"
+            f"{spec['model']} is to be split over {spec['data_parallel_size']} x"
+            f" {spec['tensor_parallel_size']} x {spec['pipeline_parallel_size']} = {total} cards,"
+            " which does not fill hosts"
             f" of {size}. Leave the sizes out, or make the product {size * count}."
         )
     else:

@@ -52,6 +52,7 @@ def engine_config(
     engine = options_of(version)
     who = f"service {service.get('name')}"
     user = read_args(service, engine, who)
+    ranks = int(service.get("data_parallel_size", 1))
     stages = int(service.get("pipeline_parallel_size", 1))
     config: Config = {
         "model": _model(service, weights_dir, who),
@@ -61,10 +62,10 @@ def engine_config(
         "gpu-memory-utilization": float(service["gpu_memory_utilization"]),
         "tensor-parallel-size": int(service["tensor_parallel_size"]),
         **({"pipeline-parallel-size": stages} if stages > 1 else {}),
+        **({"data-parallel-size": ranks} if ranks > 1 else {}),
         **({"shutdown-timeout": shutdown_timeout} if "shutdown-timeout" in engine.options else {}),
         **_defaults(service, engine, user, who),
     }
-    _check_data_parallel(service, user, who)
     config.update({name: value for name, value in user.items() if value is not None})
     return {name: config[name] for name in sorted(config)}
 
@@ -150,18 +151,3 @@ def _defaults(
         else:
             result["task"] = pooling
     return result
-
-
-def _check_data_parallel(service: Mapping[str, Any], user: Mapping[str, Any], who: str) -> None:
-    """Reject more replicas than the cards allow; the engine fails late, with an unclear message."""
-    replicas = user.get("data-parallel-size-local") or user.get("data-parallel-size")
-    cards = service.get("cards")
-    if not isinstance(replicas, int) or not isinstance(cards, (list, tuple)):
-        return
-    each = int(service["tensor_parallel_size"]) * int(service.get("pipeline_parallel_size", 1))
-    if replicas * each > len(cards):
-        raise AscendError(
-            f"{who}: {replicas} data-parallel replicas of {each} cards each need"
-            f" {replicas * each} cards, and it has {len(cards)}. Write several services behind a"
-            " proxy, or give it more cards and a smaller tensor_parallel_size."
-        )

@@ -27,6 +27,7 @@ from ansible_collections.inferops.ascend.plugins.plugin_utils._model.shape impor
     shape_of,
     stored_as,
 )
+from ansible_collections.inferops.ascend.plugins.plugin_utils._model.split import Split
 from ansible_collections.inferops.ascend.plugins.plugin_utils._model.tables import Row, Table
 
 DATA = Path(__file__).parents[3] / "data"
@@ -92,7 +93,7 @@ def compare(row: Row) -> Comparison:
         facts, shape = shape_of_row(row)
         share = row.gpu_memory_utilization
         least = estimate(facts, shape, device, share)
-        return Comparison(row, least, estimate(facts, shape, device, share, (row.min_cards, 1)))
+        return Comparison(row, least, estimate(facts, shape, device, share, Split(row.min_cards)))
     except AscendError as error:
         return Comparison(row, None, None, str(error))
 

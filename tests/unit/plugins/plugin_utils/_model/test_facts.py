@@ -16,6 +16,7 @@ from ansible_collections.inferops.ascend.plugins.plugin_utils._model.facts impor
 )
 from ansible_collections.inferops.ascend.plugins.plugin_utils._model.parameters import count
 from ansible_collections.inferops.ascend.plugins.plugin_utils._model.shape import shape_of
+from ansible_collections.inferops.ascend.plugins.plugin_utils._model.split import Split
 
 from .resolving import CATALOGUE, rejection, spec
 
@@ -154,7 +155,7 @@ def test_releases_whose_context_is_longer_than_that_of_their_base() -> None:
 def test_a_model_without_a_row_is_estimated_by_its_facts() -> None:
     # 16.3 GiB of weights and 144 KiB a token leave room for its context on one card.
     shape = shape_of(load_facts()["Qwen3-VL-8B-Instruct"])
-    assert longest(shape, Device(60.97, False), 0.9, 1) == 262144
+    assert longest(shape, Device(60.97, False), 0.9, Split(1)) == 262144
     assert "set estimate for an estimate" in rejection("DeepSeek-V3.1")
 
 

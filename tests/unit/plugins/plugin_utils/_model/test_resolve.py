@@ -33,6 +33,7 @@ def test_a_name_gives_the_row() -> None:
         "kind": "generate",
         "cards": 1,
         "tensor_parallel_size": 1,
+        "data_parallel_size": 1,
         "pipeline_parallel_size": 1,
         "max_model_len": 32768,
         "gpu_memory_utilization": 0.95,

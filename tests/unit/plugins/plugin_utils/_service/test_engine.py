@@ -219,6 +219,13 @@ def test_stages_stand_there_when_there_are_several() -> None:
     assert "pipeline-parallel-size" not in engine_config(service(), "0.18.0")
 
 
+@pytest.mark.parametrize("version", VERSIONS)
+def test_data_parallel_ranks(version: str) -> None:
+    one = service(cards=[0, 1, 2, 3], data_parallel_size=2)
+    assert engine_config(one, version)["data-parallel-size"] == 2
+    assert "data-parallel-size" not in engine_config(service(data_parallel_size=1), version)
+
+
 def test_vllm_ascends_own_quantisation_is_a_choice() -> None:
     assert engine_config(with_args(quantization="ascend"), "0.9.1")["quantization"] == "ascend"
 
@@ -288,7 +295,6 @@ def test_numbers_may_come_as_text_from_a_template() -> None:
         ("0.18.0", {"chat-template": "a\ud800"}, ["U+D800"]),
         ("0.18.0", {"max_num_seqs": 1, "max-num-seqs": 2}, ["twice"]),
         ("0.18.0", {"async-scheduling": True, "no-async-scheduling": True}, ["twice"]),
-        ("0.18.0", {"data-parallel-size": 2}, ["2 data-parallel replicas", "4 cards", "has 2"]),
         ("0.9.1", {"ignore-patterns": ["a", "b"]}, ["0.9.1 makes one text", "0.11.0 or newer"]),
         ("0.18.0", ["a"], ["args is a list"]),
         ("newest", {}, ["'newest' (vllm_service_engine_version)", "not a version", "0.18.0"]),

@@ -1,0 +1,53 @@
+# SPDX-FileCopyrightText: The inferops.ascend authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Requests as people published them, with names and addresses replaced."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from ansible_collections.inferops.ascend.plugins.plugin_utils._model.catalogue import load_catalogue
+from ansible_collections.inferops.ascend.plugins.plugin_utils._service.engine import engine_config
+from ansible_collections.inferops.ascend.plugins.plugin_utils.deployment import Deployment
+from ansible_collections.inferops.ascend.plugins.plugin_utils.settings import Settings
+
+ROW = "{model: GLM-5-w8a8, min_cards: 16, max_model_len_k: 64, kind: generate}"
+
+
+def placed(tmp_path: Path, profile: str, request: dict[str, Any]) -> list[dict[str, Any]]:
+    """The services of a host, with a table of the user's."""
+    table = tmp_path / "ours.yml"
+    conditions = "{gpu_memory_utilization: 0.9, card_memory_gb: 64, k: 1024}"
+    table.write_text(f"table: ours\nconditions: {conditions}\nrows:\n  - {ROW}\n", "utf-8")
+    values = {"ascend_host_profile": profile, "vllm_service_instances": [request]}
+    deployment = Deployment(Settings(values.get), load_catalogue([str(table)]))
+    deployment.check_declared()
+    return [service.as_dict() for service in deployment.services]
+
+
+def test_two_ranks_of_eight_dies_on_an_a3(tmp_path: Path) -> None:
+    """vllm-ascend issue 9071: data parallel 2 x tensor parallel 8 on 16 dies."""
+    request = {
+        "model": "GLM-5-w8a8",
+        "path": "/data/GLM-5-w8a8",
+        "served_model_name": "glm-5",
+        "port": 8077,
+        "max_model_len": 20480,
+        "cards": 16,
+        "tensor_parallel_size": 8,
+        "args": {
+            "data-parallel-size": 2,
+            "enable-expert-parallel": True,
+            "max-num-seqs": 48,
+            "quantization": "ascend",
+            "compilation-config": '{"cudagraph_mode": "FULL_DECODE_ONLY"}',
+        },
+    }
+    service = placed(tmp_path, "atlas-800i-a3", request)[0]
+    assert service["cards"] == list(range(16))
+    config = engine_config(service, "0.18.0")
+    assert config["data-parallel-size"] == 2
+    assert config["tensor-parallel-size"] == 8
+    assert "pipeline-parallel-size" not in config
+    assert config["enable-expert-parallel"] is True
