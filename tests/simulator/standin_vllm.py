@@ -130,7 +130,10 @@ def main(version: str) -> int:
             return 1
     if words[:2] == ["bench", "serve"]:
         return vllm_bench.main(words[2:])
-    parser = vllm_config.parser(version, table[version])
+    # A version whose options nobody has listed reads those of the one before.
+    listed = sorted((name for name in table if name[0] != "_"), key=vllm_config.number)
+    older = [name for name in listed if vllm_config.number(name) <= vllm_config.number(version)]
+    parser = vllm_config.parser(version, table[older[-1]])
     options = parser.parse_args(words)
     if options.subparser != "serve":
         parser.print_help()

@@ -102,38 +102,34 @@ def check_engine(checks: HostChecks) -> None:
         )
 
 
+_OTHER_LIST = "vllm_runtime_row can name another list (options: 0.23.0)."
+
+
 def check_versions(checks: HostChecks) -> None:
     """Engine, CANN and Python against one row of the version matrix."""
-    _check_options(checks)
+    version = checks.settings.options_version
+    missing = missing_list(version) if version else None
     wanted = checks.settings.checked_version
-    if wanted is None:
-        return
     row = checks.version_row
-    if row is None:
+    if row is None and wanted is not None:
         row = versions.row_of(wanted)
-    if row is None:
-        checks.warning(
-            "versions",
-            f"vLLM {wanted}",
-            f"the version matrix has no row for it (it has {versions.known_versions()}).",
-            "Which CANN it needs is in the release notes of vllm-ascend.",
-        )
+        if row is None:
+            checks.warning(
+                "versions",
+                f"vLLM {wanted}",
+                f"the version matrix has no row for it (it has {versions.known_versions()})."
+                + (f" {missing}." if missing else ""),
+                "Which CANN it needs is in the release notes of vllm-ascend."
+                + (f" {_OTHER_LIST}" if missing else ""),
+            )
+            return
+    if missing:
+        checks.warning("versions", "options", f"{missing}.", _OTHER_LIST)
+    if wanted is None or row is None:
         return
     if row.cann is not None:
         _check_cann(checks, row.title, row.cann)
     _check_engine(checks, wanted, row)
-
-
-def _check_options(checks: HostChecks) -> None:
-    version = checks.settings.options_version
-    missing = missing_list(version) if version else None
-    if missing:
-        checks.warning(
-            "versions",
-            "options",
-            f"{missing}.",
-            "vllm_runtime_row can name another list (options: 0.23.0).",
-        )
 
 
 def _check_cann(checks: HostChecks, vllm: str, cann: str) -> None:

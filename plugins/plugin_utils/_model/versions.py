@@ -32,6 +32,7 @@ _TYPES = {
 }
 _FOR_READERS = frozenset(("notes", "sources"))
 _SPECIFIER = re.compile(r"\s*(===|==|~=|!=|<=|>=|<|>)\s*[0-9]")
+_RELEASE = re.compile(r"([0-9]+\.[0-9]+\.[0-9]+)((rc|\.post|\.dev)[0-9]+)*")
 _PYTHON = re.compile(r"3\.[0-9]{1,2}")
 
 
@@ -49,6 +50,7 @@ class VersionRow:
         options: the version whose option list counts; None: its own, or the nearest older one.
         exclude: distributions that others ask for and that must not be installed.
         metadata: versions of distributions to name as installed.
+        listed: whether a row says so; False: all that is known is what the newest row has.
     """
 
     vllm: str
@@ -62,6 +64,7 @@ class VersionRow:
     metadata: Mapping[str, str] = field(default_factory=dict)
     wheels: str | None = None
     options: str | None = None
+    listed: bool = True
 
     @classmethod
     def from_dict(cls, row: Mapping[str, Any]) -> VersionRow:
@@ -114,6 +117,28 @@ def row_of(version: str, device: str = "npu") -> VersionRow | None:
     return None
 
 
+def _later(version: str, device: str) -> VersionRow | None:
+    """What is known of a version of vllm-ascend that is later than every row; None for another.
+
+    Its own pins are to decide what is installed beside it, and it goes with the vLLM of its number.
+    """
+    found = _RELEASE.fullmatch(version)
+    newest = rows("npu")[0]
+    if device != "npu" or found is None or _numbers(found[1]) <= _numbers(newest.vllm):
+        return None
+    return VersionRow(
+        vllm=found[1],
+        vllm_ascend=version,
+        python=newest.python,
+        exclude=newest.exclude,
+        listed=False,
+    )
+
+
+def _numbers(version: str) -> list[int]:
+    return [int(part) for part in version.split(".")]
+
+
 def known_versions(device: str = "npu") -> str:
     """The versions of the matrix for a message, newest first, candidates by their number."""
     text = ", ".join(dict.fromkeys(row.vllm for row in rows(device) if not row.candidate))
@@ -124,13 +149,14 @@ def known_versions(device: str = "npu") -> str:
 def find(version: object, own_row: object = None, *, device: str = "npu") -> VersionRow:
     """The row of a version of vLLM or vllm-ascend; `own_row`, if given, takes its place.
 
-    Raises AscendError for a version without a row, naming those there are, and for an own row with
-    an unknown key or a value of another type.
+    A version that is later than all rows has one that is not `listed`. Raises AscendError for another
+    version without a row, naming those there are, and for an own row with an unknown key or a value of
+    another type.
     """
     if own_row:
         return parse(own_row)
     wanted = str(version).removeprefix("v")
-    row = row_of(wanted, device)
+    row = row_of(wanted, device) or _later(wanted, device)
     if row is not None:
         return row
     raise AscendError(

@@ -124,6 +124,12 @@ def plan(request: RuntimeRequest) -> Installation:
     warnings: tuple[str, ...] = ()
     if request.device == "npu" and row.vllm_ascend:
         warnings = _check_wheels(request, row, target)
+    if not row.listed:
+        warnings += (
+            f"the version matrix has no row of vllm-ascend {row.vllm_ascend}, which is later than all"
+            f" of them: it is installed with vLLM {row.vllm} and with what its own metadata asks for."
+            " Which CANN and Python it needs is in its release notes; vllm_runtime_row can name more.",
+        )
     name = request.name or row.vllm_ascend or row.vllm
     if not _NAME.fullmatch(name) or name in ("current", "tools"):
         raise AscendError(
@@ -190,6 +196,8 @@ def _container(
 def _steps(row: VersionRow, packages: Sequence[str]) -> list[Step]:
     """The calls of the installer, in order."""
     exclude = list(row.exclude)
+    if not row.listed:
+        return _unlisted_steps(row, packages)
     torch = [f"torch{row.packages['torch']}"] if "torch" in row.packages else []
     pins = [f"{name}{specifier}" for name, specifier in row.packages.items()]
     engine = [f"{row.distribution}=={row.vllm}"]
@@ -204,6 +212,14 @@ def _steps(row: VersionRow, packages: Sequence[str]) -> list[Step]:
     if packages:
         steps.append(Step(list(packages), exclude=exclude))
     return steps
+
+
+def _unlisted_steps(row: VersionRow, packages: Sequence[str]) -> list[Step]:
+    """Where no pins are known: vllm-ascend brings its torch, which vLLM has to take as it is."""
+    exclude, ascend = list(row.exclude), [f"vllm-ascend=={row.vllm_ascend}"]
+    engine = Step([f"vllm=={row.vllm}"], ["torch"], exclude, {"VLLM_TARGET_DEVICE": "empty"})
+    more = [Step(list(packages), exclude=exclude)] if packages else []
+    return [Step(ascend, exclude=exclude), engine, Step(ascend, exclude=exclude), *more]
 
 
 def _expected(row: VersionRow) -> dict[str, str]:

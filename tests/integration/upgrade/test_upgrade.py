@@ -117,7 +117,7 @@ def test_refused_before_a_service_is_touched(books: Books) -> None:
         ({"vllm_service_engine_version": NEW}, "cannot be given with -e here"),
         ({"vllm_service_restart": "deferred"}, "cannot be given with -e here"),
         ({"vllm_runtime_method": "external"}, "somebody else installs the engine"),
-        ({"vllm_runtime_version": "0.99.0"}, "0.99.0"),
+        ({"vllm_runtime_version": "0.17.1"}, "0.17.1"),
     ):
         ran = books.run(*one, **extra)
         assert ran.status == 2, ran.output

@@ -82,6 +82,16 @@ def test_a_version_without_a_row_is_a_warning_that_names_those_that_have_one() -
     assert "no row for it (it has 0.23.0, 0.18.0" in found.message
 
 
+def test_a_version_that_nobody_knows_yet_is_one_warning() -> None:
+    named = {"engine_version": "0.99.0", "service_version": "0.99.0", "executable": None}
+    found = only(checked(facts(), "Qwen3-8B", **named))
+    assert found.severity == "warning"
+    assert found.message.endswith(
+        "vLLM 0.99.0 has no option list here; args are read by that of vLLM 0.32.0."
+    )
+    assert "vllm_runtime_row can name another list" in found.advice
+
+
 def test_a_version_row_of_the_user_takes_the_place_of_the_matrix() -> None:
     own = {"vllm": "0.19.0", "python": ["3.10", "3.12"]}
     named = {"engine_version": "0.19.0", "executable": None}

@@ -95,6 +95,25 @@ def test_a_version_without_a_row_is_rejected_with_those_that_have_one() -> None:
     assert "it has 0.32.0" in rejection("0.18.0", device="cpu")
 
 
+@pytest.mark.parametrize("version", ["0.99.0", "0.99.0rc2", "v0.99.0.post1"])
+def test_a_version_later_than_all_rows_is_installed_by_its_own_pins(version: str) -> None:
+    made = plan(version, chips=["910B1"])
+    bare = version.removeprefix("v")
+    assert [step["requirements"] for step in made["steps"]] == [
+        [f"vllm-ascend=={bare}"],
+        ["vllm==0.99.0"],
+        [f"vllm-ascend=={bare}"],
+    ]
+    assert made["steps"][1]["overrides"] == ["torch"]
+    assert made["steps"][1]["environment"] == {"VLLM_TARGET_DEVICE": "empty"}
+    assert all(step["exclude"] == ["triton"] for step in made["steps"])
+    assert made["expect"] == {"vllm": "0.99.0", "vllm-ascend": bare}
+    (warning,) = made["warnings"]
+    assert f"no row of vllm-ascend {bare}, which is later than all of them" in warning
+    assert f"no row of vLLM {bare} for the device cpu" in rejection(version, device="cpu")
+    assert "quay.io/ascend/vllm-ascend:v0.99" in rejection(version, chips=["Ascend910"] * 16)
+
+
 @pytest.mark.parametrize(
     ("chips", "image"),
     [
