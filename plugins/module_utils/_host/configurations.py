@@ -12,8 +12,8 @@ from typing import Any
 
 from .files import below, read
 
-# Names of labels and code, which nothing here needs; a classifier has thousands of labels.
-_LEFT_OUT = ("id2label", "label2id", "auto_map")
+# Names of labels, which nothing here needs; a classifier has thousands of them.
+_LEFT_OUT = ("id2label", "label2id")
 _WEIGHTS = (".safetensors", ".bin")
 
 

@@ -11,6 +11,8 @@ from typing import Any
 from .._base.errors import AscendError
 from .._base.words import counted
 from .._model.estimate import device_of, estimate, tensor_parallel_fault
+from .._model.needs import Subject, needs_of
+from .._model.parameters import quantization_method
 from .._model.shape import facts_of, shape_of
 from .._model.spec import Spec
 from .._model.split import Split
@@ -36,8 +38,29 @@ def check_configurations(checks: HostChecks) -> None:
             _check(checks, spec, found)
 
 
+def _check_start(checks: HostChecks, spec: Spec, config: Mapping[str, Any], subject: str) -> None:
+    """What the weights need to start, as far as their configuration tells."""
+    version = checks.settings.lookup.engine_version
+    if version is None:
+        return
+    chips = checks.profile.chips if checks.profile else ()
+    method = quantization_method(config)
+    asked = Subject((spec.model or "",), spec.kind or "", version, config, chips, spec.args, method)
+    start = f"its weights, by their config.json, on vLLM {version}"
+    for need in needs_of(asked):
+        if not need.of_weights:
+            continue
+        if need.refuse:
+            severity = "warning" if checks.settings.lookup.allow_untested else "error"
+            text = f"{start}, cannot start: {need.refuse}."
+            checks.add(severity, "configuration", subject, text, f"{need.instead}.")
+        elif need.warning:
+            checks.warning("configuration", subject, f"{start}: {need.warning}.", "")
+
+
 def _check(checks: HostChecks, spec: Spec, found: Mapping[str, Any]) -> None:
     subject = f"service {name_of(spec)}"
+    _check_start(checks, spec, found["config"], subject)
     device = device_of(spec.card_memory_gb, checks.profile.name if checks.profile else None)
     try:
         facts = facts_of(found["config"], found["weight_bytes"])

@@ -19,7 +19,7 @@ from .hub import Hub
 from .names import Match, bare, is_path
 from .parameters import Storage
 from .request import Request
-from .shape import facts_of, read_configuration, stored_as
+from .shape import facts_of, read_configuration, stored_as, without_quantization
 
 # Editions of one family that a message names.
 _SHOWN = 6
@@ -81,8 +81,16 @@ def identify(
         raise AscendError(f"The model {shown(name)} can mean {both}. Write one of these names.")
     given = _configuration(request, catalogue)
     if meanings:
-        facts = catalogue.facts(meanings[0].model)
-        return Subject(meanings[0], facts if given is None else _with(facts, given))
+        match = meanings[0]
+        facts = catalogue.facts(match.model)
+        if given is not None:
+            return Subject(match, _with(facts, given))
+        variant = (
+            None if facts.config or facts.runtime_weight_bytes else _variant(match.model, catalogue)
+        )
+        if variant is None or variant.stored is None:
+            return Subject(match, facts)
+        return replace(variant, match=match, listed=True, facts=_shaped(facts, variant.facts))
     hub_id = name if name.count("/") == 1 and not is_path(name) else None
     match = Match(catalogue.name_of(name), hub_id)
     known = Facts(huggingface=(hub_id,), modelscope=(hub_id,)) if hub_id else Facts()
@@ -90,25 +98,8 @@ def identify(
         return Subject(match, _with(known, given), listed=False, source="its config.json")
     variant = _variant(name, catalogue)
     if variant is not None:
-        base, stored = variant
-        facts = catalogue.facts(base)
-        source = f"the shape of {base}"
-        source += f" with weights of {stored.name.upper()}" if stored else ", another release of it"
-        return Subject(
-            match,
-            replace(
-                facts,
-                huggingface=known.huggingface,
-                modelscope=known.modelscope,
-                runtime_weight_bytes=None,
-                args={},
-                warning=None,
-            ),
-            listed=False,
-            stored=stored,
-            base=facts,
-            source=source,
-        )
+        facts = replace(variant.facts, huggingface=known.huggingface, modelscope=known.modelscope)
+        return replace(variant, match=match, facts=facts)
     if complete(request):
         return Subject(match, known, listed=False)
     if hub is not None and not weights_path(request):
@@ -211,18 +202,42 @@ def _with(known: Facts, given: Facts) -> Facts:
     )
 
 
-def _variant(name: str, catalogue: Catalogue) -> tuple[str, Storage | None] | None:
-    """A known model of which a name means other weights: quantised ones, or another release."""
+def _shaped(known: Facts, shape: Facts) -> Facts:
+    """Facts of a listed model whose figures are those of the model that it has the shape of."""
+    return replace(
+        shape,
+        kind=known.kind or shape.kind,
+        huggingface=known.huggingface,
+        modelscope=known.modelscope,
+        native_context=known.native_context or shape.native_context,
+        args=known.args,
+        warning=known.warning,
+    )
+
+
+def _variant(name: str, catalogue: Catalogue) -> Subject | None:
+    """A model by the known one of which its name means other weights: quantised ones, or another
+    release."""
     own = bare(name.rstrip("/"))
     found = stored_as(own)
-    if found is None:
-        base = catalogue.names.of_other_release(own)
-        # What another owner calls the same is refused, with the way to say that it is the same.
-        return (base, None) if base and not catalogue.names.meanings(own) else None
-    meanings = catalogue.names.meanings(found[0])
+    stored = found[1] if found else None
+    meanings = catalogue.names.meanings(found[0]) if found else ()
     base = meanings[0].model if len(meanings) == 1 else None
-    base = base or catalogue.names.of_other_release(found[0])
-    return (base, found[1]) if base else None
+    base = base or catalogue.names.of_other_release(found[0] if found else own)
+    # What another owner calls the same is refused, with the way to say that it is the same.
+    if base is None or (found is None and catalogue.names.meanings(own)):
+        return None
+    facts = catalogue.facts(base)
+    shape = replace(
+        facts,
+        runtime_weight_bytes=None,
+        config=without_quantization(facts.config) if stored else facts.config,
+        args={},
+        warning=None,
+    )
+    source = f"the shape of {base}"
+    source += f" with weights of {stored.name.upper()}" if stored else ", another release of it"
+    return Subject(Match(own), shape, listed=False, stored=stored, base=facts, source=source)
 
 
 def _unknown(name: str, catalogue: Catalogue) -> str:

@@ -22,7 +22,8 @@ class Subject:
 
     Attributes:
         names: of the model, as the tables have it first, and as it was asked for.
-        config: figures of the model's released configuration.
+        config: figures of the configuration of the model's weights.
+        quantization: what quantised them; None: nothing did, or it is not known.
         chips: names of the profile's chips; empty if there is no profile.
         version: of vLLM or vllm-ascend.
         args: the user's over the row's.
@@ -34,6 +35,7 @@ class Subject:
     config: Mapping[str, Any] = field(default_factory=dict)
     chips: tuple[str, ...] = ()
     args: Mapping[str, Any] = field(default_factory=dict)
+    quantization: str | None = None
 
     @property
     def number(self) -> tuple[int, ...]:
@@ -50,6 +52,7 @@ class Need:
     excluded: tuple[str, ...] = ()
     kinds: tuple[str, ...] = ()
     config: str | None = None
+    quantization: tuple[str, ...] = ()
     chips: tuple[str, ...] = ()
     other_chips: tuple[str, ...] = ()
     since: str | None = None
@@ -64,7 +67,7 @@ class Need:
     def from_dict(cls, entry: Mapping[str, Any]) -> Need:
         """An entry as it is written, already checked."""
         given = {each.name: entry[each.name] for each in fields(cls) if each.name in entry}
-        for name in ("models", "kinds", "chips", "other_chips"):
+        for name in ("models", "kinds", "quantization", "chips", "other_chips"):
             given[name] = tuple(given.get(name, ()))
         return cls(**given, excluded=tuple(entry.get("except", ())))
 
@@ -72,6 +75,11 @@ class Need:
         """Whether the conditions on the name hold."""
         named = not self.models or _named(subject.names, self.models)
         return named and not _named(subject.names, self.excluded)
+
+    @property
+    def of_weights(self) -> bool:
+        """Whether it is the configuration of the weights that it depends on, and not their name."""
+        return not self.models and (self.config is not None or bool(self.quantization))
 
     def counts_for(self, subject: Subject) -> bool:
         """Whether all conditions hold."""
@@ -81,6 +89,7 @@ class Need:
             and self.is_named(subject)
             and (not self.kinds or subject.kind in self.kinds)
             and (self.config is None or self.config in subject.config)
+            and (not self.quantization or subject.quantization in self.quantization)
             and (not self.chips or bool(set(self.chips) & set(subject.chips)))
             and not set(self.other_chips) & set(subject.chips)
             and (self.since is None or version >= number(self.since))

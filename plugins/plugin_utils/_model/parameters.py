@@ -64,9 +64,8 @@ def storage(config: Mapping[str, Any], description: Mapping[str, Any] | None = N
     """How the weights are stored, by `quantization_config` or `quant_model_description.json`."""
     if description:
         return _described(description)
-    inner = Text(config).part.get("quantization_config")
-    given = config.get("quantization_config") or inner or config.get("compression_config")
-    if not isinstance(given, Mapping):
+    given = _quantization(config)
+    if given is None:
         return Storage()
     method = str(given.get("quant_method") or "").lower()
     if method == "mxfp4":
@@ -90,6 +89,26 @@ def storage(config: Mapping[str, Any], description: Mapping[str, Any] | None = N
         size = 0.52 if given.get("load_in_4bit") else 1.0
         return Storage(size, size, name=method)
     return Storage()
+
+
+def _quantization(config: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    inner = Text(config).part.get("quantization_config")
+    given = config.get("quantization_config") or inner or config.get("compression_config")
+    return given if isinstance(given, Mapping) else None
+
+
+def quantization_method(config: Mapping[str, Any]) -> str | None:
+    """What quantised the weights, by the name that the engine has for it; None: nothing did.
+
+    ModelSlim's older form names a type for each tensor, and no method (vllm-ascend issue 633).
+    """
+    given = _quantization(config)
+    if given is None:
+        return None
+    method = str(given.get("quant_method") or "").lower().replace("_", "-")
+    if not method and (config.get("quantize") or given.get("model_quant_type")):
+        return "ascend"
+    return method or None
 
 
 def _packed(bits: int) -> float:
@@ -137,8 +156,9 @@ def of_name(name: str) -> Storage | None:
     """How weights of this name are stored, by the words that quantised models are named with."""
     text = re.sub(r"[-_.]", "-", name.lower())
     for pattern, size in (
-        (r"w4a8|w4a16|awq|gptq-int4|int4|4bit", _packed(4)),
+        (r"w4a4|w4a8|w4a16|awq|gptq-int4|int4|4bit", _packed(4)),
         (r"w8a8sc|w8a8|w8a16|fp8|int8|8bit", 1.0),
+        (r"bf16", 2.0),
     ):
         found = re.search(rf"(?:^|-)({pattern})(?:c8|-|$)", text)
         if found:

@@ -345,7 +345,10 @@ class _Resolution:
         engine = Engine(
             options.engine_version, options.profile, options.allow_untested, options.any_length
         )
-        startup = Startup(self.model, self.facts, request, engine)
+        read = not self.subject.listed and self.subject.base is None
+        startup = Startup(
+            self.model, self.facts, request, engine, "config" in request.extra or read
+        )
         startup.check_weights(split, self.memory)
         startup.decide(length, row_args)
         huggingface, modelscope = hub_ids(request, self.subject)

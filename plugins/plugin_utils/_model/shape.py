@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,11 +15,12 @@ from typing import Any
 from .._base.errors import AscendError
 from .configuration import Attention, Cache, Text, kind_of_model
 from .facts import Facts
-from .parameters import Storage, count, of_name, storage
+from .parameters import Storage, count, of_name, quantization_method, storage
 
 DESCRIPTION = "quant_model_description.json"
 # About that of most models of today, for those of which it is not known.
 _VOCABULARY = 150_000
+_QUANTIZATION = frozenset(("quantization_config", "compression_config", DESCRIPTION))
 _WEIGHTS = ("*.safetensors", "pytorch_model*.bin")
 
 
@@ -116,13 +118,26 @@ def of_config(config: Mapping[str, Any], how: Storage | None = None) -> Shape:
     )
 
 
+def quantization_of(config: Mapping[str, Any]) -> str | None:
+    """What quantised the weights of a configuration; ``ascend`` where ModelSlim describes them."""
+    return "ascend" if DESCRIPTION in config else quantization_method(config)
+
+
+def without_quantization(config: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A configuration, of other weights of the same shape."""
+    left = {key: value for key, value in config.items() if key not in _QUANTIZATION}
+    parts = {key: value for key, value in left.items() if isinstance(value, Mapping)}
+    return {**left, **{key: without_quantization(value) for key, value in parts.items()}}
+
+
 def stored_as(model: str) -> tuple[str, Storage] | None:
     """The name of the model whose quantised weights this name means, and how they are stored."""
     how = of_name(model)
     if how is None:
         return None
     at = model.lower().replace("_", "-").replace(".", "-").rfind("-" + how.name)
-    return model[:at].removesuffix("-Instruct-GPTQ"), how
+    base = re.sub(r"[-.](instruct-gptq|quantized)$", "", model[:at], flags=re.IGNORECASE)
+    return base, how
 
 
 def read_configuration(path: Path) -> Facts:

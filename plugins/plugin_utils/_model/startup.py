@@ -19,6 +19,7 @@ from .needs import Need, Subject, needs_of
 from .profiles import profile
 from .recipes import recipe_of
 from .request import Request, copied
+from .shape import quantization_of
 from .split import Split
 
 _QUANTIZED = ("quantization", "load-format")
@@ -51,7 +52,11 @@ class Startup:
         warnings: what to know of them.
     """
 
-    def __init__(self, model: str, facts: Facts, request: Request, engine: Engine) -> None:
+    def __init__(
+        self, model: str, facts: Facts, request: Request, engine: Engine, read: bool = False
+    ) -> None:
+        """``read``: the facts are those of the configuration of the weights that are served."""
+        self.read = read
         self.model = model
         self.facts = facts
         self.request = request
@@ -120,7 +125,11 @@ class Startup:
         asked = [each.rstrip("/") for each in ids if each]
         names = (self.model, *asked, *(each.rsplit("/", 1)[-1] for each in asked))
         kind = request.kind or self.facts.kind or "generate"
-        return Subject(names, kind, version, self.facts.config, chips, args)
+        config = self.facts.config
+        # Weights of one's own may be quantised otherwise than those that are known of the model.
+        known = self.read or not self._own_weights()
+        method = quantization_of(config) if known else None
+        return Subject(names, kind, version, config, chips, args, method)
 
     def _recipe(self, purpose: str, subject: Subject) -> dict[str, Any]:
         """The options of the recipe; its variables go into `env`."""

@@ -14,6 +14,7 @@ from .._base.values import plain
 from .._model.arguments import any_length
 from .._model.estimate import tensor_parallel_fault
 from .._model.facts import Facts
+from .._model.parameters import quantization_method
 from .options import WeightsOptions
 
 # The names of a context's length that vLLM reads (derive_max_model_len_and_key).
@@ -179,14 +180,9 @@ def _quantization(
     args: Mapping[str, Any], config: Mapping[str, Any], described: bool
 ) -> Iterator[Finding]:
     asked = args.get("quantization")
-    own = config.get("quantization_config") or config.get("compression_config")
-    own = own or text_config(config).get("quantization_config")
-    method, detected = "", ""
-    if isinstance(own, Mapping):
-        method = str(own.get("quant_method") or "").lower().replace("_", "-")
-        # ModelSlim's older form names a type for each tensor, and no method (vllm-ascend issue 633).
-        if not method and (config.get("quantize") or own.get("model_quant_type")):
-            method, detected = "ascend", "quantization_config without a quant_method"
+    method, detected = quantization_method(config) or "", ""
+    if method == "ascend":
+        detected = "quantization_config"
     if described:
         method, detected = "ascend", "quant_model_description.json"
     wanted = str(asked).lower().replace("_", "-")

@@ -20,7 +20,7 @@ def test_the_configuration_is_read_without_labels(tmp_path: Path) -> None:
     for broken in ("", "{", "[]"):
         (at / "config.json").write_text(broken, encoding="utf-8")
         assert configuration(tmp_path, "/data/m") is None
-    given = {"hidden_size": 4, "id2label": {"0": "a"}, "auto_map": {}}
+    given = {"hidden_size": 4, "id2label": {"0": "a"}, "label2id": {"a": 0}}
     (at / "config.json").write_text(json.dumps(given), encoding="utf-8")
     assert configuration(tmp_path, "/data/m") == {
         "config": {"hidden_size": 4},

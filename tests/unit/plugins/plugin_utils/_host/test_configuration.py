@@ -64,6 +64,19 @@ def test_a_configuration_that_says_too_little_is_a_warning() -> None:
     assert (only.severity, "no vocab_size" in only.message) == ("warning", True)
 
 
+def test_what_the_weights_need_to_start_is_known_by_their_configuration() -> None:
+    awq = {"quantization_config": {"quant_method": "awq", "bits": 4}}
+    (only,) = found(REQUEST, **awq)
+    assert only.severity == "error"
+    assert "cannot start: vllm-ascend has no kernels for the quantization" in only.message
+    args = {"quantization": "compressed-tensors"}
+    assert found({**REQUEST, "args": args}, **awq) == []
+    (only,) = found(REQUEST, auto_map={"AutoConfig": "configuration_ours.OursConfig"})
+    assert (only.severity, "args: {trust-remote-code: true}" in only.message) == ("warning", True)
+    trusted = {**REQUEST, "args": {"trust-remote-code": True}}
+    assert found(trusted, auto_map={"AutoConfig": "configuration_ours.OursConfig"}) == []
+
+
 def test_only_what_no_table_lists_is_read_on_the_host() -> None:
     def options(*requests: Any) -> dict[str, Any]:
         variables = {"ascend_host_profile": A2, "vllm_service_instances": list(requests)}

@@ -12,6 +12,7 @@ import jsonschema
 import pytest
 import yaml
 from ansible_collections.inferops.ascend.plugins.plugin_utils._base.errors import AscendError
+from ansible_collections.inferops.ascend.plugins.plugin_utils._model.identify import OnHost
 from ansible_collections.inferops.ascend.plugins.plugin_utils._model.needs import load_needs
 from ansible_collections.inferops.ascend.plugins.plugin_utils._model.options import (
     list_of,
@@ -197,6 +198,91 @@ def test_weights_that_are_larger_than_the_cards_are_rejected() -> None:
     for more in ({"cards": 2}, {"path": "/data/w8a8"}, {"args": {"quantization": "ascend"}}):
         request = {"model": "Qwen2.5-VL-32B", **more}
         assert spec(request, engine_version="0.18.0")["model"] == "Qwen2.5-VL-32B"
+
+
+SHAPE = {
+    "model_type": "llama",
+    "hidden_size": 4096,
+    "intermediate_size": 14336,
+    "num_hidden_layers": 32,
+    "num_attention_heads": 32,
+    "num_key_value_heads": 8,
+    "vocab_size": 128256,
+    "max_position_embeddings": 131072,
+}
+
+
+def ours(tmp_path: Path, **config: Any) -> dict[str, Any]:
+    """A request for weights of one's own, with their configuration on the controller."""
+    (tmp_path / "config.json").write_text(json.dumps({**SHAPE, **config}), encoding="utf-8")
+    return {"model": "Ours-8B", "path": "/data/ours", "config": str(tmp_path)}
+
+
+@pytest.mark.parametrize(
+    ("method", "version", "starts"),
+    [
+        ("awq", "0.23.0", False),
+        ("gptq_marlin", "0.18.0", False),
+        ("mxfp4", "0.23.0", False),
+        ("fp8", "0.18.0", False),
+        ("fp8", "0.22.1rc1", True),
+        ("compressed-tensors", "0.18.0", True),
+    ],
+)
+def test_the_quantization_of_a_configuration_decides(
+    tmp_path: Path, method: str, version: str, starts: bool
+) -> None:
+    request = ours(tmp_path, quantization_config={"quant_method": method, "bits": 4})
+    options: dict[str, Any] = {"estimate": True, "engine_version": version}
+    if starts:
+        assert "quantization" not in spec(request, **options)["args"]
+    else:
+        assert "its platform rejects the method" in rejection(request, **options)
+        asked = {**request, "args": {"quantization": "ascend"}}
+        assert spec(asked, **options)["args"] == {"quantization": "ascend"}
+
+
+def test_a_configuration_that_was_read_on_the_host_decides_as_well() -> None:
+    quantized = {**SHAPE, "quantization_config": {"quant_method": "awq", "bits": 4}}
+    read = OnHost("/data/ours", {"config": quantized, "weight_bytes": None})
+    problem = rejection("/data/ours", estimate=True, engine_version="0.18.0", on_host=read)
+    assert "its platform rejects the method" in problem
+
+
+def test_weights_that_modelslim_describes_are_named_to_versions_that_do_not_see_it(
+    tmp_path: Path,
+) -> None:
+    request = ours(tmp_path)
+    description = {"model_quant_type": "W8A8", "model.layers.0.mlp.up_proj.weight": "W8A8"}
+    file = tmp_path / "quant_model_description.json"
+    file.write_text(json.dumps(description), encoding="utf-8")
+    for version, args in (("0.13.0", {"quantization": "ascend"}), ("0.18.0", {})):
+        assert spec(request, estimate=True, engine_version=version)["args"] == args
+
+
+def test_code_that_a_configuration_names_is_said(tmp_path: Path) -> None:
+    request = ours(tmp_path, auto_map={"AutoConfig": "configuration_ours.OursConfig"})
+    options: dict[str, Any] = {"estimate": True, "engine_version": "0.18.0"}
+    said = [each for each in spec(request, **options)["warnings"] if "auto_map" in each]
+    assert len(said) == 1 and "asks for args: {trust-remote-code: true}" in said[0]
+    for value in (True, False):
+        asked = {**request, "args": {"trust-remote-code": value}}
+        assert not any("auto_map" in each for each in spec(asked, **options)["warnings"])
+
+
+def test_releases_in_fp8_are_rejected_where_the_engine_does_not_read_it() -> None:
+    options: dict[str, Any] = {"estimate": True, "engine_version": "0.18.0"}
+    for name in ("DeepSeek-V3", "deepseek-ai/DeepSeek-R1-0528", "MiniMax-M2"):
+        assert "reads FP8 weights from 0.22.1rc1 on" in rejection(name, **options)
+        assert spec(name, estimate=True, engine_version="0.23.0")["model"] == name
+    # Other weights of the same model are not in FP8.
+    for request in (
+        "unsloth/DeepSeek-V3.1-BF16",
+        "vllm-ascend/DeepSeek-R1-W8A8",
+        {"model": "DeepSeek-V3", "path": "/data/DeepSeek-V3-w8a8"},
+        {"model": "DeepSeek-V3", "huggingface": "us/DeepSeek-V3-w8a8"},
+    ):
+        assert spec(request, **options)["cards"] >= 16
 
 
 DUO = {"profile": "atlas-300i-duo-96g", "card_memory_gb": 48.0, "estimate": True}

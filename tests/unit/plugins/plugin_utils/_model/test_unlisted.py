@@ -174,6 +174,10 @@ def test_a_row_goes_before_a_configuration(tmp_path: Path) -> None:
         ("Qwen/Qwen2.5-72B-Instruct-GPTQ-Int4", "Qwen2.5-72B", 1),
         ("Qwen/Qwen2.5-72B-Instruct-AWQ", "Qwen2.5-72B", 1),
         ("vllm-ascend/DeepSeek-R1-W8A8", "DeepSeek-R1", 16),
+        # The tutorial of gpt-oss-120b serves these on 8 cards of 64 GB.
+        ("unsloth/gpt-oss-120b-BF16", "gpt-oss-120b", 8),
+        ("vllm-ascend/Qwen3-30B-A3B-quantized.w4a8", "Qwen3-30B-A3B", 1),
+        ("vllm-ascend/Qwen3-32B-W4A4", "Qwen3-32B", 1),
     ],
 )
 def test_quantised_weights_of_a_known_model(name: str, base: str, cards: int) -> None:
@@ -182,6 +186,13 @@ def test_quantised_weights_of_a_known_model(name: str, base: str, cards: int) ->
     assert got["huggingface"] == (name if "/" in name else None)
     assert f"follows from the shape of {base} with weights of" in got["warnings"][0]
     assert "Set estimate" in rejection(name)
+
+
+def test_quantised_weights_that_a_table_lists_have_the_shape_of_their_model() -> None:
+    got = spec("Qwen3-32B-W8A8SC", estimate=True)
+    assert (got["cards"], got["native_context"]) == (1, 40960)
+    assert got["huggingface"] is None or "W8A8SC" in got["huggingface"].upper()
+    assert "follows from the shape of Qwen3-32B with weights of W8A8SC" in got["warnings"][0]
 
 
 def test_what_nobody_lists_is_served_on_the_requests_word(tmp_path: Path) -> None:
