@@ -76,6 +76,43 @@ def shell(name: str, host: str, script: str, check: bool = True) -> str:
     return done.stdout
 
 
+def address(name: str, host: str) -> str:
+    """The address by which the other hosts of a scenario reach a host."""
+    return inside(name, host, "hostname", "-I").stdout.split()[0]
+
+
+def command(*words: str) -> None:
+    """Run a command of the test hosts."""
+    subprocess.run([sys.executable, str(HOSTS), *words], check=True)
+
+
+def reboot(name: str, host: str) -> None:
+    """Restart a host and wait until it is back."""
+    command("reboot", name, host)
+
+
+@contextmanager
+def cut(name: str, host: str, other: str, *flags: str) -> Iterator[None]:
+    """Cut the network between two hosts and heal it afterwards."""
+    command("cut", name, host, other, *flags)
+    try:
+        yield
+    finally:
+        command("heal", name, host, other)
+
+
+def kill_worker(name: str, host: str, unit: str, title: str = "VLLM::") -> None:
+    """End the processes of a unit whose title begins so, by SIGKILL as the kernel would."""
+    script = (
+        'group=$(systemctl show -P ControlGroup "$1"); found=; for base in /sys/fs/cgroup/systemd'
+        ' /sys/fs/cgroup; do for pid in $(cat "$base$group/cgroup.procs" 2>/dev/null); do'
+        ' if grep -qa "^$2" /proc/$pid/cmdline; then kill -9 $pid; found=1; fi; done; done;'
+        ' test "$found"'
+    )
+    done = inside(name, host, "sh", "-c", script, "sh", unit, title)
+    assert done.returncode == 0, f"{host}: {unit} has no process {title}: {done.stderr}"
+
+
 # Another interpreter of this machine for the modules on the host, for the matrix.
 HOST_PYTHON = os.environ.get("INFEROPS_HOST_PYTHON", "")
 

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from .image import image
 from .machine import HostsError, Paths, Podman, cache_directory, check_machine, fail, locked, say
+from .network import cut, first_process, heal
 from .scenario import (
     SIMULATOR,
     Host,
@@ -141,7 +142,7 @@ def reboot(arguments: argparse.Namespace, paths: Paths) -> None:
     podman = Podman(paths)
     host = pick(paths, arguments.name, arguments.host)
     started = time.monotonic()
-    before = podman("inspect", "--format", "{{.State.Pid}}", host.container).stdout.strip()
+    before = first_process(podman, host)
     podman("exec", host.container, "systemctl", "reboot", check=False)
     deadline = time.monotonic() + 120
     while True:
@@ -158,8 +159,15 @@ def reboot(arguments: argparse.Namespace, paths: Paths) -> None:
 
 def pid(arguments: argparse.Namespace, paths: Paths) -> None:
     podman = Podman(paths)
-    host = pick(paths, arguments.name, arguments.host)
-    print(podman("inspect", "--format", "{{.State.Pid}}", host.container).stdout.strip())
+    print(first_process(podman, pick(paths, arguments.name, arguments.host)))
+
+
+def network(arguments: argparse.Namespace, paths: Paths) -> None:
+    podman = Podman(paths)
+    host, other = (pick(paths, arguments.name, name) for name in (arguments.host, arguments.other))
+    heal(podman, host, other)
+    if arguments.verb == "cut":
+        cut(podman, host, other, arguments.one_way)
 
 
 def exec_(arguments: argparse.Namespace, paths: Paths) -> int:
@@ -212,6 +220,16 @@ def main() -> int:
     sub = commands.add_parser("reboot", help="restart systemd in a host and wait for it")
     sub.add_argument("name")
     sub.add_argument("host")
+    for verb, what in (
+        ("cut", "let two hosts of a scenario no longer reach each other"),
+        ("heal", "undo `cut`"),
+    ):
+        sub = commands.add_parser(verb, help=what)
+        sub.add_argument("name")
+        sub.add_argument("host")
+        sub.add_argument("other")
+        if verb == "cut":
+            sub.add_argument("--one-way", action="store_true", help="HOST only hears nothing")
     sub = commands.add_parser("exec", help="run a command on a host as root")
     sub.add_argument("name")
     sub.add_argument("host")
@@ -232,6 +250,8 @@ def main() -> int:
             down(arguments, paths)
         elif arguments.verb == "reboot":
             reboot(arguments, paths)
+        elif arguments.verb in ("cut", "heal"):
+            network(arguments, paths)
         elif arguments.verb == "pid":
             pid(arguments, paths)
         elif arguments.verb == "exec":
