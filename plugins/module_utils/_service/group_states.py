@@ -89,7 +89,8 @@ def parse_config(text: str) -> Config:
         if not config.stop_timeout >= 0:
             raise ValueError("stop_timeout is 0 or more")
     except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise GroupError(f"settings of the group: {error!r}") from error
+        missing = f"{error} is missing" if isinstance(error, KeyError) else error
+        raise GroupError(f"settings of the group: {missing}") from error
     return config
 
 
