@@ -10,6 +10,7 @@ Hugging Face `/api/models/ID/revision/main?blobs=true` and `/ID/resolve/main/FIL
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import http.client
 import json
@@ -19,7 +20,6 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -201,17 +201,16 @@ def _weights(sizes: Mapping[str, int]) -> int | None:
 @lru_cache(maxsize=256)
 def _answer(asked: Question, scratch: Path | None) -> dict[str, Any]:
     """The hub's answer, a fault too, asked for once in a run."""
+    if scratch is None or not scratch.is_dir():
+        return asked.configuration()
     words = "\0".join((asked.hub, asked.endpoint, asked.hub_id))
-    name = f"hub-{hashlib.sha256(words.encode()).hexdigest()[:32]}.json"
-    known = scratch / name if scratch and scratch.is_dir() else None
-    if known is not None:
-        with suppress(OSError, ValueError):
-            found: dict[str, Any] = json.loads(known.read_text("utf-8"))
-            return found
-    answer = asked.configuration()
-    if known is not None:
-        part = known.with_name(f"{name}.{os.getpid()}")
-        with suppress(OSError):
-            part.write_text(json.dumps(answer), "utf-8")
-            part.replace(known)
+    known = scratch / f"hub-{hashlib.sha256(words.encode()).hexdigest()[:32]}.json"
+    # Of the processes of a run, which begin at the same time, one asks and the others wait.
+    with known.open("a+", encoding="utf-8") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        file.seek(0)
+        text = file.read()
+        answer: dict[str, Any] = json.loads(text) if text else asked.configuration()
+        if not text:
+            file.write(json.dumps(answer))
     return answer

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: The inferops.ascend authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A model that only its weights on a host tell of, deployed there."""
+"""Models of which nothing is known, deployed by their weights on a host or by what a hub has."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from ansible_collections.inferops.ascend.tests.hubs import hub as hubs
 
 from ..hosts import started
 from .site import SCENARIO, Site, a2
@@ -74,3 +75,22 @@ def test_its_cards_and_length_follow_from_them(site: Site) -> None:
         run = site.play(book, {"a2": wanted})
         assert run.status == 0, run.output
         assert run.recap("a2", "changed") == 0, run.output
+
+
+def test_a_hub_is_asked_once_for_all_hosts(site: Site) -> None:
+    hub = hubs.Hub(models={"us/Ours-14B": hubs.model()})
+    with hubs.serving(hub) as address:
+        wanted = a2(
+            "us/Ours-14B",
+            vllm_service_estimate=True,
+            vllm_service_estimate_hub="modelscope",
+            vllm_weights_endpoints={"modelscope": address},
+        )
+        run = site.play("deploy", {"a2": wanted, "other": wanted})
+    assert run.status == 0, run.output
+    assert len(hub.asked) == 2, [each.path for each in hub.asked]  # a listing and config.json
+    for host in ("a2", "other"):
+        assert "us/Ours-14B" in site.sh(host, "curl -sf localhost:8000/v1/models")
+    run = site.play("deploy", {"a2": wanted, "other": wanted})
+    assert run.recap("a2", "ok") == 0, "this one needs no contact"
+    assert f"{address} cannot be asked for us/Ours-14B: [Errno 111]" in run.refusal("a2")
