@@ -102,7 +102,7 @@ class Table:
 
 @lru_cache(maxsize=8)
 def shipped_table(file: Path) -> Table:
-    return _build(read_yaml(file), str(file))
+    return _build(vars_file(f"model_tables/{file.name}"), str(file))
 
 
 def user_table(file: Path) -> Table:
