@@ -249,7 +249,7 @@ class Settings:
             profile=self.profile.name if self.profile else None,
             engine_version=self.engine_version,
             any_length=any_length(self.env),
-            hub=self.hub if self._variables.flag("vllm_service_estimate") else None,
+            hub=self.hub,
         )
 
     @cached_property

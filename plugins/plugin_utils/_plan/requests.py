@@ -378,7 +378,7 @@ class RequestReader(HostReader):
         # Resolves nothing, but checks the names and finds the model.
         absent = resolve({**bare, "state": "absent"}, catalogue, Options()).as_dict()
         if state != "absent":
-            identify(
-                Request.parse(values), catalogue, hardware.options.hub
-            )  # raises, with the closest names
+            options = hardware.options
+            hub = options.hub if options.estimate else None
+            identify(Request.parse(values), catalogue, hub)  # raises, with the closest names
         return service_name(absent)

@@ -84,6 +84,9 @@ def test_a_model_that_a_hub_has_is_planned_by_estimate() -> None:
             variables["vllm_service_estimate_hub"] = "huggingface"
             variables["vllm_weights_endpoints"] = {"huggingface": at}
         services, _unused, wrong, _unused = read(hosts)
+        for variables in hosts.values():
+            variables["vllm_service_estimate"] = False
+        assert not read(hosts)[0]
     assert not wrong
     assert services["ours"].for_planner().cards == {"atlas-800i-a2-64g": 1}
 
