@@ -38,8 +38,41 @@ def device_folder() -> Path:
     return Path(os.environ.get("ASCEND_SIM_DEV", "/dev"))
 
 
-def profile_state(profiles: dict[str, Any], name: str) -> dict[str, Any]:
-    """The state of a new host of a profile; KeyError for an unknown one."""
+def network(profile: dict[str, Any], card: int, host: int) -> dict[str, Any]:
+    """What a card has in the network of the cards; nothing where the profile has none."""
+    if not profile.get("network"):
+        return {}
+    found = {
+        "address": f"10.214.{host}.{100 + card}",
+        "netmask": "255.255.0.0",
+        "gateway": "10.214.0.1",
+        "netdetect": "10.214.0.1",
+        "link": "UP",
+        "net_health": "Success",
+        "tls": 0,
+    }
+    if profile["network"] == "hccs":
+        found["vnic"] = f"10.215.{host}.{100 + card}"
+    return found
+
+
+def has_network(state: dict[str, Any]) -> bool:
+    """Whether the cards of a host can be connected to those of others."""
+    return any("link" in card for card in state["cards"])
+
+
+def super_pod(profile: dict[str, Any], host: int) -> dict[str, Any]:
+    """The place of a host of the profile among the hosts of a super-pod."""
+    if profile.get("network") != "hccs":
+        return {}
+    return {"super_pod_id": 0, "super_pod_size": 384, "server_index": host}
+
+
+def profile_state(profiles: dict[str, Any], name: str, host: int = 1) -> dict[str, Any]:
+    """The state of a new host of a profile; KeyError for an unknown one.
+
+    The hosts of a scenario differ by a number up to 255, which their cards' addresses contain.
+    """
     profile = profiles["profiles"][name]
     cards = []
     for npu in profile["npu_ids"]:
@@ -56,6 +89,7 @@ def profile_state(profiles: dict[str, Any], name: str) -> dict[str, Any]:
                     "bus_id": f"0000:{profile['bus_ids'][index]}:00.0",
                     "aicore": 0,
                     **figures,
+                    **network(profile, index, host),
                     "processes": [],
                 }
             )
@@ -66,6 +100,7 @@ def profile_state(profiles: dict[str, Any], name: str) -> dict[str, Any]:
         "firmware_version": profiles["firmware_version"],
         "mcu": profile["mcu"],
         "error": None,
+        **super_pod(profile, host),
         "cards": cards,
     }
 

@@ -4,7 +4,7 @@
 
   ascend-sim show
   ascend-sim set FIELD=VALUE...             fields of the host: error=-8020 layout=hbm-wide
-  ascend-sim card LOGIC_ID FIELD=VALUE...   fields of a card: health=Alarm missing=true
+  ascend-sim card LOGIC_ID FIELD=VALUE...   fields of a card ('*': all): health=Alarm missing=true
   ascend-sim behaviour MODEL FIELD=VALUE... how the stand-in vLLM serves MODEL ('*': any)
   ascend-sim reset                          everything as it was installed
 A VALUE is JSON, or else a word. Device nodes follow the physical ids at once.
@@ -19,13 +19,19 @@ from pathlib import Path
 from typing import Any
 
 import ascend_sim as sim
+import hccn_tool
 
 TMPFILES = Path("/etc/tmpfiles.d/ascend-sim.conf")
 HOST_ERRORS = (None, "-8005", "-8020", "hang")
 
 
 def make_nodes(state: dict[str, Any]) -> None:
-    """Write tmpfiles.d and apply it; nodes of cards that are no longer there are removed."""
+    """Write tmpfiles.d and apply it; nodes of cards that are no longer there are removed.
+
+    /etc/hccn.conf follows as well, on a host whose cards have a network.
+    """
+    if sim.has_network(state):
+        hccn_tool.CONF.write_text(hccn_tool.conf(state))
     text = sim.tmpfiles(state)
     wanted = {line.split()[1] for line in text.splitlines() if line.startswith("c!")}
     if TMPFILES.exists() and TMPFILES.read_text() != text:
@@ -75,10 +81,11 @@ def main() -> int:
         return 0
     if verb == "card" and len(words) > 2:
         with sim.editing() as state:
-            chosen = [card for card in state["cards"] if str(card["logic_id"]) == words[1]]
+            chosen = [c for c in state["cards"] if words[1] in ("*", str(c["logic_id"]))]
             if not chosen:
                 raise SystemExit(f"ascend-sim: no card with logic id {words[1]}")
-            assign(chosen[0], words[2:])
+            for card in chosen:
+                assign(card, words[2:])
         make_nodes(sim.load_state())
         return 0
     if verb == "behaviour" and len(words) > 2:

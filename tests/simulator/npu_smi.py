@@ -198,6 +198,23 @@ def phyid_remap(state: State, text: str | None) -> tuple[str, int]:
     return "The parameter is invalid.\n", 255
 
 
+def super_pod(state: State, card: Card) -> tuple[str, int]:
+    """The output of `npu-smi info -t spod-info -i N -c C`."""
+    if "super_pod_id" not in state:
+        return "This device does not support querying spod-info.\n", 255
+    # The device's number in the super-pod: its host, chip, die and physical id.
+    chip, die = divmod(card["phy_id"], 2)
+    number = (state["server_index"] << 22) + (chip << 18) + (die << 16) + card["phy_id"]
+    return pairs(
+        [
+            ("SDID", number),
+            ("Super Pod Size", state["super_pod_size"]),
+            ("Super Pod ID", state["super_pod_id"]),
+            ("Server Index", state["server_index"]),
+        ]
+    ), 0
+
+
 def by_type(state: State, claims: Claims, options: dict[str, str]) -> tuple[str, int]:
     kind = options["-t"]
     if kind == "phyid-remap" and state.get("phyid_remap", True):
@@ -222,6 +239,8 @@ def by_type(state: State, claims: Claims, options: dict[str, str]) -> tuple[str,
         return common(state, npu, cards, claims), 0
     if kind == "proc-mem":
         return process_memory(npu, cards, claims), 0
+    if kind == "spod-info":
+        return super_pod(state, cards[0])
     return f"The simulator has no recording of `npu-smi info -t {kind}`.\n", 255
 
 
