@@ -5,8 +5,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
+from ansible_collections.inferops.ascend.plugins.plugin_utils import groups
 from ansible_collections.inferops.ascend.plugins.plugin_utils._service import payload
 from ansible_collections.inferops.ascend.plugins.plugin_utils._service.readiness import (
     Watch,
@@ -33,7 +35,9 @@ class ActionModule(HostAction):
             lambda: self.variables.catalogue(settings.tables),
             self.task_vars.get("ascend_host_deployment"),
         )
+        services, held = self._grouped(services, compare=given["compare"])
         arguments = {**module_arguments(services, settings.unit), **settings.converge}
+        arguments["keep"] = sorted(held)
         expected = expected_services(services, settings.unit) if given["compare"] else []
         arguments["probe"] = given["probe"]
         if given["compare"]:
@@ -45,6 +49,7 @@ class ActionModule(HostAction):
             task_vars=self.task_vars,
         )
         warned = payload.warnings(services)
+        warned += [f"{name}: it was left as it is on this host: {held[name]}" for name in held]
         if warned:
             result["warnings"] = [*result.get("warnings", []), *warned]
         if given["compare"]:
@@ -62,6 +67,26 @@ class ActionModule(HostAction):
                 f" {each['name']}: {each['reason']}"
             )
         return result
+
+    def _grouped(
+        self, services: list[dict[str, Any]], *, compare: bool
+    ) -> tuple[list[dict[str, Any]], dict[str, str]]:
+        """(services, {name: why it is left as it is}); see `groups`."""
+        if not any(map(groups.spans_hosts, services)):
+            return services, {}
+        here, hosts = self.variables.host, self.task_vars.get("hostvars") or {}
+        if compare:
+            own = self.task_vars["ascend_host_deployment"]
+            return groups.as_written(services, self.settings, here, own), {}
+        groups.check_members(services, self.task_vars.get("ansible_play_hosts_all") or [here])
+        left = set(self.task_vars.get("ansible_play_hosts") or [here])
+
+        def deployment(host: str) -> Mapping[str, Any] | None:
+            found = hosts[host].get("ascend_host_deployment") if host in left else None
+            return found if isinstance(found, Mapping) and found.get("services") else None
+
+        found = groups.grouped(services, self.settings, deployment)
+        return found.services, found.held
 
 
 def _awaited(services: list[dict[str, Any]], result: dict[str, Any]) -> list[str]:

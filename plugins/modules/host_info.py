@@ -122,6 +122,12 @@ ephemeral_ports:
   returned: always
   type: list
   elements: int
+addresses:
+  description: The first IPv4 address of each interface but the loopback, with C(interface),
+    C(address) and whether it has the C(default) route.
+  returned: always
+  type: list
+  elements: dict
 disk:
   description: C(free_bytes) for the directory of weights, measured C(at) its nearest parent.
   returned: always
@@ -143,8 +149,8 @@ services:
   type: list
   elements: dict
 standing:
-  description: Units that this collection wrote, running or not, with C(name), C(cards) (logic ids)
-    and C(port).
+  description: Units that this collection wrote, running or not, with C(name), C(cards) (logic
+    ids), C(port), and C(group) with C(rank), C(members) and C(port) of a service over several hosts.
   returned: always
   type: list
   elements: dict

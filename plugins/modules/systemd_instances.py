@@ -131,6 +131,13 @@ options:
     type: bool
     default: true
     version_added: 0.2.0
+  keep:
+    description:
+      - Names of instances that are left as they are, though O(instances) does not list them.
+    type: list
+    elements: str
+    default: []
+    version_added: 0.3.0
   restart:
     description:
       - V(now) restarts what has to be restarted. With V(deferred) everything is written, and instances
@@ -338,6 +345,7 @@ def main() -> None:
             "process_variables": {"type": "list", "elements": "str", "default": []},
             "process_programs": {"type": "dict", "default": {}},
             "remove_unlisted": {"type": "bool", "default": True},
+            "keep": {"type": "list", "elements": "str", "default": []},
             "restart": {"type": "str", "choices": ["now", "deferred"], "default": "now"},
             "free_timeout": {"type": "float", "default": 0},
             "npu_smi": {"type": "path"},

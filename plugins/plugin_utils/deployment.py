@@ -17,6 +17,7 @@ from typing import Any
 
 from ._base.data import role_defaults, vars_file
 from ._base.errors import AscendError
+from ._host.addresses import group_address
 from ._host.checks import HostChecks, name_of
 from ._host.configuration import is_unlisted
 from ._host.preflight import check_host
@@ -36,6 +37,7 @@ from ._service.engine import check_args, weights_directory
 from ._service.removal import listed_names
 from ._service.services import template
 from ._service.unit import FILES, PRIVATE
+from .groups import spans_hosts
 from .settings import Settings, flat
 
 
@@ -84,6 +86,8 @@ class Deployment:
         specs: the resolved requests, in the order written.
         services: the placed services; those that could not be placed are missing.
         state: what they were placed on; None before.
+        group_address: {address, interface} at which the other hosts of a service reach this one;
+            None before, or where no service spans hosts.
     """
 
     def __init__(self, settings: Settings, catalogue: Catalogue) -> None:
@@ -92,6 +96,7 @@ class Deployment:
         self.catalogue = catalogue
         self.services: list[PlacedService] = []
         self.state: HostState | None = None
+        self.group_address: dict[str, str] | None = None
         if settings.services and settings.card_memory_gb is None:
             raise AscendError(
                 "ascend_host_profile is not set, so nothing tells what cards the host has. Set it to"
@@ -193,7 +198,20 @@ class Deployment:
         # Services are never placed on cards that nobody has seen.
         self.services = self._place_what_fits(checks, state) if checks.cards else []
         check_services(checks, self.services)
+        self._find_group_address(checks)
         return checks
+
+    def _find_group_address(self, checks: HostChecks) -> None:
+        if not any(spans_hosts(spec.as_dict()) for spec in self.specs):
+            return
+        settings = self.settings
+        try:
+            address, interface = group_address(
+                checks.facts["addresses"], settings.cluster_address, settings.cluster_interface
+            )
+            self.group_address = {"address": address, "interface": interface}
+        except AscendError as error:
+            checks.error("cluster", "services over several hosts", str(error), "")
 
     def _check_requests(self, checks: HostChecks) -> None:
         """What the requests come to on the memory that is really there, if it is another."""
@@ -270,6 +288,7 @@ class Deployment:
         services: the placed services. started: the names of those that should run. origins: for
         each service, the position of its request in `settings.requests`. fingerprint: of the
         variables that this was computed from. state: what the services were placed on.
+        group_address: as the attribute.
         """
         origins = {id(spec): n for n, found in enumerate(self._resolved) for spec in found}
         return {
@@ -281,6 +300,7 @@ class Deployment:
             # Without one, nobody takes a part of the services for all of them.
             "fingerprint": self.settings.fingerprint if self.is_complete else "",
             "state": self.state.as_dict() if self.state else None,
+            "group_address": self.group_address,
         }
 
 

@@ -26,7 +26,7 @@ from ._model.profiles import Profile, profile
 from ._model.request import parse_card_memory
 from ._model.resolve import DEFAULT_CARD_MEMORY_GB, Options
 from ._place.host_cards import card_ids
-from ._place.ports import EPHEMERAL_PORTS, PortSettings
+from ._place.ports import EPHEMERAL_PORTS, PORT_MAX, PORT_MIN, PortSettings
 from ._service.unit import PRIVATE, UnitSettings
 
 # What decides which services fit on a host, and where; the plan of a fleet reads no others.
@@ -306,6 +306,20 @@ class Settings:
             known = each.name in resolved
             values[name] = getattr(self, each.name) if known else self._variables.value(name)
         return UnitSettings.of(values)
+
+    # -- services over several hosts ----------------------------------------------------------
+
+    cluster_address = _text("vllm_service_cluster_address")
+    cluster_interface = _text("vllm_service_cluster_interface")
+
+    @cached_property
+    def cluster_port_base(self) -> int:
+        """The first port of services over several hosts."""
+        name = "vllm_service_cluster_port_base"
+        port = self._variables.number(name)
+        if port is None or not PORT_MIN <= port <= PORT_MAX:
+            raise AscendError(f"{name} is {port}; a port of {PORT_MIN} to {PORT_MAX} is needed.")
+        return port
 
     @cached_property
     def lock_timeout(self) -> float:

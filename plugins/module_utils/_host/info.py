@@ -13,6 +13,7 @@ import stat
 from pathlib import Path
 from typing import Any, Sequence
 
+from .addresses import addresses
 from .configurations import configuration
 from .files import below, field, read
 from .npu import davinci_nodes, npu_facts
@@ -126,8 +127,8 @@ def collect(
 
     files: paths to read. models: directories of weights. configurations: those of them whose
     config.json is read. executable: the engine's program.
-    Keys: npu, driver, devices, groups, user, files, cann, ports, ephemeral_ports, disk, models,
-    configurations, services, engine, system, tuned. Raises nothing: what is missing is named in the facts.
+    Keys: npu, driver, devices, groups, user, files, cann, ports, ephemeral_ports, addresses, disk,
+    models, configurations, services, engine, system, tuned. Raises nothing: what is missing is named in the facts.
     """
     known = groups(root)
     names = {entry["gid"]: name for name, entry in known.items()}
@@ -145,6 +146,7 @@ def collect(
         "cann": {path: cann_beside(root, path) for path in files},
         "ports": listening(root),
         "ephemeral_ports": ephemeral_ports(root),
+        "addresses": addresses(root),
         "disk": disk(root, weights_dir),
         "models": {directory: has_weights(root, directory) for directory in models},
         "configurations": {each: configuration(root, each) for each in configurations},

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -66,7 +67,8 @@ def running_services(root: Path, template: str) -> list[dict[str, Any]]:
 def existing_services(root: Path, template: str) -> list[dict[str, Any]]:
     """Where the services are that this collection wrote, running or not, by name.
 
-    Returns {name, cards (logic ids), port}; `port` is None where the configuration is not there.
+    Returns {name, cards (logic ids), port, group}; `port` is None where the configuration is not
+    there. group: {rank, members, port} of a service over several hosts, else None.
     """
     before, after = template.split("@", 1)
     found = []
@@ -78,5 +80,21 @@ def existing_services(root: Path, template: str) -> list[dict[str, Any]]:
         config = read(root / "etc" / before / f"{name}.yaml") or ""
         port = re.search(r"^port: ([0-9]+)$", config, re.MULTILINE)
         cards = numbers(_written_marks(root, unit).get("ASCEND_RT_VISIBLE_DEVICES"))
-        found.append({"name": name, "cards": cards, "port": int(port.group(1)) if port else None})
+        found.append(
+            {
+                "name": name,
+                "cards": cards,
+                "port": int(port.group(1)) if port else None,
+                "group": _group(read(root / "etc" / before / f"{name}.group.json") or ""),
+            }
+        )
     return found
+
+
+def _group(text: str) -> dict[str, Any] | None:
+    """The parts of a group's file that tell who belongs to it; None where it is not readable."""
+    try:
+        given = json.loads("".join(re.findall(r"^[^#].*\n?", text, re.MULTILINE)))
+        return {key: given[key] for key in ("rank", "members", "port")}
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return None

@@ -94,7 +94,8 @@ class Plan:
         self.states = self.units.states([self.unit_of(name) for name in self.desired], pattern)
         self.found |= set(self._bare_orphans())
         if self.module.params["remove_unlisted"]:
-            self.orphans = sorted(self.found - set(self.desired))
+            kept = set(self.module.params["keep"])
+            self.orphans = sorted(self.found - set(self.desired) - kept)
             for name in self.orphans:
                 self.desired[name] = DesiredInstance(name, "absent")
                 self.files[name] = self._files_of(name, {})

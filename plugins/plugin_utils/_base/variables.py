@@ -28,6 +28,17 @@ def role_default(name: str) -> Any:
     return None
 
 
+def seconds(value: Any, name: str) -> float:
+    """A variable's number of seconds, from 0 on. Raises AscendError."""
+    try:
+        found = float(value)
+    except (TypeError, ValueError):
+        found = -1
+    if isinstance(value, bool) or not 0 <= found < float("inf"):
+        raise AscendError(f"{name} is {shown(value)}; a number of seconds is needed.")
+    return found
+
+
 class Variables:
     """Reads variables by name. Each method raises AscendError for a value of another type."""
 
@@ -75,14 +86,7 @@ class Variables:
         return number
 
     def seconds(self, name: str) -> float:
-        value = self.value(name)
-        try:
-            seconds = float(value)
-        except (TypeError, ValueError):
-            seconds = -1
-        if isinstance(value, bool) or not 0 <= seconds < float("inf"):
-            raise AscendError(f"{name} is {shown(value)}; a number of seconds is needed.")
-        return seconds
+        return seconds(self.value(name), name)
 
     def choice(self, options: Sequence[str], *names: str) -> str:
         """The first of these variables that is set, which has to be one of the options."""

@@ -44,6 +44,7 @@ CHECKS = {
     "mask": "the attention mask of a 310P",
     "placement": "whether all services find cards and ports",
     "ports": "ports of services on which other processes listen",
+    "cluster": "the address at which other hosts of a service reach this one",
     "disk": "space for weights that are not there yet",
     "configuration": "config.json of weights against cards and length that no table lists",
     "weights": "whether weights are there (off unless asked for)",

@@ -32,10 +32,7 @@ class ServiceRequest:
 
     @classmethod
     def parse(cls, spec: Mapping[str, Any]) -> ServiceRequest:
-        """spec: what the lookup returns, or `place`.
-
-        Raises AscendError, also for a service that spans hosts, unless it is absent.
-        """
+        """spec: what the lookup returns, or `place`. Raises AscendError."""
         name = service_name(spec)
         state = spec.get("state", "started")
         if state not in STATES:
@@ -44,8 +41,6 @@ class ServiceRequest:
             )
         if state == "absent":
             return cls(name, state)
-        if spec.get("cluster") is not None:
-            raise _spans(name, spec["cluster"])
         count, pinned = _cards(name, spec)
         port = spec.get("port")
         return cls(name, state, count, pinned, None if port is None else parse_port(port, name))
@@ -79,17 +74,6 @@ def _cards(name: str, spec: Mapping[str, Any]) -> tuple[int, tuple[int, ...] | N
             f" {count}, or leave the list out."
         )
     return count, tuple(ids)
-
-
-def _spans(name: str, cluster: object) -> AscendError:
-    hosts = cluster.get("hosts") if isinstance(cluster, Mapping) else None
-    over = f" ({', '.join(map(str, hosts))})" if isinstance(hosts, (list, tuple)) and hosts else ""
-    return AscendError(
-        f"service {name} spans several hosts{over}. This version plans such a service and cannot"
-        " start it; the role vllm_cluster, in a later version, will. To deploy the others now,"
-        f" remove {name} from vllm_plan_services and plan again, or serve a smaller model, or serve"
-        " it from a host with more cards."
-    )
 
 
 @dataclass(frozen=True)

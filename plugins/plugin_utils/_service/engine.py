@@ -67,6 +67,9 @@ def engine_config(
         **_defaults(service, engine, user, who),
     }
     config.update({name: value for name, value in user.items() if value is not None})
+    group = service.get("group")
+    if group is not None:
+        config.update(group.options(service, engine, who))
     return {name: config[name] for name in sorted(config)}
 
 

@@ -15,6 +15,8 @@ import jinja2
 from .._base.systemd import environment_file, service_environment, service_secrets
 from .container import arguments, exec_words
 from .engine import engine_config, engine_yaml
+from .group import Group
+from .group_files import NO_TEXTS, group_secrets, group_texts, guard_command
 from .payload import build
 from .unit import FILES, UnitSettings
 
@@ -69,16 +71,21 @@ def service_texts(service: Mapping[str, Any], settings: UnitSettings) -> dict[st
         weights_dir=settings.weights_dir,
         shutdown_timeout=settings.shutdown_timeout,
     )
-    found: dict[str, Any] = {
-        "config": engine_yaml(config),
-        "secrets": environment_file(service_secrets(service)),
-    }
+    group: Group | None = service.get("group")
+    secrets = service_secrets(service)
+    found: dict[str, Any] = dict(NO_TEXTS)
+    if group is not None:
+        found = group_texts(service, group, config, settings)
+        secrets.update(group_secrets(settings, str(service["name"])))
+    found.update(config=engine_yaml(config), secrets=environment_file(secrets))
     env = service.get("env") or {}
     if isinstance(env, Mapping):
         recipe = service.get("recipe_env") or {}
-        service = {**service, "env": {**recipe, **settings.env, **env}}
+        members = group.environment() if group else {}
+        service = {**service, "env": {**members, **recipe, **settings.env, **env}}
     if settings.contained:
-        return {**found, "command": exec_words(arguments(service, settings))}
+        words = guard_command(str(service["name"]), settings) if group else []
+        return {**found, "command": exec_words([*words, *arguments(service, settings)])}
     return {**found, "environment": service_environment(service)}
 
 

@@ -13,6 +13,7 @@ from .._base import data
 from .._base.errors import AscendError
 from .._base.systemd import unit_word
 from .._base.values import kind_of, plain, whole_number
+from .._base.variables import seconds
 
 _TEMPLATES = data.ROOT / "roles" / "vllm_service" / "templates"
 # The files of services, as the action systemd_instances takes them.
@@ -31,6 +32,12 @@ FILES: Mapping[str, Any] = {
         },
         {"src": str(_TEMPLATES / "config.yaml.j2"), "dest": "/etc/vllm/%i.yaml"},
         {"src": str(_TEMPLATES / "secret.env.j2"), "dest": "/etc/vllm/%i.env", "secret": True},
+        # Written for members of a service over several hosts alone: empty files are left out.
+        {"src": str(_TEMPLATES / "group.json.j2"), "dest": "/etc/vllm/%i.group.json"},
+        {
+            "src": str(_TEMPLATES / "group.py.j2"),
+            "dest": "/usr/local/libexec/inferops/group-%i",
+        },
     ],
 }
 # What a placed service does not carry, because it travels as a fact: the request has it.
@@ -66,6 +73,9 @@ class UnitSettings:
     restart_delay: int
     start_limit_burst: int
     start_limit_interval: int
+    cluster_python: str
+    cluster_secret: str
+    cluster_lost_after: float
 
     @classmethod
     def of(cls, variables: Mapping[str, object]) -> UnitSettings:
@@ -79,6 +89,8 @@ class UnitSettings:
                 if number is None:
                     raise AscendError(f"{name} is {value!r}; an integer is needed.")
                 value = number
+            elif each.type == "float":
+                value = seconds(value, name)
             elif each.type == "Sequence[str]" and not isinstance(value, list):
                 raise AscendError(f"{name} is {kind_of(value)}; a list is needed.")
             elif each.name == "env" and not isinstance(value, dict):
@@ -90,6 +102,12 @@ class UnitSettings:
     def contained(self) -> bool:
         """Whether services run in containers."""
         return self.method == "container"
+
+    def removal(self, name: str) -> list[str]:
+        """The command that removes the container of a service, if there is one."""
+        if self.container_engine == "docker":
+            return ["docker", "rm", "--force", f"vllm-{name}"]
+        return ["podman", "rm", "--force", "--ignore", "--time", "0", f"vllm-{name}"]
 
     def texts(self) -> dict[str, Any]:
         """The variable `unit` of the templates."""
@@ -103,13 +121,11 @@ class UnitSettings:
             "start_limit_interval": self.start_limit_interval,
         }
         if self.contained:
-            docker = self.container_engine == "docker"
-            remove = "docker rm --force" if docker else "podman rm --force --ignore --time 0"
             return {
                 **found,
-                "docker": docker,
+                "docker": self.container_engine == "docker",
                 "image": unit_word(self.container_image),
-                "remove": f"{remove} vllm-%i",
+                "remove": " ".join(self.removal("%i")),
             }
         return {
             **found,

@@ -81,6 +81,7 @@ def facts(cards: list[dict[str, Any]]) -> dict[str, Any]:
         "cann": {},
         "ports": [],
         "ephemeral_ports": [32768, 60999],
+        "addresses": [{"interface": "eth0", "address": "192.0.2.10", "default": True}],
         "disk": {"path": "/", "at": "/", "free_bytes": 10**13},
         "models": {},
         "services": [],

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 from ansible_collections.inferops.ascend.plugins.module_utils._base.files import mark
@@ -48,9 +49,13 @@ def test_where_services_stand_is_read_from_what_was_written(tmp_path: Path) -> N
 
     write("chat", "vllm@chat.service")
     put(tmp_path, "etc/vllm/chat.yaml", "model: /w\nport: 8003\nserved-model-name: port\n")
+    group = {"rank": 1, "members": [{"host": "h1", "address": "192.0.2.1"}], "port": 20000}
+    text = f"{mark('vllm@chat.service')}{json.dumps({**group, 'digest': 'abc'})}\n"
+    put(tmp_path, "etc/vllm/chat.group.json", text)
     write("down.1", "vllm@down.1.service")
+    put(tmp_path, "etc/vllm/down.1.group.json", "[" * 10_000)
     write("copied", "vllm@chat.service")
     assert services.existing_services(tmp_path, "vllm@.service") == [
-        {"name": "chat", "cards": [4, 5], "port": 8003},
-        {"name": "down.1", "cards": [4, 5], "port": None},
+        {"name": "chat", "cards": [4, 5], "port": 8003, "group": group},
+        {"name": "down.1", "cards": [4, 5], "port": None, "group": None},
     ]

@@ -77,6 +77,7 @@ def facts(cards: list[dict[str, Any]] | None = None, **changes: Any) -> dict[str
         "cann": {SCRIPTS[0]: "8.5.1"},
         "ports": [],
         "ephemeral_ports": [32768, 60999],
+        "addresses": [{"interface": "eth0", "address": "192.0.2.10", "default": True}],
         "disk": {"path": "/var/lib/vllm/weights", "at": "/var", "free_bytes": 10**13},
         "models": {},
         "services": [],

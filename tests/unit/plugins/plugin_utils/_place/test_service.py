@@ -29,15 +29,11 @@ def rejection(*args: Any, **options: Any) -> str:
     return str(caught.value)
 
 
-def test_a_service_that_spans_hosts_is_rejected_but_can_be_removed() -> None:
+def test_the_part_of_a_service_that_spans_hosts_takes_its_cards_on_this_host() -> None:
     cluster = {"leader": "h1", "rank": 0, "hosts": ["h1", "h2"]}
-    text = rejection([spec("a", 1), spec("big", list(range(8)), cluster=cluster)], 8)
-    assert "service big spans several hosts (h1, h2)" in text
-    assert "vllm_cluster" in text and "remove big from vllm_plan_services" in text
-    assert "service big spans several hosts." in rejection([spec("big", 8, cluster="h1")], 8)
-    gone = place([{"name": "big", "state": "absent", "cluster": cluster}], 8)
-    assert gone[0]["cards"] == []
-    assert cards_of(place([spec("a", 1, cluster=None)], 8)) == {"a": [0]}
+    placed = place([spec("a", 1), spec("big", list(range(4, 8)), cluster=cluster)], 8)
+    assert cards_of(placed) == {"a": [0], "big": [4, 5, 6, 7]}
+    assert placed[1]["cluster"] == cluster
 
 
 @pytest.mark.parametrize(

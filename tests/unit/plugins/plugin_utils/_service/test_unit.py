@@ -67,6 +67,9 @@ def settings(**changed: Any) -> UnitSettings:
         "restart_delay": 15,
         "start_limit_burst": 5,
         "start_limit_interval": 7200,
+        "cluster_python": "/usr/bin/python3",
+        "cluster_secret": "",
+        "cluster_lost_after": 10,
         **changed,
     }
     return UnitSettings.of({f"vllm_service_{name}": value for name, value in variables.items()})

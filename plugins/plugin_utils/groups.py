@@ -1,0 +1,142 @@
+# SPDX-FileCopyrightText: The inferops.ascend authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Services over several hosts, put together from the deployments of their hosts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from ._base.errors import AscendError
+from ._service.group import PORTS, Group, Member
+from .settings import Settings
+
+# The deployment of a host, as the action `deployment` returned it in this run; None: there is none.
+Deployments = Callable[[str], "Mapping[str, Any] | None"]
+
+
+@dataclass
+class Grouped:
+    """The services of a host, those over several hosts with their `group`.
+
+    Attributes:
+        services: what can be written.
+        held: {name: reason} of services that are left as they are, because another of their hosts
+            cannot take its part.
+    """
+
+    services: list[dict[str, Any]] = field(default_factory=list)
+    held: dict[str, str] = field(default_factory=dict)
+
+
+def spans_hosts(service: Mapping[str, Any]) -> bool:
+    return service.get("cluster") is not None and service.get("state") != "absent"
+
+
+def grouped(
+    services: Sequence[dict[str, Any]], settings: Settings, deployments: Deployments
+) -> Grouped:
+    """Give each service over several hosts its group. Raises AscendError.
+
+    deployments: of each host of the run that passed its checks.
+    """
+    found = Grouped()
+    for service in services:
+        if not spans_hosts(service):
+            found.services.append(service)
+            continue
+        missing = [host for host in _hosts(service) if deployments(host) is None]
+        if missing:
+            found.held[service["name"]] = (
+                f"{', '.join(missing)} failed the checks of this run or was not reached, and all its"
+                f" hosts are changed together. Correct {', '.join(missing)}, then run again."
+            )
+            continue
+        group = _group(service, settings, deployments)
+        found.services.append({**service, "group": group})
+    return found
+
+
+def as_written(
+    services: Sequence[dict[str, Any]],
+    settings: Settings,
+    here: str,
+    deployment: Mapping[str, Any],
+) -> list[dict[str, Any]]:
+    """The same for a comparison: other hosts have the addresses that were last written on this one.
+
+    here: this host's name. deployment: what the action `deployment` returned for it.
+    """
+    known = {each["name"]: each.get("group") for each in deployment["host"]["standing"]}
+    found = []
+    for service in services:
+        if spans_hosts(service):
+            group = known.get(service["name"]) or {
+                "members": [],
+                "port": settings.cluster_port_base,
+            }
+            addresses = {each["host"]: each["address"] for each in group["members"]}
+            own = deployment.get("group_address") or {"address": "", "interface": ""}
+            members = tuple(
+                Member(host, own["address"], own["interface"])
+                if host == here
+                else Member(host, str(addresses.get(host, "")))
+                for host in _hosts(service)
+            )
+            rank = int(service["cluster"]["rank"])
+            service = {**service, "group": Group(_engine(service), rank, members, group["port"])}
+        found.append(service)
+    return found
+
+
+def check_members(services: Sequence[Mapping[str, Any]], hosts: Sequence[str]) -> None:
+    """Raises AscendError for a service some of whose hosts are not among those of the run."""
+    for service in services:
+        if not spans_hosts(service):
+            continue
+        missing = [host for host in _hosts(service) if host not in hosts]
+        if missing:
+            every = ",".join(_hosts(service))
+            raise AscendError(
+                f"service {service['name']} spans {', '.join(_hosts(service))}, and this run leaves out"
+                f" {', '.join(missing)}. Its hosts are changed together: run with --limit {every}, or"
+                " without --limit."
+            )
+
+
+def _group(service: Mapping[str, Any], settings: Settings, deployments: Deployments) -> Group:
+    name = str(service["name"])
+    members: list[Member] = []
+    owners: dict[str, str] = {}
+    first_card: int | None = None
+    for host in _hosts(service):
+        deployment = deployments(host) or {}
+        part = next((each for each in deployment["services"] if each["name"] == name), None)
+        if part is None or not spans_hosts(part) or _hosts(part) != _hosts(service):
+            raise AscendError(
+                f"service {name} spans {', '.join(_hosts(service))}, and the variables of {host} list no"
+                " service of that name over the same hosts. Plan again, or correct the key cluster"
+                f" in vllm_service_instances of {host}."
+            )
+        address = deployment["group_address"]
+        other = owners.setdefault(address["address"], host)
+        if other != host:
+            raise AscendError(
+                f"{other} and {host}, hosts of service {name}, both have the address"
+                f" {address['address']}. Set vllm_service_cluster_address for each."
+            )
+        members.append(Member(host, address["address"], address["interface"]))
+        if first_card is None:
+            first_card = int(part["cards"][0])
+    port = settings.cluster_port_base + PORTS * (first_card or 0)
+    return Group(_engine(service), int(service["cluster"]["rank"]), tuple(members), port)
+
+
+def _engine(service: Mapping[str, Any]) -> str:
+    return str(service["engine"])
+
+
+def _hosts(service: Mapping[str, Any]) -> list[str]:
+    return [str(host) for host in service["cluster"]["hosts"]]

@@ -1,0 +1,90 @@
+# SPDX-FileCopyrightText: The inferops.ascend authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Services over several hosts, put together from what is known of each of them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from ansible_collections.inferops.ascend.plugins.plugin_utils import groups
+from ansible_collections.inferops.ascend.plugins.plugin_utils._base.errors import AscendError
+from ansible_collections.inferops.ascend.plugins.plugin_utils.settings import Settings
+
+HOSTS = ["h1", "h2"]
+
+
+def part(rank: int = 0, **changed: Any) -> dict[str, Any]:
+    cluster = {"leader": "h1", "rank": rank, "hosts": HOSTS}
+    service = {"name": "big", "cards": [4, 5], "engine": "native", "cluster": cluster}
+    return {**service, **changed}
+
+
+def deployment(address: str, *services: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "services": list(services),
+        "group_address": {"address": address, "interface": "eth0"},
+        "host": {"standing": []},
+    }
+
+
+def both() -> dict[str, dict[str, Any]]:
+    return {
+        "h1": deployment("192.0.2.1", part()),
+        "h2": deployment("192.0.2.2", part(1, cards=[0, 1])),
+    }
+
+
+def test_members_are_in_the_order_of_ranks_with_ports_by_the_leaders_first_card() -> None:
+    group = groups.grouped([part(1)], Settings({}.get), both().get).services[0]["group"]
+    assert [(each.host, each.address) for each in group.members] == [
+        ("h1", "192.0.2.1"),
+        ("h2", "192.0.2.2"),
+    ]
+    assert (group.rank, group.leads, group.port) == (1, False, 20000 + 64 * 4)
+
+
+def test_a_host_that_failed_its_checks_holds_the_service_and_no_other() -> None:
+    known = both()
+    del known["h2"]
+    alone = {"name": "alone", "cards": [0]}
+    found = groups.grouped([part(), alone], Settings({}.get), known.get)
+    assert [each["name"] for each in found.services] == ["alone"]
+    assert found.held["big"].startswith("h2 failed the checks of this run")
+
+
+@pytest.mark.parametrize(
+    ("second", "words"),
+    [
+        (
+            deployment("192.0.2.1", part(1)),
+            "h1 and h2, hosts of service big, both have the address",
+        ),
+        (deployment("192.0.2.2"), "variables of h2 list no service of that name"),
+        (deployment("192.0.2.2", part(cluster=None)), "variables of h2 list no service of that"),
+    ],
+    ids=["same address", "not listed", "alone"],
+)
+def test_hosts_that_disagree_are_named(second: dict[str, Any], words: str) -> None:
+    known = {**both(), "h2": second}
+    with pytest.raises(AscendError) as caught:
+        groups.grouped([part()], Settings({}.get), known.get)
+    assert words in str(caught.value)
+
+
+def test_a_run_without_all_hosts_of_a_service_is_refused_with_the_limit_to_write() -> None:
+    with pytest.raises(AscendError, match="leaves out h2.*--limit h1,h2"):
+        groups.check_members([part()], ["h1"])
+    groups.check_members([part()], ["h1", "h2", "h3"])
+    groups.check_members([part(state="absent")], ["h1"])
+
+
+def test_a_comparison_takes_the_other_addresses_from_what_was_written() -> None:
+    members = [{"host": "h1", "address": "192.0.2.1"}, {"host": "h2", "address": "192.0.2.2"}]
+    here = deployment("192.0.2.22", part(1))
+    here["host"]["standing"] = [
+        {"name": "big", "group": {"rank": 1, "members": members, "port": 20128}}
+    ]
+    group = groups.as_written([part(1)], Settings({}.get), "h2", here)[0]["group"]
+    assert [each.address for each in group.members] == ["192.0.2.1", "192.0.2.22"]
+    assert group.port == 20128
