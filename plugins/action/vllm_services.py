@@ -100,5 +100,6 @@ def _awaited(services: list[dict[str, Any]], result: dict[str, Any]) -> list[str
         service["name"]
         for service in services
         if service.get("state", "started") == "started"
+        and ("group" not in service or service["group"].leads)
         and (service["name"] not in waiting or service["name"] in running)
     ]

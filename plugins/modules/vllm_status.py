@@ -164,6 +164,10 @@ services:
       type: list
       elements: int
       sample: [0, 1]
+    group:
+      description: Of a service over several hosts, its C(rank) here, its C(members) by rank, its first
+        C(port), and the C(status) that its guard reports, such as whom it waits for.
+      type: dict
     http:
       description: What it answers.
       type: dict

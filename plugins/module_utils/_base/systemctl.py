@@ -34,6 +34,7 @@ PROPERTIES = (
     "DropInPaths",
     "ExecMainStartTimestampMonotonic",
     "ExecMainExitTimestampMonotonic",
+    "StatusText",
 )
 
 # In a drop-in that somebody else wrote. The last can set an environment without naming variables.

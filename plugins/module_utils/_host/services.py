@@ -85,14 +85,18 @@ def existing_services(root: Path, template: str) -> list[dict[str, Any]]:
                 "name": name,
                 "cards": cards,
                 "port": int(port.group(1)) if port else None,
-                "group": _group(read(root / "etc" / before / f"{name}.group.json") or ""),
+                "group": group_of(root, before, name),
             }
         )
     return found
 
 
-def _group(text: str) -> dict[str, Any] | None:
-    """The parts of a group's file that tell who belongs to it; None where it is not readable."""
+def group_of(root: Path, prefix: str, name: str) -> dict[str, Any] | None:
+    """{rank, members, port} of a service over several hosts; None for any other.
+
+    prefix: of the template, `vllm` of vllm@.service.
+    """
+    text = read(root / "etc" / prefix / f"{name}.group.json") or ""
     try:
         given = json.loads("".join(re.findall(r"^[^#].*\n?", text, re.MULTILINE)))
         return {key: given[key] for key in ("rank", "members", "port")}

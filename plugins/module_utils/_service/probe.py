@@ -25,9 +25,15 @@ class Answer(NamedTuple):
 
 
 def get(
-    address: str, port: int, path: str, key: str | None, timeout: float, tls: bool = False
+    address: str,
+    port: int,
+    path: str,
+    key: str | None,
+    timeout: float,
+    tls: bool = False,
+    body: bytes | None = None,
 ) -> Answer:
-    """GET without proxies or redirects; `timeout` seconds for all of it."""
+    """GET, or POST of a JSON body, without proxies or redirects; `timeout` seconds for all of it."""
     connection: http.client.HTTPConnection
     if tls:
         # The server of this host is asked by an address that no certificate names.
@@ -47,11 +53,13 @@ def get(
         # The limit of the socket counts from one byte to the next, so an answer in single bytes could go on forever.
         end = threading.Timer(timeout, _cut_off, (connection.sock, late))
         end.start()
-        connection.request("GET", path, headers=headers)
+        if body is not None:
+            headers["Content-Type"] = "application/json"
+        connection.request("POST" if body is not None else "GET", path, body, headers)
         answer = connection.getresponse()
-        body = answer.read(_ANSWER_LIMIT)
+        content = answer.read(_ANSWER_LIMIT)
         if not late.is_set():
-            return Answer(answer.status, body)
+            return Answer(answer.status, content)
     except socket.timeout:
         late.set()
     except ConnectionRefusedError:
@@ -113,3 +121,28 @@ def ask(
     except (ValueError, KeyError, TypeError, AttributeError):
         result["error"] = "/v1/models answers with something else than a list of models"
     return result
+
+
+def answers(
+    host: str | None,
+    port: int,
+    model: str,
+    pooling: bool,
+    key: str | None,
+    timeout: float,
+    tls: bool,
+) -> str | None:
+    """Why the least request is not answered; None where it is.
+
+    A leader whose group is gone still answers /health with 200, until the first request. pooling:
+    of a model that embeds or scores.
+    """
+    path, asked = "/v1/completions", {"model": model, "prompt": "1", "max_tokens": 1}
+    if pooling:
+        path, asked = "/v1/embeddings", {"model": model, "input": "1"}
+    body = json.dumps(asked).encode()
+    answer = get(addresses(host)[0], port, path, key, timeout, tls, body)
+    # A server without this path is asked for something else by its clients.
+    if answer.status in (200, 404, 405):
+        return None
+    return answer.error or f"{path} answers {answer.status}"

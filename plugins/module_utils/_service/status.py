@@ -18,10 +18,11 @@ from .._base import process, systemctl
 from .._base.errors import HostError
 from .._base.files import instance_of
 from .._host.processes import listening
+from .._host.services import group_of
 from . import cards
 from .configuration import read_secrets, read_settings, redactor
 from .journal import Phase, find_cause, last_lines, parse_journal, progress
-from .probe import ask
+from .probe import answers, ask
 from .units import (
     ABSENT,
     FAILED,
@@ -113,8 +114,13 @@ class ServiceCheck:
         self.port = request.port or (int(port) if port.isdigit() else None)
         self.host = request.host or settings.get("host")
         self.tls = "ssl-certfile" in settings
-        # A rank that serves through another host: it has no API, and its running is all there is.
-        self.headless = settings.get("headless") == "true"
+        self.pooling = settings.get("runner") == "pooling" or "task" in settings
+        # Of a service over several hosts, whose leader alone has an API.
+        self.group = group_of(root, template.split("@", 1)[0], request.name)
+        self.guard = values.get("StatusText", "") if self.group else ""
+        self.headless = settings.get("headless") == "true" or bool(
+            self.group and self.group["rank"]
+        )
         secrets = read_secrets(root, request.api_key_file or f"{directory}/{request.name}.env")
         self.pid = number(values.get("MainPID"))
         self.environ: dict[str, str] = {}
@@ -138,13 +144,27 @@ class ServiceCheck:
         if not self.pid:
             return dict(nothing, error="it is not running")
         if self.headless:
-            return dict(nothing, error="it is headless: its leader answers for it")
+            leader = self.group["members"][0]["host"] if self.group else "its leader"
+            return dict(nothing, error=f"it is headless: {leader} answers for it")
+        if self.group and not self.whole:
+            return dict(nothing, error=self.guard)
         if self.port is None:
             return dict(nothing, error="its port is not known")
         holder = self.holder()
         if holder:
             return dict(nothing, error=f"port {self.port} is in use by {holder}")
-        return ask(self.host, self.port, self.key, self.limits.timeout, self.tls)
+        found = ask(self.host, self.port, self.key, self.limits.timeout, self.tls)
+        if self.group and found["models"]:
+            model = found["models"][0]["id"]
+            where = self.host, self.port, model, self.pooling
+            found["error"] = answers(*where, self.key, self.limits.timeout, self.tls)
+            found["health"] = None if found["error"] else found["health"]
+        return found
+
+    @property
+    def whole(self) -> bool:
+        """Whether all members of its group run, as the guard says."""
+        return not self.group or self.guard.startswith("running")
 
     def journal(self) -> list[tuple[str, list[str]]]:
         command = ["journalctl", "--unit", self.unit, "--reverse", "--output", "json", "--all"]
@@ -158,7 +178,7 @@ class ServiceCheck:
     def facts(self, now: float, wall: float) -> dict[str, Any]:
         """Everything, in the shape that the module returns."""
         answer = self.http()
-        health = 200 if self.headless else answer["health"]
+        health = 200 if self.headless and self.whole else answer["health"]
         lines: list[str] = []
         previous: list[str] = []
         state = state_of(self.values, health, False, self.written)
@@ -167,7 +187,7 @@ class ServiceCheck:
             lines, previous = self.starts(now)
         reached = progress(lines, self.phases)
         served = self.has_served(reached.phase)
-        state = state_of(self.values, health, served, self.written)
+        state = state_of(self.values, health, served and self.whole, self.written)
         phase, percent = reached.phase, reached.percent
         if state == READY:
             phase, percent = READY, None
@@ -179,6 +199,7 @@ class ServiceCheck:
             "unit": as_unit(self.values, now, wall),
             "digest_running": self.environ.get(systemctl.DIGEST),
             "visible_cards": cards.visible(self.environ),
+            "group": dict(self.group, status=self.guard) if self.group else None,
             "http": dict(answer, error=self.redact(answer["error"]) if answer["error"] else None),
             "state": state,
             "phase": phase,
@@ -251,7 +272,16 @@ def blank(
     request: StatusRequest, values: Mapping[str, str], now: float, wall: float, problem: str
 ) -> dict[str, Any]:
     """What is returned of a service that could not be checked."""
-    keys = ("digest_running", "visible_cards", "phase", "percent", "done", "total", "elapsed")
+    keys = (
+        "digest_running",
+        "visible_cards",
+        "group",
+        "phase",
+        "percent",
+        "done",
+        "total",
+        "elapsed",
+    )
     return {
         **dict.fromkeys([*keys, "cause"]),
         "name": request.name,

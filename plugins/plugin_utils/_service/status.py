@@ -98,6 +98,9 @@ def describe_state(status: Status) -> str:
         return "stopped, though it is enabled: somebody stopped it, or it was never started"
     if state != "starting":
         return str(state)
+    group = status.get("group") or {}
+    if group.get("status") and not group["status"].startswith("running"):
+        return str(group["status"])
     words = causes.phase_texts().get(status.get("phase") or "", "starting")
     if status.get("total"):
         words += " {}/{}".format(status.get("done"), status["total"])
