@@ -17,7 +17,7 @@ from ansible.plugins.action import ActionBase
 from ansible_collections.inferops.ascend.plugins.module_utils._weights.faults import bare_url
 from ansible_collections.inferops.ascend.plugins.module_utils._weights.jobs import Job
 from ansible_collections.inferops.ascend.plugins.plugin_utils._base.errors import AscendError
-from ansible_collections.inferops.ascend.plugins.plugin_utils._base.values import plain
+from ansible_collections.inferops.ascend.plugins.plugin_utils._base.values import flat, plain
 from ansible_collections.inferops.ascend.plugins.plugin_utils._base.variables import Variables
 from ansible_collections.inferops.ascend.plugins.plugin_utils._model.identify import OnHost
 from ansible_collections.inferops.ascend.plugins.plugin_utils._model.resolve import resolve_terms
@@ -32,7 +32,6 @@ from ansible_collections.inferops.ascend.plugins.plugin_utils._weights.options i
     options_of_host,
 )
 from ansible_collections.inferops.ascend.plugins.plugin_utils.host_variables import HostVariables
-from ansible_collections.inferops.ascend.plugins.plugin_utils.settings import flat
 
 ARGUMENTS: dict[str, dict[str, Any]] = {
     "services": {"type": "list"},

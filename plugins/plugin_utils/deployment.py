@@ -12,11 +12,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
 from ._base.data import role_defaults, vars_file
 from ._base.errors import AscendError
+from ._base.values import flat
 from ._host.addresses import group_address
 from ._host.checks import HostChecks, name_of
 from ._host.configuration import is_unlisted
@@ -29,50 +30,16 @@ from ._model.profiles import load_profiles
 from ._model.resolve import Options, resolve_terms
 from ._model.spec import Spec
 from ._place.host_cards import HostCards, host_devices
+from ._place.host_state import HostState
 from ._place.placement import place
-from ._place.ports import EPHEMERAL_PORTS
-from ._place.service import ExistingPlacement, PlacedService, ServiceRequest, existing_placements
+from ._place.service import PlacedService, ServiceRequest, existing_placements
 from ._service import causes
 from ._service.engine import check_args, weights_directory
 from ._service.removal import listed_names
 from ._service.services import template
 from ._service.unit import FILES, PRIVATE
 from .groups import spans_hosts
-from .settings import Settings, flat
-
-
-@dataclass(frozen=True)
-class HostState:
-    """What is known of a host, as far as placement needs it.
-
-    Attributes:
-        cards: a number, logic ids, or npu_info's records of the cards whose ids are known.
-        unavailable: {logic id: reason} of cards that may not be used now.
-        existing: this collection's services on the host.
-        ephemeral_ports: [first, last] of the kernel's range, or [] to ignore it.
-        configurations: {config, weight_bytes} by the directory of weights, None where there is no
-            config.json, of the services whose figures follow from it.
-    """
-
-    cards: object
-    unavailable: Mapping[Any, str] = field(default_factory=dict)
-    existing: Mapping[str, ExistingPlacement] = field(default_factory=dict)
-    ephemeral_ports: Sequence[int] = EPHEMERAL_PORTS
-    configurations: Mapping[str, Any] = field(default_factory=dict)
-
-    @classmethod
-    def from_dict(cls, state: Mapping[str, Any]) -> HostState:
-        return cls(**{**state, "existing": existing_placements(state["existing"])})
-
-    def as_dict(self) -> dict[str, Any]:
-        return {
-            "cards": self.cards,
-            "unavailable": {str(card): reason for card, reason in self.unavailable.items()},
-            "existing": {name: each.as_dict() for name, each in self.existing.items()},
-            "ephemeral_ports": list(self.ephemeral_ports),
-            "configurations": dict(self.configurations),
-        }
-
+from .settings import Settings
 
 _Wanted = tuple[Spec, ServiceRequest]  # what is served, and what it asks of the placement
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from ._base.errors import AscendError
-from ._base.values import kind_of, shown
+from ._base.values import flat, kind_of, shown
 from ._base.variables import Reader, Variables
 from ._model.arguments import any_length
 from ._model.hub import Hub, hub_of_host
@@ -26,7 +26,7 @@ from ._model.profiles import Profile, profile
 from ._model.request import parse_card_memory
 from ._model.resolve import DEFAULT_CARD_MEMORY_GB, Options
 from ._place.host_cards import card_ids
-from ._place.ports import EPHEMERAL_PORTS, PORT_MAX, PORT_MIN, PortSettings
+from ._place.ports import EPHEMERAL_PORTS, PORT_MAX, PORT_MIN, PortSettings, bounded
 from ._service.unit import PRIVATE, UnitSettings
 
 # What decides which services fit on a host, and where; the plan of a fleet reads no others.
@@ -55,14 +55,6 @@ PLACEMENT_VARIABLES = (
 _EXISTING = "vllm_service_standing"
 
 
-def flat(requests: list[Any]) -> list[Any]:
-    """A list in a list of requests is the same as its entries."""
-    found: list[Any] = []
-    for request in requests:
-        found += request if isinstance(request, list) else [request]
-    return found
-
-
 def _text(*names: str) -> cached_property[str]:
     return cached_property(lambda settings: settings._variables.text(*names))
 
@@ -73,6 +65,16 @@ def _texts(*names: str) -> cached_property[tuple[str, ...]]:
 
 def _flag(name: str) -> cached_property[bool]:
     return cached_property(lambda settings: settings._variables.flag(name))
+
+
+def _seconds(name: str) -> cached_property[float]:
+    return cached_property(lambda settings: settings._variables.seconds(name))
+
+
+def _port(name: str) -> cached_property[int]:
+    return cached_property(
+        lambda settings: bounded(settings._variables.value(name), name, PORT_MIN, PORT_MAX)
+    )
 
 
 def _choice(options: Sequence[str], *names: str) -> cached_property[str]:
@@ -307,23 +309,12 @@ class Settings:
             values[name] = getattr(self, each.name) if known else self._variables.value(name)
         return UnitSettings.of(values)
 
-    # -- services over several hosts ----------------------------------------------------------
-
+    # Of services over several hosts.
     cluster_address = _text("vllm_service_cluster_address")
     cluster_interface = _text("vllm_service_cluster_interface")
 
-    @cached_property
-    def cluster_port_base(self) -> int:
-        """The first port of services over several hosts."""
-        name = "vllm_service_cluster_port_base"
-        port = self._variables.number(name)
-        if port is None or not PORT_MIN <= port <= PORT_MAX:
-            raise AscendError(f"{name} is {port}; a port of {PORT_MIN} to {PORT_MAX} is needed.")
-        return port
-
-    @cached_property
-    def lock_timeout(self) -> float:
-        return self._variables.seconds("vllm_service_lock_timeout")
+    cluster_port_base = _port("vllm_service_cluster_port_base")
+    lock_timeout = _seconds("vllm_service_lock_timeout")
 
     @cached_property
     def converge(self) -> dict[str, Any]:

@@ -107,3 +107,11 @@ def bad_character(text: str) -> str | None:
         ):
             return f"U+{point:04X}"
     return None
+
+
+def flat(requests: list[Any]) -> list[Any]:
+    """A list in a list of requests is the same as its entries."""
+    found: list[Any] = []
+    for request in requests:
+        found += request if isinstance(request, list) else [request]
+    return found

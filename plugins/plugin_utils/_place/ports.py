@@ -40,9 +40,9 @@ class PortSettings:
     ) -> PortSettings:
         """ephemeral: [first, last], or [] for none. Raises AscendError."""
         return cls(
-            _bounded(base, "port_base", PORT_MIN, PORT_MAX),
-            _bounded(hccl_base, "hccl_port_base", HCCL_BASE_MIN, HCCL_BASE_MAX),
-            _bounded(hccl_count, "hccl_port_count", HCCL_COUNT_MIN, 4096),
+            bounded(base, "port_base", PORT_MIN, PORT_MAX),
+            bounded(hccl_base, "hccl_port_base", HCCL_BASE_MIN, HCCL_BASE_MAX),
+            bounded(hccl_count, "hccl_port_count", HCCL_COUNT_MIN, 4096),
             _range(ephemeral, "ephemeral_ports"),
         )
 
@@ -94,7 +94,8 @@ def _range(value: object, what: str) -> tuple[int, int] | None:
     return ends[0], ends[1]
 
 
-def _bounded(value: object, what: str, low: int, high: int) -> int:
+def bounded(value: object, what: str, low: int, high: int) -> int:
+    """A number of a setting. Raises AscendError, which names it."""
     number = whole_number(value)
     if number is None or not low <= number <= high:
         raise AscendError(f"{what} is {value!r}; a number of {low} to {high} is needed.")

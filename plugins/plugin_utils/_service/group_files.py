@@ -8,18 +8,15 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
-from .._base import data
 from .._base.errors import AscendError
 from .._base.systemd import environment_line, unit_word
 from .group import GUARD_PORT, Group, common_options
+from .group_program import group_program
 from .unit import UnitSettings
 
 PROTOCOL = 1
-_GUARD = data.ROOT / "plugins" / "module_utils" / "_service" / "group_guard.py"
 _SECRET = "INFEROPS_GROUP_SECRET"  # the name of a variable
 _SECRET_MIN = 16  # characters
 # No texts for a service of one host: no file is written then.
@@ -37,7 +34,7 @@ def group_texts(
     return {
         "group": _unit_lines(name, group, settings),
         "group_file": _group_file(service, group, config, settings),
-        "guard": guard_program(),
+        "guard": group_program(),
     }
 
 
@@ -59,11 +56,6 @@ def group_secrets(settings: UnitSettings, name: str) -> dict[str, str]:
             " all hosts (group_vars)."
         )
     return {_SECRET: secret}
-
-
-@lru_cache(maxsize=1)
-def guard_program() -> str:
-    return Path(_GUARD).read_text(encoding="utf-8")
 
 
 def _unit_lines(name: str, group: Group, settings: UnitSettings) -> list[str]:
