@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: The inferops.ascend authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Servers that answer as vLLM does, and one that never answers."""
+"""Servers that answer as vLLM does, one that never answers, and groups of guards."""
 
 from __future__ import annotations
 
@@ -9,9 +9,12 @@ import socket
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 import pytest
+
+from .group_members import Make, Members
 
 MODELS = {"object": "list", "data": [{"id": "chat", "max_model_len": 32768, "root": "/w"}]}
 
@@ -66,3 +69,17 @@ def mute() -> Iterator[int]:
         listener.bind(("127.0.0.1", 0))
         listener.listen(64)
         yield listener.getsockname()[1]
+
+
+@pytest.fixture
+def make(tmp_path: Path) -> Iterator[Make]:
+    groups: list[Members] = []
+
+    def members(size: int = 2, **changes: Any) -> Members:
+        groups.append(Members(tmp_path, size, **changes))
+        return groups[-1]
+
+    yield members
+    for group in groups:
+        for member in group:
+            member.remove()

@@ -36,7 +36,7 @@ def settings(rank: int, size: int = 2, **changes: Any) -> dict[str, Any]:
         "port": 20000,
         "digest": "d1",
         "beat": 0.2,
-        "lost_after": 1,
+        "lost_after": 3,
         "stop_timeout": 30,
         "members": [
             {"host": f"npu-0{each + 1}", "address": f"127.0.0.{each + 1}"} for each in range(size)
@@ -171,3 +171,6 @@ class Members(list[Member]):
             member.shows("running since")
         wait_for("one engine each", lambda: all(len(member.running()) == 1 for member in self))
         return time.monotonic() - began
+
+
+Make = Callable[..., Members]

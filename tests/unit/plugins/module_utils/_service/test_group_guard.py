@@ -8,29 +8,11 @@ import os
 import re
 import signal
 import socket
-from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from .group_members import Members, alive, wait_for
-
-Make = Callable[..., Members]
-
-
-@pytest.fixture
-def make(tmp_path: Path) -> Iterator[Make]:
-    groups: list[Members] = []
-
-    def members(size: int = 2, **changes: Any) -> Members:
-        groups.append(Members(tmp_path, size, **changes))
-        return groups[-1]
-
-    yield members
-    for group in groups:
-        for member in group:
-            member.remove()
+from .group_members import Make, alive, wait_for
 
 
 def test_engines_start_when_the_last_member_is_there(make: Make) -> None:
@@ -138,7 +120,7 @@ def test_a_silent_peer_is_lost_and_taken_in_again(make: Make, loser: int) -> Non
     group = make().start()
     group.whole()
     group[loser].signal(signal.SIGSTOP)
-    group[1 - loser].shows("no word for 1 s; the engine was stopped")
+    group[1 - loser].shows("no word for 3 s; the engine was stopped")
     assert not group[1 - loser].running()
     group[loser].signal(signal.SIGCONT)
     group.whole()

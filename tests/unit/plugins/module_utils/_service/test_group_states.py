@@ -73,7 +73,8 @@ def shown(action: Action) -> str:
     return f"{action.do} {action.number:g}" if action.do in ("exit", "deadline") else action.do
 
 
-HALT = ["terminate", "deadline 1"]  # lost_after is 1 s
+HALT = ["terminate", "deadline 3"]  # lost_after, at most 5 s
+FAILED = ["terminate", "deadline 2"]
 WAIT = ["deadline -1"]
 
 # role, state, event, state afterwards, what is asked for
@@ -93,7 +94,7 @@ TRANSITIONS: list[tuple[int, str, Event, str, list[str]]] = [
     (0, "starting", told(1, "ready 0"), "starting", []),
     (0, "starting", told(1, "ended 1 1 9 0"), "stopping", [*HALT, "1: waiting 0 1"]),
     (0, "starting", lost(1), "stopping", HALT),
-    (0, "starting", ended(127), "ending", ["1: ended 1 0 127 0", *HALT]),
+    (0, "starting", ended(127), "ending", ["1: ended 1 0 127 0", *FAILED]),
     (0, "starting", STOP, "leaving", ["1: leaving 1", "terminate", "deadline 30"]),
     (0, "running", told(1, "ended 1 1 9 0"), "stopping", [*HALT, "1: waiting 0 1"]),
     (0, "running", told(1, "stopped 1 1 0 0"), "stopping", [*HALT, "1: waiting 0 1"]),
@@ -103,7 +104,7 @@ TRANSITIONS: list[tuple[int, str, Event, str, list[str]]] = [
     (0, "running", told(1, "ready 0"), "running", []),
     (0, "running", lost(1, "silent", 10), "stopping", HALT),
     (0, "running", lost(1, "replaced"), "stopping", HALT),
-    (0, "running", ended(0), "ending", ["1: ended 1 0 0 0", *HALT]),
+    (0, "running", ended(0), "ending", ["1: ended 1 0 0 0", *FAILED]),
     (0, "running", STOP, "leaving", ["1: leaving 1", "terminate", "deadline 30"]),
     # It stops because of a peer, and waits for it again.
     (0, "stopping", told(1, "ready 1"), "stopping", ["1: waiting 0"]),
@@ -143,7 +144,7 @@ TRANSITIONS: list[tuple[int, str, Event, str, list[str]]] = [
     (1, "starting", told(0, "running 0"), "starting", []),
     (1, "starting", told(0, "leaving 1"), "draining", []),
     (1, "starting", lost(0), "stopping", HALT),
-    (1, "starting", ended(127), "ending", ["0: ended 1 1 127 0", *HALT]),
+    (1, "starting", ended(127), "ending", ["0: ended 1 1 127 0", *FAILED]),
     (1, "starting", STOP, "leaving", ["0: stopped 1 1 0 0", "terminate", "deadline 30"]),
     (1, "running", told(0, "ended 1 0 9 0"), "stopping", HALT),
     (1, "running", told(0, "silent 1 0 10 0"), "stopping", HALT),
@@ -152,7 +153,7 @@ TRANSITIONS: list[tuple[int, str, Event, str, list[str]]] = [
     (1, "running", told(0, "go 2"), "running", []),
     (1, "running", told(0, "leaving 1"), "draining", []),
     (1, "running", lost(0), "stopping", HALT),
-    (1, "running", ended(0), "ending", ["0: ended 1 1 0 0", *HALT]),
+    (1, "running", ended(0), "ending", ["0: ended 1 1 0 0", *FAILED]),
     (1, "running", STOP, "leaving", ["0: stopped 1 1 0 0", "terminate", "deadline 30"]),
     # The leader is being stopped: the engine runs on until the leader's has ended.
     (1, "draining", ended(9), "stopping", HALT),
