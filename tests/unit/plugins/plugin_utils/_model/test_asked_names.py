@@ -92,6 +92,15 @@ ANSWERED = [
     ("Qwen3.5-9B-AWQ", "Qwen3.5-9B-AWQ", "estimated"),
     ("qwen3_vl_8b_instruct", "Qwen3-VL-8B-Instruct", "documented"),
     ("/data/models/Qwen3-32B-FP8", "Qwen3-32B-FP8", "estimated"),
+    ("Qwen/Qwen3-Coder-Next", "Qwen3-Coder-Next", "estimated"),
+    ("Qwen2.5-Coder-32B-Instruct", "Qwen2.5-Coder-32B", "estimated"),
+    ("Qwen/Qwen2.5-VL-3B-Instruct", "Qwen2.5-VL-3B", "estimated"),
+    ("OpenGVLab/InternVL3_5-8B-hf", "InternVL3.5-8B", "estimated"),
+    ("GLM-4.7-Flash", "GLM-4.7-Flash", "estimated"),
+    ("unsloth/gpt-oss-120b-BF16", "unsloth/gpt-oss-120b-BF16", "estimated"),
+    ("microsoft/Phi-4-mini-instruct", "Phi-4-mini-instruct", "estimated"),
+    ("google/gemma-2-27b-it", "gemma-2-27b-it", "estimated"),
+    ("Llama-2-70b-chat-hf", "Llama-2-70b", "estimated"),
 ]
 
 REFUSED = [
@@ -99,7 +108,7 @@ REFUSED = [
         "DeepSeek-V4",
         "can mean DeepSeek-V4-Flash or DeepSeek-V4-Pro. Write one of these names.",
     ),
-    ("gemma-3", "can mean Gemma3-27B, gemma-3-4b-it or gemma-3-12b-it. Write one of these names."),
+    ("gemma-3", "gemma-3-12b-it or gemma-3-1b-it. Write one of these names."),
     ("Qwen3-VL", "Qwen3-VL-235B-A22B-Instruct or 4 more. Write one of these names."),
     ("us/Our-Model-7B", "for an estimate set estimate and name its config.json in config"),
     ("/data/DeepSeek-V4", "to serve it on your own word give path"),
