@@ -59,7 +59,8 @@ def parse_config(text: str) -> Config:
         return tuple(value)
 
     try:
-        found = json.loads(text)
+        # Its first line says whose file it is, as those of all files of a service do.
+        found = json.loads(re.sub(r"(?m)^#.*\n", "", text))
         if str(found["protocol"]) != VERSION:
             raise ValueError(f"protocol {found['protocol']}, this program knows {VERSION}")
         config = Config(
