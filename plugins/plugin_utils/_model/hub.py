@@ -172,7 +172,7 @@ class Question:
             )
         end = time.monotonic() + PATIENCE
         data = b""
-        with urllib.request.urlopen(request, timeout=SILENCE) as answer:
+        with urllib.request.build_opener().open(request, timeout=SILENCE) as answer:
             while part := answer.read1(1 << 16):
                 data += part
                 if len(data) > MOST_BYTES:
