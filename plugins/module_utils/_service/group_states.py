@@ -243,7 +243,9 @@ class Group:
             # The engine that ended first has failed, the others because of it.
             if cause == "ended" and when >= self._ended_at:
                 return
-        elif self.state not in ("starting", "running", "draining"):
+        elif self.state == "draining":
+            rank, cause = 0, "stopped"
+        elif self.state not in ("starting", "running"):
             return
         self.cause = CAUSES[cause].format(peer=self.config.peer(rank), number=number)
         if self.leader:

@@ -278,6 +278,13 @@ def test_the_status_names_who_is_missing_and_why() -> None:
     assert why not in text(0, *LEADER["stopping"], *again)
 
 
+def test_a_member_says_that_its_leader_was_stopped_whatever_it_saw_of_it() -> None:
+    for event in (lost(0), told(0, "ended 1 0 9 0"), ended(9)):
+        assert text(1, *MEMBER["draining"], event) == (
+            "rank 0 (npu-01) was stopped; the engine is being stopped"
+        )
+
+
 def test_a_member_names_whom_the_leader_waits_for() -> None:
     leader = "waiting for rank 0 (npu-01, 127.0.0.1)"
     assert text(1, size=3) == leader
