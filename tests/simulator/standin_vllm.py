@@ -147,7 +147,8 @@ def main(version: str) -> int:
         listener = None if service.headless else bind(service)
         if not sim.may_use_driver():
             raise StartError(FAILURES["driver"])
-        service.visible = visible_cards(sim.load_state())
+        if service.local_world:
+            service.visible = visible_cards(sim.load_state())
         if service.local_world > len(service.visible):
             raise StartError(
                 f"AssertionError: local_world_size ({service.local_world}) must be less than or "

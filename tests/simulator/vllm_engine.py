@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import dataclasses
 import fcntl
 import os
 import signal
@@ -77,6 +78,12 @@ def check_memory(service: Service) -> None:
                 f"utilization ({service.utilization}, {wanted * MB / GIB:.2f} GiB). Decrease GPU "
                 "memory utilization or reduce GPU memory used by other processes."
             )
+
+
+def claim(service: Service) -> None:
+    """Hold the memory of this process's cards for as long as it lives."""
+    used = service.visible[: service.local_world]
+    sim.claim({c["phy_id"]: int(c["visible_mb"] * service.utilization) for c in used})
 
 
 def hold_hccl_ports(service: Service) -> list[socket.socket]:
@@ -218,6 +225,14 @@ def pause(service: Service, behaviour: Behaviour, where: str) -> None:
         behaviour = Behaviour.load(service.all_names)
 
 
+def plain(service: Service) -> dict[str, Any]:
+    """A service without what is of one host, to be sent to others."""
+    kept = dataclasses.asdict(service)
+    for name in ("visible", "group", "local_world"):
+        del kept[name]
+    return kept
+
+
 def engine(
     service: Service, behaviour: Behaviour, ready: int, api: socket.socket | None
 ) -> NoReturn:
@@ -230,10 +245,12 @@ def engine(
     try:
         if group is not None:
             peers = Leader(group) if group.leads else Member(group)
+        if isinstance(peers, Leader) and peers.group.cluster:
+            task = {"service": plain(service), "shared": behaviour.shared}
+            peers.place({**task, "delay": behaviour.delay})
         held: list[Any] = [open_cards(service, behaviour.shared), hold_hccl_ports(service)]
         check_memory(service)
-        used = service.visible[: service.local_world]
-        sim.claim({c["phy_id"]: int(c["visible_mb"] * service.utilization) for c in used})
+        claim(service)
         load(service, behaviour, peers)
     except StartError as problem:
         # What an engine's process says, and once more without a prefix as it ends.

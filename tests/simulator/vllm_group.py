@@ -8,20 +8,24 @@ handshake of its engines); what the real one was never seen to do is refused and
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from vllm_behaviour import StartError
 
 # Both are vLLM's defaults, for ranks of one host.
 MASTER, RPC_PORT = "127.0.0.1", 29550
+# The title of the process of a Ray cluster that all its hosts connect to.
+CLUSTER = "gcs_server --gcs-address="
 
 
 @dataclass(frozen=True)
 class Group:
     """The ranks of this host among all ranks of a service over several hosts."""
 
-    native: bool  # one engine over all hosts (--nnodes); else engines that share the requests
+    native: bool  # one engine over all hosts; else engines that share the requests
     address: str  # the leader's, where all meet
     port: int
     first: int  # the first rank of this host
@@ -31,6 +35,7 @@ class Group:
     shared: bool  # the leader's API passes requests to the ranks of all hosts
     lockstep: bool  # no rank goes on without the others
     agreed: dict[str, Any]  # what has to be the same on all hosts
+    cluster: str = ""  # the address of the Ray cluster that has the ranks; none is in this process
 
     @property
     def leads(self) -> bool:
@@ -42,6 +47,19 @@ class Group:
         if self.native:
             return "VLLM::EngineCore" if self.leads else f"VLLM::Worker_TP{self.first}"
         return f"VLLM::EngineCore_DP{self.first}"
+
+
+def ray_cluster() -> str:
+    """The address of the Ray cluster of this host, found as Ray does; empty without one."""
+    given = os.environ.get("RAY_ADDRESS", "")
+    for path in Path("/proc").glob("[0-9]*/cmdline") if not given else ():
+        try:
+            title = path.read_bytes().rstrip(b"\0").decode(errors="replace")
+        except OSError:
+            continue
+        if title.startswith(CLUSTER):
+            return title.removeprefix(CLUSTER)
+    return given
 
 
 def only(condition: bool, text: str) -> None:
@@ -69,6 +87,22 @@ def layout(options: Any, agreed: dict[str, Any]) -> tuple[int, Group | None]:
         "nodes": nodes,
         "experts": bool(getattr(options, "enable_expert_parallel", False)),
     }
+    cluster = ray_cluster() if options.distributed_executor_backend == "ray" else ""
+    if cluster:
+        unseen(nodes > 1 or size > 1, "--nnodes or --data-parallel-size with Ray")
+        return 0, Group(
+            native=True,
+            address=os.environ.get("VLLM_HOST_IP", MASTER),
+            port=0,
+            first=0,
+            count=0,
+            total=world,
+            headless=False,
+            shared=True,
+            lockstep=True,
+            agreed=agreed,
+            cluster=cluster,
+        )
     if nodes > 1:
         unseen(size > 1, "--data-parallel-size with --nnodes")
         return native(options, world, nodes, agreed)

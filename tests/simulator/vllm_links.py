@@ -9,6 +9,7 @@ leader of one engine over all hosts learns of a lost member at the next request.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 import os
 import queue
@@ -98,10 +99,14 @@ class Member:
         """Tell the leader that this host has loaded."""
         self.link.send("ready")
 
-    def serve(self) -> NoReturn:
-        """Take part in each step; without the leader, sit there in silence."""
+    def take_part(self) -> None:
+        """Take part in each step, until the leader is gone."""
         while self.link.receive() is not None:
             self.link.send("done")
+
+    def serve(self) -> NoReturn:
+        """Take part in each step; without the leader, sit there in silence."""
+        self.take_part()
         wait_for_ever()
 
     def connected(self) -> int:
@@ -130,6 +135,19 @@ class Leader:
             if not group.native:
                 text = f"zmq.error.ZMQError: {problem.strerror} (addr='tcp://{host}:{group.port}')"
             raise StartError(text) from problem
+
+    def place(self, task: dict[str, Any]) -> None:
+        """Ask the Ray cluster for workers that connect to this engine."""
+        port = self.listener.getsockname()[1]
+        group = {**dataclasses.asdict(self.group), "port": port, "cluster": ""}
+        host, _colon, gcs = self.group.cluster.rpartition(":")
+        try:
+            self.cluster = Link(socket.create_connection((host, int(gcs)), 5))
+        except (OSError, ValueError) as problem:
+            raise StartError(
+                f"ConnectionError: Could not find a running Ray instance at {self.group.cluster}"
+            ) from problem
+        self.cluster.send({"place": {**task, "group": group, "total": self.group.total}})
 
     def join(self) -> None:
         """Wait until the ranks of all hosts are connected; silent and without a limit."""

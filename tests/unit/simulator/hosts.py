@@ -20,6 +20,7 @@ import ascend_sim
 
 SIMULATOR = Path(ascend_sim.__file__).parent
 PROFILES = json.loads((SIMULATOR / "profiles.json").read_text())
+START_RAY = "import sys, standin_ray; sys.exit(standin_ray.main())"
 START = "import sys, standin_vllm; sys.exit(standin_vllm.main('0.18.0'))"
 
 
@@ -70,18 +71,30 @@ class Host:
             "HCCL_IF_BASE_PORT": str(hccl),
         }
         self.process: subprocess.Popen[bytes] | None = None
+        self.others: list[subprocess.Popen[bytes]] = []
 
-    def serve(self, words: str, **settings: str) -> None:
-        """Start `vllm serve m WORDS` on this host."""
-        with self.log.open("wb") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, "-c", START, "serve", "m", "--port", str(self.port)]
-                + words.split(),
+    def run(self, code: str, words: list[str], **settings: str) -> subprocess.Popen[bytes]:
+        """Run a program of the simulator on this host."""
+        with self.log.open("ab") as log:
+            return subprocess.Popen(
+                [sys.executable, "-c", code, *words],
                 env={**self.environment, **settings},
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
             )
+
+    def serve(self, words: str, **settings: str) -> None:
+        """Start `vllm serve m WORDS` on this host; the log is that of this start."""
+        self.log.unlink(missing_ok=True)
+        full = ["serve", "m", "--port", str(self.port), *words.split()]
+        self.process = self.run(START, full, **settings)
+
+    def ray(self, words: str, **settings: str) -> subprocess.Popen[bytes]:
+        """Start `ray start --block WORDS` on this host."""
+        full = ["start", "--block", *words.split()]
+        self.others.append(self.run(START_RAY, full, **settings))
+        return self.others[-1]
 
     def engine(self) -> int:
         """The process id of the engine of this host."""
@@ -125,6 +138,7 @@ class Host:
         return int(found[0]) if found else 0
 
     def stop(self) -> None:
-        if self.process is not None and self.process.poll() is None:
-            os.killpg(self.process.pid, signal.SIGKILL)
-            self.process.wait()
+        for process in (self.process, *self.others):
+            if process is not None and process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
