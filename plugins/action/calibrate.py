@@ -82,6 +82,8 @@ class ActionModule(HostAction):
         questions = host_options(settings, None)
         if directory:
             questions["configurations"] = [directory]
+        # What an interrupted run left still has its cards, until the host has noticed.
+        self._module("vllm_trial", {"phase": "wait", "lock_timeout": given["lock_timeout"]})
         facts = self._module("host_info", questions)
         read = (facts.get("configurations") or {}).get(directory) or {}
         calibration = calibration_of(given, settings, self._catalogue, read.get("config"))
@@ -99,16 +101,20 @@ class ActionModule(HostAction):
             [each["port"] for each in facts["ports"]],
             found.ephemeral_ports,
         )
-        conditions = calibration.conditions(facts, settings.engine_version)
+        conditions = calibration.conditions(facts, settings.unit)
         trials, changed = read_record(self._state, conditions)
         if changed:
             self._show(
                 f"{self._state} is of other conditions ({', '.join(changed)}): starting again"
             )
         trials = [] if given["restart"] else trials
+        step = calibration.search.next_step([each.tried for each in trials])
+        if step:
+            self._trial_of(
+                calibration, step, now
+            )  # what cannot be run is refused before it is begun
         if self._task.check_mode:
             lines = [*calibration.plan(trials), now.describe(settings.excluded_cards)]
-            step = calibration.search.next_step([each.tried for each in trials])
             return {"changed": step is not None, "plan": lines, "trials": _dicts(trials)}
         known = len(trials)
         self._run_trials(calibration, trials, conditions, now)
@@ -137,24 +143,28 @@ class ActionModule(HostAction):
 
     def _trial(self, calibration: Calibration, step: Step, now: HostNow) -> dict[str, Any]:
         """Run one trial and return its outcome; whatever happens, nothing of it is left running."""
-        settings, given = self.settings, self._given
-        spec = spec_of(calibration.request, step, self._catalogue, settings.lookup)
-        service = place_trial(spec, now, settings).as_dict()
-        timeouts = {name: given[name] for name in ("start_timeout", "benchmark_timeout")}
-        trial = module_trial(
-            service, settings.unit, calibration.benchmark, timeouts, settings.npu_smi or None
-        )
-        lock = {"lock_timeout": given["lock_timeout"]}
+        trial = self._trial_of(calibration, step, now)
+        lock = {"lock_timeout": self._given["lock_timeout"]}
         self._module("vllm_trial", {"phase": "start", "trial": trial, **lock})
         ended = False
         try:
-            outcome = self._follow(str(service["name"]))
+            outcome = self._follow(str(trial["name"]))
             ended = True
             return outcome
         finally:
             if not ended:
                 with contextlib.suppress(AscendError, AnsibleError):
                     self._module("vllm_trial", {"phase": "stop", **lock})
+
+    def _trial_of(self, calibration: Calibration, step: Step, now: HostNow) -> dict[str, Any]:
+        """The trial as the host runs it. Raises AscendError where it cannot be run."""
+        settings = self.settings
+        spec = spec_of(calibration.request, step, self._catalogue, settings.lookup)
+        service = place_trial(spec, now, settings).as_dict()
+        timeouts = {name: self._given[name] for name in ("start_timeout", "benchmark_timeout")}
+        return module_trial(
+            service, settings.unit, calibration.benchmark, timeouts, settings.npu_smi or None
+        )
 
     def _follow(self, name: str) -> dict[str, Any]:
         watch = Watch(self.variables.host, [name])

@@ -17,9 +17,10 @@ description:
   - Services of the host are not touched, and cards that a process uses are not taken.
 options:
   phase:
-    description: V(start) a trial, V(follow) it, or V(stop) it and remove what is left of one.
+    description: V(wait) for another trial to end, V(start) one, V(follow) it, or V(stop) it and remove what
+      is left of one.
     type: str
-    choices: [start, follow, stop]
+    choices: [wait, start, follow, stop]
     required: true
   trial:
     description: What is run, for V(start).
@@ -86,7 +87,11 @@ def main() -> None:
     """Run the module."""
     module = AnsibleModule(
         argument_spec={
-            "phase": {"type": "str", "choices": ["start", "follow", "stop"], "required": True},
+            "phase": {
+                "type": "str",
+                "choices": ["wait", "start", "follow", "stop"],
+                "required": True,
+            },
             "trial": {"type": "dict", "default": {}, "no_log": False},
             "patience": {"type": "float", "default": 0},
             "lock_timeout": {"type": "float", "default": 180},
@@ -97,6 +102,9 @@ def main() -> None:
     try:
         if given["phase"] == "follow":
             module.exit_json(changed=False, **run.follow(given["patience"]))
+        if given["phase"] == "wait":
+            run.wait(given["lock_timeout"])
+            module.exit_json(changed=False)
         if module.check_mode:
             module.exit_json(changed=given["phase"] == "start")
         if given["phase"] == "stop":

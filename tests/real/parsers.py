@@ -60,6 +60,11 @@ class Parser:
         answer: dict[str, Any] = self._ask({"words": list(words)})
         return answer
 
+    def benchmark(self, words: Sequence[str]) -> dict[str, Any]:
+        """The same of `vllm bench serve WORDS`."""
+        answer: dict[str, Any] = self._ask({"benchmark": list(words)})
+        return answer
+
     def close(self) -> None:
         assert self._process.stdin and self._process.stdout
         self._process.kill()

@@ -17,6 +17,10 @@ import vllm_config
 import yaml
 from ansible_collections.inferops.ascend.plugins.filter.place import place_filter as place
 from ansible_collections.inferops.ascend.plugins.plugin_utils._base.errors import AscendError
+from ansible_collections.inferops.ascend.plugins.plugin_utils._calibrate.trial import (
+    Benchmark,
+    require_benchmark,
+)
 from ansible_collections.inferops.ascend.plugins.plugin_utils._model.catalogue import load_catalogue
 from ansible_collections.inferops.ascend.plugins.plugin_utils._model.options import (
     load_options,
@@ -181,6 +185,21 @@ def test_every_recipe_is_read_by_the_versions_that_get_it(reader: Reader) -> Non
                 name = option.removeprefix("no-").replace("-", "_")
                 expected = not value if option.startswith("no-") else value
                 assert read[name] is not None if isinstance(value, dict) else read[name] == expected
+
+
+@pytest.mark.parametrize("kind", ["generate", "embed", "rerank"])
+def test_the_benchmark_of_a_calibration_is_read_or_else_refused_before(
+    parser: Parser, kind: str
+) -> None:
+    placed = {"name": "m", "port": 8000, "max_model_len": 2048, "kind": kind}
+    answer = parser.benchmark(Benchmark(2, 128).words(placed, "/weights"))
+    try:
+        require_benchmark(kind, parser.version)
+    except AscendError:
+        assert answer["status"] != 0
+        return
+    assert answer["status"] == 0, answer["error"]
+    assert answer["values"]["random_input_len"] in (2048 - 16, 2048 - 128 - 16)
 
 
 def test_the_shipped_option_list_is_the_parsers_own(parser: Parser) -> None:

@@ -6,8 +6,9 @@ Each line of standard input is a question as JSON, each line of standard output 
 
     {"dump": true}             {"version": str, "options": {name: option}}
     {"words": [word, ...]}     {"status": int, "error": str, "values": {name: value}}
+    {"benchmark": [word, ...]} the same of `vllm bench serve`
 
-`words` are what follows `vllm`. `status` is the exit status that the program would have had, 0 where
+`words` are what follows `vllm`, or `vllm bench serve`. `status` is the exit status that the program would have had, 0 where
 the words were read; `error` is what was printed or raised; `values` are the options as read.
 """
 
@@ -15,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import importlib
 import importlib.machinery
 import io
 import json
@@ -45,6 +47,13 @@ def parse(program: argparse.ArgumentParser, words: list[str]) -> dict[str, Any]:
     return {"status": 0, "error": "", "values": values}
 
 
+def benchmark(program: argparse.ArgumentParser) -> argparse.ArgumentParser:
+    """The parser of `vllm bench serve`."""
+    parser = type(program)(prog="vllm bench serve")
+    importlib.import_module("vllm.benchmarks.serve").add_cli_args(parser)
+    return parser
+
+
 def main() -> None:
     # vLLM prints where it likes; answers have standard output for themselves.
     answers = os.fdopen(os.dup(1), "w")
@@ -52,7 +61,12 @@ def main() -> None:
     program, serve = engine.parsers()
     for line in sys.stdin:
         question = json.loads(line)
-        answer = parse(program, question["words"]) if "words" in question else dump(serve)
+        if "words" in question:
+            answer = parse(program, question["words"])
+        elif "benchmark" in question:
+            answer = parse(benchmark(program), question["benchmark"])
+        else:
+            answer = dump(serve)
         print(json.dumps(answer), file=answers, flush=True)
 
 

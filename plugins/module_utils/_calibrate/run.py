@@ -42,6 +42,13 @@ def start(trial: Trial, lock_timeout: float, directory: str = DIRECTORY) -> None
         detached(lambda: _work(trial, directory))
 
 
+def wait(timeout: float, directory: str = DIRECTORY) -> None:
+    """Wait for a trial that runs, as one whose controller went away. Raises HostError as `start`."""
+    if os.path.exists(f"{directory}/lock"):
+        with exclusive(f"{directory}/lock", timeout, "calibrating"):
+            pass
+
+
 def follow(patience: float, directory: str = DIRECTORY) -> dict[str, Any]:
     """Wait up to `patience` seconds for the trial's end, and return how far it is.
 

@@ -40,7 +40,8 @@ Report = Callable[[str, Any], None]
 class Trial(NamedTuple):
     """What is run.
 
-    server, benchmark: texts of the template units. placement: the drop-in of both. cards: logic ids.
+    server, benchmark: texts of the template units. placement, benchmark_placement: their drop-ins.
+    cards: logic ids.
     start_timeout, benchmark_timeout: seconds. phases, failures: what the journal is read with.
     """
 
@@ -50,6 +51,7 @@ class Trial(NamedTuple):
     server: str
     benchmark: str
     placement: str
+    benchmark_placement: str
     config: str
     secrets: str
     start_timeout: float
@@ -121,11 +123,14 @@ def _require_free(trial: Trial) -> None:
 
 
 def _write(trial: Trial) -> None:
-    for unit, text in ((SERVER, trial.server), (BENCHMARK, trial.benchmark)):
+    for unit, text, placement in (
+        (SERVER, trial.server, trial.placement),
+        (BENCHMARK, trial.benchmark, trial.benchmark_placement),
+    ):
         directory = f"{UNITS}/{unit.replace('@', '@' + trial.name, 1)}.d"
         os.makedirs(directory, exist_ok=True)
         write_atomically(f"{UNITS}/{unit}", text)
-        write_atomically(f"{directory}/placement.conf", trial.placement)
+        write_atomically(f"{directory}/placement.conf", placement)
     os.makedirs(FILES, exist_ok=True)
     write_atomically(f"{FILES}/{trial.name}.yaml", trial.config)
     if trial.secrets:

@@ -20,11 +20,12 @@ from .._model.catalogue import Catalogue
 from .._model.configuration import Text
 from .._model.request import parse_length
 from .._model.spec import Spec
+from .._service.unit import UnitSettings
 from ..settings import Settings
 from .chart import in_k
 from .outcome import Ended
 from .search import K, Search, Step, lengths_up_to
-from .trial import Benchmark, spec_of, trial_name
+from .trial import Benchmark, require_benchmark, spec_of, trial_name
 
 # Keys of a request that a calibration chooses itself.
 _CHOSEN = (
@@ -59,17 +60,20 @@ class Calibration:
     def model(self) -> str:
         return str(self.spec.model)
 
-    def conditions(self, facts: Mapping[str, Any], engine_version: str) -> dict[str, Any]:
-        """What the result holds under. facts: of host_info."""
-        engine = facts["engine"]
+    def conditions(self, facts: Mapping[str, Any], unit: UnitSettings) -> dict[str, Any]:
+        """What the result holds under. facts: of host_info, whose engine is not that of an image."""
+        engine, toolkits = facts["engine"], facts["cann"].values()
         versions = [f"{name.replace('_', '-')} {engine[name]}" for name in engine if engine[name]]
-        cann = sorted({str(each) for each in facts["cann"].values() if each})
+        words = ", ".join(versions) or f"vLLM {unit.engine_version}"
+        if unit.contained:
+            toolkits, words = [], f"vLLM {unit.engine_version} in {unit.container_image}"
+        cann = sorted({str(each) for each in toolkits if each})
         found = {
             "profile": self.profile,
             "card_memory_gb": self.spec.card_memory_gb,
             "driver": facts["npu"].get("driver_version"),
             "cann": ", ".join(cann) or None,
-            "engine": ", ".join(versions) or f"vLLM {engine_version}",
+            "engine": words,
             "path": self.request.get("path"),
             "gpu_memory_utilization": self.spec.gpu_memory_utilization,
             "prompts": self.benchmark.prompts,
@@ -173,6 +177,7 @@ def calibration_of(
     if not specs:
         raise AscendError(left_out[0])
     spec = specs[min(specs)]
+    require_benchmark(spec.kind, settings.engine_version)
     native = spec.native_context or (Text(config).native_context() if config else None)
     longest = _length(given["longest"], "vllm_calibrate_longest") or native
     if longest is None:

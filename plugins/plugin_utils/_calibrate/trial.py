@@ -14,10 +14,12 @@ from ansible_collections.inferops.ascend.plugins.module_utils._calibrate.trial i
 from .._base.errors import AscendError
 from .._base.systemd import unit_word
 from .._model.catalogue import Catalogue
+from .._model.options import engine_number, number
 from .._model.resolve import Options, resolve
 from .._model.spec import Spec
 from .._place.names import slug
 from .._service import causes
+from .._service.container import exec_words, program
 from .._service.services import service_texts, template
 from .._service.unit import FILES as SERVICE_FILES
 from .._service.unit import UnitSettings
@@ -29,10 +31,20 @@ _DAY = 86400
 _RESERVE = 16
 # What the unit of a service runs; the benchmark runs in the same environment.
 _SERVE = f"serve --config {FILES}/%i.yaml"
+# Containers of trials; a service of the host may have the name of the model.
+_CONTAINER = "vllm-calibrate-"
+_RESULT_DIRECTORY = f"RuntimeDirectory={RESULT.rsplit('/', 1)[-1]}\nRuntimeDirectoryPreserve=yes\n"
+# What the unit of the benchmark does not have of the server's.
+_OF_THE_SERVER = (
+    *("Restart", "RestartSec", "RestartPreventExitStatus", "TimeoutStartSec"),
+    *("ExecStartPre", "ExecStopPost"),
+)
 _DATASETS = {
     "embed": "--backend openai-embeddings --endpoint /v1/embeddings --dataset-name random",
     "rerank": "--backend vllm-rerank --endpoint /v1/rerank --dataset-name random-rerank",
 }
+# The last versions of vLLM whose `vllm bench serve` is known to have no such benchmark.
+_WITHOUT = {"embed": "0.9.1", "rerank": "0.11.0"}
 
 
 @dataclass(frozen=True)
@@ -70,6 +82,16 @@ class Benchmark:
             *("--disable-tqdm", "--save-result", "--result-dir", RESULT),
             *("--result-filename", f"{name}.json"),
         ]
+
+
+def require_benchmark(kind: str, version: str) -> None:
+    """Raise AscendError where the engine has no benchmark for a kind of model."""
+    without = _WITHOUT.get(kind)
+    if without and engine_number(version) <= number(without):
+        raise AscendError(
+            f"vllm bench serve of vLLM {version} has no benchmark for models of kind {kind}, which a"
+            f" calibration needs. Versions after {without} have one."
+        )
 
 
 def _reserve(context: int) -> int:
@@ -115,12 +137,6 @@ def module_trial(
     timeouts: seconds for `start_timeout` and `benchmark_timeout`. Raises AscendError for what cannot be
     written.
     """
-    if unit.contained:
-        raise AscendError(
-            "A calibration needs the engine in a virtual environment or one of your own; with"
-            " vllm_service_method: container it cannot be run. Install the same version beside it"
-            " (playbook runtime) for the calibration."
-        )
     # A server that has ended waits to be restarted for longer than a trial lasts, by which it is seen
     # as failed also where it exits 0; the limit of starts then keeps it down.
     unit = replace(
@@ -130,6 +146,7 @@ def module_trial(
         restart_delay=_DAY,
         start_limit_burst=1,
         start_limit_interval=10 * _DAY,
+        container_mounts=[*unit.container_mounts, f"{RESULT}:{RESULT}:rw"],
     )
     service = {**service, "served_model_name": service["name"]}
     texts = service_texts(service, unit)
@@ -145,14 +162,24 @@ def module_trial(
         for each in (*SERVICE_FILES["files"], *SERVICE_FILES["instance_files"])[:4]
     )
     seconds = int(sum(timeouts.values())) + 600
-    model = _value(config, "model")
+    words = benchmark.words(service, _value(config, "model"))
+    settings = f"[Service]\nRuntimeMaxSec={seconds}\n"
+    benchmark_placement = placement = placement.replace(
+        "@INFEROPS_PROGRAM@", unit_word(unit.executable)
+    )
+    if unit.contained:
+        name = str(service["name"])
+        placement = placement.replace(f"--name=vllm-{name} ", f"--name={_CONTAINER}{name} ")
+        benchmark_placement = f"[Service]\nExecStart={_inside(name, unit, words)}\n"
+        settings += _RESULT_DIRECTORY
     return {
         "name": service["name"],
         "port": service["port"],
         "cards": list(service["cards"]),
-        "server": shared.replace("[Service]\n", f"[Service]\nRuntimeMaxSec={seconds}\n", 1),
-        "benchmark": _benchmark_unit(shared, benchmark.words(service, model)),
-        "placement": placement.replace("@INFEROPS_PROGRAM@", unit_word(unit.executable)),
+        "server": shared.replace("[Service]\n", settings, 1),
+        "benchmark": _benchmark_unit(shared, words),
+        "placement": placement,
+        "benchmark_placement": benchmark_placement,
         "config": config,
         "secrets": secrets,
         **timeouts,
@@ -163,21 +190,26 @@ def module_trial(
 
 
 def _moved(text: str) -> str:
-    """A file of a service with the directory of trials in place of that of services."""
-    return text.replace("/etc/vllm/", f"{FILES}/")
+    """A file of a service with the directory and the containers of trials in place of the services'."""
+    return text.replace("/etc/vllm/", f"{FILES}/").replace(" vllm-%i\n", f" {_CONTAINER}%i\n")
+
+
+def _inside(name: str, unit: UnitSettings, words: Sequence[str]) -> str:
+    """The command that runs the benchmark in the container of the server."""
+    script = program(name, unit, " ".join(["bench serve", *words]))
+    client = [unit.container_engine, "exec", f"{_CONTAINER}{name}", "/bin/bash", "-c", script]
+    return exec_words(client)
 
 
 def _benchmark_unit(server: str, words: Sequence[str]) -> str:
     lines = []
     for line in server.split("\n"):
         key = line.partition("=")[0]
-        if key in ("Restart", "RestartSec", "RestartPreventExitStatus", "TimeoutStartSec"):
+        if key in _OF_THE_SERVER:
             continue
         lines.append(line)
         if line == "[Service]":
-            directory = RESULT.rsplit("/", 1)[-1]
-            lines += [f"RuntimeDirectory={directory}", "RuntimeDirectoryPreserve=yes"]
-            lines.append("TimeoutStartSec=infinity")
+            lines.append(f"{_RESULT_DIRECTORY}TimeoutStartSec=infinity")
     text = "\n".join(lines).replace("Type=exec\n", "Type=oneshot\n")
     return text.replace(_SERVE, " ".join(["bench serve", *words]))
 

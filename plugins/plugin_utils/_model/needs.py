@@ -12,8 +12,7 @@ from functools import lru_cache
 from typing import Any
 
 from .._base.data import vars_file
-from .options import dashed, number
-from .versions import row_of
+from .options import dashed, engine_number, number
 
 
 @dataclass(frozen=True)
@@ -40,8 +39,7 @@ class Subject:
     @property
     def number(self) -> tuple[int, ...]:
         """The version of vLLM, to compare; empty if it is none."""
-        row = row_of(self.version)
-        return number(row.vllm if row else self.version)
+        return engine_number(self.version)
 
 
 @dataclass(frozen=True)

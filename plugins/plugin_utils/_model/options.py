@@ -100,8 +100,7 @@ def missing_list(version: object) -> str | None:
     if is_file(version):
         return None
     listed, text = list_of(version), str(version).strip().removeprefix("v")
-    row = row_of(text)
-    if number(row.vllm if row else text) == number(listed):
+    if engine_number(text) == number(listed):
         return None
     return f"vLLM {text} has no option list here; args are read by that of vLLM {listed}"
 
@@ -109,6 +108,12 @@ def missing_list(version: object) -> str | None:
 def number(version: str) -> tuple[int, ...]:
     """A version as a number to compare: (0, 18, 0)."""
     return tuple(int(part) for part in re.findall(r"[0-9]+", version)[:3])
+
+
+def engine_number(version: str) -> tuple[int, ...]:
+    """The number of vLLM, by its own version or that of vllm-ascend; empty if it is none."""
+    row = row_of(version)
+    return number(row.vllm if row else version)
 
 
 def dashed(key: str) -> str:

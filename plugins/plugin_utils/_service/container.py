@@ -79,10 +79,15 @@ def arguments(service: Mapping[str, Any], how: UnitSettings) -> list[str]:
         words.append(text + (",readonly" if mode == "ro" else ""))
     words += _environment(service, how)
     words += [str(option) for option in how.container_options]
-    program = f"exec {unit_word(how.container_executable)} serve --config {config}"
-    load = load_cann(how.cann_scripts, name, " in the image: use one with")
-    script = " ".join([*map(str.strip, load if how.cann_scripts else []), program])
+    script = program(name, how, f"serve --config {config}")
     return [*words, "--entrypoint=/bin/bash", unit_word(how.container_image), "-c", script]
+
+
+def program(name: str, how: UnitSettings, words: str) -> str:
+    """The script that runs `vllm WORDS` in a container. name: of the service, for a message."""
+    load = load_cann(how.cann_scripts, name, " in the image: use one with")
+    run = f"exec {unit_word(how.container_executable)} {words}"
+    return " ".join([*map(str.strip, load if how.cann_scripts else []), run])
 
 
 def _mounts(service: Mapping[str, Any], how: UnitSettings) -> list[tuple[str, str, str]]:

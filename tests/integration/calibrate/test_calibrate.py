@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -140,30 +141,89 @@ def test_check_mode_shows_the_trials_and_starts_none(site: Site) -> None:
     )
 
 
-def test_a_run_that_was_killed_leaves_nothing_and_goes_on_where_it_was(site: Site) -> None:
-    site.sh("h1", f"ascend-sim behaviour {MODEL} hang_at=weights weights_gib=10")
-    command = ["ansible-playbook", "-i", str(site.inventory), "inferops.ascend.calibrate"]
+def test_a_run_whose_controller_was_killed_is_put_back_and_resumed(site: Site) -> None:
+    site.wants({"model": "Qwen3-8B", "name": "chat", "cards": [0]})
+    assert site.run("deploy").status == 0
+    chat = site.sh("h1", "systemctl show -P MainPID vllm@chat")
+    # On four cards 39600 tokens fit: 64K does not start, and the benchmark of 32K hangs.
+    limit = "weights_gib=100 kv_tokens_per_gib=300 delay=0.5 stop=0"
+    site.sh("h1", f"ascend-sim behaviour {MODEL} {limit} request_seconds=600")
     values = {
         "vllm_calibrate_model": REQUEST,
         "vllm_calibrate_longest": "64K",
         "vllm_calibrate_table": str(site.table),
-        "vllm_calibrate_cards": [1],
+        # Beside the service there is one such block, which the interrupted trial has.
+        "vllm_calibrate_cards": [4],
         "vllm_calibrate_interval": 1,
     }
-    command += ["-e", json.dumps(values)]
+    command = ["ansible-playbook", "-i", str(site.inventory), "inferops.ascend.calibrate"]
     process = subprocess.Popen(
-        command, env=environment(), stdout=subprocess.DEVNULL, start_new_session=True
+        [*command, "-e", json.dumps(values)],
+        env=environment(),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
     )
-    wait(lambda: "vllm-calibrate@our-finetune" in site.left())
-    os.killpg(process.pid, signal.SIGKILL)
+    wait(lambda: state(site, "vllm-calibrate-benchmark@our-finetune") == "activating")
+    children = descendants(process.pid)
+    for pid in (process.pid, *children):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
     process.wait()
-    # Within a minute the host notices that nobody asks any more.
-    wait(lambda: site.left() == "")
+    assert state(site, "vllm-calibrate@our-finetune") == "active"
     assert not site.table.exists()
-    site.sh("h1", f"ascend-sim behaviour {MODEL} hang_at=null")
+    (known,) = json.loads(site.state.read_text(encoding="utf-8"))["trials"]
+    assert (known["max_model_len"], known["passed"]) == (65536, False)
+
+    # At once again: the host ends what was left, and the run goes on with what is known.
+    site.sh("h1", f"ascend-sim behaviour {MODEL} request_seconds=0")
     ran = site.run("calibrate", **values)
     assert ran.status == 0, ran.output
-    assert row(site)["max_model_len"] == 65536
+    assert "known: 4 cards, 65536 tokens: too large" in ran.output
+    assert "trial 1 of" not in ran.output
+    assert "trial 2 of" in ran.output
+    trials = row(site)["calibration"]["trials"]
+    assert [(each["max_model_len"], each["passed"]) for each in trials] == [
+        (65536, False),
+        (32768, True),
+    ]
+    assert site.left() == ""
+    assert site.sh("h1", "systemctl show -P MainPID vllm@chat") == chat
+
+
+def test_what_cannot_be_run_is_refused_before_the_account_is_made(site: Site) -> None:
+    site.sh("h1", "userdel vllm")
+    for wrong, words in (
+        ({"vllm_calibrate_model": {"model": MODEL}}, "No table lists the model"),
+        ({"vllm_calibrate_cards": [16]}, "16 cards"),
+    ):
+        ran = site.calibrate(**wrong)
+        assert ran.status != 0
+        assert words in ran.output
+        assert site.sh("h1", "getent passwd vllm; true") == ""
+        assert site.left() == ""
+
+
+@pytest.mark.parametrize("kind", ["embed", "rerank"])
+def test_embedding_models_and_rerankers_are_benchmarked_with_prompts_alone(
+    site: Site, kind: str
+) -> None:
+    site.sh(
+        "h1", f"ascend-sim behaviour our-{kind} full_tokens=3000 engine_grace=0 delay=0.5 stop=0"
+    )
+    ran = site.calibrate(
+        vllm_calibrate_model={"model": f"our-{kind}", "path": f"/srv/our-{kind}", "kind": kind},
+        vllm_calibrate_longest="8K",
+        vllm_calibrate_cards=[1],
+    )
+    assert ran.status == 0, ran.output
+    found = row(site)
+    assert (found["kind"], found["max_model_len"]) == (kind, 2048)
+    figures = found["calibration"]["benchmark"]
+    assert figures["completed"] == 4
+    assert figures["request_throughput"] > 0
+    assert "output_throughput" not in figures
+    assert site.left() == ""
 
 
 def test_what_is_no_question_of_memory_ends_it_and_keeps_the_trials(site: Site) -> None:
@@ -182,8 +242,21 @@ def test_what_is_no_question_of_memory_ends_it_and_keeps_the_trials(site: Site) 
     assert row(site)["max_model_len"] == 16384
 
 
+def state(site: Site, unit: str) -> str:
+    return site.sh("h1", f"systemctl is-active {unit}", check=False).strip()
+
+
 def wait(what: Any) -> None:
     end = time.monotonic() + 150
     while not what():
         assert time.monotonic() < end, "not within 150 s"
         time.sleep(0.5)
+
+
+def descendants(pid: int) -> list[int]:
+    """The processes that a process started, and those that they did."""
+    done = subprocess.run(
+        ["ps", "-o", "pid=", "--ppid", str(pid)], capture_output=True, text=True, check=False
+    )
+    children = [int(word) for word in done.stdout.split()]
+    return [*children, *(each for child in children for each in descendants(child))]

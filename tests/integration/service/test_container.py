@@ -21,6 +21,7 @@ import pytest
 import yaml
 
 from ..hosts import environment, scenario, shell, started
+from ..images import MAKE, MOUNTS
 
 pytestmark = pytest.mark.hosts
 
@@ -35,28 +36,6 @@ PLAY = """
     - name: Run the services
       ansible.builtin.include_role:
         name: inferops.ascend.vllm_service
-"""
-SERVER = """#!/usr/bin/python3 -B
-import sys
-sys.path.insert(0, "/usr/local/lib/ascend-sim")
-from standin_vllm import main
-sys.exit(main("0.18.0"))
-"""
-# An archive of an image with these files; prints the id of the image, which is not kept.
-MAKE = f"""
-set -e
-rm -rf /tmp/image && mkdir -p /tmp/image/opt/engine /tmp/image/usr /tmp/image/tmp /tmp/image/etc
-for link in bin sbin lib lib64; do ln -s usr/$link /tmp/image/$link; done
-cat > /tmp/image/opt/engine/vllm <<'EOF'
-{SERVER}EOF
-cd /tmp/image/usr && mkdir bin && cp -L /bin/sh bin
-for file in $(ldd /bin/sh | grep -o '/[^ ]*'); do mkdir -p .$(dirname $file); cp -L $file .$file; done
-printf '#!/bin/sh\\necho 0.18.0+empty\\n' > bin/python3
-chmod 755 bin/python3 /tmp/image/opt/engine/vllm
-tar -C /tmp/image -cf - . | podman import - localhost/engine:one >/dev/null 2>&1
-podman save --quiet --output /srv/engine.tar localhost/engine:one >/dev/null
-podman image inspect --format '{{{{.Id}}}}' localhost/engine:one
-podman rmi --force localhost/engine:one >/dev/null
 """
 
 
@@ -79,11 +58,7 @@ class Host:
             "vllm_runtime_image_archive": "/srv/engine.tar",
             "vllm_service_container_executable": "/opt/engine/vllm",
             "vllm_service_container_options": ["--shm-size=64m"],
-            "vllm_service_container_mounts": [
-                "/usr",
-                "/var/lib/ascend-sim",
-                "/etc/ascend_install.info",
-            ],
+            "vllm_service_container_mounts": MOUNTS,
             "vllm_service_shutdown_timeout": 1,
             "vllm_service_restart_delay": 1,
             "vllm_service_instances": instances,

@@ -14,7 +14,7 @@ from ansible_collections.inferops.ascend.plugins.module_utils._base.errors impor
 from ansible_collections.inferops.ascend.plugins.module_utils._calibrate import run
 from ansible_collections.inferops.ascend.plugins.module_utils._calibrate.trial import Trial
 
-TRIAL = Trial("t", 8000, [0], "", "", "", "", "", 10, 10, None, [], [])
+TRIAL = Trial("t", 8000, [0], "", "", "", "", "", "", 10, 10, None, [], [])
 
 
 @pytest.fixture
@@ -64,7 +64,10 @@ def test_a_second_trial_waits_for_the_first(
     run.start(TRIAL, 0, directory)
     with pytest.raises(HostError, match="Another run is calibrating"):
         run.start(TRIAL, 0, directory)
+    with pytest.raises(HostError, match="Another run is calibrating"):
+        run.wait(0, directory)
     assert run.stop(60, directory)
+    run.wait(0, directory)
     with pytest.raises(HostError, match="nothing is known of a trial"):
         run.follow(0, directory)
 

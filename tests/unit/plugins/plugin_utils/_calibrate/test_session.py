@@ -106,7 +106,7 @@ def test_the_native_context_is_that_of_the_config_json_beside_the_weights() -> N
     assert configuration_directory(OURS) == "/data/ours"
     assert configuration_directory("Qwen3-14B") is None
     trials = [Ended(Step(1, 32768), True, 9.0)]
-    row = asked.row(Step(1, 32768), trials, asked.conditions(FACTS, ""), "h1", "c.svg")
+    row = asked.row(Step(1, 32768), trials, asked.conditions(FACTS, settings().unit), "h1", "c.svg")
     assert row["native_context"] == 32768
 
 
@@ -192,23 +192,42 @@ def test_embedding_models_and_rerankers_get_prompts_alone(model: str, words: str
     assert "--random-input-len 4080 --percentile-metrics e2el" in found["benchmark"]
 
 
-def test_containers_are_rejected() -> None:
+def test_a_trial_in_a_container_is_benchmarked_inside_it() -> None:
     asked = calibration()
     spec = spec_of(asked.request, Step(1, 4096), load_catalogue(), settings().lookup)
     service = place_trial(spec, now(), settings()).as_dict()
-    unit = settings(vllm_service_method="container").unit
-    with pytest.raises(AscendError, match="vllm_service_method: container"):
-        module_trial(service, unit, asked.benchmark, TIMEOUTS, None)
+    image = "sha256:" + 64 * "a"
+    unit = settings(vllm_service_method="container", vllm_runtime_image=image).unit
+    found = module_trial(service, unit, asked.benchmark, TIMEOUTS, None)
+    # A service of the host may be in a container of the name vllm-qwen3-14b.
+    assert "--name=vllm-calibrate-qwen3-14b " in found["placement"]
+    assert "--name=vllm-qwen3-14b" not in found["placement"]
+    assert "/etc/vllm" not in found["placement"]
+    assert found["server"].count("--time 0 vllm-calibrate-%i\n") == 2
+    assert "podman exec vllm-calibrate-qwen3-14b " in found["benchmark_placement"]
+    assert "bench serve --base-url" in found["benchmark_placement"]
+    # The end of the benchmark does not take the server away.
+    assert "podman rm" not in found["benchmark"]
+    conditions = asked.conditions(FACTS, unit)
+    assert conditions["engine"] == f"vLLM 0.18.0 in {image}"
+    assert "cann" not in conditions
+
+
+def test_a_kind_of_model_that_the_engine_cannot_benchmark_is_rejected() -> None:
+    reranker = {"model": "bge-reranker-v2-m3"}
+    old = settings(vllm_service_engine_version="0.11.0")
+    with pytest.raises(AscendError, match=r"of vLLM 0\.11\.0 has no benchmark .* kind rerank"):
+        calibration_of({**GIVEN, "model": reranker}, old, load_catalogue())
 
 
 def test_conditions_name_the_software_and_hide_what_may_be_private() -> None:
     asked = calibration(model={**OURS, "env": {"TOKEN": "hidden"}}, longest="64K")
-    found = asked.conditions(FACTS, "0.18.0")
+    found = asked.conditions(FACTS, settings().unit)
     assert "hidden" not in str(found)
     assert (found["driver"], found["cann"]) == ("25.2.0", "8.5.0")
     assert found["engine"].startswith("vllm 0.18.0, vllm-ascend 0.18.0")
     other = calibration(model={**OURS, "env": {"TOKEN": "other"}}, longest="64K")
-    assert other.conditions(FACTS, "0.18.0") != found
+    assert other.conditions(FACTS, settings().unit) != found
 
 
 def test_the_row_has_its_conditions_and_every_trial() -> None:
@@ -217,7 +236,9 @@ def test_the_row_has_its_conditions_and_every_trial() -> None:
         Ended(Step(1, 65536), False, 9.0, 20_000, "kv-cache", "no room"),
         Ended(Step(1, 16 * K), True, 9.0, figures={"completed": 4.0}),
     ]
-    row = asked.row(Step(1, 16 * K), trials, asked.conditions(FACTS, ""), "h1", "c.svg")
+    row = asked.row(
+        Step(1, 16 * K), trials, asked.conditions(FACTS, settings().unit), "h1", "c.svg"
+    )
     assert (row["min_cards"], row["max_model_len"], row["basis"]) == (1, 16384, "calibrated")
     assert row["args"] == {"trust-remote-code": True}
     assert row["calibration"]["benchmark"] == {"completed": 4.0}
