@@ -285,6 +285,38 @@ def test_releases_in_fp8_are_rejected_where_the_engine_does_not_read_it() -> Non
         assert spec(request, **options)["cards"] >= 16
 
 
+@pytest.mark.parametrize(
+    ("model", "version", "trusted"),
+    [
+        ("MiniMax-M1-80k", "0.23.0", True),
+        ("PaddleOCR-VL-0.9B", "0.18.0", True),
+        # From transformers 5 on, which it takes, the engine needs no code of the repository.
+        ("PaddleOCR-VL-0.9B", "0.23.0", False),
+        ("Hunyuan-A13B-Instruct", "0.18.0", True),
+        ("DeepSeek-OCR", "0.18.0", False),
+    ],
+)
+def test_code_of_the_repository_where_the_engine_has_none(
+    model: str, version: str, trusted: bool
+) -> None:
+    got = spec(model, estimate=True, engine_version=version)
+    assert ("trust-remote-code" in got["args"]) is trusted
+    assert any("(trust-remote-code)" in each for each in got["warnings"]) is trusted
+
+
+def test_models_are_newer_than_some_versions() -> None:
+    for model, version in (
+        ("DeepSeek-OCR", "0.11.0"),
+        ("deepseek-ai/DeepSeek-OCR-2", "0.13.0"),
+        ("MiniMax-M1-80k", "0.9.1"),
+        ("Kimi-K2.7-Code", "0.13.0"),
+    ):
+        problem = rejection(model, estimate=True, engine_version=version)
+        assert "does not know the model's architecture" in problem
+    problem = rejection("GLM-4.7-Flash", estimate=True, engine_version="0.18.0")
+    assert "transformers below 5" in problem
+
+
 DUO = {"profile": "atlas-300i-duo-96g", "card_memory_gb": 48.0, "estimate": True}
 
 
