@@ -20,6 +20,11 @@ CONSEQUENCES = [
 # of the entries in vars/failures.yml.
 LINES: list[tuple[str, str, dict[str, str]]] = [
     (
+        "group: settings of the group: protocol 2, this program knows 1",
+        "group-settings",
+        {"problem": "settings of the group: protocol 2, this program knows 1"},
+    ),
+    (
         "vllm@chat: /usr/local/Ascend/nnal/atb/set_env.sh is missing or not readable: install CANN and NNAL, or set "
         "vllm_service_cann_scripts",
         "cann-script",
