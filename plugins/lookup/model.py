@@ -208,6 +208,11 @@ _list:
       description: Number of stages that the layers are split into.
       type: int
       sample: 1
+    engine:
+      description: How a service spans hosts, V(data_parallel), V(native) or V(ray).
+      type: str
+      returned: if the request has C(cluster)
+      sample: data_parallel
     data_parallel_size:
       description:
         - Number of data-parallel ranks. Times C(tensor_parallel_size) and C(pipeline_parallel_size) it
@@ -268,6 +273,11 @@ _list:
           description: The row's number in its source.
           type: int
           sample: 29
+        split:
+          description: What the split over hosts follows, where it is the default.
+          type: list
+          elements: str
+          returned: if the request has C(cluster)
         updated:
           description: Date of the source, if it has one.
           type: str

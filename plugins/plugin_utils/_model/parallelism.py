@@ -6,13 +6,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from .._base.errors import AscendError
 from .._base.words import counted
+from .cluster import DATA_PARALLEL, NATIVE, RAY
 from .estimate import tensor_parallel_fault
 from .facts import Facts
+from .needs import Subject
+from .options import facts_of
 from .request import Request
+from .spans import NEWEST, Span, span_of
 from .split import Split
 
 
@@ -23,6 +27,7 @@ class Parallelism:
     Attributes:
         data: data-parallel ranks of all services that belong together; ranks: of this service.
         context: prefill-context-parallel size.
+        hosts: that it spans; span: how, if it spans several.
     """
 
     model: str
@@ -32,37 +37,115 @@ class Parallelism:
     data: int | None
     ranks: int | None
     context: int = 1
+    hosts: int = 1
+    span: Span | None = None
 
     @classmethod
-    def of(cls, request: Request, model: str, facts: Facts) -> Parallelism:
-        """Raises AscendError for sizes whose product is not the number of cards."""
-        cards, spans = request.cards, request.spans
-        tensor, pipeline = request.tensor_parallel_size, request.pipeline_parallel_size
-        if spans > 1:
-            if cards is None:
-                raise AscendError(
-                    f"{model} spans {spans} hosts and does not state how many cards it takes on"
-                    " this one. Write cards, as the playbook plan does."
-                )
-            if tensor is None and pipeline is None:  # layers are split within a host
-                tensor, pipeline = cards, spans
-            cards *= spans
-        ranks = request.ranks
-        found = cls(model, cards, tensor, pipeline, ranks.size, ranks.here, ranks.context)
-        if tensor is not None and cards is None:
-            return found.with_cards(found.product)
-        if cards is not None and (cards % found.product or (tensor and cards != found.product)):
-            raise AscendError(
-                f"{model} requests {found.requested}, and the number of cards is the product of"
-                f" {_listed(found.factors, 'and')}. Write {found.ways(cards, facts)}."
-            )
-        return found
+    def of(cls, request: Request, model: str, facts: Facts, version: str | None) -> Parallelism:
+        """Raises AscendError for sizes whose product is not the number of cards.
 
-    def with_cards(self, cards: int) -> Parallelism:
-        """The same sizes on a number of cards."""
-        return Parallelism(
-            self.model, cards, self.tensor, self.pipeline, self.data, self.ranks, self.context
+        version: of the engine, by which defaults over hosts are chosen.
+        """
+        ranks = request.ranks
+        found = cls(
+            model,
+            request.cards,
+            request.tensor_parallel_size,
+            request.pipeline_parallel_size,
+            ranks.size,
+            ranks.here,
+            ranks.context,
         )
+        if request.spans > 1:
+            return found._over_hosts(request, facts, version)
+        if request.cluster.engine is not None:
+            raise AscendError(
+                f"{model} has the engine {request.cluster.engine} and no cluster; the key tells how a"
+                " service spans hosts. Leave it out."
+            )
+        if found.tensor is not None and found.cards is None:
+            return replace(found, cards=found.product)
+        return found._checked(facts)
+
+    def _checked(self, facts: Facts) -> Parallelism:
+        cards = self.cards
+        if cards is not None and (cards % self.product or (self.tensor and cards != self.product)):
+            raise AscendError(
+                f"{self.model} requests {self.requested}, and the number of cards is the product of"
+                f" {_listed(self.factors, 'and')}. Write {self.ways(cards, facts)}."
+            )
+        return self
+
+    def _over_hosts(self, request: Request, facts: Facts, version: str | None) -> Parallelism:
+        """With the sizes that the request leaves out, as upstream spans hosts."""
+        here, hosts = self.cards, request.spans
+        if here is None:
+            raise AscendError(
+                f"{self.model} spans {hosts} hosts and does not state how many cards it takes on"
+                " this one. Write cards, as the playbook plan does."
+            )
+        subject = Subject(
+            request.names(self.model), "", version or NEWEST, facts.config, (), request.args
+        )
+        experts = facts.has_experts or request.args.get("enable-expert-parallel") is True
+        engine = request.cluster.engine
+        if engine is None and (self.data or 1) > 1:
+            engine = DATA_PARALLEL
+        elif engine is None and ((self.pipeline or 1) > 1 or (self.tensor or 1) > here):
+            # Ranks of a mixture do not have stages over hosts; the request asks for what a dense has.
+            engine = span_of(Subject((), "", version or NEWEST), False, here).engine
+        span = span_of(subject, experts, here, engine)
+        if span.engine == NATIVE and version and "nnodes" not in facts_of(version):
+            raise AscendError(
+                f"{self.model} spans {hosts} hosts by the engine native, which vLLM has from 0.13.0"
+                f" on, and the version is {version}. Write engine: {DATA_PARALLEL} or {RAY}."
+            )
+        whole = replace(self, cards=here * hosts, span=span, hosts=hosts)
+        within = [n for n in range(1, here + 1) if here % n == 0]
+        within = [n for n in within if tensor_parallel_fault(facts, n) is None]
+        if span.engine == DATA_PARALLEL:
+            return whole._in_ranks(within, facts)
+        return whole._in_stages(within, facts)
+
+    def _in_ranks(self, within: list[int], facts: Facts) -> Parallelism:
+        """Data-parallel ranks, one or more on each host. within: sizes that a host's cards allow."""
+        cards, hosts = self.cards or 0, self.hosts
+        here, inner = cards // hosts, (self.pipeline or 1) * self.context
+        tensor, preferred = self.tensor, self.span.tensor if self.span else None
+        if tensor is None and self.data and cards % (self.data * inner) == 0:
+            tensor = cards // (self.data * inner)
+        if tensor is None:
+            fit = [n for n in within if here % (n * inner) == 0]
+            tensor = preferred if preferred in fit else max(fit, default=1)
+        data = self.data or cards // (tensor * inner)
+        sizes = replace(self, tensor=tensor, data=data, ranks=data, pipeline=self.pipeline or 1)
+        sizes._checked(facts)
+        if data % hosts or here % (tensor * inner):
+            raise AscendError(
+                f"{self.model} spans {hosts} hosts with {here} cards each by data-parallel ranks, and"
+                f" data_parallel_size {data} x tensor_parallel_size {tensor} does not put the same"
+                f" number of ranks on each, every rank within a host. Write data_parallel_size"
+                f" {hosts * max(here // (max(within) * inner), 1)} and tensor_parallel_size"
+                f" {max(within)}, or leave both out."
+            )
+        return sizes
+
+    def _in_stages(self, within: list[int], facts: Facts) -> Parallelism:
+        """Tensor parallel within a host and stages over hosts, unless the sizes are given."""
+        cards = self.cards or 0
+        if (self.data or 1) > 1:
+            raise AscendError(
+                f"{self.model} spans {self.hosts} hosts by the engine"
+                f" {self.span.engine if self.span else None}, which takes no data-parallel ranks, and"
+                f" has data_parallel_size {self.data}. Write engine: {DATA_PARALLEL}, or leave"
+                " data_parallel_size out."
+            )
+        tensor, pipeline = self.tensor, self.pipeline
+        if tensor is None:
+            rest = cards // ((pipeline or 1) * self.context)
+            tensor = rest if pipeline else max(within)
+        pipeline = pipeline or max(cards // (tensor * self.context), 1)
+        return replace(self, tensor=tensor, pipeline=pipeline, data=1, ranks=1)._checked(facts)
 
     @property
     def product(self) -> int:
@@ -79,7 +162,7 @@ class Parallelism:
     @property
     def requested(self) -> str:
         """Cards and sizes as the request gives them."""
-        given = [f"{self.cards} cards"]
+        given = [f"{self.cards} cards" + (f" on {self.hosts} hosts" if self.hosts > 1 else "")]
         for name, size in (
             (self.factors[0], self.ranks),
             ("tensor_parallel_size", self.tensor),

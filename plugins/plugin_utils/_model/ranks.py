@@ -16,6 +16,7 @@ from typing import Any
 
 from .._base.errors import AscendError
 from .._base.values import shown, whole_number
+from .cluster import Cluster
 from .options import dashed
 
 SIZE = "data-parallel-size"
@@ -43,7 +44,7 @@ class Ranks:
     args: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
-    def parse(cls, key: int | None, args: Mapping[str, Any], model: str) -> Ranks:
+    def parse(cls, key: int | None, args: Mapping[str, Any], cluster: Cluster, model: str) -> Ranks:
         """Raises AscendError for what the engine would reject, or count otherwise than the key."""
         given = {dashed(name): value for name, value in args.items() if value is not None}
         rest = {name: value for name, value in args.items() if dashed(name) != SIZE}
@@ -54,7 +55,19 @@ class Ranks:
                 " out."
             )
         size = key if size is None else size
+        balanced = given.get(_RANK) is not None or any(
+            given.get(option) is True for option in (_EXTERNAL, _HYBRID)
+        )
+        cluster.check_args(given, balanced and not cluster.hosts, model)
         context = _number(given, _CONTEXT, model) or 1
+        if cluster.hosts:
+            for option in (_RANK, _EXTERNAL, _HYBRID, _LOCAL):
+                if option in given and given[option] is not False:
+                    raise AscendError(
+                        f"args of {model} sets {option}, and it spans hosts: each host's ranks follow"
+                        " from data_parallel_size. Leave it out."
+                    )
+            return cls(size, size, context, rest)
         return cls(size, _here(size, given, model), context, rest)
 
 

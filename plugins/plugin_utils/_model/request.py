@@ -14,6 +14,7 @@ from typing import Any
 
 from .._base.errors import AscendError
 from .._base.values import kind_of, shown, whole_number
+from .cluster import Cluster
 from .options import dashed, is_option
 from .ranks import Ranks
 from .recipes import PURPOSES
@@ -64,7 +65,7 @@ class Request:
         cards: on each host. pinned_cards: the cards themselves, if they were named.
         ranks: data-parallel ranks, by their key or by args.
         recipe: throughput, latency or none.
-        spans: the number of hosts that the service runs on.
+        cluster: the hosts that it spans, if it spans several.
         extra: the keys that pass through to the spec.
         warnings: keys that look like typing errors.
     """
@@ -84,7 +85,7 @@ class Request:
     huggingface: str | None = None
     modelscope: str | None = None
     recipe: str | None = None
-    spans: int = 1
+    cluster: Cluster = Cluster()
     extra: Mapping[str, Any] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
 
@@ -92,6 +93,17 @@ class Request:
     def args(self) -> Mapping[str, Any]:
         """The engine's options, without the number of data-parallel ranks."""
         return self.ranks.args
+
+    @property
+    def spans(self) -> int:
+        """The number of hosts that the service runs on."""
+        return max(len(self.cluster.hosts), 1)
+
+    def names(self, model: str) -> tuple[str, ...]:
+        """Of the model, as the tables have it first, and as it and its weights are asked for."""
+        ids = (self.huggingface, self.modelscope, self.model)
+        asked = [each.rstrip("/") for each in ids if each]
+        return (model, *asked, *(each.rsplit("/", 1)[-1] for each in asked))
 
     @classmethod
     def parse(cls, value: object) -> Request:
@@ -109,6 +121,7 @@ class Request:
         unread = (unread_key(key, who) for key in given if key not in REQUEST_KEYS)
         cards, pinned = _cards(given.get("cards"), who)
         size = _optional(given, "data_parallel_size", who, _size)
+        cluster = Cluster.parse(given.get("cluster"), given.get("engine"), who)
         kind = given.get("kind")
         if kind is not None and kind not in KINDS:
             raise AscendError(
@@ -127,12 +140,12 @@ class Request:
             card_memory_gb=_optional(given, "card_memory_gb", who, parse_card_memory),
             tensor_parallel_size=_optional(given, "tensor_parallel_size", who, _size),
             pipeline_parallel_size=_optional(given, "pipeline_parallel_size", who, _size),
-            ranks=Ranks.parse(size, _args(given.get("args"), who), who),
+            ranks=Ranks.parse(size, _args(given.get("args"), who), cluster, who),
             kind=kind,
             huggingface=_optional(given, "huggingface", who, _hub_id),
             modelscope=_optional(given, "modelscope", who, _hub_id),
             recipe=_optional(given, "recipe", who, _recipe),
-            spans=_cluster_hosts(given.get("cluster"), who),
+            cluster=cluster,
             extra={key: item for key, item in given.items() if key not in RESOLVED_KEYS},
             warnings=tuple(warning for warning in unread if warning),
         )
@@ -333,29 +346,6 @@ def _cards(value: object, model: str) -> tuple[int | None, tuple[int, ...] | Non
             " of the cards themselves. Write for example 2, or [4, 5]."
         )
     return number, None
-
-
-def _cluster_hosts(value: object, model: str) -> int:
-    """The number of hosts in the key ``cluster``, which the plan writes."""
-    if value is None:
-        return 1
-    given = value if isinstance(value, Mapping) else {}
-    hosts, rank = given.get("hosts"), _integer(given.get("rank"))
-    names = list(hosts) if isinstance(hosts, (list, tuple)) else []
-    if (
-        len(names) < 2
-        or not all(isinstance(name, str) for name in names)
-        or len(set(names)) != len(names)
-        or given.get("leader") not in names
-        or rank is None
-        or rank >= len(names)
-    ):
-        raise AscendError(
-            f"cluster of {model} is {shown(value)}; it names the hosts that the service spans, at"
-            " least two, with the leader among them and this host's rank from 0, as the playbook"
-            " plan writes it: {leader: npu-01, rank: 0, hosts: [npu-01, npu-02]}."
-        )
-    return len(names)
 
 
 def _args(args: object, model: str) -> Mapping[str, Any]:

@@ -161,7 +161,7 @@ class _Resolution:
         self.memory = request.card_memory_gb or options.card_memory_gb
         self.length = request.max_model_len
         self.utilization = request.gpu_memory_utilization or options.gpu_memory_utilization
-        self.parallelism = Parallelism.of(request, self.model, self.facts)
+        self.parallelism = Parallelism.of(request, self.model, self.facts, options.engine_version)
         self.cards = self.parallelism.cards
 
     # -- the row ------------------------------------------------------------------------------
@@ -350,6 +350,12 @@ class _Resolution:
             self.model, self.facts, request, engine, "config" in request.extra or read
         )
         startup.check_weights(split, self.memory)
+        span = self.parallelism.span
+        if span is not None:
+            row_args = {**span.args, **row_args}
+            if span.sources and span.tensor in (None, split.tensor):
+                provenance = {**provenance, "split": list(span.sources)}
+                self.warnings += [span.unverified] if span.unverified else []
         startup.decide(length, row_args)
         huggingface, modelscope = hub_ids(request, self.subject)
         return Spec(
@@ -360,6 +366,7 @@ class _Resolution:
             data_parallel_size=split.data,
             tensor_parallel_size=split.tensor,
             pipeline_parallel_size=split.pipeline,
+            engine=span.engine if span else None,
             max_model_len=startup.length,
             gpu_memory_utilization=utilization,
             native_context=self.facts.native_context,

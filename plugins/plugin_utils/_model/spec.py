@@ -21,6 +21,7 @@ class Spec:
         data_parallel_size: ranks of all services that share one load balancer of the user's; the
             service runs all of them unless its `args` say that others run some.
         max_model_len, native_context: tokens.
+        engine: how it spans hosts, if it does: data_parallel, native or ray.
         recipe_env: environment variables of the request's recipe, under all others.
         extra: the request's other keys.
     """
@@ -32,6 +33,7 @@ class Spec:
     data_parallel_size: int = 1
     tensor_parallel_size: int = 1
     pipeline_parallel_size: int = 1
+    engine: str | None = None
     max_model_len: int = 0
     gpu_memory_utilization: float = 0.0
     native_context: int | None = None
@@ -71,6 +73,8 @@ class Spec:
             result["recipe_env"] = dict(self.recipe_env)
         else:
             del result["recipe_env"]
+        if self.engine is None:
+            del result["engine"]
         if self.pinned_cards is None:
             del result["pinned_cards"]
         else:

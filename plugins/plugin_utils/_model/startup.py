@@ -120,10 +120,8 @@ class Startup:
         if version is None:
             return None
         request = self.request
-        ids = (request.huggingface, request.modelscope, request.model)
         chips = profile(self.engine.profile).chips if self.engine.profile else ()
-        asked = [each.rstrip("/") for each in ids if each]
-        names = (self.model, *asked, *(each.rsplit("/", 1)[-1] for each in asked))
+        names = request.names(self.model)
         kind = request.kind or self.facts.kind or "generate"
         config = self.facts.config
         # Weights of one's own may be quantised otherwise than those that are known of the model.

@@ -115,6 +115,7 @@ def entries(
             if spec[size] != 1:
                 settled[size] = spec[size]
         if assignment.hosts:
+            settled["engine"] = spec["engine"]
             settled["cluster"] = {
                 "leader": assignment.leader,
                 "rank": assignment.rank,
@@ -130,8 +131,8 @@ def _model(service: Service, spec: Mapping[str, Any]) -> str:
     return str(spec["model"]) if asked.lower() == str(spec["model"]).lower() else asked
 
 
-def source_line(entry: Entry) -> str:
-    """Where the figures of an entry come from, as a line for people."""
+def source_lines(entry: Entry) -> list[str]:
+    """Where the figures of an entry come from, as lines for people."""
     source = entry.spec["provenance"]
     if source["table"] is None:
         text = "figures: estimated from the model's size, never run"
@@ -141,7 +142,8 @@ def source_line(entry: Entry) -> str:
         text += f", {source['basis']}"
     if entry.service.request.values.get("max_model_len") is not None:
         text = f"max_model_len as asked for; {text}"
-    return printable(text)
+    split = source.get("split")
+    return [printable(text), *([printable(f"split over hosts: {split[0]}")] if split else [])]
 
 
 def view(

@@ -20,7 +20,7 @@ from typing import Any
 import yaml
 
 from .._base.values import whole_number
-from .entries import INSTANCES, Entry, printable, source_line
+from .entries import INSTANCES, Entry, printable, source_lines
 from .fleet import Assignment
 from .inventory import TaggedValue
 
@@ -209,7 +209,7 @@ class Writer:
         for entry in entries:
             settled = entry.settled
             parts.append(
-                f"  # {self._source(entry)}\n"
+                f"{self._source(entry)}"
                 f"  - name: {_scalar(settled['name'])}\n"
                 f"    model: {_scalar(settled['model'])}\n"
                 f"    cards: [{', '.join(map(str, settled['cards']))}]\n"
@@ -223,7 +223,7 @@ class Writer:
     def _source(self, entry: Entry) -> str:
         key = (id(entry.service), id(entry.spec))
         if key not in self._sources:
-            self._sources[key] = source_line(entry)
+            self._sources[key] = "".join(f"  # {line}\n" for line in source_lines(entry))
         return self._sources[key]
 
     def _rest(self, passed: Mapping[str, Any]) -> str:

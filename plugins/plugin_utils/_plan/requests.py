@@ -32,7 +32,7 @@ PLAN_KEYS = ("replicas", "hosts", "spread", "priority")
 # What the plan settles for each host, and therefore writes itself.
 SETTLED_KEYS = frozenset(PLAN_KEYS).union(
     ("name", "model", "cards", "port", "max_model_len"),
-    ("data_parallel_size", "tensor_parallel_size", "pipeline_parallel_size"),
+    ("data_parallel_size", "tensor_parallel_size", "pipeline_parallel_size", "engine"),
 )
 # What is rendered, because the plan or the lookup reads it.
 READ_KEYS = SETTLED_KEYS.union(

@@ -14,7 +14,6 @@ from .._base.errors import AscendError
 from .._base.values import kind_of, whole_number
 from .._base.words import listed
 from .._model.catalogue import Catalogue
-from .._model.estimate import tensor_parallel_fault
 from .._model.resolve import resolve
 from .._place.host_cards import card_ids
 from .._place.names import service_name
@@ -136,59 +135,44 @@ def _is_tagged(value: object) -> bool:
     return isinstance(value, TaggedValue)
 
 
+_SIZES = ("data_parallel_size", "tensor_parallel_size", "pipeline_parallel_size")
+
+
 def _resolved(
     request: PlanRequest, hardware: Hardware, catalogue: Catalogue
 ) -> tuple[dict[str, Any], int]:
     """(the spec on hosts of this kind, how many cards in all). Raises AscendError."""
-    size = len(hardware.cards)
-    sizes = ("data_parallel_size", "tensor_parallel_size", "pipeline_parallel_size")
-    settled = any(request.values.get(key) is not None for key in sizes)
-    cards = request.values.get("cards")
+    size, options = len(hardware.cards), hardware.options
+    # How hosts are spanned is nothing to a service that one host has.
+    values = {key: value for key, value in request.values.items() if key != "engine"}
+    cards = values.get("cards")
     if isinstance(cards, list) and len(cards) > size:
         raise AscendError(
-            f"{request.values['model']} names {len(cards)} cards, and the host has {size}: cards"
+            f"{values['model']} names {len(cards)} cards, and the host has {size}: cards"
             f" {listed(hardware.cards)}."
         )
     try:
-        spec = resolve(request.values, catalogue, hardware.options).as_dict()
+        spec = resolve(values, catalogue, options).as_dict()
+        total = int(spec["cards"])
+        if total <= size:
+            return spec, total
     except AscendError:
-        # Perhaps the heads do not divide by as many cards as several hosts have.
-        cards = whole_number(cards)
-        if settled or cards is None or cards <= size:
+        # Sizes may be those of each host, and heads need not divide by the cards of several.
+        asked = whole_number(cards)
+        if asked is None:
+            free = {key: value for key, value in values.items() if key not in _SIZES}
+            asked = int(resolve(free, catalogue, options).as_dict()["cards"])
+        if asked <= size:
             raise
-        layers = {"tensor_parallel_size": 1, "pipeline_parallel_size": cards}
-        spec = resolve({**request.values, **layers}, catalogue, hardware.options).as_dict()
-    total = int(spec["cards"])
-    if total <= size:
-        return spec, total
+        total = asked
     count = -(-total // size)
     members = [str(number) for number in range(count)]
-    values = {
+    spanning = {
         **request.values,
         "cards": size,
         "cluster": {"leader": members[0], "rank": 0, "hosts": members},
     }
-    if not settled:
-        match = catalogue.find(str(spec["model"]))
-        facts = catalogue.facts(match.model) if match else None
-        tensor = next(
-            number
-            for number in range(size, 0, -1)
-            if size % number == 0
-            and (facts is None or tensor_parallel_fault(facts, number) is None)
-        )
-        values["tensor_parallel_size"] = tensor
-        values["pipeline_parallel_size"] = size * count // tensor
-    elif total % size:
-        raise AscendError(
-            f"{spec['model']} is to be split over {spec['data_parallel_size']} x"
-            f" {spec['tensor_parallel_size']} x {spec['pipeline_parallel_size']} = {total} cards,"
-            " which does not fill hosts"
-            f" of {size}. Leave the sizes out, or make the product {size * count}."
-        )
-    else:
-        values.update((key, spec[key]) for key in sizes)
-    return resolve(values, catalogue, hardware.options).as_dict(), size * count
+    return resolve(spanning, catalogue, options).as_dict(), size * count
 
 
 def given_services(

@@ -58,7 +58,8 @@ def test_a_service_larger_than_a_host_takes_whole_ones(site: Site) -> None:
     for rank, host in enumerate(hosts):
         part = parts[host]
         assert part["cards"] == list(range(8))
-        assert (part["tensor_parallel_size"], part["pipeline_parallel_size"]) == (8, 2)
+        assert (part["data_parallel_size"], part["tensor_parallel_size"]) == (2, 8)
+        assert part["engine"] == "data_parallel"
         assert part["cluster"] == {"leader": hosts[0], "rank": rank, "hosts": hosts}
     assert not site.planned().changed
     with pytest.raises(AnsibleFilterError, match="big spans several hosts"):

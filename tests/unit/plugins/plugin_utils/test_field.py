@@ -7,6 +7,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pytest
+from ansible_collections.inferops.ascend.plugins.plugin_utils._base.errors import AscendError
 from ansible_collections.inferops.ascend.plugins.plugin_utils._model.catalogue import load_catalogue
 from ansible_collections.inferops.ascend.plugins.plugin_utils._service.engine import engine_config
 from ansible_collections.inferops.ascend.plugins.plugin_utils.deployment import Deployment
@@ -51,3 +53,31 @@ def test_two_ranks_of_eight_dies_on_an_a3(tmp_path: Path) -> None:
     assert config["tensor-parallel-size"] == 8
     assert "pipeline-parallel-size" not in config
     assert config["enable-expert-parallel"] is True
+
+
+def test_one_tensor_parallel_group_over_two_hosts_by_hand(tmp_path: Path) -> None:
+    """The engine's options for several hosts, as published: here the collection sets them."""
+    request = {
+        "model": "GLM-5-w8a8",
+        "path": "/data/GLM",
+        "cards": 8,
+        "tensor_parallel_size": 16,
+        "args": {
+            "nnodes": 2,
+            "node-rank": 1,
+            "master-addr": "192.0.2.1",
+            "master-port": 29500,
+            "headless": True,
+            "quantization": "ascend",
+        },
+    }
+    with pytest.raises(AscendError) as caught:
+        placed(tmp_path, "atlas-800i-a2-64g", request)
+    said = str(caught.value)
+    assert said.startswith(
+        "args of GLM-5-w8a8 sets nnodes, node-rank, master-addr, master-port, headless, for one"
+        " service over several hosts. A service over hosts has an entry on each of them with"
+        " cluster: {leader, rank, hosts}"
+    )
+    assert "vllm_plan_services" in said
+    assert said.endswith("Leave them out of args.")

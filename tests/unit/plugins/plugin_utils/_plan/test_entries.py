@@ -9,7 +9,7 @@ from ansible_collections.inferops.ascend.plugins.plugin_utils._base.errors impor
 from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.entries import (
     PortAllocator,
     entries,
-    source_line,
+    source_lines,
 )
 from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.fleet import Assignment
 from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.inventory import Problems, some
@@ -85,13 +85,25 @@ def test_every_entry_says_where_its_figures_come_from() -> None:
     services, found, _unused, _unused = read(hosts)
     assignments = [Assignment(name, "npu-01", (n,)) for n, name in enumerate(sorted(services))]
     lines = [
-        source_line(entry)
+        line
         for entry in entries(found["npu-01"], assignments, services, {}, PortAllocator())
+        for line in source_lines(entry)
     ]
     assert lines[0] == "figures: estimated from the model's size, never run"
     assert lines[2].startswith(
         "max_model_len as asked for; figures: table ascend-vllm-0.7.2, row 1"
     )
+
+
+def test_a_service_over_hosts_says_what_its_split_follows() -> None:
+    services, found, _unused, _unused = read(group([{"model": "Qwen3-235B-A22B", "name": "big"}]))
+    hosts = ("npu-01", "npu-02")
+    part = Assignment("big", "npu-02", tuple(range(8)), "npu-01", 1, hosts)
+    (entry,) = entries(found["npu-02"], [part], services, {}, PortAllocator())
+    settled = entry.settled
+    assert settled["data_parallel_size"] * settled["tensor_parallel_size"] == 16
+    assert (settled["engine"], settled["cluster"]["rank"]) == ("data_parallel", 1)
+    assert source_lines(entry)[1].startswith("split over hosts: vllm-ascend @182b75ea84 tests/e2e/")
 
 
 def test_names_are_cut_where_they_are_many() -> None:
