@@ -45,11 +45,11 @@ class Site:
         self.books = books
         self.table = books.folder / "our-models.yml"
 
-    def calibrate(self, longest: int) -> dict[str, Any]:
+    def calibrate(self, longest: int, request: Any = REQUEST) -> dict[str, Any]:
         """The row that a calibration up to this length ends with."""
         ran = self.books.run(
             "calibrate",
-            vllm_calibrate_model=REQUEST,
+            vllm_calibrate_model=request,
             vllm_calibrate_cards=[1],
             vllm_calibrate_longest=longest,
             vllm_calibrate_gpu_memory_utilization=0.05,
@@ -59,7 +59,7 @@ class Site:
         )
         assert ran.status == 0, ran.output
         rows = yaml.safe_load(self.table.read_text(encoding="utf-8"))["rows"]
-        found: dict[str, Any] = rows[0]
+        found: dict[str, Any] = next(row for row in rows if row["model"] == request["model"])
         return found
 
 
@@ -108,3 +108,21 @@ def test_the_answer_is_the_longest_length_that_the_engine_itself_allows(site: Si
     planned = site.books.run("plan", vllm_plan_adopt_host_vars=True)
     assert planned.status == 0, planned.output
     assert MODEL in planned.output
+
+
+@pytest.mark.parametrize(("model", "kind"), [("embedding", "embed"), ("reranker", "rerank")])
+def test_a_model_without_answers_completes_prompts_that_fill_its_context(
+    site: Site, model: str, kind: str
+) -> None:
+    request = {
+        "model": f"our-{model}",
+        "path": f"/srv/models/tiny-{model}",
+        "kind": kind,
+        "args": {"enforce-eager": True},
+        "env": REQUEST["env"],
+    }
+    row = site.calibrate(512, request)
+    assert (row["kind"], row["max_model_len"]) == (kind, 512)
+    figures = row["calibration"]["benchmark"]
+    assert figures["completed"] == 2
+    assert figures["mean_e2el_ms"] > 0
