@@ -35,6 +35,7 @@ def place_filter(
     block_unit: object = 1,
     unavailable: object = MappingProxyType({}),
     standing: object = MappingProxyType({}),
+    kv_port_base: object = 63000,
 ) -> list[dict[str, Any]]:
     """`place` with plain values, and with Ansible's error."""
     try:
@@ -48,7 +49,9 @@ def place_filter(
         placed = place(
             [ServiceRequest.parse(spec) for spec in specs],
             HostCards.parse(cards, excluded, unavailable, block_unit),
-            PortSettings.parse(port_base, hccl_port_base, hccl_port_count, ephemeral_ports),
+            PortSettings.parse(
+                port_base, hccl_port_base, hccl_port_count, ephemeral_ports, kv_port_base
+            ),
             existing_placements(standing),
         )
         return [each.with_spec(spec) for each, spec in zip(placed, specs, strict=True)]

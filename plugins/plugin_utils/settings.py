@@ -42,6 +42,7 @@ PLACEMENT_VARIABLES = (
     "vllm_service_port_base",
     "vllm_service_hccl_port_base",
     "vllm_service_hccl_port_count",
+    "vllm_service_kv_port_base",
     "vllm_service_ephemeral_ports",
     "vllm_service_model_tables",
     "vllm_service_estimate",
@@ -177,6 +178,7 @@ class Settings:
                 self._variables.value("vllm_service_hccl_port_base"),
                 self._variables.value("vllm_service_hccl_port_count"),
                 list(ephemeral) if given is None else given,
+                self._variables.value("vllm_service_kv_port_base"),
             )
         except AscendError as error:
             raise AscendError(f"vllm_service_{error}") from error

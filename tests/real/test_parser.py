@@ -243,6 +243,22 @@ def test_what_a_user_writes_is_what_the_engine_reads(
     assert {name: read[name] for name in expected} == expected
 
 
+@pytest.mark.parametrize("role", ["kv_producer", "kv_consumer"])
+def test_a_service_that_passes_its_cache_on_gets_its_port(reader: Reader, role: str) -> None:
+    sizes = {side: {"dp_size": 1, "tp_size": 1} for side in ("decode", "prefill")}
+    config: dict[str, Any] = {
+        "kv_connector": "MooncakeConnectorV1",
+        "kv_role": role,
+        "kv_connector_extra_config": sizes,
+    }
+    for port, expected in ((None, 63000), ("28100", 28100)):
+        config = {**config, "kv_port": port} if port else config
+        one = service(kv_transfer_config=json.dumps(config) if port else config)
+        read = reader.values(one)["kv_transfer_config"]
+        for words in (f"kv_role='{role}'", f"kv_port={expected},", f"{sizes}"):
+            assert words in read, read
+
+
 @pytest.mark.parametrize(
     "args",
     [

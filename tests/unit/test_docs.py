@@ -8,6 +8,7 @@ import re
 from pathlib import Path
 
 import yaml
+from ansible_collections.inferops.ascend.plugins.filter.place import place_filter as place
 from ansible_collections.inferops.ascend.plugins.plugin_utils._model.catalogue import load_catalogue
 from ansible_collections.inferops.ascend.plugins.plugin_utils._model.resolve import (
     Options,
@@ -34,3 +35,11 @@ def test_the_inventory_of_the_readme_resolves(repository: Path) -> None:
     host = inventory["all"]["hosts"]["npu-01"]
     specs = resolve_terms(host["vllm_service_instances"], load_catalogue(), Options())
     assert [spec.model for spec in specs] == ["Qwen3-14B", "Qwen2.5-72B", "bge-large-zh-v1.5"]
+
+
+def test_the_services_of_prefill_and_decode_fit_on_a_host(repository: Path) -> None:
+    text = next(iter(blocks(repository / "docs" / "disaggregation.md")))
+    requests = yaml.safe_load(text)["vllm_service_instances"]
+    specs = resolve_terms(requests, load_catalogue(), Options())
+    placed = place([spec.as_dict() for spec in specs], 8)
+    assert [service["kv_ports"] for service in placed] == [[63000, 63001], [63002, 63003]]

@@ -12,7 +12,7 @@ from .._base.values import whole_number
 from .._base.words import listed
 from .._model.facts import load_facts
 from .._model.profiles import visible_memory
-from .._place.service import PlacedService
+from .._place.service import PlacedService, Placement
 from .._service.engine import weights_directory
 from .checks import HostChecks, name_of
 from .findings import format_card, format_process
@@ -39,7 +39,7 @@ def check_existing(checks: HostChecks) -> None:
         existing = checks.existing.get(name)
         port = whole_number(spec.extra.get("port") or (existing.port if existing else None))
         if port is not None:
-            check_ports(checks, name, port)
+            check_ports(checks, name, Placement(name, port=port))
 
 
 def _check_lost(checks: HostChecks) -> None:
@@ -69,8 +69,7 @@ def check_services(checks: HostChecks, placed: Sequence[PlacedService]) -> None:
         its_cards = [by_id[card] for card in service.placement.cards]
         check_memory(checks, service, its_cards)
         check_mask(checks, service, its_cards)
-        ports = service.placement.port, service.placement.hccl_ports
-        check_ports(checks, service.name, *ports, len(its_cards))
+        check_ports(checks, service.name, service.placement, len(its_cards))
 
 
 def check_memory(
@@ -116,25 +115,23 @@ def check_mask(
         )
 
 
-def check_ports(
-    checks: HostChecks,
-    name: str,
-    api_port: int | None,
-    hccl_ports: tuple[int, int] | None = None,
-    cards: int = 0,
-) -> None:
-    first, last = hccl_ports or (0, 0)
+def check_ports(checks: HostChecks, name: str, placed: Placement, cards: int = 0) -> None:
+    first, last = placed.hccl_ports or (0, 0)
+    kv_first, kv_last = placed.kv_ports or (0, 0)
     for entry in checks.facts["ports"]:
         port, unit = entry["port"], entry["unit"]
         if unit in checks.ours:
             continue
         who = format_process(entry) if entry["pid"] else "a process that is not visible"
-        if port == api_port:
+        if port == placed.port:
             what = f"port {port}"
             advice = "Stop it, give the service another `port`, or move vllm_service_port_base."
         elif first <= port <= last and cards > 1:
             what = f"port {port} of its HCCL ports {first}-{last}"
             advice = "Stop it, or move vllm_service_hccl_port_base."
+        elif kv_first <= port <= kv_last:
+            what = f"port {port} of its KV transfer ports {kv_first}-{kv_last}"
+            advice = "Stop it, or give the service another kv_port in its kv-transfer-config."
         else:
             continue
         message = f"{what} is taken: {who} listens there."

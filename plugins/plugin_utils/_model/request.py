@@ -36,6 +36,7 @@ REQUEST_KEYS = RESOLVED_KEYS | {
     "state",
     "devices",
     "hccl_ports",
+    "kv_ports",
     "replicas",
     "hosts",
     "recipe",

@@ -12,7 +12,8 @@ from .._base.errors import AscendError
 from .._base.words import listed
 from .blocks import block_shape, block_starts, largest_blocks
 from .host_cards import HostCards
-from .ports import PortSettings, assign_ports
+from .kv_transfer import check_pairs
+from .ports import PortSettings, TakenPorts, assign_ports, check_disjoint, mooncake_ports
 from .service import ExistingPlacement, Placement, ServiceRequest
 
 _NOTHING: Mapping[str, ExistingPlacement] = MappingProxyType({})
@@ -51,12 +52,17 @@ def place(
             raise
         cards = _assign_cards(present, host, existing, keep=False)
     hccl = {each.name: ports.hccl_ports(each.name, cards[each.name][0]) for each in present}
+    kv = _kv_ports(present, cards, ports)
+    taken = [*kv.values(), *hccl.values(), *_mooncake_ports(present, host)]
+    if kv:
+        check_disjoint(taken)
+        check_pairs([each.kv_transfer for each in present if each.kv_transfer])
     api = assign_ports(
         {each.name: each.port for each in present},
         {name: each.port for name, each in existing.items()},
-        hccl,
+        # Those of cards that no service has yet are left free too.
+        [*taken, *(ports.hccl_ports("", card) for card in host.devices)],
         ports,
-        host.devices,
     )
     return [
         Placement(
@@ -64,11 +70,37 @@ def place(
             cards[each.name],
             tuple(f"/dev/davinci{host.devices[card]}" for card in cards[each.name]),
             api[each.name],
-            hccl[each.name],
+            hccl[each.name].ends,
+            kv[each.name].ends if each.name in kv else None,
         )
         if each.name in api
         else Placement(each.name)
         for each in requests
+    ]
+
+
+def _kv_ports(
+    requests: Sequence[ServiceRequest], cards: Mapping[str, tuple[int, ...]], ports: PortSettings
+) -> dict[str, TakenPorts]:
+    """Of the services that pass their KV cache on."""
+    found = {}
+    for each in requests:
+        transfer = each.kv_transfer
+        if transfer is None or not transfer.listens:
+            continue
+        # Equal on all hosts of a service, whatever cards it has on each.
+        card = cards[each.name][0] if each.hosts == 1 else 0
+        ranks = each.count * each.hosts
+        found[each.name] = ports.kv_ports(each.name, transfer.port, card, ranks)
+    return found
+
+
+def _mooncake_ports(requests: Sequence[ServiceRequest], host: HostCards) -> list[TakenPorts]:
+    cards = max(host.devices, default=-1) + 1
+    return [
+        mooncake_ports(each.name, cards)
+        for each in requests
+        if each.kv_transfer and each.kv_transfer.uses_mooncake
     ]
 
 

@@ -1,12 +1,13 @@
 # SPDX-FileCopyrightText: The inferops.ascend authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Ports of a host's services: for the API, and for HCCL."""
+"""Ports of a host's services: for the API, for HCCL, and for passing the KV cache on."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 
 from .._base.errors import AscendError
 from .._base.values import whole_number
@@ -19,6 +20,44 @@ PORT_MAX = 65535
 # The kernel's default of net.ipv4.ip_local_port_range.
 EPHEMERAL_PORTS = (32768, 60999)
 PORT_MIN = 1024  # below, only root may listen, and the services do not run as root
+# Mooncake listens on a port that it draws by chance for each card, 1000 for each from 20000 on: "kv_port
+# Configuration Guide" of vllm-ascend's tutorial of disaggregation by Mooncake over several hosts.
+# (Mooncake up to 0.3.7; later ones draw from 100 for each card, and ASCEND_BASE_PORT moves them.)
+_MOONCAKE_BASE, _MOONCAKE_COUNT = 20000, 1000
+_DRAWN = "ports of Mooncake"  # of any services: each finds one that is free
+
+
+@dataclass(frozen=True)
+class TakenPorts:
+    """Ports that no one else may have.
+
+    service: whose; empty where no service has them yet. way_out: how they can be moved, if they can.
+    """
+
+    service: str
+    what: str
+    first: int
+    last: int
+    way_out: str = ""
+
+    @property
+    def ends(self) -> tuple[int, int]:
+        return self.first, self.last
+
+    def __contains__(self, port: int) -> bool:
+        return self.first <= port <= self.last
+
+    def describe(self, asking: str = "") -> str:
+        """Such as `service a's HCCL ports 61000-61031`."""
+        whose = f"service {self.service}'s" if self.service else "the"
+        whose = "its own" if asking and asking == self.service else whose
+        return f"{whose} {self.what} {self.first}-{self.last}"
+
+
+def mooncake_ports(service: str, cards: int) -> TakenPorts:
+    """Of a service that passes its KV cache on by Mooncake. cards: those of the host."""
+    last = _MOONCAKE_BASE + _MOONCAKE_COUNT * cards - 1
+    return TakenPorts(service, _DRAWN, _MOONCAKE_BASE, last)
 
 
 @dataclass(frozen=True)
@@ -26,17 +65,24 @@ class PortSettings:
     """Where a host's ports are taken from.
 
     base: the first API port. hccl_base: the first HCCL port of card 0. hccl_count: HCCL ports of a
-    card. ephemeral: net.ipv4.ip_local_port_range, or None.
+    card. ephemeral: net.ipv4.ip_local_port_range, or None. kv_base: the port of card 0 by which a
+    service passes its KV cache on.
     """
 
     base: int
     hccl_base: int
     hccl_count: int
     ephemeral: tuple[int, int] | None
+    kv_base: int
 
     @classmethod
     def parse(
-        cls, base: object, hccl_base: object, hccl_count: object, ephemeral: object
+        cls,
+        base: object,
+        hccl_base: object,
+        hccl_count: object,
+        ephemeral: object,
+        kv_base: object,
     ) -> PortSettings:
         """ephemeral: [first, last], or [] for none. Raises AscendError."""
         return cls(
@@ -44,30 +90,68 @@ class PortSettings:
             bounded(hccl_base, "hccl_port_base", HCCL_BASE_MIN, HCCL_BASE_MAX),
             bounded(hccl_count, "hccl_port_count", HCCL_COUNT_MIN, 4096),
             _range(ephemeral, "ephemeral_ports"),
+            bounded(kv_base, "kv_port_base", PORT_MIN, PORT_MAX),
         )
 
-    def hccl_ports(self, name: str, card: int) -> tuple[int, int]:
-        """(first, last) HCCL port of a service whose first card this is.
+    def hccl_ports(self, name: str, card: int) -> TakenPorts:
+        """HCCL ports of a service whose first card this is.
 
         They follow from the card, so ranges are disjoint because cards are, and stay when other
         services go. Raises AscendError where HCCL or the kernel has no use for them.
         """
         first = self.hccl_base + card * self.hccl_count
-        last = first + self.hccl_count - 1
-        label = f"service {name}: the HCCL ports {first}-{last} of card {card}"
-        if last > PORT_MAX or first > HCCL_BASE_MAX:
+        way = f"Move the base of the HCCL ports, now {self.hccl_base}"
+        ports = TakenPorts(name, "HCCL ports", first, first + self.hccl_count - 1, way)
+        label = f"service {name}: the HCCL ports {first}-{ports.last} of card {card}"
+        if ports.last > PORT_MAX or first > HCCL_BASE_MAX:
             raise AscendError(
                 f"{label} go beyond what HCCL takes (a base of at most {HCCL_BASE_MAX}, ports up to"
                 f" {PORT_MAX}). Lower the base of the HCCL ports, now {self.hccl_base}."
             )
-        if self.ephemeral and first <= self.ephemeral[1] and last >= self.ephemeral[0]:
+        self._check_ephemeral(label, ports)
+        return ports
+
+    def kv_ports(self, name: str, port: int | None, card: int, ranks: int) -> TakenPorts:
+        """One port for each rank of a service that passes its KV cache on.
+
+        port: the first, if the service names it; else it follows from `card`. Raises AscendError.
+        """
+        first = self.kv_base + card if port is None else port
+        last = first + ranks - 1
+        way = "Write another kv_port, or leave it out"
+        if port is None:
+            way = f"Move the base of these ports, now {self.kv_base}"
+        ports = TakenPorts(name, "KV transfer ports", first, last, way)
+        label = f"service {name}: its KV transfer ports {first}-{last}, one for each rank,"
+        if last > PORT_MAX:
+            raise AscendError(f"{label} go beyond {PORT_MAX}. {way}.")
+        self._check_ephemeral(label, ports)
+        return ports
+
+    def _check_ephemeral(self, label: str, ports: TakenPorts) -> None:
+        if self.ephemeral and ports.first <= self.ephemeral[1] and ports.last >= self.ephemeral[0]:
             raise AscendError(
                 f"{label} lie in the kernel's ephemeral range"
                 f" {self.ephemeral[0]}-{self.ephemeral[1]}, where any outgoing connection may take"
-                f" them. Move the base of the HCCL ports, now {self.hccl_base}, or narrow"
-                " net.ipv4.ip_local_port_range."
+                f" them. {ports.way_out}, or narrow net.ipv4.ip_local_port_range."
             )
-        return first, last
+
+
+def check_disjoint(taken: Sequence[TakenPorts]) -> None:
+    """Raises AscendError where two ranges of ports have one in common."""
+    for one, other in combinations(taken, 2):
+        if one.first > other.last or other.first > one.last or one.what == other.what == _DRAWN:
+            continue
+        raise AscendError(
+            f"{one.describe()} and {other.describe(one.service)} have ports in common."
+            f" {_ways(one.way_out, other.way_out)}."
+        )
+
+
+def _ways(*ways: str) -> str:
+    """Ways out as one sentence, without the full stop."""
+    first, *others = [way for way in ways if way]
+    return ", or ".join([first, *(way[0].lower() + way[1:] for way in others)])
 
 
 def parse_port(value: object, name: str) -> int:
@@ -105,39 +189,33 @@ def bounded(value: object, what: str, low: int, high: int) -> int:
 def assign_ports(
     requested: Mapping[str, int | None],
     existing: Mapping[str, int | None],
-    hccl: Mapping[str, tuple[int, int]],
+    taken: Sequence[TakenPorts],
     settings: PortSettings,
-    cards: Iterable[int],
 ) -> dict[str, int]:
     """An API port for each service: the one it asks for, else the one it has, else the next free.
 
-    requested: by service, in order. existing: the ports they have now. hccl: their HCCL ports.
-    cards: all of the host, whose HCCL ports are avoided, in use or not.
+    requested: by service, in order. existing: the ports they have now. taken: for other purposes.
 
     Raises AscendError where two ask for one, or none is left.
     """
-    ports = _requested_ports(requested, hccl)
+    ports = _requested_ports(requested, taken)
     owner = set(ports.values())
-    reserved: Sequence[range] = [
-        range(first, first + settings.hccl_count)
-        for first in (settings.hccl_base + card * settings.hccl_count for card in cards)
-    ]
 
-    def taken(port: int) -> bool:
-        return port in owner or any(port in each for each in reserved)
+    def is_taken(port: int) -> bool:
+        return port in owner or any(port in each for each in taken)
 
     for name in requested:
         now = existing.get(name)
         if name in ports or now is None or not settings.base <= now <= PORT_MAX:
             continue
-        if not taken(now):
+        if not is_taken(now):
             ports[name] = now
             owner.add(now)
     port = settings.base
     for name in requested:
         if name in ports:
             continue
-        while taken(port):
+        while is_taken(port):
             port += 1
         if port > PORT_MAX:
             raise AscendError(
@@ -150,7 +228,7 @@ def assign_ports(
 
 
 def _requested_ports(
-    requested: Mapping[str, int | None], hccl: Mapping[str, tuple[int, int]]
+    requested: Mapping[str, int | None], taken: Sequence[TakenPorts]
 ) -> dict[str, int]:
     ports: dict[str, int] = {}
     owner: dict[int, str] = {}
@@ -162,12 +240,11 @@ def _requested_ports(
                 f"services {owner[port]} and {name} both want port {port}. Give one of them another"
                 " port, or leave it out."
             )
-        for other, (first, last) in hccl.items():
-            if first <= port <= last:
-                whose = "its own" if other == name else f"service {other}'s"
+        for each in taken:
+            if port in each and each.service:
                 raise AscendError(
-                    f"service {name}: port {port} lies in {whose} HCCL ports {first}-{last}. Take"
-                    " another port, or move the base of the HCCL ports."
+                    f"service {name}: port {port} lies in {each.describe(name)}."
+                    f" {_ways('Take another port', each.way_out)}."
                 )
         owner[port] = name
         ports[name] = port

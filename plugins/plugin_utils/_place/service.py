@@ -14,6 +14,7 @@ from .._base.values import kind_of, whole_number
 from .._base.words import listed
 from .._model.spec import Spec
 from .host_cards import card_ids
+from .kv_transfer import KvTransfer
 from .names import service_name
 from .ports import parse_port
 
@@ -22,13 +23,18 @@ STATES = ("started", "stopped", "absent")
 
 @dataclass(frozen=True)
 class ServiceRequest:
-    """What a spec asks of the placement. pinned: cards asked for by number, sorted."""
+    """What a spec asks of the placement.
+
+    count: cards on this host. pinned: cards asked for by number, sorted. hosts: how many it has.
+    """
 
     name: str
     state: str
     count: int = 0
     pinned: tuple[int, ...] | None = None
     port: int | None = None
+    kv_transfer: KvTransfer | None = None
+    hosts: int = 1
 
     @classmethod
     def parse(cls, spec: Mapping[str, Any]) -> ServiceRequest:
@@ -43,7 +49,15 @@ class ServiceRequest:
             return cls(name, state)
         count, pinned = _cards(name, spec)
         port = spec.get("port")
-        return cls(name, state, count, pinned, None if port is None else parse_port(port, name))
+        return cls(
+            name,
+            state,
+            count,
+            pinned,
+            None if port is None else parse_port(port, name),
+            KvTransfer.parse(spec, name),
+            len((spec.get("cluster") or {}).get("hosts") or (name,)),
+        )
 
 
 def _cards(name: str, spec: Mapping[str, Any]) -> tuple[int, tuple[int, ...] | None]:
@@ -118,15 +132,21 @@ class Placement:
     devices: tuple[str, ...] = ()
     port: int | None = None
     hccl_ports: tuple[int, int] | None = None
+    kv_ports: tuple[int, int] | None = None
 
     def with_spec(self, spec: Mapping[str, Any]) -> dict[str, Any]:
-        """The spec with `name` (a slug), `cards`, `devices`, `port` and `hccl_ports`."""
-        placed = {key: value for key, value in spec.items() if key != "hccl_ports"}
+        """The spec with `name` (a slug), `cards`, `devices`, `port`, `hccl_ports`, and `kv_ports`.
+
+        The last one only for a service that passes its KV cache on.
+        """
+        placed = {key: item for key, item in spec.items() if key not in ("hccl_ports", "kv_ports")}
         placed.update(name=self.name, cards=list(self.cards), devices=list(self.devices))
         if self.hccl_ports is None:
             placed.pop("port", None)
         else:
             placed.update(port=self.port, hccl_ports=list(self.hccl_ports))
+        if self.kv_ports is not None:
+            placed["kv_ports"] = list(self.kv_ports)
         return placed
 
 

@@ -41,8 +41,8 @@ READ_KEYS = SETTLED_KEYS.union(
 )
 # What the lookup, the placement and the plan return.
 RESULT_KEYS = frozenset(
-    ("cluster", "devices", "hccl_ports", "min_cards", "native_context", "pinned_cards")
-).union(("provenance", "recipe_env", "warnings"))
+    ("cluster", "devices", "hccl_ports", "kv_ports", "min_cards", "native_context")
+).union(("pinned_cards", "provenance", "recipe_env", "warnings"))
 _SECRET_ENV = frozenset(("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "VLLM_API_KEY"))
 
 

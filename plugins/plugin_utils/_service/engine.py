@@ -19,6 +19,7 @@ import yaml
 
 from .._base.errors import AscendError
 from .._base.values import plain
+from .._place import kv_transfer
 from .arguments import Scalar, read_args, several, text_of
 from .engine_names import POOLING
 from .options import EngineOptions, options_of
@@ -52,6 +53,9 @@ def engine_config(
     engine = options_of(version)
     who = f"service {service.get('name')}"
     user = read_args(service, engine, who)
+    if service.get("kv_ports"):
+        text = str(user[kv_transfer.OPTION])
+        user[kv_transfer.OPTION] = kv_transfer.with_port(text, int(service["kv_ports"][0]))
     ranks = int(service.get("data_parallel_size", 1))
     stages = int(service.get("pipeline_parallel_size", 1))
     config: Config = {

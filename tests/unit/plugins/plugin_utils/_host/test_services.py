@@ -63,6 +63,15 @@ def test_ports_that_others_have() -> None:
     assert checked(facts(ports=taken[:1], services=[ours]), "Qwen3-14B").findings == []
 
 
+def test_a_port_taken_by_which_a_cache_is_passed_on() -> None:
+    transfer = {"kv_connector": "MooncakeLayerwiseConnector", "kv_role": "kv_producer"}
+    taken = [{"port": 63000, "pid": None, "command": None, "unit": None}]
+    request = {"model": "Qwen3-14B", "args": {"kv-transfer-config": transfer}}
+    (finding,) = errors(checked(facts(ports=taken), request))
+    assert "port 63000 of its KV transfer ports 63000-63000 is taken" in finding.message
+    assert "another kv_port" in finding.advice
+
+
 def test_hccl_ports_in_the_range_that_this_host_gives_away() -> None:
     found = checked(facts(ephemeral_ports=[1024, 65535]), "Qwen3-14B")
     assert "ephemeral range 1024-65535" in errors(found)[0].message
@@ -122,7 +131,9 @@ def test_what_serves_on_an_ill_or_shared_card_stays_there_and_nobody_joins_it(ca
         assert found.existing["chat"].running
         host_cards = HostCards.parse(found.cards, unavailable=found.unavailable)
         requests = [ServiceRequest.parse(spec) for spec in specs(request, "Qwen3-8B")]
-        placed = place(requests, host_cards, PortSettings(8000, 61000, 32, None), found.existing)
+        placed = place(
+            requests, host_cards, PortSettings(8000, 61000, 32, None, 63000), found.existing
+        )
         assert [service.cards for service in placed] == [(3,), (0,)]
         other = checked(host, request, {"model": "Qwen3-8B", "cards": [3]})
         assert codes(other)[0] == ("error", "placement")
