@@ -22,6 +22,7 @@ from ansible_collections.inferops.ascend.plugins.plugin_utils._place.service imp
     ServiceRequest,
     existing_placements,
 )
+from ansible_collections.inferops.ascend.plugins.plugin_utils._service.group import PORTS
 
 
 def place_filter(
@@ -36,6 +37,7 @@ def place_filter(
     unavailable: object = MappingProxyType({}),
     standing: object = MappingProxyType({}),
     kv_port_base: object = 63000,
+    cluster_port_base: object = 18000,
 ) -> list[dict[str, Any]]:
     """`place` with plain values, and with Ansible's error."""
     try:
@@ -50,7 +52,13 @@ def place_filter(
             [ServiceRequest.parse(spec) for spec in specs],
             HostCards.parse(cards, excluded, unavailable, block_unit),
             PortSettings.parse(
-                port_base, hccl_port_base, hccl_port_count, ephemeral_ports, kv_port_base
+                port_base,
+                hccl_port_base,
+                hccl_port_count,
+                kv_port_base,
+                cluster_port_base,
+                PORTS,
+                ephemeral_ports,
             ),
             existing_placements(standing),
         )

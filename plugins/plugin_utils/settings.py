@@ -26,9 +26,17 @@ from ._model.profiles import Profile, profile
 from ._model.request import parse_card_memory
 from ._model.resolve import DEFAULT_CARD_MEMORY_GB, Options
 from ._place.host_cards import card_ids
-from ._place.ports import EPHEMERAL_PORTS, PORT_MAX, PORT_MIN, PortSettings, bounded
+from ._place.ports import EPHEMERAL_PORTS, PortSettings
+from ._service.group import PORTS
 from ._service.unit import PRIVATE, UnitSettings
 
+_PORTS = (
+    "vllm_service_port_base",
+    "vllm_service_hccl_port_base",
+    "vllm_service_hccl_port_count",
+    "vllm_service_kv_port_base",
+    "vllm_service_cluster_port_base",
+)
 # What decides which services fit on a host, and where; the plan of a fleet reads no others.
 PLACEMENT_VARIABLES = (
     "ascend_host_profile",
@@ -39,10 +47,7 @@ PLACEMENT_VARIABLES = (
     "vllm_service_cards_per_board",
     "vllm_service_excluded_cards",
     "vllm_service_unavailable_cards",
-    "vllm_service_port_base",
-    "vllm_service_hccl_port_base",
-    "vllm_service_hccl_port_count",
-    "vllm_service_kv_port_base",
+    *_PORTS,
     "vllm_service_ephemeral_ports",
     "vllm_service_model_tables",
     "vllm_service_estimate",
@@ -70,12 +75,6 @@ def _flag(name: str) -> cached_property[bool]:
 
 def _seconds(name: str) -> cached_property[float]:
     return cached_property(lambda settings: settings._variables.seconds(name))
-
-
-def _port(name: str) -> cached_property[int]:
-    return cached_property(
-        lambda settings: bounded(settings._variables.value(name), name, PORT_MIN, PORT_MAX)
-    )
 
 
 def _choice(options: Sequence[str], *names: str) -> cached_property[str]:
@@ -172,14 +171,10 @@ class Settings:
     def ports(self, ephemeral: Sequence[int] = EPHEMERAL_PORTS) -> PortSettings:
         """Where ports are taken from. ephemeral: the host's range, where no variable gives one."""
         given = self._variables.value("vllm_service_ephemeral_ports")
+        away = list(ephemeral) if given is None else given
+        api, hccl, count, kv, group = (self._variables.value(name) for name in _PORTS)
         try:
-            return PortSettings.parse(
-                self._variables.value("vllm_service_port_base"),
-                self._variables.value("vllm_service_hccl_port_base"),
-                self._variables.value("vllm_service_hccl_port_count"),
-                list(ephemeral) if given is None else given,
-                self._variables.value("vllm_service_kv_port_base"),
-            )
+            return PortSettings.parse(api, hccl, count, kv, group, PORTS, away)
         except AscendError as error:
             raise AscendError(f"vllm_service_{error}") from error
 
@@ -315,7 +310,11 @@ class Settings:
     cluster_address = _text("vllm_service_cluster_address")
     cluster_interface = _text("vllm_service_cluster_interface")
 
-    cluster_port_base = _port("vllm_service_cluster_port_base")
+    @property
+    def cluster_port_base(self) -> int:
+        """The first port of the first card."""
+        return self.ports().group_base
+
     lock_timeout = _seconds("vllm_service_lock_timeout")
 
     @cached_property

@@ -42,6 +42,7 @@ class KvTransfer:
     Attributes:
         port: kv_port, if it is written. engine_id: likewise.
         sizes: what kv_connector_extra_config says of prefill and decode.
+        first_rank: of the service. It is not 0 for one of several that share a data-parallel size.
     """
 
     service: str
@@ -51,6 +52,7 @@ class KvTransfer:
     port: int | None = None
     engine_id: str | None = None
     sizes: Mapping[str, Any] = field(default_factory=dict)
+    first_rank: int = 0
 
     @property
     def listens(self) -> bool:
@@ -90,18 +92,36 @@ class KvTransfer:
             port,
             None if engine_id is None else str(engine_id),
             sizes,
+            first_rank(spec),
         )
         _check_sizes(found, spec, who)
         return found
 
 
-def with_port(text: str, port: int) -> str:
-    """The option's JSON text with `port` as kv_port, where it names none.
+def first_rank(spec: Mapping[str, Any]) -> int:
+    """How many ranks of the same data-parallel size come before this service's own, elsewhere.
 
-    text: as `KvTransfer.parse` accepted it.
+    A rank listens on kv_port + data-parallel rank x tensor x pipeline parallel size + its number.
+    """
+    args = spec.get("args") or {}
+    named = {str(key).replace("_", "-"): value for key, value in args.items()}
+    before = 0
+    for name in ("data-parallel-rank", "data-parallel-start-rank"):
+        before = before or whole_number(named.get(name)) or 0
+    for name in ("tensor_parallel_size", "pipeline_parallel_size"):
+        before *= whole_number(spec.get(name)) or 1
+    return before * (whole_number(named.get("prefill-context-parallel-size")) or 1)
+
+
+def with_port(text: str, spec: Mapping[str, Any]) -> str:
+    """The option's JSON text, with a kv_port where it names none.
+
+    text: as `KvTransfer.parse` accepted it. spec: the placed service, with kv_ports.
     """
     config = json.loads(text)
-    _between_engines(config).setdefault("kv_port", port)
+    peer = _between_engines(config)
+    if peer.get("kv_port") is None:
+        peer["kv_port"] = int(spec["kv_ports"][0]) - first_rank(spec)
     return json.dumps(config, separators=(",", ":"), sort_keys=True)
 
 

@@ -53,10 +53,9 @@ def place(
         cards = _assign_cards(present, host, existing, keep=False)
     hccl = {each.name: ports.hccl_ports(each.name, cards[each.name][0]) for each in present}
     kv = _kv_ports(present, cards, ports)
-    taken = [*kv.values(), *hccl.values(), *_mooncake_ports(present, host)]
-    if kv:
-        check_disjoint(taken)
-        check_pairs([each.kv_transfer for each in present if each.kv_transfer])
+    taken = [*kv.values(), *_chosen_ports(present, host, ports), *hccl.values()]
+    check_disjoint(taken)
+    check_pairs([each.kv_transfer for each in present if each.kv_transfer])
     api = assign_ports(
         {each.name: each.port for each in present},
         {name: each.port for name, each in existing.items()},
@@ -90,18 +89,24 @@ def _kv_ports(
             continue
         # Equal on all hosts of a service, whatever cards it has on each.
         card = cards[each.name][0] if each.hosts == 1 else 0
+        first = None if transfer.port is None else transfer.port + transfer.first_rank
         ranks = each.count * each.hosts
-        found[each.name] = ports.kv_ports(each.name, transfer.port, card, ranks)
+        found[each.name] = ports.kv_ports(each.name, first, card, ranks)
     return found
 
 
-def _mooncake_ports(requests: Sequence[ServiceRequest], host: HostCards) -> list[TakenPorts]:
+def _chosen_ports(
+    requests: Sequence[ServiceRequest], host: HostCards, ports: PortSettings
+) -> list[TakenPorts]:
+    """Where Mooncake, or the leader of a service over several hosts, chooses which it takes."""
     cards = max(host.devices, default=-1) + 1
-    return [
+    found = [
         mooncake_ports(each.name, cards)
         for each in requests
         if each.kv_transfer and each.kv_transfer.uses_mooncake
     ]
+    spanning = [each.name for each in requests if each.hosts > 1]
+    return [*found, *(ports.group_ports(name, cards) for name in spanning[:1])]
 
 
 def _check_names(requests: Sequence[ServiceRequest]) -> None:

@@ -65,15 +65,18 @@ class PortSettings:
     """Where a host's ports are taken from.
 
     base: the first API port. hccl_base: the first HCCL port of card 0. hccl_count: HCCL ports of a
-    card. ephemeral: net.ipv4.ip_local_port_range, or None. kv_base: the port of card 0 by which a
-    service passes its KV cache on.
+    card. kv_base: the port of card 0 by which a service passes its KV cache on. group_base: the first
+    port of services over several hosts. group_count: how many each of them has. ephemeral:
+    net.ipv4.ip_local_port_range, or None.
     """
 
     base: int
     hccl_base: int
     hccl_count: int
-    ephemeral: tuple[int, int] | None
     kv_base: int
+    group_base: int
+    group_count: int
+    ephemeral: tuple[int, int] | None
 
     @classmethod
     def parse(
@@ -81,16 +84,20 @@ class PortSettings:
         base: object,
         hccl_base: object,
         hccl_count: object,
-        ephemeral: object,
         kv_base: object,
+        group_base: object,
+        group_count: int,
+        ephemeral: object,
     ) -> PortSettings:
         """ephemeral: [first, last], or [] for none. Raises AscendError."""
         return cls(
             bounded(base, "port_base", PORT_MIN, PORT_MAX),
             bounded(hccl_base, "hccl_port_base", HCCL_BASE_MIN, HCCL_BASE_MAX),
             bounded(hccl_count, "hccl_port_count", HCCL_COUNT_MIN, 4096),
-            _range(ephemeral, "ephemeral_ports"),
             bounded(kv_base, "kv_port_base", PORT_MIN, PORT_MAX),
+            bounded(group_base, "cluster_port_base", PORT_MIN, PORT_MAX),
+            group_count,
+            _range(ephemeral, "ephemeral_ports"),
         )
 
     def hccl_ports(self, name: str, card: int) -> TakenPorts:
@@ -123,6 +130,20 @@ class PortSettings:
             way = f"Move the base of these ports, now {self.kv_base}"
         ports = TakenPorts(name, "KV transfer ports", first, last, way)
         label = f"service {name}: its KV transfer ports {first}-{last}, one for each rank,"
+        if last > PORT_MAX:
+            raise AscendError(f"{label} go beyond {PORT_MAX}. {way}.")
+        self._check_ephemeral(label, ports)
+        return ports
+
+    def group_ports(self, name: str, cards: int) -> TakenPorts:
+        """Ports of services over several hosts, one of which is `name`, whoever leads them.
+
+        cards: of a host. Raises AscendError.
+        """
+        first, last = self.group_base, self.group_base + self.group_count * cards - 1
+        way = f"Move the base of the ports of services over several hosts, now {first}"
+        ports = TakenPorts(name, "ports among hosts", first, last, way)
+        label = f"service {name}: the ports among its hosts, {first}-{last},"
         if last > PORT_MAX:
             raise AscendError(f"{label} go beyond {PORT_MAX}. {way}.")
         self._check_ephemeral(label, ports)

@@ -55,7 +55,7 @@ def engine_config(
     user = read_args(service, engine, who)
     if service.get("kv_ports"):
         text = str(user[kv_transfer.OPTION])
-        user[kv_transfer.OPTION] = kv_transfer.with_port(text, int(service["kv_ports"][0]))
+        user[kv_transfer.OPTION] = kv_transfer.with_port(text, service)
     ranks = int(service.get("data_parallel_size", 1))
     stages = int(service.get("pipeline_parallel_size", 1))
     config: Config = {

@@ -41,7 +41,7 @@ def test_members_are_in_the_order_of_ranks_with_ports_by_the_leaders_first_card(
         ("h1", "192.0.2.1"),
         ("h2", "192.0.2.2"),
     ]
-    assert (group.rank, group.leads, group.port) == (1, False, 20000 + 64 * 4)
+    assert (group.rank, group.leads, group.port) == (1, False, 18000 + 64 * 4)
 
 
 def test_a_host_that_failed_its_checks_holds_the_service_and_no_other() -> None:

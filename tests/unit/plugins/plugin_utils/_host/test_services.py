@@ -132,7 +132,10 @@ def test_what_serves_on_an_ill_or_shared_card_stays_there_and_nobody_joins_it(ca
         host_cards = HostCards.parse(found.cards, unavailable=found.unavailable)
         requests = [ServiceRequest.parse(spec) for spec in specs(request, "Qwen3-8B")]
         placed = place(
-            requests, host_cards, PortSettings(8000, 61000, 32, None, 63000), found.existing
+            requests,
+            host_cards,
+            PortSettings(8000, 61000, 32, 63000, 18000, 64, None),
+            found.existing,
         )
         assert [service.cards for service in placed] == [(3,), (0,)]
         other = checked(host, request, {"model": "Qwen3-8B", "cards": [3]})

@@ -10,16 +10,7 @@ from typing import Any
 import pytest
 from ansible.errors import AnsibleFilterError
 from ansible_collections.inferops.ascend.plugins.filter.place import place_filter as place
-from ansible_collections.inferops.ascend.plugins.plugin_utils._place.host_cards import HostCards
-from ansible_collections.inferops.ascend.plugins.plugin_utils._place.kv_transfer import (
-    KvTransfer,
-    with_port,
-)
-from ansible_collections.inferops.ascend.plugins.plugin_utils._place.placement import (
-    place as place_requests,
-)
-from ansible_collections.inferops.ascend.plugins.plugin_utils._place.ports import PortSettings
-from ansible_collections.inferops.ascend.plugins.plugin_utils._place.service import ServiceRequest
+from ansible_collections.inferops.ascend.plugins.plugin_utils._place.kv_transfer import with_port
 
 SIZES = {"prefill": {"dp_size": 1, "tp_size": 2}, "decode": {"dp_size": 1, "tp_size": 2}}
 
@@ -80,13 +71,13 @@ def test_a_port_that_is_named_counts_also_as_text_and_in_one_of_several_connecto
     assert place([spec("p", {**inner, "kv_port": None})], 8)[0]["kv_ports"] == [63000, 63001]
 
 
+def over_two_hosts(service: dict[str, Any]) -> dict[str, Any]:
+    return {**service, "cluster": {"leader": "npu-01", "rank": 1, "hosts": ["npu-01", "npu-02"]}}
+
+
 def test_the_hosts_of_one_service_listen_on_the_same_ports_for_all_its_ranks() -> None:
-    passed = KvTransfer("prefill", "Qwen3-14B", "MooncakeConnectorV1", "kv_producer")
-    spanning = ServiceRequest("prefill", "started", 2, kv_transfer=passed, hosts=2)
-    ports = PortSettings(8000, 61000, 32, None, 63000)
-    requests = [ServiceRequest("other", "started", 1), spanning]
-    placed = place_requests(requests, HostCards.parse(8), ports)
-    assert placed[1].kv_ports == (63000, 63003)
+    placed = place([spec("other", cards=1), over_two_hosts(prefill())], 8)
+    assert placed[1]["kv_ports"] == [63000, 63003]
 
 
 def test_a_pool_of_kv_caches_has_no_ports_of_its_own() -> None:
@@ -122,6 +113,21 @@ def test_automatic_api_ports_skip_those_that_engines_exchange_caches_by() -> Non
             {},
             ["decode: port 20500", "prefill's ports of Mooncake", "Take another port."],
         ),
+        (
+            [over_two_hosts(spec("wide")), prefill()],
+            {"cluster_port_base": 20000},
+            [
+                "prefill's ports of Mooncake",
+                "wide's ports among hosts 20000-20511",
+                "Move the base",
+            ],
+        ),
+        (
+            [over_two_hosts({**spec("wide"), "port": 18001})],
+            {},
+            ["port 18001", "its own ports among hosts 18000-18511"],
+        ),
+        ([over_two_hosts(spec("wide"))], {"cluster_port_base": 32700}, ["ephemeral range"]),
         ([prefill()], {"kv_port_base": 0}, ["kv_port_base", "1024"]),
     ],
 )
@@ -183,7 +189,21 @@ def test_the_port_goes_into_the_part_that_needs_it() -> None:
         "kv_role": "kv_producer",
         "kv_connector_extra_config": {"connectors": [inner]},
     }
-    written = json.loads(with_port(json.dumps(outer), 63000))
+    written = json.loads(with_port(json.dumps(outer), {"kv_ports": [63000, 63001]}))
     assert "kv_port" not in written
     assert written["kv_connector_extra_config"]["connectors"][0]["kv_port"] == 63000
-    assert json.loads(with_port('{"kv_port":"28000"}', 63000)) == {"kv_port": "28000"}
+    named = json.dumps({**inner, "kv_port": "28000"})
+    assert json.loads(with_port(named, {"kv_ports": [28000, 28001]}))["kv_port"] == "28000"
+
+
+@pytest.mark.parametrize(("given", "written"), [({}, 62998), ({"kv_port": 28000}, 28000)])
+def test_one_rank_of_several_listens_after_those_before_it(
+    given: dict[str, Any], written: int
+) -> None:
+    service = prefill(**given)
+    service["args"].update({"data-parallel-size": 2, "data_parallel_rank": 1})
+    (placed,) = place([service], 8)
+    first = placed["kv_ports"][0]
+    text = json.dumps(placed["args"]["kv-transfer-config"])
+    port = json.loads(with_port(text, placed))["kv_port"]
+    assert (port, first) == (written, written + 2)
