@@ -27,7 +27,8 @@ from .outcome import Ended
 from .search import K, Search, Step, lengths_up_to
 from .trial import Benchmark, require_benchmark, spec_of, trial_name
 
-# Keys of a request that a calibration chooses itself.
+# Keys of a request that a calibration chooses itself, or has no use for: its server listens on 127.0.0.1
+# alone, and the benchmark sends no key.
 _CHOSEN = (
     "name",
     "cards",
@@ -37,6 +38,7 @@ _CHOSEN = (
     "replicas",
     "tensor_parallel_size",
     "data_parallel_size",
+    "api_key",
 )
 _MOST_CARDS = 64
 
@@ -235,7 +237,7 @@ def _request(value: object) -> dict[str, Any]:
     chosen = [key for key in _CHOSEN if value.get(key) is not None]
     if chosen:
         raise AscendError(
-            f"vllm_calibrate_model sets {chosen[0]}, which a calibration chooses itself. Leave it out;"
+            f"vllm_calibrate_model sets {chosen[0]}, which a calibration chooses itself or has no use for. Leave it out;"
             " vllm_calibrate_cards and vllm_calibrate_longest limit what is tried."
         )
     return dict(value)

@@ -114,6 +114,7 @@ def test_the_native_context_is_that_of_the_config_json_beside_the_weights() -> N
     "given, message",
     [
         ({"model": {"model": "Qwen3-14B", "cards": 2}}, "sets cards, which a calibration chooses"),
+        ({"model": {"model": "Qwen3-14B", "api_key": "k"}}, "sets api_key, which a .* no use for"),
         ({"model": []}, "vllm_calibrate_model is a list"),
         ({"cards": ["two"]}, "a list of numbers of cards is needed"),
         ({"cards": [0]}, "a list of numbers of cards is needed"),
