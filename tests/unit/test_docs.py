@@ -43,3 +43,13 @@ def test_the_services_of_prefill_and_decode_fit_on_a_host(repository: Path) -> N
     specs = resolve_terms(requests, load_catalogue(), Options())
     placed = place([spec.as_dict() for spec in specs], 8)
     assert [service["kv_ports"] for service in placed] == [[63000, 63001], [63002, 63003]]
+
+
+def test_the_entry_of_a_service_over_hosts_is_what_the_model_needs(repository: Path) -> None:
+    text = next(iter(blocks(repository / "docs" / "cluster.md")))
+    (spec,) = resolve_terms(
+        yaml.safe_load(text)["vllm_service_instances"], load_catalogue(), Options()
+    )
+    (placed,) = place([spec.as_dict()], 8)
+    assert (placed["port"], len(placed["cards"])) == (8000, 8)
+    assert placed["args"]["enable-expert-parallel"] is True
