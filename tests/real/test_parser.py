@@ -114,6 +114,17 @@ def service(**args: Any) -> dict[str, Any]:
     return placed({"model": "Qwen3-14B", "name": "chat", "args": named})[0]
 
 
+def test_data_parallel_ranks_are_read_as_they_were_counted(reader: Reader) -> None:
+    request = {"model": "Qwen3-235B-A22B", "tensor_parallel_size": 8}
+    for one in (
+        placed({**request, "data_parallel_size": 2})[0],
+        placed({**request, "args": {"data-parallel-size": 2}})[0],
+    ):
+        read = reader.values(one)
+        assert (read["data_parallel_size"], read["tensor_parallel_size"]) == (2, 8)
+        assert len(one["cards"]) == 16
+
+
 @pytest.mark.parametrize(("memory", "rows"), [(64, 61), (32, 9)])
 def test_the_file_of_every_row_says_what_was_resolved(
     reader: Reader, memory: float, rows: int
@@ -125,6 +136,7 @@ def test_the_file_of_every_row_says_what_was_resolved(
         assert read["max_model_len"] == one["max_model_len"]
         assert read["tensor_parallel_size"] == one["tensor_parallel_size"]
         assert read["pipeline_parallel_size"] == one["pipeline_parallel_size"]
+        assert read["data_parallel_size"] == one["data_parallel_size"]
         assert read["gpu_memory_utilization"] == one["gpu_memory_utilization"]
         assert (read["host"], read["port"]) == ("0.0.0.0", one["port"])
         model = read.get("model_tag") or read["model"]
