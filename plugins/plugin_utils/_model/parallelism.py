@@ -120,7 +120,7 @@ class Parallelism:
         data = self.data or cards // (tensor * inner)
         sizes = replace(self, tensor=tensor, data=data, ranks=data, pipeline=self.pipeline or 1)
         sizes._checked(facts)
-        if data % hosts or here % (tensor * inner):
+        if data % hosts:
             raise AscendError(
                 f"{self.model} spans {hosts} hosts with {here} cards each by data-parallel ranks, and"
                 f" data_parallel_size {data} x tensor_parallel_size {tensor} does not put the same"
