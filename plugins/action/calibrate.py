@@ -109,10 +109,8 @@ class ActionModule(HostAction):
             )
         trials = [] if given["restart"] else trials
         step = calibration.search.next_step([each.tried for each in trials])
-        if step:
-            self._trial_of(
-                calibration, step, now
-            )  # what cannot be run is refused before it is begun
+        if step:  # what cannot be run is refused before it is begun
+            self._trial_of(calibration, step, now)
         if self._task.check_mode:
             lines = [*calibration.plan(trials), now.describe(settings.excluded_cards)]
             return {"changed": step is not None, "plan": lines, "trials": _dicts(trials)}
@@ -144,8 +142,10 @@ class ActionModule(HostAction):
     def _trial(self, calibration: Calibration, step: Step, now: HostNow) -> dict[str, Any]:
         """Run one trial and return its outcome; whatever happens, nothing of it is left running."""
         trial = self._trial_of(calibration, step, now)
+        secrets = trial.pop("secrets")  # apart, because options of a module are logged on the host
         lock = {"lock_timeout": self._given["lock_timeout"]}
-        self._module("vllm_trial", {"phase": "start", "trial": trial, **lock})
+        start = {"phase": "start", "trial": trial, "secrets": secrets, **lock}
+        self._module("vllm_trial", start)
         ended = False
         try:
             outcome = self._follow(str(trial["name"]))

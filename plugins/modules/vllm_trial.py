@@ -26,6 +26,10 @@ options:
     description: What is run, for V(start).
     type: dict
     default: {}
+  secrets:
+    description: Text of the file with the secrets of the environment, for V(start).
+    type: str
+    default: ""
   patience:
     description: Seconds to wait for the end of the trial before V(follow) reports.
     type: float
@@ -93,6 +97,7 @@ def main() -> None:
                 "required": True,
             },
             "trial": {"type": "dict", "default": {}, "no_log": False},
+            "secrets": {"type": "str", "default": "", "no_log": True},
             "patience": {"type": "float", "default": 0},
             "lock_timeout": {"type": "float", "default": 180},
         },
@@ -109,7 +114,7 @@ def main() -> None:
             module.exit_json(changed=given["phase"] == "start")
         if given["phase"] == "stop":
             module.exit_json(changed=run.stop(given["lock_timeout"]))
-        run.start(Trial(**given["trial"]), given["lock_timeout"])
+        run.start(Trial(**given["trial"], secrets=given["secrets"]), given["lock_timeout"])
     except (HostError, OSError) as error:
         module.fail_json(msg=str(error))
     module.exit_json(changed=True)

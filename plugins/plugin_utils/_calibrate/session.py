@@ -237,8 +237,8 @@ def _request(value: object) -> dict[str, Any]:
     chosen = [key for key in _CHOSEN if value.get(key) is not None]
     if chosen:
         raise AscendError(
-            f"vllm_calibrate_model sets {chosen[0]}, which a calibration chooses itself or has no use for. Leave it out;"
-            " vllm_calibrate_cards and vllm_calibrate_longest limit what is tried."
+            f"vllm_calibrate_model sets {chosen[0]}, which a calibration chooses itself or has no use for."
+            " Leave it out; vllm_calibrate_cards and vllm_calibrate_longest limit what is tried."
         )
     return dict(value)
 

@@ -82,12 +82,17 @@ def row(site: Site) -> dict[str, Any]:
 
 
 def test_a_calibration_ends_with_a_row_that_the_next_plan_uses(site: Site) -> None:
-    site.wants({"model": "Qwen3-8B", "name": "chat", "cards": [0]})
+    private = {**REQUEST, "secret_env": {"HF_TOKEN": "token-of-the-hub"}}
+    site.wants({"model": "Qwen3-8B", "name": "chat", "cards": [0]}, private=private)
     assert site.run("deploy").status == 0
     chat = site.sh("h1", "systemctl show -P MainPID vllm@chat")
 
-    ran = site.calibrate()
+    ran = site.calibrate("-vvv", vllm_calibrate_model="{{ private }}")
     assert ran.status == 0, ran.output
+    assert "token-of-the-hub" not in ran.output
+    assert site.sh("h1", "journalctl -q | grep -c token-of-the-hub; true").strip() == "0"
+    assert "token-of-the-hub" not in site.table.read_text(encoding="utf-8")
+    assert "token-of-the-hub" not in site.state.read_text(encoding="utf-8")
     found = row(site)
     trials = found["calibration"]["trials"]
     assert (found["min_cards"], found["max_model_len"], found["basis"]) == (2, 32768, "calibrated")
