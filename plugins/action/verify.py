@@ -94,7 +94,7 @@ class ActionModule(ActionBase):
         if expected and not wrong and not removed:
             return {"services": list(seen.values())}
         services = [*expected, *removed] if expected else facts.get("standing") or []
-        return self._ask("vllm_status", {"services": services, "npu": False})
+        return self._ask("vllm_status", {"services": services, "npu": False, "completion": True})
 
     def _excluded(self) -> tuple[int, ...]:
         try:

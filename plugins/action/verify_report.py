@@ -38,4 +38,5 @@ class ActionModule(ActionBase):
                 Path(given["output"]).write_text(f"{text}\n", encoding="utf-8")
             except OSError as error:
                 return {**result, "failed": True, "msg": f"{error}. Name another file."}
-        return {**result, "changed": False, "data": data, "lines": drift_report.lines(reports)}
+        found = {"lines": drift_report.lines(reports), "failures": drift_report.failures(reports)}
+        return {**result, "changed": False, "data": data, **found}

@@ -20,7 +20,7 @@ from ansible_collections.inferops.ascend.plugins.plugin_utils._service.status im
     module_arguments,
     services_of,
 )
-from ansible_collections.inferops.ascend.plugins.plugin_utils.deployment import names_of_started
+from ansible_collections.inferops.ascend.plugins.plugin_utils.deployment import names_of_awaited
 from ansible_collections.inferops.ascend.plugins.plugin_utils.host_variables import HostVariables
 
 display = Display()
@@ -57,12 +57,12 @@ class ActionModule(ActionBase):
             readiness.step_of(len(services) * len(hosts)),
         )
         self._request = {
-            "services": services,
             "unit": options["unit"],
             "timeout": options["question_timeout"],
             "npu": False,
             "log_lines": 5,
         }
+        self._asked = services
         self._limit = readiness.longest_check(
             options["question_timeout"], options["unreachable_timeout"]
         )
@@ -102,10 +102,11 @@ class ActionModule(ActionBase):
             return given
         variables = HostVariables(self, self._variables)
         settings = variables.settings()
-        return names_of_started(
+        return names_of_awaited(
             settings,
             lambda: variables.catalogue(settings.tables),
             self._variables.get("ascend_host_deployment"),
+            self._variables.get("ansible_play_hosts_all") or [variables.host],
         )
 
     @property
@@ -118,7 +119,7 @@ class ActionModule(ActionBase):
         lost: float | None = None  # since when there is no answer
         while True:
             asked = self._waited
-            answer, trouble = self._check()
+            answer, trouble = self._check(watch.waiting)
             if answer is None:
                 now = self._waited
                 if lost is None:
@@ -152,14 +153,18 @@ class ActionModule(ActionBase):
             left = options["timeout"] - self._waited
             time.sleep(max(0.1, min(readiness.pause(self._waited, options["interval"]), left)))
 
-    def _check(self) -> tuple[dict[str, Any] | None, Any]:
-        """One round trip: the module's result, or None and what went wrong."""
+    def _check(self, waiting: list[str]) -> tuple[dict[str, Any] | None, Any]:
+        """One round trip: the module's result, or None and what went wrong.
+
+        waiting: names of the services that have not shown yet that they complete.
+        """
+        services = [{**each, "completion": each["name"] in waiting} for each in self._asked]
         try:
             # A host that hangs keeps its connections open, and ssh would wait forever.
             with readiness.at_most(self._limit):
                 answer = self._execute_module(
                     module_name="inferops.ascend.vllm_status",
-                    module_args=module_arguments(self._request),
+                    module_args=module_arguments({**self._request, "services": services}),
                     task_vars=self._variables,
                 )
         except readiness.LateError:

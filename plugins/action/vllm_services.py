@@ -41,6 +41,7 @@ class ActionModule(HostAction):
         expected = expected_services(services, settings.unit) if given["compare"] else []
         arguments["probe"] = given["probe"]
         if given["compare"]:
+            arguments["completion"] = True
             # What waits for its restart differs from what is wanted.
             arguments["restart"] = "now"
         result: dict[str, Any] = self._execute_module(
@@ -54,8 +55,8 @@ class ActionModule(HostAction):
             result["warnings"] = [*result.get("warnings", []), *warned]
         if given["compare"]:
             return {**result, "changed": False, "expected": expected}
-        awaited = _awaited(services, result)
         hosts = self.task_vars.get("ansible_play_hosts_all") or [self.variables.host]
+        awaited = _awaited(services, result, hosts)
         watch = Watch(self.variables.host, awaited, step_of(len(awaited) * len(hosts)))
         seen = [] if result.get("failed") else result.get("status") or []
         for line in watch.all_ready(seen):
@@ -89,7 +90,7 @@ class ActionModule(HostAction):
         return found.services, found.held
 
 
-def _awaited(services: list[dict[str, Any]], result: dict[str, Any]) -> list[str]:
+def _awaited(services: list[dict[str, Any]], result: dict[str, Any], hosts: list[str]) -> list[str]:
     """Names of the services that should serve now.
 
     One that gets the cards of another that waits for its restart is not started yet.
@@ -100,6 +101,6 @@ def _awaited(services: list[dict[str, Any]], result: dict[str, Any]) -> list[str
         service["name"]
         for service in services
         if service.get("state", "started") == "started"
-        and ("group" not in service or service["group"].leads)
+        and groups.is_awaited(service, hosts)
         and (service["name"] not in waiting or service["name"] in running)
     ]

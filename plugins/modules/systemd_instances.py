@@ -171,6 +171,11 @@ options:
     type: bool
     default: false
     version_added: 0.3.0
+  completion:
+    description: With O(probe=true), ask the leader of each service over several hosts for one token.
+    type: bool
+    default: false
+    version_added: 0.3.0
   contents:
     description: Set by the action plugin, not by hand. The rendered text of each file by its path.
     type: dict
@@ -351,6 +356,7 @@ def main() -> None:
             "npu_smi": {"type": "path"},
             "lock_timeout": {"type": "float", "default": 300},
             "probe": {"type": "bool", "default": False},
+            "completion": {"type": "bool", "default": False},
             "contents": {"type": "dict", "default": {}},
             "secret_contents": {"type": "dict", "default": {}, "no_log": True},
             "digests": {"type": "dict", "default": {}},

@@ -35,7 +35,8 @@ EXAMPLES = r"""
 
 RETURN = r"""
 data:
-  description: C(ok), C(hosts) and C(services) as sums, and C(results) with the report of each host.
+  description: C(ok), C(hosts) and C(services) as sums, C(groups) with each service over several hosts as
+      one, and C(results) with the report of each host.
   returned: success
   type: dict
 lines:
@@ -43,4 +44,8 @@ lines:
   returned: success
   type: list
   elements: str
+failures:
+  description: For each host on which something is wrong, that in a line.
+  returned: success
+  type: dict
 """

@@ -45,6 +45,12 @@ options:
     description: Check every other service that this collection wrote on the host as well.
     type: bool
     default: false
+  completion:
+    description: Ask the leader of each service over several hosts for one token as well. Its C(/health)
+      alone does not tell that the engines of the other hosts still answer. A mapping of O(services) may
+      have the same key.
+    type: bool
+    default: false
   unit:
     description: Template unit of the services. Their configurations are in the directory of C(/etc)
       that is named like it.
@@ -166,8 +172,12 @@ services:
       sample: [0, 1]
     group:
       description: Of a service over several hosts, its C(rank) here, its C(members) by rank, its first
-        C(port), and the C(status) that its guard reports, such as whom it waits for.
+        C(port), the C(digest) of the settings that all members have, the C(status) that its guard
+        reports, and C(missing), the ranks that it waits for. Null for any other service.
       type: dict
+    headless:
+      description: Whether the service has no API on this host, since another host answers for it.
+      type: bool
     http:
       description: What it answers.
       type: dict
@@ -208,7 +218,8 @@ services:
       sample: 4
     elapsed:
       description: Seconds since this start began; of a service that does not run, how long its
-        last start lasted. Null if it never started.
+        last start lasted; of one over several hosts, since it runs or waits for members. Null if it
+        never started.
       type: float
       sample: 93.2
     cause:
@@ -294,6 +305,7 @@ def main() -> None:
         argument_spec={
             "services": {"type": "list", "elements": "raw", "default": []},
             "others": {"type": "bool", "default": False},
+            "completion": {"type": "bool", "default": False},
             "unit": {"type": "str", "default": "vllm@.service"},
             "timeout": {"type": "float", "default": 10},
             "journal_lines": {"type": "int", "default": 2000},
@@ -317,6 +329,8 @@ def main() -> None:
                 for each in existing_services(Path("/"), given["unit"])
                 if each["name"] not in named
             ]
+        if given["completion"]:
+            requests = [request._replace(completion=True) for request in requests]
         facts = status.collect(
             requests,
             given["unit"],

@@ -38,7 +38,7 @@ from ._service.engine import check_args, weights_directory
 from ._service.removal import listed_names
 from ._service.services import template
 from ._service.unit import FILES, PRIVATE
-from .groups import spans_hosts
+from .groups import is_awaited, spans_hosts
 from .settings import Settings
 
 _Wanted = tuple[Spec, ServiceRequest]  # what is served, and what it asks of the placement
@@ -330,21 +330,24 @@ def services_to_render(
     return [service.as_dict() for service in deployment.services]
 
 
-def names_of_started(
-    settings: Settings, catalogue: Callable[[], Catalogue], earlier: object
+def names_of_awaited(
+    settings: Settings, catalogue: Callable[[], Catalogue], earlier: object, hosts: Sequence[str]
 ) -> list[str]:
-    """Names of the services that should run, without resolving or placing them.
+    """Names of the services that should serve here, without resolving or placing them.
 
-    earlier: as in `services_to_render`. Raises AscendError where no variable lists the services.
+    earlier: as in `services_to_render`. hosts: of the run. Raises AscendError where no variable lists
+    the services.
     """
     settings.require_services()
     known = earlier if isinstance(earlier, Mapping) else {}
     if _is_of(known, settings):
-        return list(known["started"])
+        others = {each["name"] for each in known["services"] if not is_awaited(each, hosts)}
+        return [name for name in known["started"] if name not in others]
     requests = [
         request
         for request in settings.requests
         if not isinstance(request, Mapping) or request.get("state", "started") == "started"
+        if is_awaited(request, hosts)
     ]
     return listed_names(requests, catalogue())
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ._base.errors import AscendError
+from ._base.values import whole_number
 from ._service.group import PORTS, Group, Member
 from .settings import Settings
 
@@ -33,6 +34,18 @@ class Grouped:
 
 def spans_hosts(service: Mapping[str, Any]) -> bool:
     return service.get("cluster") is not None and service.get("state") != "absent"
+
+
+def is_awaited(service: object, hosts: Sequence[str]) -> bool:
+    """Whether a service's readiness is asked on this host: of a member alone if its leader is not
+    among the hosts of the run.
+
+    service: a placed one, or a request.
+    """
+    cluster = service.get("cluster") if isinstance(service, Mapping) else None
+    if not isinstance(cluster, Mapping):
+        return True
+    return whole_number(cluster.get("rank")) == 0 or cluster.get("leader") not in hosts
 
 
 def grouped(

@@ -68,7 +68,7 @@ def existing_services(root: Path, template: str) -> list[dict[str, Any]]:
     """Where the services are that this collection wrote, running or not, by name.
 
     Returns {name, cards (logic ids), port, group}; `port` is None where the configuration is not
-    there. group: {rank, members, port} of a service over several hosts, else None.
+    there. group: {rank, members, port, digest} of a service over several hosts, else None.
     """
     before, after = template.split("@", 1)
     found = []
@@ -92,13 +92,13 @@ def existing_services(root: Path, template: str) -> list[dict[str, Any]]:
 
 
 def group_of(root: Path, prefix: str, name: str) -> dict[str, Any] | None:
-    """{rank, members, port} of a service over several hosts; None for any other.
+    """{rank, members, port, digest} of a service over several hosts; None for any other.
 
     prefix: of the template, `vllm` of vllm@.service.
     """
     text = read(root / "etc" / prefix / f"{name}.group.json") or ""
     try:
         given = json.loads("".join(re.findall(r"^[^#].*\n?", text, re.MULTILINE)))
-        return {key: given[key] for key in ("rank", "members", "port")}
+        return {key: given[key] for key in ("rank", "members", "port", "digest")}
     except (ValueError, KeyError, TypeError, RecursionError):
         return None

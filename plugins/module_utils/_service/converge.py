@@ -210,6 +210,7 @@ def probe(plan: Plan) -> dict[str, Any]:
     """Return how the services are now, without their journals, if that is asked for."""
     if not plan.module.params["probe"]:
         return {}
-    asked = [status.StatusRequest(name) for name in plan.desired]
+    completion = plan.module.params["completion"]
+    asked = [status.StatusRequest(name, completion=completion) for name in plan.desired]
     answer = status.collect(asked, plan.unit, status.Limits(journal_lines=0), [], [])
     return {"status": answer["services"]}

@@ -81,6 +81,7 @@ class Guard:
         self.listener: socket.socket | None = None
         self.deadline: float | None = None
         self.retry = 0.0
+        self.since = ""  # when the state began that is shown
         self.noted: dict[int, float] = {}
         self.signals, waker = socket.socketpair()
         for end in (self.signals, waker):
@@ -112,8 +113,9 @@ class Guard:
             elif action.do == "deadline":
                 self.deadline = time.monotonic() + action.number if action.number >= 0 else None
             elif action.do == "status":
-                day = time.strftime("%Y-%m-%d %H:%M:%S %Z")
-                show(action.text.replace("{now}", day))
+                if action.number:
+                    self.since = time.strftime("%Y-%m-%d %H:%M:%S %z")
+                show(action.text.replace("{since}", self.since))
             elif action.do == "exit":
                 self.code = int(action.number)
             elif action.do in ("start", "terminate", "kill"):

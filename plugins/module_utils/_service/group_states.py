@@ -100,7 +100,8 @@ class Action(NamedTuple):
 
     send: `text` to the peer of `rank`. start: all children. terminate: SIGTERM to them. kill: what
     is left of them. deadline: call `timeout` after `number` seconds, instead of an earlier deadline;
-    below 0 for never. status: show `text`, with the time of day for {now}. exit: with status `number`.
+    below 0 for never. status: show `text`, with the time of the last status whose `number` is 1 for
+    {since}. exit: with status `number`.
     """
 
     do: str
@@ -130,7 +131,7 @@ class Group:
         self._notes: dict[int, str] = {}
         self._ended_at, self._status = 0.0, 0
         self._gone = self._waited = False
-        self._shown = self._announced = ""
+        self._shown = self._shown_state = self._announced = ""
         self._actions: list[Action] = []
 
     def begin(self) -> list[Action]:
@@ -301,8 +302,10 @@ class Group:
                 self._send(words)
         text = self._describe()
         if text != self._shown:
-            self._shown = text
-            self._actions.append(Action("status", text))
+            self._actions.append(
+                Action("status", text, number=float(self.state != self._shown_state))
+            )
+            self._shown, self._shown_state = text, self.state
         actions, self._actions = self._actions, []
         return actions
 
@@ -311,7 +314,7 @@ class Group:
         if self.state == "starting":
             return f"all {len(members)} members are here, starting"
         if self.state == "running":
-            return "running since {now}"
+            return "running since {since}"
         if self.state == "draining":
             return (
                 f"the leader {members[0][0]} is being stopped; the engine runs until it has ended"
@@ -327,6 +330,6 @@ class Group:
         for rank in self._absent():
             ending = ", its engine has not ended yet" if rank in self._ending else ""
             names.append(f"rank {rank} ({members[rank][0]}, {members[rank][1]}{ending})")
-        texts = ["waiting for " + " and ".join(names)]
+        texts = ["waiting for " + " and ".join(names) + " since {since}"]
         texts += [text for rank, text in sorted(self._notes.items()) if text]
         return "; ".join([*texts, f"{self.cause}; the engine was stopped"] if self.cause else texts)

@@ -142,7 +142,7 @@ def answers(
         path, asked = "/v1/embeddings", {"model": model, "input": "1"}
     body = json.dumps(asked).encode()
     answer = get(addresses(host)[0], port, path, key, timeout, tls, body)
-    # A server without this path is asked for something else by its clients.
-    if answer.status in (200, 404, 405):
+    # A server without this path, or that only scores, is asked for something else by its clients.
+    if answer.status in (200, 404, 405) or (pooling and answer.status == 400):
         return None
     return answer.error or f"{path} answers {answer.status}"

@@ -22,6 +22,7 @@ from .._host.services import group_of
 from . import cards
 from .configuration import read_secrets, read_settings, redactor
 from .journal import Phase, find_cause, last_lines, parse_journal, progress
+from .member import Membership
 from .probe import answers, ask
 from .units import (
     ABSENT,
@@ -45,12 +46,16 @@ _EXITED = 1  # ExecMainCode: CLD_EXITED of waitid(2); else ExecMainStatus is a s
 
 
 class StatusRequest(NamedTuple):
-    """A service to report on. `host`: where it listens, None for every address."""
+    """A service to report on. `host`: where it listens, None for every address.
+
+    completion: ask the leader of a service over several hosts for one token as well.
+    """
 
     name: str
     port: int | None = None
     host: str | None = None
     api_key_file: str | None = None
+    completion: bool = False
 
 
 class Limits(NamedTuple):
@@ -115,12 +120,10 @@ class ServiceCheck:
         self.host = request.host or settings.get("host")
         self.tls = "ssl-certfile" in settings
         self.pooling = settings.get("runner") == "pooling" or "task" in settings
-        # Of a service over several hosts, whose leader alone has an API.
-        self.group = group_of(root, template.split("@", 1)[0], request.name)
-        self.guard = values.get("StatusText", "") if self.group else ""
-        self.headless = settings.get("headless") == "true" or bool(
-            self.group and self.group["rank"]
-        )
+        group = group_of(root, template.split("@", 1)[0], request.name)
+        self.member = Membership(group, values.get("StatusText", "")) if group else None
+        # Of a service over several hosts the leader alone has an API.
+        self.headless = settings.get("headless") == "true" or bool(group and group["rank"])
         secrets = read_secrets(root, request.api_key_file or f"{directory}/{request.name}.env")
         self.pid = number(values.get("MainPID"))
         self.environ: dict[str, str] = {}
@@ -144,17 +147,16 @@ class ServiceCheck:
         if not self.pid:
             return dict(nothing, error="it is not running")
         if self.headless:
-            leader = self.group["members"][0]["host"] if self.group else "its leader"
-            return dict(nothing, error=f"it is headless: {leader} answers for it")
-        if self.group and not self.whole:
-            return dict(nothing, error=self.guard)
+            return nothing
+        if self.member and not self.complete:
+            return dict(nothing, error=self.member.status or "its guard reports nothing")
         if self.port is None:
             return dict(nothing, error="its port is not known")
         holder = self.holder()
         if holder:
             return dict(nothing, error=f"port {self.port} is in use by {holder}")
         found = ask(self.host, self.port, self.key, self.limits.timeout, self.tls)
-        if self.group and found["models"]:
+        if self.member and self.request.completion and found["models"]:
             model = found["models"][0]["id"]
             where = self.host, self.port, model, self.pooling
             found["error"] = answers(*where, self.key, self.limits.timeout, self.tls)
@@ -162,9 +164,9 @@ class ServiceCheck:
         return found
 
     @property
-    def whole(self) -> bool:
-        """Whether all members of its group run, as the guard says."""
-        return not self.group or self.guard.startswith("running")
+    def complete(self) -> bool:
+        """Whether all its members run, as the guard says."""
+        return not self.member or self.member.is_complete
 
     def journal(self) -> list[tuple[str, list[str]]]:
         command = ["journalctl", "--unit", self.unit, "--reverse", "--output", "json", "--all"]
@@ -178,7 +180,7 @@ class ServiceCheck:
     def facts(self, now: float, wall: float) -> dict[str, Any]:
         """Everything, in the shape that the module returns."""
         answer = self.http()
-        health = 200 if self.headless and self.whole else answer["health"]
+        health = 200 if self.headless and self.complete else answer["health"]
         lines: list[str] = []
         previous: list[str] = []
         state = state_of(self.values, health, False, self.written)
@@ -187,7 +189,7 @@ class ServiceCheck:
             lines, previous = self.starts(now)
         reached = progress(lines, self.phases)
         served = self.has_served(reached.phase)
-        state = state_of(self.values, health, served and self.whole, self.written)
+        state = state_of(self.values, health, served and self.complete, self.written)
         phase, percent = reached.phase, reached.percent
         if state == READY:
             phase, percent = READY, None
@@ -199,18 +201,24 @@ class ServiceCheck:
             "unit": as_unit(self.values, now, wall),
             "digest_running": self.environ.get(systemctl.DIGEST),
             "visible_cards": cards.visible(self.environ),
-            "group": dict(self.group, status=self.guard) if self.group else None,
+            "group": self.member.as_dict() if self.member else None,
+            "headless": self.headless,
             "http": dict(answer, error=self.redact(answer["error"]) if answer["error"] else None),
             "state": state,
             "phase": phase,
             "percent": percent,
             "done": reached.done if percent is not None else None,
             "total": reached.total if percent is not None else None,
-            "elapsed": elapsed(self.values, now),
+            "elapsed": self.elapsed(now, wall),
             "cause": self.cause(state, served, lines, previous),
             "log": last_lines(lines, self.limits.log_lines, self.redact),
             "problems": self.problems,
         }
+
+    def elapsed(self, now: float, wall: float) -> float | None:
+        """Seconds since the unit was started, or since its guard waits or runs the engine."""
+        since = self.member.since if self.member and self.pid else None
+        return elapsed(self.values, now) if since is None else round(max(0.0, wall - since), 1)
 
     @property
     def queued(self) -> bool:
@@ -231,7 +239,10 @@ class ServiceCheck:
                 "the journal has no line of this start: it was rotated or is not kept, or this"
                 " account may not read it"
             )
-        return current, starts[index - 1][1] if index else []
+        previous = starts[index - 1][1] if index else []
+        if self.member:
+            return self.member.current_lines(current), self.member.lines(previous)
+        return current, previous
 
     def has_served(self, phase: str | None) -> bool:
         return bool(self.phases) and phase == self.phases[-1].name
@@ -276,6 +287,7 @@ def blank(
         "digest_running",
         "visible_cards",
         "group",
+        "headless",
         "phase",
         "percent",
         "done",

@@ -158,6 +158,8 @@ class _Comparison:
             state = str(seen.get("state") or UNKNOWN)
             length = target["max_model_len"]
             service = ServiceDrift(name, list(target["cards"]), target["port"], length, state)
+            if target.get("hosts"):
+                service.group = _group(target, seen)
             self._keep(service)
             self._unit(service, target, seen)
             if target["state"] == "started":
@@ -231,7 +233,9 @@ class _Comparison:
         state = service.state
         log = f"journalctl -u vllm@{service.name}"
         cause = seen.get("cause") or {}
-        if state in ("failed", "restarting", "unhealthy") or (state == "starting" and cause):
+        if state == "starting" and service.group and service.group["missing"]:
+            self._missing(service, service.group["status"], cause)
+        elif state in ("failed", "restarting", "unhealthy") or (state == "starting" and cause):
             how = {
                 "restarting": "it keeps failing, and systemd restarts it",
                 "unhealthy": "it has served and does no more",
@@ -254,6 +258,12 @@ class _Comparison:
         if state == "ready":
             self._models(service, target, seen)
 
+    def _missing(self, service: ServiceDrift, status: str, cause: Record) -> None:
+        """A member that starts no engine, because another is not there or not equal."""
+        advice = f"See on that host: systemctl status vllm@{service.name}"
+        why = f" {cause['cause']}" if cause else ""
+        service.add("member", f"no engine runs, {status}.{why}", cause.get("advice") or advice)
+
     def _environment(self, service: ServiceDrift, target: Record, seen: Record) -> None:
         pid = (seen.get("unit") or {}).get("main_pid")
         visible = seen.get("visible_cards")
@@ -268,6 +278,8 @@ class _Comparison:
 
     def _models(self, service: ServiceDrift, target: Record, seen: Record) -> None:
         """Every name that it is to serve, with the length that it is to have."""
+        if seen.get("headless"):
+            return  # its leader serves them
         http = seen["http"]
         if http.get("error"):
             service.add("http", f"{http['error']}.", f"See: journalctl -u vllm@{service.name}")
@@ -345,6 +357,18 @@ class _Comparison:
             f"{format_card(card)}, {whose}, is in use by {format_process(process)}.",
             f"Stop it ({stop}), or add the card to ascend_host_excluded_cards.",
         )
+
+
+def _group(target: Record, seen: Record) -> dict[str, Any]:
+    written = seen.get("group") or {}
+    return {
+        "hosts": target["hosts"],
+        "rank": target["rank"],
+        "members": written.get("members") or [],
+        "digest": written.get("digest") or "",
+        "status": written.get("status") or "",
+        "missing": written.get("missing") or [],
+    }
 
 
 def _once(processes: Sequence[Record]) -> list[Record]:

@@ -11,6 +11,7 @@ from dataclasses import asdict
 from typing import Any
 
 from .._base.words import WIDTH, counted, listed, wrap
+from .drift_groups import groups
 from .findings import DIFFERS, FAILED, LOADING, OK, UNKNOWN, UNREACHABLE, HostDrift
 
 # The width of the column of cards.
@@ -32,13 +33,33 @@ def missing(host: str) -> dict[str, Any]:
 
 
 def summary(reports: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """{ok, hosts: {state: number}, services: {verdict: number}} over all hosts."""
+    """{ok, hosts: {state: number}, services: {verdict: number}, groups} over all hosts.
+
+    groups: see `drift_groups.groups`.
+    """
     services = (service["verdict"] for each in reports for service in each["services"])
+    several = groups(reports)
     return {
-        "ok": all(report["ok"] for report in reports),
+        "ok": all(report["ok"] for report in reports)
+        and not any(group["verdict"] == DIFFERS for group in several),
         "hosts": dict(Counter(report["state"] for report in reports)),
         "services": dict(Counter(services)),
+        "groups": several,
     }
+
+
+def failures(reports: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """{host: why the run fails for it}.
+
+    Where hosts of one service are as their own variables say and differ from each other, it is the
+    first of them.
+    """
+    found = {report["host"]: report["summary"] for report in reports if not report["ok"]}
+    for group in groups(reports):
+        here = [report["host"] for report in reports if report["host"] in group["hosts"]]
+        if group["verdict"] == DIFFERS and not found.keys() & set(here):
+            found[here[0]] = f"{group['name']}: {group['message']}"
+    return found
 
 
 def lines(reports: Sequence[Mapping[str, Any]], width: int = WIDTH) -> list[str]:
@@ -73,6 +94,12 @@ def lines(reports: Sequence[Mapping[str, Any]], width: int = WIDTH) -> list[str]
         for note in report["notes"]:
             result += wrap(note, "  note: ", "    ", width)
     total = summary(reports)
+    if total["groups"]:
+        result.append("Services over several hosts:")
+    for group in total["groups"]:
+        verdict = group["verdict"].upper() if group["verdict"] == DIFFERS else group["verdict"]
+        text = f"{group['name']} ({', '.join(group['hosts'])}): {group['message']}"
+        result += wrap(text, f"  {verdict:7}  ", " " * 11, width)
     result += wrap(_sums(total), "", "  ", width)
     return result
 

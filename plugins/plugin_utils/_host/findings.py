@@ -41,7 +41,8 @@ class Difference:
 class ServiceDrift:
     """The comparison of one service. `cards` are logic ids, `max_model_len` is in tokens.
 
-    `progress` is how far one has come that is still loading, in words.
+    `progress` is how far one has come that is still loading, in words. `group` is, of a service over
+    several hosts, {hosts (by rank), rank, members, digest, status, missing} as its host has it.
     """
 
     name: str
@@ -51,6 +52,7 @@ class ServiceDrift:
     state: str
     verdict: str = OK
     progress: str = ""
+    group: dict[str, Any] | None = None
     findings: list[Difference] = field(default_factory=list)
 
     def add(self, code: str, message: str, advice: str = DEPLOY) -> None:

@@ -14,10 +14,21 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from .status import Status, describe_state, duration, format_evidence, is_masked, status_line
+from .status import (
+    Status,
+    describe_state,
+    duration,
+    format_evidence,
+    is_masked,
+    is_waiting_for_members,
+    status_line,
+)
 
 # Failed starts in a row after which a service counts as looping: of one cause, of any.
 SAME_FAILURES, ANY_FAILURES = 2, 3
+
+# Seconds after which members of a service are not expected to agree any more.
+DISAGREEMENT = 30.0
 
 # Seconds without a line after which the operator is told that the waiting goes on.
 SILENCE = 300.0
@@ -139,7 +150,7 @@ class Watch:
                 continue
             before, seen.status = seen.status.get("state"), status
             seen.ready = status["state"] == "ready"
-            seen.problem = None if seen.ready else _final_problem(seen, status, before)
+            seen.problem = None if seen.ready else _final_problem(seen, status, before, waited)
             came_up = seen.ready and bool(seen.told)
             if self._is_new(seen, status):
                 text = status_line(status, with_cause=True)
@@ -166,7 +177,10 @@ class Watch:
 
     def _is_new(self, seen: _Seen, status: Status) -> bool:
         restarts = (status.get("unit") or {}).get("n_restarts")
-        now = (status["state"], status.get("phase") if self.step else None, restarts)
+        phase = status.get("phase") if self.step else None
+        if is_waiting_for_members(status):
+            phase = describe_state(status)
+        now = (status["state"], phase, restarts)
         percent = status.get("percent") or 0
         new = now != seen.told
         if not new and self.step and status["state"] == "starting":
@@ -189,7 +203,8 @@ class Watch:
                 continue
             text = f"{self.host}: {name} was not ready within {duration(timeout)}."
             text += f" It stopped at: {status_line(status)}"
-            evidence = format_evidence(status, 1, "Its last line: ")
+            log = 0 if is_waiting_for_members(status) else 1  # what its guard says is its state
+            evidence = format_evidence(status, log, "Its last line: ")
             parts.append("\n    ".join([text, *evidence]))
         return "\n".join(parts)
 
@@ -207,10 +222,10 @@ class Watch:
         ]
 
 
-def _final_problem(seen: _Seen, status: Status, before: str | None) -> str | None:
+def _final_problem(seen: _Seen, status: Status, before: str | None, waited: float) -> str | None:
     """Why a service will not come up by itself, in a sentence after its name; None if it may.
 
-    before: its state at the last check, None at the first. A failure that another start may fix is
+    before: its state at the last check, None at the first. waited: seconds. A failure that another start may fix is
     given that start, as systemd does.
     """
     state, cause = status["state"], status.get("cause") or {}
@@ -244,6 +259,9 @@ def _final_problem(seen: _Seen, status: Status, before: str | None) -> str | Non
         )
     if state == "absent":
         return "is not on this host. Install it with inferops.ascend.deploy."
+    disagree = is_waiting_for_members(status) and cause.get("retry") is False
+    if disagree and min(waited, status.get("elapsed") or 0.0) >= DISAGREEMENT:
+        return "waits for a member with which it does not start."
     if ended and cause.get("retry") is False:
         return "failed in a way that another start does not fix."
     last = seen.failures[-SAME_FAILURES:]

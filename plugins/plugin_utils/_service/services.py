@@ -94,8 +94,9 @@ def expected_services(
 ) -> list[dict[str, Any]]:
     """What status and /v1/models should report, without secrets.
 
-    Returns {name, state, cards, port, max_model_len (tokens), aliases} of each service that is not
-    absent; aliases are the ids that /v1/models should list. Raises AscendError as `engine_config`.
+    Returns {name, state, cards, port, max_model_len (tokens), aliases, hosts, rank} of each service that
+    is not absent; aliases are the ids that /v1/models should list, hosts those of a service over several,
+    by rank. Raises AscendError as `engine_config`.
     """
     services = []
     for service in placed:
@@ -103,6 +104,7 @@ def expected_services(
             continue
         config = engine_config(service, settings.options_version, weights_dir=settings.weights_dir)
         names = config.get("served-model-name") or config["model"]
+        group: Group | None = service.get("group")
         services.append(
             {
                 "name": str(service["name"]),
@@ -111,6 +113,8 @@ def expected_services(
                 "port": int(service["port"]),
                 "max_model_len": config["max-model-len"],
                 "aliases": [str(each) for each in names] if isinstance(names, list) else [names],
+                "hosts": [member.host for member in group.members] if group else [],
+                "rank": group.rank if group else 0,
             }
         )
     return services

@@ -19,11 +19,11 @@ from . import causes
 Status = Mapping[str, Any]
 
 # What the module is told of a service. A placed service contains much more, secrets among it.
-_SERVICE_KEYS = ("port", "host", "api_key_file")
+_SERVICE_KEYS = ("port", "host", "api_key_file", "completion")
 
 
 def services_of(value: object, wanted_only: bool = False) -> list[dict[str, Any]]:
-    """What is asked about each service: {name, port?, host?, api_key_file?}.
+    """What is asked about each service: {name, port?, host?, api_key_file?, completion?}.
 
     value: names, or mappings such as specs and placed services, of which other keys are left out.
     wanted_only: leave out those whose `state` is stopped or absent.
@@ -98,9 +98,9 @@ def describe_state(status: Status) -> str:
         return "stopped, though it is enabled: somebody stopped it, or it was never started"
     if state != "starting":
         return str(state)
-    group = status.get("group") or {}
-    if group.get("status") and not group["status"].startswith("running"):
-        return str(group["status"])
+    group_status = str((status.get("group") or {}).get("status") or "")
+    if group_status and not group_status.startswith("running"):
+        return group_status
     words = causes.phase_texts().get(status.get("phase") or "", "starting")
     if status.get("total"):
         words += " {}/{}".format(status.get("done"), status["total"])
@@ -116,7 +116,8 @@ def status_line(status: Status, with_cause: bool = False) -> str:
     """
     text = "{}: {}".format(status["name"], describe_state(status))
     state = status.get("state")
-    if status.get("elapsed") is not None:
+    waits = is_waiting_for_members(status)  # it says since when
+    if status.get("elapsed") is not None and not waits:
         words = {"starting": ", for ", "ready": ", up ", "unhealthy": ", up "}
         words.update(failed=", after ", restarting=", after ")
         text += words.get(str(state), ", ") + duration(status["elapsed"])
@@ -130,6 +131,11 @@ def status_line(status: Status, with_cause: bool = False) -> str:
     if with_cause and cause and state in ("failed", "restarting"):
         return f"{text}: {cause['cause']}"
     return text
+
+
+def is_waiting_for_members(status: Status) -> bool:
+    """Whether it runs no engine because other hosts of it are missing."""
+    return status.get("state") == "starting" and bool((status.get("group") or {}).get("missing"))
 
 
 def not_serving(services: Sequence[Status]) -> list[str]:
@@ -172,7 +178,8 @@ def report(services: Sequence[Status], problems: Sequence[str] = ()) -> list[str
     for status in services:
         lines.append(status_line(status))
         state, cause = status.get("state"), status.get("cause")
-        if cause and state == "starting" and cause.get("start") == "current":
+        current = (cause or {}).get("start") == "current"
+        if current and state == "starting" and not is_waiting_for_members(status):
             lines.append("    It is still starting; its journal has:")
         log = 5 if state in ("failed", "restarting", "unhealthy") else 0
         lines += ["    " + each for each in format_evidence(status, log)]

@@ -21,7 +21,7 @@ from ansible_collections.inferops.ascend.plugins.plugin_utils._place.service imp
 from ansible_collections.inferops.ascend.plugins.plugin_utils.deployment import (
     Deployment,
     HostState,
-    names_of_started,
+    names_of_awaited,
     services_to_render,
 )
 from ansible_collections.inferops.ascend.plugins.plugin_utils.settings import Settings
@@ -204,14 +204,26 @@ def test_a_host_without_a_list_of_services_is_not_one_with_an_empty_list() -> No
 def test_names_of_what_should_run_need_neither_a_profile_nor_a_placement() -> None:
     asked = ["Qwen3-14B", {**KEYED, "state": "stopped"}, {"model": "Qwen3-8B", "name": "small"}]
     bare = Settings({"vllm_service_instances": asked}.get)
-    assert names_of_started(bare, load_catalogue, None) == ["qwen3-14b", "small"]
+    assert names_of_awaited(bare, load_catalogue, None, []) == ["qwen3-14b", "small"]
     made = deployment(*asked)
     made.place(HostState(8))
     known = made.as_dict()
-    assert names_of_started(settings(*asked), no_catalogue, known) == ["qwen3-14b", "small"]
-    assert names_of_started(settings("Qwen3-4B"), load_catalogue, known) == ["qwen3-4b"]
+    assert names_of_awaited(settings(*asked), no_catalogue, known, []) == ["qwen3-14b", "small"]
+    assert names_of_awaited(settings("Qwen3-4B"), load_catalogue, known, []) == ["qwen3-4b"]
     with pytest.raises(AscendError, match="vllm_service_instances is not defined"):
-        names_of_started(Settings({}.get), load_catalogue, None)
+        names_of_awaited(Settings({}.get), load_catalogue, None, [])
+
+
+def test_the_leader_alone_is_asked_where_it_is_in_the_run() -> None:
+    cluster = {"leader": "h1", "rank": 1, "hosts": ["h1", "h2"]}
+    member = {"model": "Qwen3-235B-A22B", "name": "big", "cards": 8, "cluster": cluster}
+    asked = Settings({"vllm_service_instances": [member, "Qwen3-4B"]}.get)
+    assert names_of_awaited(asked, load_catalogue, None, ["h1", "h2"]) == ["qwen3-4b"]
+    assert names_of_awaited(asked, load_catalogue, None, ["h2"]) == ["big", "qwen3-4b"]
+    leader = Settings(
+        {"vllm_service_instances": [{**member, "cluster": {**cluster, "rank": 0}}]}.get
+    )
+    assert names_of_awaited(leader, load_catalogue, None, ["h1", "h2"]) == ["big"]
 
 
 def test_requests_are_resolved_again_for_the_memory_that_is_there(

@@ -23,7 +23,7 @@ class Engine(BaseHTTPRequestHandler):
     """Answers as a server of vLLM does, or in the ways that tests ask for."""
 
     protocol_version = "HTTP/1.1"
-    health, key, models = 200, "", json.dumps(MODELS)
+    health, key, models, completes = 200, "", json.dumps(MODELS), 200
     silent = threading.Event()
 
     def log_message(self, *_arguments: Any) -> None:
@@ -37,6 +37,11 @@ class Engine(BaseHTTPRequestHandler):
         if self.path == "/v1/models":
             return self.answer(200, self.models)
         return self.answer(404, "")
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        right = not self.key or self.headers.get("Authorization") == f"Bearer {self.key}"
+        self.answer(self.completes if right else 401, "{}")
 
     def answer(self, status: int, body: str) -> None:
         self.send_response(status)

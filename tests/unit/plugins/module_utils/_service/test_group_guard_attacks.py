@@ -75,8 +75,10 @@ def test_a_member_that_does_not_belong_is_named_and_starts_nothing(
     second.described.update({key: value for key, value in changes.items() if key != "secret"})
     group.start()
     missing = "waiting for rank 1 (npu-02, 127.0.0.2)"
-    first.shows(f"{missing}; 127.0.0.2 (npu-02) {theirs}")
-    second.shows(f"waiting for rank 0 (npu-01, 127.0.0.1); the leader npu-01 refuses: {ours}")
+    first.shows(f"; 127.0.0.2 (npu-02) {theirs}")
+    assert first.status.startswith(f"{missing} since 20")
+    second.shows(f"; the leader npu-01 refuses: {ours}")
+    assert second.status.startswith("waiting for rank 0 (npu-01, 127.0.0.1) since 20")
     assert not first.engines() + second.engines()
     second.remove()
     second.secret, second.described = SECRET, right

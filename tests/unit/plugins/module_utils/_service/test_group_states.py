@@ -261,18 +261,19 @@ LOST: Event = lost(1, "silent", 10)
 
 
 def test_the_status_names_who_is_missing_and_why() -> None:
-    waiting = "waiting for rank 1 (npu-02, 127.0.0.2)"
+    waiting = "waiting for rank 1 (npu-02, 127.0.0.2) since {since}"
     assert text(0) == waiting
     assert text(0, noted) == f"{waiting}; 127.0.0.2 (npu-02) has other settings"
     assert text(0, noted, joined(1)) == waiting
-    assert text(0, size=3) == f"{waiting} and rank 2 (npu-03, 127.0.0.3)"
+    both = "rank 1 (npu-02, 127.0.0.2) and rank 2 (npu-03, 127.0.0.3)"
+    assert text(0, size=3) == f"waiting for {both} since {{since}}"
     assert text(0, *LEADER["starting"]) == "all 2 members are here, starting"
-    assert text(0, *LEADER["running"]) == "running since {now}"
+    assert text(0, *LEADER["running"]) == "running since {since}"
     why = "lost rank 1 (npu-02): no word for 10 s"
     assert text(0, *LEADER["running"], LOST) == f"{why}; the engine is being stopped"
     assert text(0, *LEADER["running"], LOST, GONE) == f"{waiting}; {why}; the engine was stopped"
     why = "the engine of rank 1 (npu-02) ended with status 9"
-    ending = "waiting for rank 1 (npu-02, 127.0.0.2, its engine has not ended yet)"
+    ending = "waiting for rank 1 (npu-02, 127.0.0.2, its engine has not ended yet) since {since}"
     assert text(0, *LEADER["stopping"], GONE) == f"{ending}; {why}; the engine was stopped"
     again = [GONE, told(1, "ready 1"), told(1, "started 2"), LOST, GONE]
     assert why not in text(0, *LEADER["stopping"], *again)
@@ -286,12 +287,23 @@ def test_a_member_says_that_its_leader_was_stopped_whatever_it_saw_of_it() -> No
 
 
 def test_a_member_names_whom_the_leader_waits_for() -> None:
-    leader = "waiting for rank 0 (npu-01, 127.0.0.1)"
+    leader = "waiting for rank 0 (npu-01, 127.0.0.1) since {since}"
     assert text(1, size=3) == leader
     assert text(1, joined(0), told(0, "waiting 1"), size=3) == leader
-    third = "waiting for rank 2 (npu-03, 127.0.0.3)"
+    third = "waiting for rank 2 (npu-03, 127.0.0.3) since {since}"
     assert text(1, joined(0), told(0, "waiting 2"), size=3) == third
     assert text(1, joined(0), told(0, "waiting 2"), lost(0), size=3) == leader
+
+
+def test_it_says_since_when_it_waits_or_runs_and_not_since_when_it_knows_why() -> None:
+    def fresh(*events: Event) -> list[bool]:
+        group = Group(config(0))
+        shown = [each for event in (Group.begin, *events) for each in event(group)]
+        return [bool(each.number) for each in shown if each.do == "status"]
+
+    assert fresh(noted, joined(1)) == [True, False, False]
+    assert fresh(*LEADER["running"]) == [True, True, True]
+    assert fresh(*LEADER["running"], LOST, GONE)[-2:] == [True, True]
 
 
 @pytest.mark.parametrize(

@@ -18,11 +18,48 @@ CONSEQUENCES = [
 
 # A line as reported, the failure that it is, and figures that are taken out of it. Sources: those
 # of the entries in vars/failures.yml.
+_WAITS = "group: waiting for rank 1 (npu-02, 10.0.0.2) since 2026-11-29 18:38:01 +0000; "
+_MEMBER_WAITS = _WAITS.replace("rank 1 (npu-02, 10.0.0.2)", "rank 0 (npu-01, 10.0.0.1)")
 LINES: list[tuple[str, str, dict[str, str]]] = [
     (
         "group: settings of the group: protocol 2, this program knows 1",
         "group-settings",
         {"problem": "settings of the group: protocol 2, this program knows 1"},
+    ),
+    (
+        _WAITS + "10.0.0.2 (npu-02) has other settings",
+        "group-other-settings",
+        {"host": "10.0.0.2 (npu-02)"},
+    ),
+    (
+        _MEMBER_WAITS + "the leader npu-01 refuses: other settings than the leader; lost rank 0",
+        "group-other-settings",
+        {"leader": "the leader npu-01"},
+    ),
+    (
+        _WAITS + "fd00::2 (npu-02) has another secret",
+        "group-secret",
+        {"host": "fd00::2 (npu-02)"},
+    ),
+    (
+        _MEMBER_WAITS + "the leader npu-01 does not know the secret of the group",
+        "group-secret",
+        {"host": "npu-01"},
+    ),
+    (
+        _MEMBER_WAITS + "the leader npu-01 refuses: another version of the protocol",
+        "group-protocol",
+        {"host": "npu-01"},
+    ),
+    (
+        _WAITS + "10.0.0.2 (npu-02) is a member of another service",
+        "group-member",
+        {"host": "10.0.0.2 (npu-02)"},
+    ),
+    (
+        _WAITS + "address 10.0.0.1, port 20000 cannot be used: Address already in use",
+        "group-port",
+        {"what": "address 10.0.0.1, port 20000", "why": "Address already in use"},
     ),
     (
         "vllm@chat: /usr/local/Ascend/nnal/atb/set_env.sh is missing or not readable: install CANN and NNAL, or set "

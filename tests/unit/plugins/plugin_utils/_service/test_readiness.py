@@ -61,6 +61,41 @@ def test_an_earlier_answer_counts_where_all_served_and_only_there() -> None:
     assert (watch.waiting, watch.ready, watch.looks) == ([], ["chat", "embed"], 0)
 
 
+WAITS = "waiting for rank 1 (npu-02, 10.0.0.2) since 2026-11-29 18:38:01 +0000"
+
+
+def waiting(text: str = WAITS, **given: Any) -> dict[str, Any]:
+    return status(group={"status": text, "missing": [1]}, **given)
+
+
+def test_a_host_that_is_missing_is_named_on_the_way_and_at_the_end() -> None:
+    watch = readiness.Watch("npu-01", ["chat"], 10)
+    assert watch.update([waiting()], 0) == [f"npu-01: chat: {WAITS}"]
+    assert watch.update([waiting()], 10) == []
+    refused = f"{WAITS}; no connection: Connection refused"
+    assert watch.update([waiting(refused)], 20) == [f"npu-01: chat: {refused}"]
+    assert watch.message(30) == (
+        f"npu-01: chat was not ready within 30 s. It stopped at: chat: {refused}"
+    )
+
+
+def test_members_that_refuse_each_other_are_waited_for_as_long_as_a_deploy_takes() -> None:
+    text = f"{WAITS}; 10.0.0.2 (npu-02) has other settings"
+    late = waiting(text, cause=cause("group-other-settings", retry=False), elapsed=3600.0)
+    watch = readiness.Watch("npu-01", ["chat"], 10)
+    watch.update([late], 29)
+    assert watch.waiting == ["chat"]
+    watch.update([{**late, "elapsed": 29.0}], 40)
+    assert watch.waiting == ["chat"]
+    watch.update([late], 50)
+    assert watch.message(3600) == (
+        "npu-01: chat waits for a member with which it does not start.\n"
+        "    It is group-other-settings.\n"
+        "    What to do: Fix group-other-settings.\n"
+        "    | line of group-other-settings"
+    )
+
+
 def test_163_shards_are_no_flood() -> None:
     watch = readiness.Watch("npu-01", ["chat"], 10)
     lines = [line for n in range(164) for line in watch.update([loading(100 * n // 163)], n * 10.0)]

@@ -34,6 +34,8 @@ def test_what_is_expected_leaves_secrets_behind() -> None:
             "port": 8000,
             "max_model_len": 4096,
             "aliases": ["Qwen3-14B", "chat"],
+            "hosts": [],
+            "rank": 0,
         }
     ]
 

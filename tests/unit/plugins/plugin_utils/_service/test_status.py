@@ -100,6 +100,28 @@ def test_a_line_has_phase_count_time_and_try() -> None:
     assert status_line(unhealthy) == "chat: unhealthy, /health answers 503"
 
 
+WAITS = "waiting for rank 1 (npu-02, 10.0.0.2) since 2026-11-29 18:38:01 +0000"
+
+
+def waiting(text: str = WAITS, **given: Any) -> dict[str, Any]:
+    group = {"rank": 0, "members": [], "port": 20000, "digest": "d", "status": text, "missing": [1]}
+    return status(elapsed=20.0, group=group, **given)
+
+
+def test_a_member_that_waits_says_for_whom_and_since_when() -> None:
+    assert status_line(waiting()) == f"chat: {WAITS}"
+    group = {"status": "running since 2026-11-29 18:38:01 +0000", "missing": []}
+    member = status(state="ready", elapsed=90.0, group=group, headless=True)
+    assert status_line(member) == "chat: ready, up 1 min 30 s"
+    loading = status(phase="weights", percent=25, done=1, total=4, group=group, elapsed=5.0)
+    assert status_line(loading) == "chat: loading weights 1/4 (25 %), for 5 s"
+
+
+def test_why_a_member_waits_is_no_suspicion_of_its_journal() -> None:
+    lines = report([waiting(cause=cause("other-settings"))])
+    assert lines[:2] == [f"chat: {WAITS}", "    It is other-settings."]
+
+
 def test_a_unit_that_is_masked_is_named_so() -> None:
     masked = {**status(state="stopped"), "unit": {"load_state": "masked"}}
     assert status_line(masked) == "chat: masked: somebody has switched it off on this host"
