@@ -143,14 +143,15 @@ class Text:
             value = self.part.get(key)
             if isinstance(value, (list, tuple)):
                 value = max((item for item in value if isinstance(item, int)), default=None)
-            if isinstance(value, (int, float)) and not isinstance(value, bool) and value > 0:
+            if isinstance(value, (int, float)) and value is not True and 0 < value < math.inf:
                 return int(value)
         return None
 
     def needed(self, name: str) -> int:
         value = self.number(name)
         if value is None:
-            raise AscendError(f"the configuration has no {' or '.join(_NAMES.get(name, (name,)))}")
+            names = " or ".join(_NAMES.get(name, (name,)))
+            raise AscendError(f"the configuration has no {names} that is a number above 0")
         return value
 
     @property
@@ -222,6 +223,8 @@ class Text:
         for key in ("layer_types", "layers_block_type", "attn_type_list"):
             kinds = self.part.get(key)
             if isinstance(kinds, (list, tuple)) and kinds:
+                if len(kinds) < layers:
+                    raise AscendError(f"{key} has {len(kinds)} entries for {layers} layers")
                 return ["f" if kind == 1 else str(kind) for kind in kinds][:layers]
         pattern = self.part.get("hybrid_override_pattern")
         if isinstance(pattern, str):
@@ -338,6 +341,8 @@ class Text:
         factor = rope.get("factor")
         if kind in _SAME_CONTEXT or not isinstance(factor, (int, float)):
             return length
+        if not 0 < factor < math.inf:
+            raise AscendError(f"the factor of its rope_scaling is {factor}")
         if self.model_type.startswith("gemma"):
             return length
         original = rope.get("original_max_position_embeddings")

@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from .._base.errors import AscendError
+from .._base.values import shown
 from .configuration import Text
 
 # Bytes of the scale and the zero point of a group of 4-bit weights; of the scale alone; of an MX scale.
@@ -20,6 +22,7 @@ _BYTES = {"fp8": 1.0, "int8": 1.0, "w8a8": 1.0, "mxfp4": 0.5 + 1 / 32, "bf16": 2
 _UNGATED = frozenset(
     ["nemotron", "opt", "gpt2", "gpt_neox", "falcon", "phi", "starcoder2", "whisper", "bart", "t5"]
 )
+_WIDTHS = tuple(str(bits) for bits in range(1, 17))
 _BITS = re.compile(r"W(\d+)A\d+", re.ASCII)
 
 
@@ -75,12 +78,13 @@ def storage(config: Mapping[str, Any], description: Mapping[str, Any] | None = N
         return Storage(1.0, experts, name="fp8" if experts == 1 else "fp8 with fp4 experts")
     if method in ("awq", "gptq", "awq_marlin", "gptq_marlin", "auto-round", "autoround"):
         bits = given.get("bits") or given.get("w_bit") or 4
-        size = _packed(int(bits))
+        size = _packed(_checked(bits))
         return Storage(size, size, name=f"{method} of {bits} bits")
     if "NVFP4" in str(given.get("quant_algo") or ""):
         return Storage(2.0, 0.5 + 1 / 16, name="nvfp4")
     if method in ("compressed-tensors", "modelopt", "quark"):
         bits, scales, group = _group(given)
+        _checked(bits)
         size = 1.0 if bits == 8 else bits / 8 + scales / group
         ignored = " ".join(str(each) for each in given.get("ignore") or ())
         experts_only = "self_attn" in ignored
@@ -109,6 +113,13 @@ def quantization_method(config: Mapping[str, Any]) -> str | None:
     if not method and (config.get("quantize") or given.get("model_quant_type")):
         return "ascend"
     return method or None
+
+
+def _checked(bits: object) -> int:
+    """Bits of a weight. Raises AscendError for what is none."""
+    if str(bits) not in _WIDTHS:
+        raise AscendError(f"its quantization has weights of {shown(bits)} bits")
+    return int(str(bits))
 
 
 def _packed(bits: int) -> float:

@@ -12,6 +12,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from ansible_collections.inferops.ascend.plugins.module_utils._host.configurations import (
+    problem_of,
+    weight_bytes,
+)
+
 from .._base.errors import AscendError
 from .configuration import Attention, Cache, Text, kind_of_model
 from .facts import Facts
@@ -21,7 +26,6 @@ DESCRIPTION = "quant_model_description.json"
 # About that of most models of today, for those of which it is not known.
 _VOCABULARY = 150_000
 _QUANTIZATION = frozenset(("quantization_config", "compression_config", DESCRIPTION))
-_WEIGHTS = ("*.safetensors", "pytorch_model*.bin")
 
 
 @dataclass(frozen=True)
@@ -152,7 +156,7 @@ def read_configuration(path: Path) -> Facts:
     if description.is_file():
         config[DESCRIPTION] = _read(description)
     try:
-        return facts_of(config, _size_of(directory))
+        return facts_of(config, weight_bytes(directory))
     except AscendError as error:
         raise AscendError(
             f"{file} is not enough for an estimate: {error}. Give the model a row of its own"
@@ -163,45 +167,38 @@ def read_configuration(path: Path) -> Facts:
 def facts_of(config: Mapping[str, Any], weights: int | None) -> Facts:
     """Facts by a configuration and the bytes of its weights, if these are known.
 
-    Raises AscendError: the configuration lacks a figure.
+    Raises AscendError: the configuration lacks a figure, or has one that cannot be.
     """
     text = Text(config)
-    of_config(config)
-    return Facts(
-        kind=kind_of_model(config),
-        num_hidden_layers=text.layers,
-        num_attention_heads=text.heads,
-        num_key_value_heads=text.kv_heads,
-        native_context=text.native_context(),
-        runtime_weight_bytes=weights,
-        config=config,
-        encoder_only=text.encoder_only,
-    )
+    try:
+        of_config(config)
+        return Facts(
+            kind=kind_of_model(config),
+            num_hidden_layers=text.layers,
+            num_attention_heads=text.heads,
+            num_key_value_heads=text.kv_heads,
+            native_context=text.native_context(),
+            runtime_weight_bytes=weights,
+            config=config,
+            encoder_only=text.encoder_only,
+        )
+    except (ArithmeticError, AttributeError, TypeError, ValueError) as error:
+        raise AscendError(f"a figure of the configuration cannot be used ({error})") from error
 
 
 def _read(file: Path) -> dict[str, Any]:
     try:
-        content = json.loads(file.read_text("utf-8"))
+        problem = problem_of(file)
+        content = None if problem else json.loads(file.read_text("utf-8"))
     except OSError as error:
-        raise AscendError(
-            f"{file} cannot be read: {error.strerror or error}. Name a model's config.json, or the"
-            " directory that contains it, in config."
-        ) from error
+        problem = error.strerror or str(error)
     except (ValueError, RecursionError) as error:
         raise AscendError(f"{file} is not JSON: {error}. Fetch the model's config.json.") from error
+    if problem:
+        raise AscendError(
+            f"{file} cannot be read: {problem}. Name a model's config.json, or the"
+            " directory that contains it, in config."
+        )
     if not isinstance(content, dict):
         raise AscendError(f"{file} is not a mapping. Fetch the model's config.json.")
     return content
-
-
-def _size_of(directory: Path) -> int | None:
-    """Bytes of the weights: by their index, else by their files, else not known."""
-    for index in sorted(directory.glob("*.index.json")):
-        total = _read(index).get("metadata", {}).get("total_size")
-        if isinstance(total, (int, float)) and total > 0:
-            return int(total)
-    for pattern in _WEIGHTS:
-        size = sum(file.stat().st_size for file in directory.glob(pattern))
-        if size:
-            return size
-    return None

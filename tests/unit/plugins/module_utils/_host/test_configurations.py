@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,10 @@ def test_the_configuration_is_read_without_labels(tmp_path: Path) -> None:
     for broken in ("", "{", "[]"):
         (at / "config.json").write_text(broken, encoding="utf-8")
         assert configuration(tmp_path, "/data/m") is None
+    (at / "config.json").unlink()
+    os.mkfifo(str(at / "config.json"))
+    assert configuration(tmp_path, "/data/m") is None
+    (at / "config.json").unlink()
     given = {"hidden_size": 4, "id2label": {"0": "a"}, "label2id": {"a": 0}}
     (at / "config.json").write_text(json.dumps(given), encoding="utf-8")
     assert configuration(tmp_path, "/data/m") == {

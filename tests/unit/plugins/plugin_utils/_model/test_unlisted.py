@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -159,6 +160,54 @@ def test_a_configuration_that_cannot_be_read_is_rejected(tmp_path: Path) -> None
     assert "the configuration has no num_attention_heads" in rejection(request).replace(
         "hidden_size or n_embd or d_model or dim", "num_attention_heads"
     )
+
+
+@pytest.mark.parametrize(
+    "changed, words",
+    [
+        (
+            {"hidden_size": "4096"},
+            "has no hidden_size or n_embd or d_model or dim that is a number",
+        ),
+        ({"hidden_size": float("inf")}, "has no hidden_size"),
+        ({"num_hidden_layers": -4}, "has no num_hidden_layers"),
+        ({"layer_types": ["full_attention"] * 3}, "layer_types has 3 entries for 32 layers"),
+        (
+            {"rope_scaling": {"rope_type": "linear", "factor": -4}},
+            "factor of its rope_scaling is -4",
+        ),
+        ({"compress_ratios": ["a"]}, "a figure of the configuration cannot be used"),
+        (
+            {"quantization_config": {"quant_method": "awq", "bits": "four"}},
+            "weights of 'four' bits",
+        ),
+        ({"quantization_config": {"quant_method": "gptq", "bits": -4}}, "weights of -4 bits"),
+    ],
+)
+def test_a_figure_that_cannot_be_is_named(
+    tmp_path: Path, changed: dict[str, Any], words: str
+) -> None:
+    text = rejection({"model": "Ours-8B", "config": config(tmp_path, **changed)}, estimate=True)
+    assert f"{tmp_path}/config.json is not enough for an estimate: " in text
+    assert words in text
+    assert "Give the model a row of its own (ascend_model_tables)" in text
+
+
+def test_a_file_that_would_not_end_is_not_read(tmp_path: Path) -> None:
+    request = {"model": "Ours-8B", "config": str(tmp_path)}
+    os.mkfifo(tmp_path / "config.json")
+    assert "config.json cannot be read: it is not a file" in rejection(request)
+    (tmp_path / "config.json").unlink()
+    with (tmp_path / "config.json").open("wb") as file:
+        file.truncate(100_000_001)
+    assert "cannot be read: it has more than 100000000 bytes" in rejection(request)
+
+
+def test_what_is_broken_beside_a_configuration_is_left_out(tmp_path: Path) -> None:
+    request = {"model": "Ours-8B", "config": config(tmp_path)}
+    (tmp_path / "model.safetensors.index.json").write_text('{"metadata": []}', encoding="utf-8")
+    (tmp_path / "model-1.safetensors").symlink_to(tmp_path / "gone")
+    assert spec(request, estimate=True)["provenance"]["estimate"]["weights_gib"] == 15.0
 
 
 def test_a_row_goes_before_a_configuration(tmp_path: Path) -> None:
