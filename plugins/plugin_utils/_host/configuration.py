@@ -10,13 +10,13 @@ from typing import Any
 
 from .._base.errors import AscendError
 from .._base.words import counted
-from .._model.estimate import device_of, estimate, tensor_parallel_fault
+from .._model.estimate import NATIVE_CONTEXT, device_of, estimate, tensor_parallel_fault
 from .._model.needs import Subject, needs_of
 from .._model.parameters import quantization_method
 from .._model.shape import facts_of, shape_of
 from .._model.spec import Spec
 from .._model.split import Split
-from .._model.workload import batched_tokens, with_options
+from .._model.workload import batched_tokens, with_options, with_scaling
 from .._service.engine import weights_directory
 from .checks import HostChecks, name_of
 
@@ -65,6 +65,7 @@ def _check(checks: HostChecks, spec: Spec, found: Mapping[str, Any]) -> None:
     try:
         facts = facts_of(found["config"], found["weight_bytes"])
         shape = with_options(shape_of(facts), spec.args, None)
+        shape = with_scaling(shape, facts, spec.max_model_len, spec.args)
     except AscendError as error:
         checks.warning(
             "configuration",
@@ -93,7 +94,7 @@ def _check(checks: HostChecks, spec: Spec, found: Mapping[str, Any]) -> None:
         f" {answer.limited_by}; max_model_len is {wanted}."
     )
     advice = "Give it more cards or a shorter max_model_len."
-    if wanted > answer.high and answer.limited_by != "native context":
+    if wanted > answer.high and answer.limited_by != NATIVE_CONTEXT:
         untested = checks.settings.lookup.allow_untested
         checks.add("warning" if untested else "error", "configuration", subject, text, advice)
     elif answer.low < wanted:

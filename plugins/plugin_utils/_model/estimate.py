@@ -25,6 +25,8 @@ SHORTEST = 4096
 STEP = 1024
 MOST_CARDS = 64
 _SIZES = (1, 2, 4, 8, 16, 32, MOST_CARDS)
+# What limits a length that the memory does not limit.
+NATIVE_CONTEXT = "native context"
 # Tokens of a step of the engine, which a window is exceeded by, and what more of them take: the run
 # of 45056 (docs/estimate.md) took 5.7 GiB more for activations than those of the default.
 BATCHED = 8192
@@ -183,7 +185,7 @@ def _longest(
     if left <= 0 or not fits(1):
         return 0, "weights"
     if fits(native):
-        return native, "native context"
+        return native, NATIVE_CONTEXT
     low, high = 0, math.ceil(native / STEP)
     while high - low > 1:
         middle = (low + high) // 2

@@ -316,6 +316,7 @@ class _Resolution:
             allow_untested=self.options.allow_untested,
             args=self.request.args,
             catalogue=self.catalogue,
+            configured="config" in self.request.extra,
         )
 
     def _by_answer(self, question: Question, answer: Answer) -> Spec:

@@ -6,18 +6,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from .._base.errors import AscendError
 from .._base.words import counted
 from .catalogue import Catalogue
-from .estimate import Device, Estimate, device_of, estimate
+from .estimate import NATIVE_CONTEXT, Device, Estimate, device_of, estimate
 from .identify import Subject
 from .parallelism import Parallelism
 from .shape import shape_of
 from .split import Split
-from .workload import batched_tokens, with_options
+from .workload import batched_tokens, unknown_draft, with_options, with_scaling
 
 _WITHOUT_TABLE = {"table": None, "row": None, "updated": None}
 
@@ -42,6 +42,7 @@ class Question:
         complete: whether the request itself gives weights, cards and length.
         allow_untested: a length beyond the estimate is a warning.
         args: the request's options of the engine.
+        configured: whether the request names a config.json on the controller.
     """
 
     subject: Subject
@@ -54,6 +55,7 @@ class Question:
     allow_untested: bool
     args: Mapping[str, Any]
     catalogue: Catalogue
+    configured: bool = False
 
     @property
     def _what(self) -> str:
@@ -73,10 +75,11 @@ class Question:
         except AscendError as error:
             if self.complete:
                 return self.requested()
+            config = "" if self.configured else " or name its config.json in config,"
             raise AscendError(
                 f"{self._what} cannot be estimated: {error}. Add a row of your own"
-                " (ascend_model_tables), or name its config.json in config, or give path, cards and"
-                " max_model_len to serve it on your own word."
+                f" (ascend_model_tables),{config} or give path, cards and max_model_len to serve it on"
+                " your own word."
             ) from error
         warnings = self._exceeding(found)
         text = (
@@ -84,6 +87,9 @@ class Question:
             f" {found.weights_gib:.1f} GiB of weights on a card, its length limited by its"
             f" {found.limited_by}"
         )
+        draft = unknown_draft(self.args, self.catalogue)
+        if draft is not None:
+            text += f"; the draft model {draft} is not counted, of which nothing is known"
         if found.borderline:
             text += f"; borderline: {found.doubt}"
         provenance = {**_WITHOUT_TABLE, "basis": "estimated", "estimate": found.as_dict()}
@@ -142,8 +148,14 @@ class Question:
         facts = self.subject.facts
         shape = shape_of(self.subject.base or facts, self.subject.stored)
         shape = with_options(shape, self.args, self.catalogue)
+        scaled = with_scaling(shape, facts, self.length, self.args)
         batched = batched_tokens(self.args)
-        return estimate(facts, shape, device, self.utilization, split, self.length, batched)
+        found = estimate(facts, scaled, device, self.utilization, split, self.length, batched)
+        if scaled is shape:
+            return found
+        fits = found.limited_by == NATIVE_CONTEXT
+        limit = "requested length" if fits else found.limited_by
+        return replace(found, native_context=shape.native_context, limited_by=limit)
 
     def _exceeding(self, found: Estimate) -> tuple[str, ...]:
         """A warning that the request exceeds the estimate. Raises AscendError where it may not."""
@@ -159,7 +171,14 @@ class Question:
         limit = f" (limited by its {found.limited_by}); max_model_len is {requested}"
         if not self.allow_untested:
             raise AscendError(
-                f"{problem}{limit}. Give it more cards or a shorter max_model_len, or set"
-                " allow_untested to try it."
+                f"{problem}{limit}. {self._way(found)}, or set allow_untested to try it."
             )
         return (f"untested: {problem}{limit}",)
+
+    def _way(self, found: Estimate) -> str:
+        if found.limited_by == NATIVE_CONTEXT:
+            return (
+                f"Set max_model_len to {found.longest}, or give the scaling that its weights were made"
+                " for in args (hf-overrides)"
+            )
+        return "Give it more cards or a shorter max_model_len"

@@ -60,14 +60,14 @@ def test_an_estimate_says_that_it_is_one() -> None:
 
 
 def test_a_request_beyond_the_estimate() -> None:
-    wanted = {"model": "Qwen3-14B", "cards": 2, "max_model_len": "64K"}
+    wanted = {"model": "Qwen3-14B", "cards": 2, "max_model_len": "256K"}
     problem = (
         "Qwen3-14B on 2 cards of 32 GB should carry 40960 tokens at utilization 0.9 by estimate"
-        " (limited by its native context); max_model_len is 65536"
+        " (limited by its native context); max_model_len is 262144"
     )
     assert rejection(wanted, card_memory_gb=32, estimate=True) == (
-        f"{problem}. Give it more cards or a shorter max_model_len, or set allow_untested to try"
-        " it."
+        f"{problem}. Set max_model_len to 40960, or give the scaling that its weights were made for in"
+        " args (hf-overrides), or set allow_untested to try it."
     )
     got = spec(wanted, card_memory_gb=32, estimate=True, allow_untested=True)
     assert got["warnings"][0] == f"untested: {problem}"
@@ -75,6 +75,27 @@ def test_a_request_beyond_the_estimate() -> None:
         "Qwen3-14B on 1 card of 32 GB should carry 0 tokens at utilization 0.9 by estimate. Give"
         " it more cards."
     )
+
+
+def test_a_scaled_context_counts_by_its_memory(tmp_path: Path) -> None:
+    documented = spec(
+        {"model": "Qwen3-14B", "cards": 2, "max_model_len": "64K"}, card_memory_gb=32, estimate=True
+    )
+    assert documented["args"]["hf-overrides"]["rope_parameters"]["factor"] == 2
+    found = documented["provenance"]["estimate"]
+    assert (found["longest"], found["native_context"]) == (65536, 40960)
+    assert found["limited_by"] == "requested length"
+    scaling = {"rope_scaling": {"rope_type": "yarn", "factor": 8.0}}
+    given = {
+        "model": "Ours-8B",
+        "config": config(tmp_path),
+        "max_model_len": "1M",
+        "args": {"hf-overrides": scaling},
+    }
+    assert spec({**given, "cards": 4}, estimate=True)["max_model_len"] == 1048576
+    text = rejection({**given, "cards": 1}, estimate=True)
+    assert "(limited by its cache); max_model_len is 1048576. Give it more cards" in text
+    assert "Set max_model_len to 131072" in rejection({**given, "args": {}}, estimate=True)
 
 
 def test_an_estimate_without_its_ground_is_rejected(tmp_path: Path) -> None:
@@ -298,7 +319,10 @@ def test_a_draft_weighs_too() -> None:
     other = {"speculative_config": '{"model": "Qwen3-8B", "num_speculative_tokens": 3}'}
     assert weights({**request, "args": other}) == pytest.approx(alone + 1.0, abs=0.2)
     for unknown in ("{", '{"model": "nobody/knows"}', '{"method": "ngram"}'):
-        assert weights({**request, "args": {"speculative-config": unknown}}) == alone
+        got = spec({**request, "args": {"speculative-config": unknown}}, estimate=True)
+        assert got["provenance"]["estimate"]["weights_gib"] == alone
+        silent = "draft model nobody/knows is not counted" not in got["warnings"][0]
+        assert silent == ("nobody" not in unknown)
 
 
 def test_options_of_the_engine_change_the_length() -> None:
