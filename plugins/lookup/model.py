@@ -31,8 +31,8 @@ options:
       - Requests, dictionaries with the key C(model) and any of C(name), C(cards) (a number, or a
         list of the cards themselves), C(max_model_len), C(gpu_memory_utilization),
         C(data_parallel_size), C(tensor_parallel_size), C(pipeline_parallel_size), C(card_memory_gb),
-        C(kind), C(huggingface), C(modelscope), C(config) and C(args) (vLLM's own options). Every other key
-        is passed on.
+        C(kind), C(huggingface), C(modelscope), C(config), C(recipe) (upstream's own settings for V(throughput) or
+        V(latency), which set something with O(engine_version) alone) and C(args) (vLLM's own options). Every other key is passed on.
       - C(config) is the path of the model's C(config.json) on the controller, or of the directory that
         contains it, for an estimate of a model that is not known. Sizes of weights beside it count.
       - A request with C(path) (or C(huggingface) or C(modelscope)), C(cards) and C(max_model_len) of a
@@ -306,6 +306,7 @@ from ansible.plugins.lookup import LookupBase
 from ansible_collections.inferops.ascend.plugins.plugin_utils._base.errors import AscendError
 from ansible_collections.inferops.ascend.plugins.plugin_utils._model.catalogue import load_catalogue
 from ansible_collections.inferops.ascend.plugins.plugin_utils._model.hub import Hub
+from ansible_collections.inferops.ascend.plugins.plugin_utils._model.options import list_of
 from ansible_collections.inferops.ascend.plugins.plugin_utils._model.request import (
     parse_utilization,
 )
@@ -331,13 +332,16 @@ class LookupModule(LookupBase):
             tables = tables if "tables" in kwargs else self._templar.template(tables)
             endpoints = endpoints if "endpoints" in kwargs else self._templar.template(endpoints)
         share = self.get_option("gpu_memory_utilization")
+        version = self.get_option("engine_version")
         try:
+            if version is not None:
+                list_of(version)
             options = with_profile(
                 Options(
                     gpu_memory_utilization=None if share is None else parse_utilization(share),
                     estimate=self.get_option("estimate"),
                     allow_untested=self.get_option("allow_untested"),
-                    engine_version=self.get_option("engine_version"),
+                    engine_version=version,
                     hub=self._hub(endpoints or {}),
                 ),
                 self.get_option("card_memory_gb"),

@@ -98,9 +98,8 @@ class Startup:
         each = weights / cards / GIB
         if each > device.visible_memory_gib and not quantized:
             self._forbid(
-                f"its weights are {weights / GIB:.1f} GiB, {each:.1f} GiB on each of"
-                f" {counted(cards, 'card')}, of which the framework sees"
-                f" {device.visible_memory_gib:g} GiB",
+                f"over {counted(cards, 'card')} its weights take {each:.1f} GiB of each, of which the"
+                f" framework sees {device.visible_memory_gib:g} GiB",
                 "Give it more cards, or name quantised weights (huggingface, modelscope or path)",
             )
 

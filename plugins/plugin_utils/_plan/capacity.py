@@ -14,6 +14,7 @@ from .._base.errors import AscendError
 from .._base.values import kind_of, plain, shown
 from .._base.words import counted
 from .._model.catalogue import Catalogue
+from .._model.estimate import device_of
 from .._model.resolve import resolve, resolve_terms
 from .._model.spec import Spec
 from .._model.versions import row_of
@@ -218,10 +219,16 @@ class _Question:
         if started.max_model_len < spec.max_model_len:
             return NO, "; ".join(new), started.max_model_len
         doubts = [text for text in new if text.startswith(f"on vLLM {version}: ")]
-        ran = any(each.basis in RAN for each in self.catalogue.rows(str(spec.model)))
-        if doubts or not ran or row_of(version) is None:
+        if doubts or not self._ran(spec) or row_of(version) is None:
             return UNKNOWN, "; ".join(doubts) or None, None
         return YES, None, None
+
+    def _ran(self, spec: Spec) -> bool:
+        """Whether a table has the model as run; for a 310P, which has kernels of its own, on that."""
+        device = device_of(self.kind.memory, self.kind.options.profile)
+        if device is not None and device.is_310p:
+            return spec.provenance.get("basis") in RAN
+        return any(each.basis in RAN for each in self.catalogue.rows(str(spec.model)))
 
     # -- the estimate beside it ---------------------------------------------------------------
 

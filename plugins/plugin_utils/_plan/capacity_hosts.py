@@ -12,6 +12,7 @@ from typing import Any
 from .._base.errors import AscendError
 from .._base.values import shown
 from .._base.variables import Reader
+from .._model.options import list_of
 from .._model.profiles import Profile, load_profiles, matching_profiles
 from .._model.resolve import Options
 from .._place.host_cards import host_devices
@@ -49,9 +50,10 @@ class HostKind:
 def named_profiles(names: Sequence[str], settings: Settings) -> list[HostKind]:
     """A kind for each named profile, with the tables and the engine of these settings.
 
-    Raises AscendError for a profile that is not known.
+    Raises AscendError for a profile that is not known, or what is not a version of the engine.
     """
     profiles = load_profiles()
+    list_of(settings.engine_version)
     for name in names:
         if name not in profiles:
             raise AscendError(
@@ -113,6 +115,7 @@ def _declared(settings: Settings) -> HostKind:
             "its variables do not say what cards it has. Set ascend_host_profile, or let the host be"
             " asked with -e capacity_contact=true."
         )
+    list_of(settings.engine_version)
     return _kind(settings, memory, settings.declared_cards, settings.engine_version)
 
 

@@ -86,6 +86,8 @@ def test_a_refusal_is_the_lookups_error_with_the_whole_message(tmp_path: Path) -
     )
     with pytest.raises(AnsibleLookupError, match="There is no hardware profile 'nope'"):
         lookup("Qwen3-14B", profile="nope")
+    with pytest.raises(AnsibleLookupError, match="'banana'.*, which is not a version"):
+        lookup("Qwen3-14B", engine_version="banana")
     with pytest.raises(AnsibleLookupError, match="does not exist"):
         lookup("Qwen3-14B", tables=["/no/such.yml"])
     (tmp_path / "bad.yml").write_text("rows: [\n", encoding="utf-8")

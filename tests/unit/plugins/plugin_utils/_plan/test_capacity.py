@@ -151,6 +151,8 @@ def test_what_a_version_of_the_engine_does_not_start_names_the_way_out() -> None
     assert doubted.starts_reason is not None
     assert "support matrix" in doubted.starts_reason
     assert on("9.9.9", "Qwen3-14B").starts == "unknown"
+    # So is what ran on chips with other kernels.
+    assert row("Qwen3-14B", kind(DUO)).starts == "unknown"
 
 
 def test_a_star_lists_also_what_does_not_start() -> None:

@@ -52,11 +52,15 @@ def test_cards_that_services_may_not_use_do_not_count() -> None:
 
 def test_a_host_that_does_not_say_what_it_has_is_left_out_with_the_way_to_ask_it() -> None:
     found, left_out = kinds(
-        a={}, b={"ascend_host_profile": "atlas-9"}, c={"ascend_host_profile": A2}
+        a={},
+        b={"ascend_host_profile": "atlas-9"},
+        c={"ascend_host_profile": A2},
+        d={"ascend_host_profile": A2, "vllm_service_engine_version": "banana"},
     )
     assert [kind.hosts for kind in found] == [("c",)]
     assert "-e capacity_contact=true" in left_out["a"]
     assert "atlas-9" in left_out["b"]
+    assert "'banana' (vllm_service_engine_version), which is not a version" in left_out["d"]
 
 
 def test_what_hosts_show_counts_before_what_is_declared() -> None:
