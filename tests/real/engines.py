@@ -272,6 +272,38 @@ def python(version: str) -> Path:
     return made(*environment_key(version), make=make) / "venv/bin/python"
 
 
+def engine(*more: str) -> Path:
+    """A folder to be mounted on test hosts, with the serving engine in `venv`.
+
+    It finds its files wherever it is mounted, and is compiled: a host cannot write there, and would
+    compile it at each start. more: further pins.
+    """
+    folders = [str(wheels())]
+
+    def make(folder: Path) -> None:
+        program, settings = uv(), uv_environment()
+        command = [program, "venv", "--quiet", "--relocatable", "--python", host_python()]
+        run([*command, folder / "venv"], "making the environment of the test hosts", settings)
+        name_wheel(folder, SERVING)
+        run(
+            [
+                *(program, "pip", "install", "--quiet", "--python", folder / "venv/bin/python"),
+                *("--no-deps", "--only-binary", ":all:", "--compile-bytecode"),
+                *(*links([*folders, str(folder)]), "--requirement", lock(SERVING)),
+                *(f"vllm=={SERVING}+cpu", *more),
+            ],
+            f"installing vLLM {SERVING} for the test hosts",
+            settings,
+        )
+
+    return made(*engine_key(*more), make=make)
+
+
+def engine_key(*more: str) -> tuple[str, ...]:
+    _name, *inputs = environment_key(SERVING)
+    return f"engine{len(more) or ''}", *inputs, *more
+
+
 def environment_key(version: str) -> tuple[str, str, str]:
     wheels_folder = str(folder_of("wheels", *wheels_key()))
     return f"env-{version}", lock(version).read_text("utf-8"), wheels_folder

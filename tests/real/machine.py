@@ -19,6 +19,7 @@ from .engines import (
     EnginesError,
     MissingError,
     cache,
+    engine_key,
     environment_key,
     folder_of,
     has_torch,
@@ -44,7 +45,7 @@ def see_to_machine() -> None:
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     if memory < MEMORY_GB:
         raise MissingError(f"this machine has {memory:.0f} GB of memory; {MEMORY_GB} are needed.")
-    made_before = [folder_of("wheels", *wheels_key())]
+    made_before = [folder_of("wheels", *wheels_key()), folder_of(*engine_key())]
     made_before += [folder_of(*environment_key(each)) for each in (*matrix_versions(), SERVING)]
     if all((folder / ".complete").exists() for folder in made_before):
         return

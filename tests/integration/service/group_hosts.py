@@ -71,6 +71,37 @@ class Member:
         return len(self.sh(f"pgrep -f '^{name}' || true").split())
 
 
+def _hosts(*words: str) -> subprocess.Popen[bytes]:
+    return subprocess.Popen([sys.executable, str(HOSTS), *words], stdout=subprocess.DEVNULL)
+
+
+def cut(member: Member, other: Member) -> None:
+    assert _hosts("cut", member.scenario, member.host, other.host).wait() == 0
+
+
+def heal(member: Member, other: Member) -> None:
+    assert _hosts("heal", member.scenario, member.host, other.host).wait() == 0
+
+
+def reboot(member: Member, other: Member) -> None:
+    _hosts("reboot", member.scenario, member.host)
+
+
+def stop(member: Member, other: Member) -> None:
+    member.sh(f"systemctl stop --no-block {UNIT}")
+
+
+def start(member: Member, other: Member) -> None:
+    member.sh(f"systemctl start {UNIT}")
+
+
+def nothing(member: Member, other: Member) -> None:
+    """It comes back by itself."""
+
+
+Step = Callable[[Any, Any], None]
+
+
 def wait_for(what: str, condition: Callable[[], Any]) -> float:
     """Wait until a condition is true; return how many seconds that took."""
     began = time.monotonic()

@@ -5,15 +5,28 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import pytest
 
-from ..hosts import HOSTS, scenario
-from .group_hosts import LOST_AFTER, SERVER, UNIT, Member, group_of_two, wait_for, whole
+from ..hosts import scenario
+from .group_hosts import (
+    LOST_AFTER,
+    SERVER,
+    UNIT,
+    Member,
+    Step,
+    cut,
+    group_of_two,
+    heal,
+    nothing,
+    reboot,
+    start,
+    stop,
+    wait_for,
+    whole,
+)
 
 pytestmark = pytest.mark.hosts
 
@@ -57,10 +70,6 @@ def group(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Member]]:
         yield members
 
 
-def hosts(*words: str) -> subprocess.Popen[bytes]:
-    return subprocess.Popen([sys.executable, str(HOSTS), *words], stdout=subprocess.DEVNULL)
-
-
 @pytest.fixture
 def serving(group: list[Member]) -> list[Member]:
     """The group, with all members started and the counts of starts at 0."""
@@ -78,31 +87,6 @@ def kill_guard(member: Member, other: Member) -> None:
     member.sh(f"kill -KILL {member.show('MainPID')}")
 
 
-def cut(member: Member, other: Member) -> None:
-    assert hosts("cut", NAME, member.host, other.host).wait() == 0
-
-
-def reboot(member: Member, other: Member) -> None:
-    hosts("reboot", NAME, member.host)
-
-
-def stop(member: Member, other: Member) -> None:
-    member.sh(f"systemctl stop --no-block {UNIT}")
-
-
-def heal(member: Member, other: Member) -> None:
-    assert hosts("heal", NAME, member.host, other.host).wait() == 0
-
-
-def start(member: Member, other: Member) -> None:
-    member.sh(f"systemctl start {UNIT}")
-
-
-def nothing(member: Member, other: Member) -> None:
-    """It comes back by itself."""
-
-
-Step = Callable[[Member, Member], None]
 EVENTS: dict[str, tuple[Step, Step, int, str]] = {
     # what happens, what brings it back, starts that the member uses up, what the other one shows
     "engine killed": (kill_engine, nothing, 1, "the engine of {peer} ended with status 137"),
