@@ -18,8 +18,12 @@ from .profiles import Profile
 
 
 def has_option(args: Mapping[str, Any], option: str) -> bool:
-    """Whether `args` set an option, in either spelling."""
-    return any(dashed(key) == option for key in args)
+    """Whether `args` set an option, in either spelling, or its negation."""
+    return any(_positive(key) == _positive(option) for key in args)
+
+
+def _positive(option: str) -> str:
+    return dashed(option).removeprefix("no-")
 
 
 def deep_merge(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
@@ -33,9 +37,9 @@ def deep_merge(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, A
 
 
 def merge_args(needed: Mapping[str, Any], args: Mapping[str, Any]) -> dict[str, Any]:
-    """The needed options under the user's; the same option in either spelling is one."""
-    given = {dashed(key) for key in args}
-    merged = {key: value for key, value in needed.items() if dashed(key) not in given}
+    """The needed options under the user's; an option in either spelling and its negation are one."""
+    given = {_positive(key) for key in args}
+    merged = {key: value for key, value in needed.items() if _positive(key) not in given}
     for key, value in args.items():
         under = next((v for k, v in needed.items() if dashed(k) == dashed(key)), None)
         if dashed(key) == "hf-overrides" and isinstance(under, Mapping):

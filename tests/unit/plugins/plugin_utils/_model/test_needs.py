@@ -93,6 +93,9 @@ def test_args_of_the_user_count_first() -> None:
     assert (got["args"], got["warnings"]) == ({"trust_remote_code": False}, [])
     got = spec({"model": "GLM-4-9B", "args": {"trust_remote_code": None}}, engine_version="0.18.0")
     assert got["args"] == {"trust_remote_code": None}
+    refused = {"model": "GLM-4-9B", "args": {"no-trust-remote-code": True}}
+    got = spec(refused, engine_version="0.18.0")
+    assert (got["args"], got["warnings"]) == ({"no-trust-remote-code": True}, [])
 
 
 def test_remote_code_is_never_run_without_a_word() -> None:

@@ -106,6 +106,8 @@ def test_args_of_the_user_count_before_a_recipe() -> None:
     assert (got["max_num_batched_tokens"], got["async-scheduling"]) == (8192, None)
     assert "max-num-batched-tokens" not in got
     assert got["block-size"] == 128
+    got = spec({**DENSE, "args": {"no_async_scheduling": True}}, **A2)["args"]
+    assert [key for key in got if "async" in key] == ["no_async_scheduling"]
 
 
 def test_the_memory_of_the_allocator_is_set_where_the_tutorial_sets_it() -> None:
