@@ -22,6 +22,7 @@ from ._base.values import flat, kind_of, shown
 from ._base.variables import Reader, Variables
 from ._model.arguments import any_length
 from ._model.hub import Hub, hub_of_host
+from ._model.options import named_list
 from ._model.profiles import Profile, profile
 from ._model.request import parse_card_memory
 from ._model.resolve import DEFAULT_CARD_MEMORY_GB, Options
@@ -269,9 +270,8 @@ class Settings:
     @cached_property
     def options_version(self) -> str:
         """The version whose options count: what vllm_runtime_row names, else the engine's."""
-        return str(self.version_row.get("options") or self.engine_version)
+        return named_list(self.version_row.get("options"), self.engine_version)
 
-    # venv, container or external.
     method = _choice(
         ("venv", "container", "external"), "vllm_service_method", "vllm_runtime_method"
     )

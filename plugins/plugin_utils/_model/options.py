@@ -12,8 +12,11 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from ansible_collections.inferops.ascend.plugins.module_utils._host.configurations import problem_of
+
 from .._base.data import vars_file
 from .._base.errors import AscendError
+from .._base.values import shown
 from .versions import row_of
 
 # A release, a candidate of it, a rebuild (0.23.0.post1) or a local build (0.23.0+empty).
@@ -34,6 +37,21 @@ def is_file(version: object) -> bool:
     return str(version).strip().endswith(".json")
 
 
+def named_list(name: object, otherwise: str) -> str:
+    """What vllm_runtime_row has as options, if it has any.
+
+    Raises AscendError for what names no list.
+    """
+    if not name:
+        return otherwise
+    if isinstance(name, str) and (is_file(name) or _VERSION.fullmatch(name.strip())):
+        return name.strip()
+    raise AscendError(
+        f"vllm_runtime_row, options: {shown(name)} is neither a version, as '0.23.0', nor the path of a"
+        " .json file, which the playbook inferops.ascend.options writes."
+    )
+
+
 def facts_of(version: object) -> Mapping[str, Any]:
     """{option: facts} of the list that counts for a version, or of the file that is named."""
     facts: Mapping[str, Any]
@@ -48,12 +66,16 @@ def facts_of(version: object) -> Mapping[str, Any]:
 def _read_file(path: str) -> Mapping[str, Any]:
     """{version, options} of a file. Raises AscendError for what is none."""
     way = "Write the file with the playbook inferops.ascend.options."
+    file = Path(path).expanduser()
     try:
-        found = json.loads(Path(path).expanduser().read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        raise AscendError(
-            f"vllm_runtime_row, options: {path} cannot be read: {error}. {way}"
-        ) from None
+        fault = problem_of(file)
+        found = None if fault else json.loads(file.read_text("utf-8"))
+    except OSError as error:
+        fault = error.strerror or str(error)
+    except (ValueError, RecursionError) as error:
+        fault = str(error)
+    if fault:
+        raise AscendError(f"vllm_runtime_row, options: {path} cannot be read: {fault}. {way}")
     found = found if isinstance(found, dict) else {}
     version, options = found.get("version"), found.get("options")
     options = options if isinstance(options, dict) else {}

@@ -4,12 +4,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from ansible_collections.inferops.ascend.plugins.plugin_utils._base.errors import AscendError
 from ansible_collections.inferops.ascend.plugins.plugin_utils._model.options import (
+    facts_of,
     list_of,
     load_options,
     missing_list,
+    named_list,
 )
 from ansible_collections.inferops.ascend.plugins.plugin_utils._model.versions import rows
 
@@ -49,3 +53,18 @@ def test_every_row_of_the_matrix_has_a_list() -> None:
 def test_what_is_no_version_is_rejected(version: str) -> None:
     with pytest.raises(AscendError, match="not a version. Write it as in 0.18.0"):
         list_of(version)
+
+
+@pytest.mark.parametrize("name", ["banana", "0.23", 0.23, ["a"]])
+def test_what_names_no_list_is_rejected_as_what_it_is(name: object) -> None:
+    with pytest.raises(AscendError, match="vllm_runtime_row, options: .* is neither a version"):
+        named_list(name, "0.18.0")
+
+
+def test_a_file_that_is_no_list_is_named(tmp_path: Path) -> None:
+    file = tmp_path / "options.json"
+    with pytest.raises(AscendError, match="options.json cannot be read: No such file"):
+        facts_of(named_list(str(file), ""))
+    file.write_text("[" * 100_000, encoding="utf-8")
+    with pytest.raises(AscendError, match="options.json cannot be read: .*the playbook inferops"):
+        facts_of(named_list(str(file), ""))

@@ -21,7 +21,7 @@ A2, A3 = "atlas-800i-a2-64g", "atlas-800i-a3"
 CATALOGUE = load_catalogue()
 # Rows that the default version of the engine does not start, with a part of the reason.
 REFUSED = {
-    "Qwen2.5-VL-32B": "its weights are 62.3 GiB",
+    "Qwen2.5-VL-32B": "its weights take 62.3 GiB",
     "InternVL2-Llama3-76B-AWQ": "kernels for AWQ",
 }
 
