@@ -251,7 +251,11 @@ def _unknown(name: str, catalogue: Catalogue) -> str:
     close = difflib.get_close_matches(name.lower(), lower, n=4, cutoff=0.6)
     hint = f" The closest are {', '.join(lower[key] for key in close)}." if close else ""
     others = names.of_other_owners(name)
-    if others:
+    if name.startswith((".", "~")):
+        hint = " A path on the host begins with a slash."
+    elif "://" in name:
+        hint = " Write its id, OWNER/NAME, and not its address."
+    elif others:
         hint = (
             f" Where it has the size and shape of {others[0].hub_id or others[0].model}, write"
             f" model: {others[0].model} with its id in huggingface or modelscope."

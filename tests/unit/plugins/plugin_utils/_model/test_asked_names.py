@@ -113,6 +113,8 @@ REFUSED = [
     ("us/Our-Model-7B", "for an estimate set estimate and name its config.json in config"),
     ("/data/DeepSeek-V4", "to serve it on your own word give path"),
     ("us/Qwen3-32B-tuned", "The closest are Qwen3-32B, Qwen/Qwen3-32B."),
+    ("./Qwen3-32B", "'./Qwen3-32B'. A path on the host begins with a slash."),
+    ("https://huggingface.co/Qwen/Qwen3-32B", "Write its id, OWNER/NAME, and not its address."),
     ("other/Qwen3-32B", "write model: Qwen3-32B with its id in huggingface or modelscope."),
 ]
 
