@@ -40,7 +40,8 @@ _TOKEN = {"huggingface": "HF_TOKEN", "modelscope": "MODELSCOPE_API_TOKEN"}
 _TITLES = {"huggingface": "Hugging Face", "modelscope": "ModelScope"}
 _ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", re.ASCII)
 
-MOST_BYTES = 10_000_000
+# The description of a quantised mixture of experts names each tensor, hundreds of thousands of them.
+MOST_BYTES = 100_000_000
 SILENCE = 10.0  # seconds without a byte
 PATIENCE = 30.0  # seconds for one file
 
