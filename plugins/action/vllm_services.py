@@ -26,6 +26,8 @@ class ActionModule(HostAction):
     ARGUMENTS: ClassVar = {
         "compare": {"type": "bool", "default": False},
         "probe": {"type": "bool", "default": False},
+        "leave_members": {"type": "bool", "default": False},
+        "left": {"type": "list", "elements": "str", "default": []},
     }
 
     def act(self, given: dict[str, Any]) -> dict[str, Any]:
@@ -35,11 +37,15 @@ class ActionModule(HostAction):
             lambda: self.variables.catalogue(settings.tables),
             self.task_vars.get("ascend_host_deployment"),
         )
-        services, held = self._grouped(services, compare=given["compare"])
+        grouped = self._grouped(services, compare=given["compare"])
+        services, held = grouped.services, grouped.held
         arguments = {**module_arguments(services, settings.unit), **settings.converge}
         arguments["keep"] = sorted(held)
         expected = expected_services(services, settings.unit) if given["compare"] else []
         arguments["probe"] = given["probe"]
+        # In check mode nothing stops, so there is nothing to wait for.
+        arguments["leave_members"] = given["leave_members"] and not self._task.check_mode
+        arguments["left"] = given["left"]
         if given["compare"]:
             arguments["completion"] = True
             # What waits for its restart differs from what is wanted.
@@ -49,8 +55,9 @@ class ActionModule(HostAction):
             module_args=arguments,
             task_vars=self.task_vars,
         )
-        warned = payload.warnings(services)
+        warned = [] if given["left"] else payload.warnings(services)
         warned += [f"{name}: it was left as it is on this host: {held[name]}" for name in held]
+        warned += [groups.left_behind(name, grouped.behind[name]) for name in grouped.behind]
         if warned:
             result["warnings"] = [*result.get("warnings", []), *warned]
         if given["compare"]:
@@ -69,25 +76,23 @@ class ActionModule(HostAction):
             )
         return result
 
-    def _grouped(
-        self, services: list[dict[str, Any]], *, compare: bool
-    ) -> tuple[list[dict[str, Any]], dict[str, str]]:
-        """(services, {name: why it is left as it is}); see `groups`."""
-        if not any(map(groups.spans_hosts, services)):
-            return services, {}
+    def _grouped(self, services: list[dict[str, Any]], *, compare: bool) -> groups.Grouped:
         here, hosts = self.variables.host, self.task_vars.get("hostvars") or {}
+        own = self.task_vars.get("ascend_host_deployment") or {}
+        written = groups.written_groups(own)
+        if not written and not any(map(groups.spans_hosts, services)):
+            return groups.Grouped(services)
         if compare:
-            own = self.task_vars["ascend_host_deployment"]
-            return groups.as_written(services, self.settings, here, own), {}
-        groups.check_members(services, self.task_vars.get("ansible_play_hosts_all") or [here])
+            return groups.Grouped(groups.as_written(services, self.settings, here, own))
+        every = self.task_vars.get("ansible_play_hosts_all") or [here]
+        groups.check_members(services, written, every, hosts)
         left = set(self.task_vars.get("ansible_play_hosts") or [here])
 
         def deployment(host: str) -> Mapping[str, Any] | None:
             found = hosts[host].get("ascend_host_deployment") if host in left else None
-            return found if isinstance(found, Mapping) and found.get("services") else None
+            return found if isinstance(found, Mapping) and "services" in found else None
 
-        found = groups.grouped(services, self.settings, deployment)
-        return found.services, found.held
+        return groups.grouped(services, self.settings, deployment, here)
 
 
 def _awaited(services: list[dict[str, Any]], result: dict[str, Any], hosts: list[str]) -> list[str]:

@@ -161,6 +161,20 @@ options:
     description: Path of C(npu-smi) where it is not on the usual ones.
     type: path
     version_added: 0.2.0
+  leave_members:
+    description:
+      - Leave a member of a service over several hosts as it is, files too, where it would be stopped,
+        restarted or removed and its leader is on another host. RV(left) has their names, for a second
+        task when the leaders have stopped.
+    type: bool
+    default: false
+    version_added: 0.3.0
+  left:
+    description: RV(left) of the first task. They are restarted where they run.
+    type: list
+    elements: str
+    default: []
+    version_added: 0.3.0
   lock_timeout:
     description: Seconds to wait for another run on the same host to end.
     type: float
@@ -289,6 +303,16 @@ waiting:
   returned: always
   type: list
   elements: dict
+groups:
+  description: C(rank) and C(hosts) of each service over several hosts that was on the host before, by
+    its name.
+  returned: always
+  type: dict
+left:
+  description: Members that O(leave_members=true) left as they are.
+  returned: always
+  type: list
+  elements: str
 held:
   description: Sentences about cards that were not free when O(free_timeout) was over.
   returned: always
@@ -354,6 +378,8 @@ def main() -> None:
             "restart": {"type": "str", "choices": ["now", "deferred"], "default": "now"},
             "free_timeout": {"type": "float", "default": 0},
             "npu_smi": {"type": "path"},
+            "leave_members": {"type": "bool", "default": False},
+            "left": {"type": "list", "elements": "str", "default": []},
             "lock_timeout": {"type": "float", "default": 300},
             "probe": {"type": "bool", "default": False},
             "completion": {"type": "bool", "default": False},

@@ -13,12 +13,19 @@ version_added: 0.3.0
 description:
   - Stops and disables services that the role P(inferops.ascend.vllm_service#role) made, and removes
     their files. Units made by hand, the template unit and the weights are left alone.
+  - Of a service over several hosts the leader goes first; a second task with O(after) removes the
+    members. A run that leaves some of its hosts out is rejected before anything is changed.
 options:
   services:
     description:
       - Names of the services, as a list or as a text with commas, or the text V(all).
       - Rejected before contact where it names nothing, or what cannot be a service's name.
     type: raw
+  after:
+    description:
+      - The result of the task before. Then the members that it left as they are, because their leader is
+        on another host, are removed.
+    type: dict
 extends_documentation_fragment:
   - inferops.ascend.attributes.action
 attributes:
@@ -33,6 +40,14 @@ EXAMPLES = r"""
   inferops.ascend.vllm_remove:
     services: [chat]
   become: true
+  register: removed
+
+- name: Remove its members, where it spans hosts
+  inferops.ascend.vllm_remove:
+    services: [chat]
+    after: "{{ removed }}"
+  become: true
+  when: removed.groups != {}
 """
 
 RETURN = r"""
@@ -41,4 +56,13 @@ report:
   returned: success
   type: list
   elements: str
+left:
+  description: Names of members that are left as they are until a second task.
+  returned: success
+  type: list
+  elements: str
+groups:
+  description: C(rank) and C(hosts) of each service over several hosts that was on the host before.
+  returned: success
+  type: dict
 """

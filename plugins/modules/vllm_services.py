@@ -29,6 +29,17 @@ options:
     description: Report in RV(status) how the services are at the end.
     type: bool
     default: false
+  leave_members:
+    description:
+      - Leave a member of a service over several hosts as it is where it would be stopped, restarted or
+        removed and its leader is on another host; RV(left) has their names. Not in check mode.
+    type: bool
+    default: false
+  left:
+    description: RV(left) of the task before, which made the leaders stop first.
+    type: list
+    elements: str
+    default: []
 extends_documentation_fragment:
   - inferops.ascend.attributes.action
 attributes:
@@ -61,6 +72,11 @@ status:
   returned: with O(probe=true)
   type: list
   elements: dict
+left:
+  description: Names of members that O(leave_members=true) left as they are.
+  returned: always
+  type: list
+  elements: str
 awaited:
   description: Names of the services that should serve after this run; none where O(probe=true) found
     that all of them do.

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -26,10 +26,13 @@ class Grouped:
         services: what can be written.
         held: {name: reason} of services that are left as they are, because another of their hosts
             cannot take its part.
+        behind: {name: hosts} of services that stop or go, whose part on other hosts stays because
+            those were not reached.
     """
 
     services: list[dict[str, Any]] = field(default_factory=list)
     held: dict[str, str] = field(default_factory=dict)
+    behind: dict[str, list[str]] = field(default_factory=dict)
 
 
 def spans_hosts(service: Mapping[str, Any]) -> bool:
@@ -49,27 +52,53 @@ def is_awaited(service: object, hosts: Sequence[str]) -> bool:
 
 
 def grouped(
-    services: Sequence[dict[str, Any]], settings: Settings, deployments: Deployments
+    services: Sequence[dict[str, Any]],
+    settings: Settings,
+    deployments: Deployments,
+    here: str,
 ) -> Grouped:
     """Give each service over several hosts its group. Raises AscendError.
 
-    deployments: of each host of the run that passed its checks.
+    deployments: of each host of the run that passed its checks. here: this host's name.
     """
     found = Grouped()
+    own = deployments(here) or {}
+    written = written_groups(own)
     for service in services:
         if not spans_hosts(service):
             found.services.append(service)
             continue
+        name = service["name"]
         missing = [host for host in _hosts(service) if deployments(host) is None]
-        if missing:
-            found.held[service["name"]] = (
+        if not missing:
+            group = _group(service, settings, deployments)
+            found.services.append({**service, "group": group})
+        elif service.get("state") == "stopped" and name in written:
+            found.services += as_written([service], settings, here, own)
+        else:
+            found.held[name] = (
                 f"{', '.join(missing)} failed the checks of this run or was not reached, and all its"
                 f" hosts are changed together. Correct {', '.join(missing)}, then run again."
             )
-            continue
-        group = _group(service, settings, deployments)
-        found.services.append({**service, "group": group})
+    starting = {each["name"] for each in services if each.get("state", "started") == "started"}
+    for name, hosts in written.items():
+        lost = [host for host in hosts if host != here and deployments(host) is None]
+        if lost and name not in starting:
+            found.behind[name] = lost
     return found
+
+
+def written_groups(deployment: Mapping[str, Any]) -> dict[str, list[str]]:
+    """{name: hosts by rank} of the services over several hosts that a host has the files of.
+
+    deployment: what the action `deployment` returned for it.
+    """
+    existing = (deployment.get("host") or {}).get("standing") or []
+    return {
+        each["name"]: [str(member["host"]) for member in each["group"]["members"]]
+        for each in existing
+        if each.get("group")
+    }
 
 
 def as_written(
@@ -104,19 +133,42 @@ def as_written(
     return found
 
 
-def check_members(services: Sequence[Mapping[str, Any]], hosts: Sequence[str]) -> None:
-    """Raises AscendError for a service some of whose hosts are not among those of the run."""
+def check_members(
+    services: Sequence[Mapping[str, Any]],
+    written: Mapping[str, Sequence[str]],
+    hosts: Sequence[str],
+    known: Container[str],
+) -> None:
+    """Raises AscendError for a service some of whose hosts are not among those of the run.
+
+    written: what `written_groups` returns, of services that may go from this host. hosts: of the
+    run. known: of the inventory.
+    """
     for service in services:
-        if not spans_hosts(service):
-            continue
-        missing = [host for host in _hosts(service) if host not in hosts]
-        if missing:
-            every = ",".join(_hosts(service))
-            raise AscendError(
-                f"service {service['name']} spans {', '.join(_hosts(service))}, and this run leaves out"
-                f" {', '.join(missing)}. Its hosts are changed together: run with --limit {every}, or"
-                " without --limit."
-            )
+        if spans_hosts(service):
+            check_hosts(str(service["name"]), _hosts(service), hosts)
+    for name, others in written.items():
+        check_hosts(name, [host for host in others if host in known], hosts)
+
+
+def left_behind(name: str, hosts: Sequence[str]) -> str:
+    """What is reported of a service that stopped or went on some of its hosts alone."""
+    was = "was" if len(hosts) == 1 else "were"
+    return (
+        f"{name}: {', '.join(hosts)} {was} not reached and still has its part, which starts no engine"
+        " alone. Run again with all its hosts when that is possible."
+    )
+
+
+def check_hosts(name: str, spanned: Sequence[str], hosts: Sequence[str]) -> None:
+    """Raises AscendError where some of the hosts of a service are not among those of the run."""
+    missing = [host for host in spanned if host not in hosts]
+    if missing:
+        raise AscendError(
+            f"service {name} spans {', '.join(spanned)}, and this run leaves out"
+            f" {', '.join(missing)}. Its hosts are changed together: run with --limit"
+            f" {','.join(spanned)}, or without --limit."
+        )
 
 
 def _group(service: Mapping[str, Any], settings: Settings, deployments: Deployments) -> Group:

@@ -65,8 +65,9 @@ class Actions:
         remove_leftovers(
             {os.path.dirname(each.path) for some in plan.files.values() for each in some}
         )
-        gone = [name for name, desired in plan.desired.items() if desired.state == "absent"]
-        kept = [name for name in plan.desired if name not in gone]
+        every = [name for name in plan.desired if name not in plan.left]
+        gone = [name for name in every if plan.desired[name].state == "absent"]
+        kept = [name for name in every if name not in gone]
         for change in plan.shared_changes + [each for name in kept for each in plan.changes[name]]:
             copy = apply(change, plan.units.label)
             copies += [copy] if copy else []
@@ -173,14 +174,16 @@ def report(plan: Plan) -> dict[str, Any]:
             )
     return {
         "services": services,
-        "removed": plan.orphans,
+        "removed": [name for name in plan.orphans if name not in plan.left],
         "found": sorted(plan.found),
+        "groups": plan.groups,
+        "left": plan.left,
         "files": [change.desired.path for change in plan.shared_changes],
         "reloaded": plan.reload_needed,
         "waiting": [
             {"name": name, "reason": decision.reason}
             for name, decision in plan.decisions.items()
-            if decision.action == "wait"
+            if decision.action == "wait" and name not in plan.left
         ],
     }
 

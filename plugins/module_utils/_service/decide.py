@@ -83,14 +83,43 @@ def defer(
     Stops stay: what should be down does not wait.
     """
     result = dict(decisions)
-    taken: dict[int, str] = {}
-    for name, decision in decisions.items():
-        if decision.action == "restart":
-            result[name] = decision._replace(action="wait")
-            taken.update(dict.fromkeys(in_use.get(name, ()), name))
+    names = [name for name, decision in decisions.items() if decision.action == "restart"]
+    for name in names:
+        result[name] = decisions[name]._replace(action="wait")
+    return _without_cards_of(names, result, in_use, takes, "is restarted")
+
+
+def after_leader(
+    decisions: Mapping[str, Decision],
+    members: Iterable[str],
+    in_use: Mapping[str, Iterable[int]],
+    takes: Mapping[str, Iterable[int]],
+) -> dict[str, Decision]:
+    """Return the decisions with every stop and restart of the members put off.
+
+    members: units whose leader is on another host, which stops its engine first, so that requests
+    end. in_use, takes: as in `defer`.
+    """
+    result = dict(decisions)
+    names = [name for name in members if decisions[name].action in ("stop", "restart")]
+    for name in names:
+        result[name] = decisions[name]._replace(action="wait", enable=None)
+    return _without_cards_of(names, result, in_use, takes, "has stopped after its leader")
+
+
+def _without_cards_of(
+    names: Iterable[str],
+    decisions: dict[str, Decision],
+    in_use: Mapping[str, Iterable[int]],
+    takes: Mapping[str, Iterable[int]],
+    when: str,
+) -> dict[str, Decision]:
+    """Return the decisions with every start put off that needs cards of these units."""
+    taken = {card: name for name in names for card in in_use.get(name, ())}
+    result = dict(decisions)
     for name, decision in decisions.items():
         others = sorted({taken[card] for card in takes.get(name, ()) if card in taken} - {name})
         if decision.action == "start" and others:
-            reason = f"its cards are free when {', '.join(others)} is restarted"
+            reason = f"its cards are free when {', '.join(others)} {when}"
             result[name] = decision._replace(action="wait", reason=reason)
     return result

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import re
 import time
+from pathlib import Path
 from typing import Any, Iterable, Mapping
 
 from .._base.errors import HostError
@@ -21,8 +22,9 @@ from .._base.files import (
     set_aside,
 )
 from .._base.systemctl import UnitState, overrides, unit_variables
+from .._host.services import group_of
 from . import cards
-from .decide import Decision, DesiredInstance, decide, defer
+from .decide import Decision, DesiredInstance, after_leader, decide, defer
 from .units import Module, Units
 
 # What needs no quotes in a unit, and has no specifier.
@@ -56,6 +58,10 @@ class Plan:
         self.files: dict[str, list[DesiredFile]] = {}
         self.orphans: list[str] = []
         self.foreign: set[str] = set()
+        # {rank, hosts} of services over several hosts, by name
+        self.groups: dict[str, dict[str, Any]] = {}
+        # Members that are left as they are until their leader has stopped.
+        self.left: list[str] = []
         for instance in parameters["instances"]:
             name = instance["name"]
             if name in self.desired:
@@ -131,12 +137,42 @@ class Plan:
                     any(change.was_read_by(began) for change in changes),
                 )
             )
-        if self.module.params["restart"] == "deferred":
-            in_use = {
-                name: cards.visible(self.states[self.unit_of(name)].environ) or []
-                for name in self.desired
-            }
+        self._find_groups()
+        self._put_off()
+
+    def _put_off(self) -> None:
+        """Postpone what has to wait for another run, or for the leader on another host."""
+        parameters = self.module.params
+        for name in parameters["left"]:
+            decision = self.decisions.get(name)
+            if decision and decision.action == "none" and self.desired[name].state == "started":
+                reason = "its leader was stopped first"
+                self.decisions[name] = decision._replace(action="restart", reason=reason)
+        in_use = {
+            name: cards.visible(self.states[self.unit_of(name)].environ) or []
+            for name in self.desired
+        }
+        if parameters["restart"] == "deferred":
             self.decisions = defer(self.decisions, in_use, self.cards)
+        if parameters["leave_members"]:
+            members = [
+                name for name in self.groups if name in self.desired and self.groups[name]["rank"]
+            ]
+            before = self.decisions
+            self.decisions = after_leader(before, members, in_use, self.cards)
+            self.left = [
+                name for name in members if self.decisions[name].action != before[name].action
+            ]
+            self.changes.update({name: [] for name in self.left})
+
+    def _find_groups(self) -> None:
+        """Read which instances are services over several hosts, as their files are now."""
+        prefix = self.unit.split("@", 1)[0]
+        for name in sorted(self.found):
+            group = group_of(Path("/"), prefix, name)
+            if group:
+                hosts = [str(member["host"]) for member in group["members"]]
+                self.groups[name] = {"rank": group["rank"], "hosts": hosts}
 
     def _bare_orphans(self) -> list[str]:
         """Return instances that run with a digest of ours, though their drop-ins are gone.

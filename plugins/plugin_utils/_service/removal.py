@@ -88,4 +88,9 @@ def report(
             " creates them again. Remove them there (where the plan writes it, from"
             " vllm_plan_services, and plan again), or write state: absent."
         )
-    return lines + [line for text in details for line in wrap(text, "  ", "    ")]
+    return lines + [line for text in details for line in detail(text)]
+
+
+def detail(text: str) -> list[str]:
+    """A text in lines below that of its host."""
+    return wrap(text, "  ", "    ")

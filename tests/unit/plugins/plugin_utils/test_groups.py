@@ -36,7 +36,7 @@ def both() -> dict[str, dict[str, Any]]:
 
 
 def test_members_are_in_the_order_of_ranks_with_ports_by_the_leaders_first_card() -> None:
-    group = groups.grouped([part(1)], Settings({}.get), both().get).services[0]["group"]
+    group = groups.grouped([part(1)], Settings({}.get), both().get, "h2").services[0]["group"]
     assert [(each.host, each.address) for each in group.members] == [
         ("h1", "192.0.2.1"),
         ("h2", "192.0.2.2"),
@@ -48,7 +48,7 @@ def test_a_host_that_failed_its_checks_holds_the_service_and_no_other() -> None:
     known = both()
     del known["h2"]
     alone = {"name": "alone", "cards": [0]}
-    found = groups.grouped([part(), alone], Settings({}.get), known.get)
+    found = groups.grouped([part(), alone], Settings({}.get), known.get, "h1")
     assert [each["name"] for each in found.services] == ["alone"]
     assert found.held["big"].startswith("h2 failed the checks of this run")
 
@@ -68,15 +68,45 @@ def test_a_host_that_failed_its_checks_holds_the_service_and_no_other() -> None:
 def test_hosts_that_disagree_are_named(second: dict[str, Any], words: str) -> None:
     known = {**both(), "h2": second}
     with pytest.raises(AscendError) as caught:
-        groups.grouped([part()], Settings({}.get), known.get)
+        groups.grouped([part()], Settings({}.get), known.get, "h1")
     assert words in str(caught.value)
 
 
 def test_a_run_without_all_hosts_of_a_service_is_refused_with_the_limit_to_write() -> None:
     with pytest.raises(AscendError, match="leaves out h2.*--limit h1,h2"):
-        groups.check_members([part()], ["h1"])
-    groups.check_members([part()], ["h1", "h2", "h3"])
-    groups.check_members([part(state="absent")], ["h1"])
+        groups.check_members([part()], {}, ["h1"], HOSTS)
+    groups.check_members([part()], {}, ["h1", "h2", "h3"], HOSTS)
+    groups.check_members([part(state="absent")], {}, ["h1"], HOSTS)
+
+
+def test_a_service_that_goes_takes_all_its_hosts_that_the_inventory_still_has() -> None:
+    with pytest.raises(AscendError, match="service old spans h1, h2.*leaves out h2"):
+        groups.check_members([], {"old": HOSTS}, ["h1"], HOSTS)
+    groups.check_members([], {"old": HOSTS}, ["h1"], ["h1"])
+    groups.check_members([], {"old": HOSTS}, HOSTS, HOSTS)
+
+
+def without_the_second(*services: dict[str, Any]) -> groups.Grouped:
+    """What h1 does, where the files of the service are and h2 is not reached."""
+    members = [{"host": host, "address": f"192.0.2.{host[-1]}"} for host in HOSTS]
+    here = deployment("192.0.2.1", *services)
+    here["host"]["standing"] = [
+        {"name": "big", "group": {"rank": 0, "members": members, "port": 20256}}
+    ]
+    return groups.grouped(list(services), Settings({}.get), {"h1": here}.get, "h1")
+
+
+def test_a_service_is_stopped_where_its_hosts_are_reached_and_the_others_are_named() -> None:
+    found = without_the_second(part(state="stopped"))
+    assert [each.address for each in found.services[0]["group"].members] == [
+        "192.0.2.1",
+        "192.0.2.2",
+    ]
+    assert (found.held, found.behind) == ({}, {"big": ["h2"]})
+    for gone in ([], [{"name": "big", "state": "absent", "cluster": None}]):
+        assert without_the_second(*gone).behind == {"big": ["h2"]}
+    started = without_the_second(part())
+    assert started.behind == {} and "big" in started.held
 
 
 def test_a_comparison_takes_the_other_addresses_from_what_was_written() -> None:

@@ -15,6 +15,7 @@ from ansible_collections.inferops.ascend.plugins.module_utils._base.systemctl im
 from ansible_collections.inferops.ascend.plugins.module_utils._service.decide import (
     Decision,
     DesiredInstance,
+    after_leader,
     decide,
     defer,
 )
@@ -133,6 +134,26 @@ def test_a_process_with_another_place_is_restarted_though_its_digest_is_right() 
 def test_a_process_that_has_read_an_edit_is_restarted() -> None:
     assert decide(STARTED, RUNNING, True, read_edited=True).action == "restart"
     assert decide(STARTED._replace(state="stopped"), DOWN, True, read_edited=True).action == "none"
+
+
+def test_a_member_stops_after_its_leader_and_so_do_those_that_get_its_cards() -> None:
+    decisions = {
+        "big": Decision("restart", "its process runs with other settings", True),
+        "old": Decision("stop", "it is no longer wanted", False),
+        "down": Decision("none", "there is none"),
+        "alone": Decision("restart", "its process runs with another secret"),
+        "new": Decision("start", "it was not running"),
+    }
+    in_use = {"big": [0], "old": [1], "alone": [2]}
+    found = after_leader(decisions, ["big", "old", "down"], in_use, {"new": [1]})
+    assert {name: (each.action, each.enable) for name, each in found.items()} == {
+        "big": ("wait", None),
+        "old": ("wait", None),
+        "down": ("none", None),
+        "alone": ("restart", None),
+        "new": ("wait", None),
+    }
+    assert found["new"].reason == "its cards are free when old has stopped after its leader"
 
 
 def test_what_is_put_off_keeps_its_cards_from_others() -> None:
