@@ -161,20 +161,6 @@ options:
     description: Path of C(npu-smi) where it is not on the usual ones.
     type: path
     version_added: 0.2.0
-  leave_members:
-    description:
-      - Leave a member of a service over several hosts as it is, files too, where it would be stopped,
-        restarted or removed and its leader is on another host. RV(left) has their names, for a second
-        task when the leaders have stopped.
-    type: bool
-    default: false
-    version_added: 0.3.0
-  left:
-    description: RV(left) of the first task. They are restarted where they run.
-    type: list
-    elements: str
-    default: []
-    version_added: 0.3.0
   lock_timeout:
     description: Seconds to wait for another run on the same host to end.
     type: float
@@ -208,6 +194,7 @@ options:
     default: {}
 extends_documentation_fragment:
   - inferops.ascend.attributes
+  - inferops.ascend.members
 attributes:
   diff_mode:
     description: Shows the difference of each file, of a secret only that it differs.

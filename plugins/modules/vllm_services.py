@@ -29,19 +29,9 @@ options:
     description: Report in RV(status) how the services are at the end.
     type: bool
     default: false
-  leave_members:
-    description:
-      - Leave a member of a service over several hosts as it is where it would be stopped, restarted or
-        removed and its leader is on another host; RV(left) has their names. Not in check mode.
-    type: bool
-    default: false
-  left:
-    description: RV(left) of the task before, which made the leaders stop first.
-    type: list
-    elements: str
-    default: []
 extends_documentation_fragment:
   - inferops.ascend.attributes.action
+  - inferops.ascend.members
 attributes:
   action:
     description: Runs on the controller, and a module on the host.

@@ -21,7 +21,7 @@ CLEAN = (
     "systemctl unmask --quiet 'vllm@*' 2>/dev/null; systemctl kill -s KILL 'vllm@*' 2>/dev/null;"
     " systemctl stop 'vllm@*' train 2>/dev/null; rm -rf /etc/systemd/system/vllm@*"
     " /run/systemd/system/vllm@* /etc/systemd/system/multi-user.target.wants/vllm@*"
-    " /etc/vllm /var/lib/vllm; systemctl daemon-reload; systemctl reset-failed; ascend-sim reset"
+    " /etc/vllm /var/lib/vllm /usr/local/libexec/inferops; systemctl daemon-reload; systemctl reset-failed; ascend-sim reset"
 )
 
 
