@@ -193,12 +193,12 @@ def _read(file: Path) -> dict[str, Any]:
     except OSError as error:
         problem = error.strerror or str(error)
     except (ValueError, RecursionError) as error:
-        raise AscendError(f"{file} is not JSON: {error}. Fetch the model's config.json.") from error
+        raise AscendError(f"{file} is not JSON: {error}. Fetch the file again.") from error
     if problem:
         raise AscendError(
             f"{file} cannot be read: {problem}. Name a model's config.json, or the"
             " directory that contains it, in config."
         )
     if not isinstance(content, dict):
-        raise AscendError(f"{file} is not a mapping. Fetch the model's config.json.")
+        raise AscendError(f"{file} is not a mapping. Fetch the file again.")
     return content
