@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: The inferops.ascend authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""What the journal of a service shows: how far a start has come, and why one failed.
+"""What the journal of a service shows: its starts with their lines, and how far one has come.
 
-The patterns are data (vars/start_phases.yml, vars/failures.yml) and come from the controller.
+The patterns are data (vars/start_phases.yml) and come from the controller.
 """
 
 from __future__ import annotations
@@ -17,11 +17,9 @@ from typing import Any, Callable, Iterable, Mapping, NamedTuple, Sequence
 LINE_LIMIT = 4000
 # Characters of a line that is shown.
 SHOWN_LIMIT = 400
-_EVIDENCE = 3
 
 # Colours and cursor movements, ECMA-48 5.4: CSI, parameters, final byte.
 _ESCAPE = re.compile(r"\x1b\[[0-9;?]{0,16}[ -/]?[@-~]")
-_PLACE = re.compile(r"\{([a-z_]+)\}")
 # A user's prompt may contain anything; vllm/entrypoints/logger.py writes it in lines like these.
 _REQUEST = re.compile(r"Received request \S{1,200}: |Request \S{1,200} details: ")
 
@@ -104,11 +102,17 @@ def parse_journal(data: bytes) -> list[tuple[str, list[str]]]:
 
 def last_lines(lines: Sequence[str], limit: int, redact: Callable[[str], str]) -> list[str]:
     """The last lines, each cut to SHOWN_LIMIT characters, without secrets."""
-    return [_cut(redact(line)) for line in lines[-limit:]] if limit > 0 else []
+    return [cut(redact(line)) for line in lines[-limit:]] if limit > 0 else []
 
 
-def _cut(text: str) -> str:
+def cut(text: str) -> str:
+    """A line, of SHOWN_LIMIT characters at most."""
     return text if len(text) <= SHOWN_LIMIT else text[: SHOWN_LIMIT - 3] + "..."
+
+
+def is_request(line: str) -> bool:
+    """Whether the engine wrote it of a user's request, whose words tell nothing of the engine."""
+    return _REQUEST.search(line) is not None
 
 
 def progress(lines: Iterable[str], phases: Sequence[Phase]) -> Progress:
@@ -120,7 +124,7 @@ def progress(lines: Iterable[str], phases: Sequence[Phase]) -> Progress:
     best = -1
     figures: dict[str, str] = {}
     for line in lines:
-        if _REQUEST.search(line):
+        if is_request(line):
             continue
         for number in range(len(phases) - 1, max(best, 0) - 1, -1):
             found = next(filter(None, (p.search(line) for p in phases[number].patterns)), None)
@@ -141,65 +145,3 @@ def progress(lines: Iterable[str], phases: Sequence[Phase]) -> Progress:
 
 def _number(text: str | None) -> int | None:
     return int(text) if text and text.isdigit() and len(text) < 10 else None
-
-
-def _figure(name: str, text: str) -> str:
-    """A number of tokens as configurations write it: 40960 also where the log has 40,960."""
-    return text.replace(",", "") if name.startswith("tokens_") else text.strip()
-
-
-def fill(texts: Sequence[str], values: Mapping[str, Any]) -> str:
-    """The first text whose {names} are all known, filled in; else the last one as it is."""
-    for text in texts:
-        if all(values.get(name) is not None for name in _PLACE.findall(text)):
-            return _PLACE.sub(lambda match: str(values[match.group(1)]), text)
-    return texts[-1] if texts else ""
-
-
-def find_cause(
-    lines: Sequence[str],
-    failures: Sequence[Mapping[str, Any]],
-    values: Mapping[str, Any],
-    result: str | None = None,
-    status: int | None = None,
-    redact: Callable[[str], str] = str,
-) -> dict[str, Any] | None:
-    """Why a start failed: the first failure of the list of which a line, or systemd, speaks.
-
-    failures: as vars/failures.yml has them. `lines` are patterns of lines of the journal; `results`
-    and `statuses` are systemd's Result and exit status, which count where there is no such line. Of
-    `cause` and `advice` the first text counts whose {names} are all known. The order of the list
-    decides, not that of the lines: what is a consequence comes after what may have caused it.
-    values: what is known of the service, for {names} in the texts.
-    Returns {id, cause, advice, retry, source, values (figures of the lines), lines}, or None.
-    """
-    lines = [line for line in lines if not _REQUEST.search(line)]
-    # Most patterns are found nowhere: one search over all lines tells that at once.
-    text = "\n".join(lines)
-    for failure in failures:
-        figures: dict[str, str] = {}
-        evidence: list[str] = []
-        for each in failure.get("lines", ()):
-            pattern = re.compile(each, re.MULTILINE)
-            matches = map(pattern.search, lines if pattern.search(text) else ())
-            found = next(filter(None, matches), None)
-            if found is None:
-                continue
-            for key, value in found.groupdict().items():
-                if value is not None:
-                    figures.setdefault(key, _figure(key, redact(value)))
-            if found.string not in evidence and len(evidence) < _EVIDENCE:
-                evidence.append(found.string)
-        by_systemd = result in failure.get("results", ()) or status in failure.get("statuses", ())
-        if evidence or by_systemd:
-            known = dict(values, **figures)
-            return {
-                "id": failure["id"],
-                "cause": fill(failure["cause"], known),
-                "advice": fill(failure["advice"], known),
-                "retry": failure.get("retry", True),
-                "source": failure.get("source", ""),
-                "values": figures,
-                "lines": [_cut(redact(line)) for line in evidence],
-            }
-    return None

@@ -20,8 +20,9 @@ from .._base.files import instance_of
 from .._host.processes import listening
 from .._host.services import group_of
 from . import cards
+from .causes import find_cause
 from .configuration import read_secrets, read_settings, redactor
-from .journal import Phase, find_cause, last_lines, parse_journal, progress
+from .journal import Phase, last_lines, parse_journal, progress
 from .member import Membership
 from .probe import answers, ask
 from .units import (

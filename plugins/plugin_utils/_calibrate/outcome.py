@@ -15,7 +15,7 @@ from .._base.words import counted
 from .._service.status import duration
 from .search import Step, Tried
 
-# The causes (vars/failures.yml) that a shorter length or more cards remedy.
+# The causes (vars/failures/) that a shorter length or more cards remedy.
 _MEMORY = ("out-of-memory", "kv-cache", "kv-cache-old", "no-kv-cache")
 # What is kept of the benchmark's result, under vLLM's names.
 FIGURES = (
@@ -32,7 +32,7 @@ FIGURES = (
 class Ended:
     """A trial that ended, with all that is recorded of it.
 
-    seconds: from its start until it served or failed. cause: a word of vars/failures.yml, and `reason`
+    seconds: from its start until it served or failed. cause: a word of vars/failures/, and `reason`
     the sentence, of one that did not pass. figures: those of the benchmark.
     """
 

@@ -12,6 +12,19 @@ from typing import Any
 
 from .._base.data import vars_file
 
+# The files of vars/failures/ in their order.
+SUBJECTS = (
+    "group",
+    "unit",
+    "environment",
+    "cards",
+    "options",
+    "weights",
+    "memory",
+    "ranks",
+    "end",
+)
+
 
 def _read(name: str, key: str, *kept: str) -> list[dict[str, Any]]:
     return [{k: each[k] for k in kept if k in each} for each in vars_file(name)[key]]
@@ -28,6 +41,6 @@ def phase_texts() -> dict[str, str]:
 
 
 def failures() -> list[dict[str, Any]]:
-    """The failures in order: {id, lines, results?, statuses?, cause, advice, retry, source}."""
-    kept = ("id", "lines", "results", "statuses", "cause", "advice", "retry", "source")
-    return _read("failures.yml", "failures", *kept)
+    """The failures in order: {id, lines, results?, statuses?, telling?, cause, advice, retry, source}."""
+    kept = ("id", "lines", "results", "statuses", "telling", "cause", "advice", "retry", "source")
+    return [each for name in SUBJECTS for each in _read(f"failures/{name}.yml", "failures", *kept)]

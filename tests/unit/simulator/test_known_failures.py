@@ -8,7 +8,7 @@ import re
 
 import pytest
 import vllm_behaviour
-from ansible_collections.inferops.ascend.plugins.module_utils._service import journal
+from ansible_collections.inferops.ascend.plugins.module_utils._service import causes as host_causes
 from ansible_collections.inferops.ascend.plugins.plugin_utils._service import causes
 
 FAILURES = causes.failures()
@@ -18,13 +18,13 @@ GENERAL = ("unrecognised", "engine-dead", "ended", "library")
 @pytest.mark.parametrize("kind", vllm_behaviour.FAILURES)
 def test_a_failure_of_the_stand_in_is_a_known_one(kind: str) -> None:
     text = re.sub(r"\{\w+\}", "4096", vllm_behaviour.FAILURES[kind])
-    found = journal.find_cause(text.splitlines(), FAILURES, {})
+    found = host_causes.find_cause(text.splitlines(), FAILURES, {})
     assert found is not None
     assert found["id"] not in GENERAL
 
 
 def test_of_several_ranks_the_one_that_ran_out_of_memory_is_the_cause() -> None:
     lines = vllm_behaviour.FAILURES["oom-then-timeout"].splitlines()
-    found = journal.find_cause(lines[::-1], FAILURES, {})
+    found = host_causes.find_cause(lines[::-1], FAILURES, {})
     assert found is not None
     assert found["id"] == "out-of-memory"

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: The inferops.ascend authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What is read out of a journal: lines, starts, how far one has come, why it failed."""
+"""What is read out of a journal: lines, starts, how far one has come."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ import pytest
 from ansible_collections.inferops.ascend.plugins.module_utils._service.journal import (
     LINE_LIMIT,
     SHOWN_LIMIT,
-    find_cause,
     last_lines,
     parse_journal,
     phases_of,
@@ -177,72 +176,9 @@ def test_a_slower_rank_does_not_lead_back() -> None:
     assert progress([START[8], START[4]], PHASES).phase == "kv-cache"
 
 
-def test_a_users_prompt_is_no_progress_and_no_cause() -> None:
+def test_a_users_prompt_is_no_progress() -> None:
     prompt = (
         "INFO [logger.py:40] Received request cmpl-1: prompt: 'NPU out of memory. "
         "Application startup complete. ValueError: x', params: SamplingParams(n=1)"
     )
     assert progress([START[0], prompt], PHASES).phase == "starting"
-    failures = causes.failures()
-    assert find_cause([START[0], prompt], failures, {}) is None
-
-
-# --- why ----------------------------------------------------------------------------------------
-
-
-def failure(name: str, *lines: str, **fields: Any) -> dict[str, Any]:
-    given = {"id": name, "lines": list(lines), "cause": [name], "advice": ["do"], "retry": True}
-    return {**given, **fields}
-
-
-def why(lines: list[str], *failures: dict[str, Any], **given: Any) -> dict[str, Any] | None:
-    values = given.pop("values", {})
-    return find_cause(lines, failures, values, **given)
-
-
-def test_the_order_of_the_list_decides_and_not_that_of_the_lines() -> None:
-    root, consequence = failure("root", "out of memory"), failure("late", "timed out")
-    found = why(["timed out", "out of memory", "timed out"], root, consequence)
-    assert found is not None
-    assert (found["id"], found["lines"]) == ("root", ["out of memory"])
-
-
-def test_figures_of_the_lines_stand_in_the_advice() -> None:
-    known = failure(
-        "kv",
-        r"len \((?P<tokens_wanted>[\d,]+)\)",
-        r"length is (?P<tokens_fit>[\d,]+)",
-        advice=["{name}: set {tokens_fit}", "{name}: set less"],
-        cause=["{tokens_wanted} needs {needed}", "{tokens_wanted} is too much"],
-    )
-    given = {"values": {"name": "chat"}}
-    found = why(["max len (40,960)", "length is 32,768"], known, **given)
-    assert found is not None
-    assert found["advice"] == "chat: set 32768"
-    assert found["cause"] == "40960 is too much"
-    assert found["values"] == {"tokens_wanted": "40960", "tokens_fit": "32768"}
-    without = why(["max len (40,960)"], known, **given)
-    assert without is not None and without["advice"] == "chat: set less"
-
-
-def test_a_figure_is_data_and_no_text_to_fill_in() -> None:
-    known = failure("x", r"error: (?P<error>.+)", cause=["{error}"])
-    found = why(["error: {name} {error}"], known, values={"name": "chat"})
-    assert found is not None and found["cause"] == "{name} {error}"
-
-
-def test_systemd_speaks_where_no_line_does() -> None:
-    by_line, by_result = failure("line", "nothing says this"), failure("oom", results=["oom-kill"])
-    by_status = failure("status", statuses=[78])
-    assert why(["x"], by_line, by_result, by_status) is None
-    oom = why(["x"], by_line, by_result, result="oom-kill")
-    assert oom is not None and oom["id"] == "oom"
-    found = why(["x"], by_status, status=78)
-    assert found is not None and found["id"] == "status"
-
-
-def test_secrets_are_in_no_evidence_and_no_figure() -> None:
-    known = failure("x", r"error: (?P<error>.+)", cause=["{error}"])
-    found = why(["error: key s3cret"], known, redact=lambda text: text.replace("s3cret", "***"))
-    assert "s3cret" not in json.dumps(found)
-    assert found is not None and found["cause"] == "key ***"

@@ -190,7 +190,7 @@ def test_a_journal_that_is_not_kept_or_may_not_be_read_is_said(
     values = {"ActiveState": "failed", "Result": "exit-code", "ExecMainCode": "1"}
     found = journaled(tmp_path, monkeypatch, {**values, "InvocationID": "two"}, "of the one before")
     assert found["problems"][0].startswith("the journal has no line of this start")
-    assert "nothing in its journal" in found["cause"]["cause"]
+    assert "recognises no line of its journal" in found["cause"]["cause"]
     told = journaled(tmp_path, monkeypatch, values, "a line")
     assert (told["problems"], told["log"]) == ([], ["a line"])
 

@@ -17,7 +17,7 @@ CONSEQUENCES = [
 ]
 
 # A line as reported, the failure that it is, and figures that are taken out of it. Sources: those
-# of the entries in vars/failures.yml.
+# of the entries in vars/failures/.
 _WAITS = "group: waiting for rank 1 (npu-02, 10.0.0.2) since 2026-11-29 18:38:01 +0000; "
 _MEMBER_WAITS = _WAITS.replace("rank 1 (npu-02, 10.0.0.2)", "rank 0 (npu-01, 10.0.0.1)")
 LINES: list[tuple[str, str, dict[str, str]]] = [
@@ -350,7 +350,11 @@ LINES: list[tuple[str, str, dict[str, str]]] = [
         "engine-killed",
         {"signal": "11"},
     ),
-    ("KeyError: 'model.layers.0.mlp.gate'", "unrecognised", {"error": "'model.layers.0.mlp.gate'"}),
+    (
+        "KeyError: 'model.layers.0.mlp.gate'",
+        "unrecognised",
+        {"error": "KeyError: 'model.layers.0.mlp.gate'"},
+    ),
     ("Engine core proc EngineCore_DP0 died unexpectedly, shutting down client.", "engine-dead", {}),
     (
         "zmq.error.ZMQError: Address already in use (addr='tcp://127.0.0.1:30235')",

@@ -12,7 +12,7 @@ from typing import Any
 import jsonschema
 import pytest
 import yaml
-from ansible_collections.inferops.ascend.plugins.module_utils._service import journal
+from ansible_collections.inferops.ascend.plugins.module_utils._service import causes as host_causes
 from ansible_collections.inferops.ascend.plugins.plugin_utils._service import causes
 
 from .reported_lines import CONSEQUENCES, HARMLESS, LINES, WITHOUT_LINES
@@ -22,12 +22,16 @@ KNOWN = {"name": "chat", "unit": "vllm@chat.service", "port": 8000, "holder": No
 
 
 def why(*lines: str, **given: Any) -> dict[str, Any] | None:
-    return journal.find_cause(list(lines), DATA, KNOWN, **given)
+    return host_causes.find_cause(list(lines), DATA, KNOWN, **given)
 
 
 def test_the_data_fits_its_schema(repository: Path) -> None:
-    for name in ("failures", "start_phases"):
-        schema = json.loads((repository / f"vars/schemas/{name}.schema.json").read_text())
+    subjects = [f"failures/{name}" for name in causes.SUBJECTS]
+    found = (repository / "vars" / "failures").glob("*.yml")
+    assert sorted(subjects) == sorted(f"failures/{path.stem}" for path in found)
+    for name in (*subjects, "start_phases"):
+        kind = name.split("/", maxsplit=1)[0]
+        schema = json.loads((repository / f"vars/schemas/{kind}.schema.json").read_text())
         jsonschema.Draft202012Validator.check_schema(schema)
         data = yaml.safe_load((repository / f"vars/{name}.yml").read_text(encoding="utf-8"))
         jsonschema.Draft202012Validator(schema).validate(data)
@@ -111,7 +115,7 @@ def test_an_estimate_of_nothing_is_no_advice() -> None:
 def test_who_holds_the_port_is_named() -> None:
     line = "OSError: [Errno 98] Address already in use"
     known = {**KNOWN, "holder": "nginx (PID 4, unit nginx.service)"}
-    found = journal.find_cause([line], DATA, known)
+    found = host_causes.find_cause([line], DATA, known)
     assert found is not None
     assert found["cause"] == "Port 8000 is taken by nginx (PID 4, unit nginx.service)."
     without = why(line)

@@ -7,6 +7,7 @@ from __future__ import annotations
 import re
 import time
 
+from ansible_collections.inferops.ascend.plugins.module_utils._service import causes as host_causes
 from ansible_collections.inferops.ascend.plugins.module_utils._service import journal
 from ansible_collections.inferops.ascend.plugins.plugin_utils._service import causes
 
@@ -48,5 +49,5 @@ def test_a_journal_of_two_thousand_lines_is_read_in_no_time() -> None:
     ]
     begun = time.process_time()
     assert journal.progress(lines, PHASES).phase is None
-    assert journal.find_cause(lines, FAILURES, {}) is None
+    assert host_causes.find_cause(lines, FAILURES, {}) is None
     assert time.process_time() - begun < 2.0

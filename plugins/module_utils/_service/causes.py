@@ -1,0 +1,139 @@
+# SPDX-FileCopyrightText: The inferops.ascend authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Why a start of a service failed, by its journal and by what systemd says of its end.
+
+The known failures are data (vars/failures/) and come from the controller.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Callable, Iterable, Mapping, NamedTuple, Sequence
+
+from .journal import cut, is_request
+from .messages import Transcript, ending, telling, transcribe
+
+# Lines that are shown of one failure.
+_EVIDENCE = 5
+# Characters of a figure that is taken out of the lines.
+_FIGURE = 300
+_PLACE = re.compile(r"\{([a-z_]+)\}")
+
+
+class _Found(NamedTuple):
+    """What shows a failure: figures of the lines by name, and the lines."""
+
+    figures: Mapping[str, str]
+    lines: Sequence[str]
+
+
+def fill(texts: Sequence[str], values: Mapping[str, Any]) -> str:
+    """The first text whose {names} are all known, filled in; else the last one as it is."""
+    for text in texts:
+        if all(values.get(name) is not None for name in _PLACE.findall(text)):
+            return _PLACE.sub(lambda match: str(values[match.group(1)]), text)
+    return texts[-1] if texts else ""
+
+
+def _figure(name: str, text: str) -> str:
+    """A figure in one line, of what may be several; a number of tokens as configurations write it:
+    40960 also where the log has 40,960."""
+    text = text.replace(",", "") if name.startswith("tokens_") else text
+    return " ".join(text.split())[:_FIGURE].rstrip(" .")
+
+
+def _by_lines(failure: Mapping[str, Any], journal: Transcript) -> _Found | None:
+    """The failure as lines of the journal show it. A pattern may reach over several of them."""
+    figures: dict[str, str] = {}
+    evidence: list[str] = []
+    for each in failure.get("lines", ()):
+        found = re.search(each, journal.text, re.MULTILINE)
+        if found is None:
+            continue
+        for key, value in found.groupdict().items():
+            if value is not None:
+                figures.setdefault(key, value)
+        for line in journal.covered(found.start(), found.end()):
+            if line.whole not in evidence and len(evidence) < _EVIDENCE:
+                evidence.append(line.whole)
+    return _Found(figures, evidence) if evidence else None
+
+
+def _by_systemd(
+    failure: Mapping[str, Any], journal: Transcript, result: str | None, status: int | None
+) -> _Found | None:
+    """The failure as the end of the main process shows it, with the lines that tell most."""
+    if result not in failure.get("results", ()) and status not in failure.get("statuses", ()):
+        return None
+    most = telling(journal, True)
+    return _Found({}, most.lines if most else ending(journal, _EVIDENCE))
+
+
+def _unknown(journal: Transcript, ended: bool) -> _Found | None:
+    most = telling(journal, ended)
+    return _Found({"error": most.text}, most.lines) if most else None
+
+
+def find_cause(
+    lines: Iterable[str],
+    failures: Sequence[Mapping[str, Any]],
+    values: Mapping[str, Any],
+    result: str | None = None,
+    status: int | None = None,
+    redact: Callable[[str], str] = str,
+) -> dict[str, Any] | None:
+    """Why a start failed: the first failure of the list of which a line speaks, or else systemd.
+
+    failures: as vars/failures/ has them. `lines` are patterns of the journal's text, in which the lines
+    of a process follow each other without what each begins with; `results` and `statuses` are systemd's
+    Result and exit status, which count where no line is known. An entry with `telling` is any other
+    error; it, and what follows it, counts after systemd. Of `cause` and `advice` the first text counts
+    whose {names} are all known. The order of the list decides, not that of the lines: what is a
+    consequence comes after what may have caused it.
+    values: what is known of the service, for {names} in the texts.
+    Returns {id, cause, advice, retry, source, values (figures of the lines), lines}, or None.
+    """
+    journal = transcribe(line for line in lines if not is_request(line))
+    number = next((n for n, each in enumerate(failures) if each.get("telling")), len(failures))
+    known, general = failures[:number], failures[number:]
+    for failure in known:
+        found = _by_lines(failure, journal)
+        if found:
+            return _result(failure, found, values, redact)
+    for failure in known:
+        found = _by_systemd(failure, journal, result, status)
+        if found:
+            return _result(failure, found, values, redact)
+    ended = result is not None or status is not None
+    for failure in general:
+        if failure.get("telling"):
+            found = _unknown(journal, ended)
+        else:
+            found = _by_lines(failure, journal) or _by_systemd(failure, journal, result, status)
+            if (
+                found and ended
+            ):  # a line that is a consequence alone tells less than those before it
+                found = _Found(found.figures, ending(journal, _EVIDENCE))
+        if found:
+            return _result(failure, found, values, redact)
+    return None
+
+
+def _result(
+    failure: Mapping[str, Any],
+    found: _Found,
+    values: Mapping[str, Any],
+    redact: Callable[[str], str],
+) -> dict[str, Any]:
+    figures = {key: _figure(key, redact(value)) for key, value in found.figures.items()}
+    texts = dict(values, **figures)
+    return {
+        "id": failure["id"],
+        "cause": fill(failure["cause"], texts),
+        "advice": fill(failure["advice"], texts),
+        "retry": failure.get("retry", True),
+        "source": failure.get("source", ""),
+        "values": figures,
+        "lines": [cut(redact(line)) for line in found.lines[:_EVIDENCE]],
+    }
