@@ -45,11 +45,11 @@ class Site:
         self.books = books
         self.table = books.folder / "our-models.yml"
 
-    def calibrate(self, longest: int, request: Any = REQUEST) -> dict[str, Any]:
+    def calibrate(self, longest: int, request: Any = None) -> dict[str, Any]:
         """The row that a calibration up to this length ends with."""
         ran = self.books.run(
             "calibrate",
-            vllm_calibrate_model=request,
+            vllm_calibrate_model=request or REQUEST,
             vllm_calibrate_cards=[1],
             vllm_calibrate_longest=longest,
             vllm_calibrate_gpu_memory_utilization=0.05,

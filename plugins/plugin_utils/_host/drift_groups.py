@@ -33,8 +33,8 @@ def _group(
     name: str, hosts: Sequence[str], parts: Mapping[str, Record], by_host: Mapping[str, Record]
 ) -> dict[str, Any]:
     absent = [_absence(host, by_host.get(host)) for host in hosts if host not in parts]
-    verdicts = [part["verdict"] for part in parts.values()] + [verdict for verdict, _ in absent]
-    texts = [text for _, text in absent]
+    verdicts = [part["verdict"] for part in parts.values()] + [verdict for verdict, text in absent]
+    texts = [text for verdict, text in absent]
     written = [part["group"] for part in parts.values() if part["group"]["members"]]
     for key, what in (("members", "addresses"), ("digest", "settings")):
         if any(each[key] != written[0][key] for each in written):
