@@ -36,7 +36,7 @@ from ._place.service import PlacedService, ServiceRequest, existing_placements
 from ._service import causes
 from ._service.engine import check_args, weights_directory
 from ._service.removal import listed_names
-from ._service.services import template
+from ._service.services import check_envs, template
 from ._service.unit import FILES, PRIVATE
 from .groups import is_awaited, spans_hosts
 from .settings import Settings
@@ -121,8 +121,8 @@ class Deployment:
     def check_declared(self) -> None:
         """Check what can be checked without the host.
 
-        Raises AscendError for services that the declared cards cannot carry, and for options in
-        `args` that the version of the engine does not read.
+        Raises AscendError for services that the declared cards cannot carry, for options in `args`
+        that the version of the engine does not read, and for variables that are not meant literally.
         """
         requests = list(self.settings.requests)
         if self.settings.services is not self.settings.instances:
@@ -131,6 +131,7 @@ class Deployment:
         for request in requests:
             if isinstance(request, Mapping):
                 check_args(request, self.settings.options_version)
+                check_envs(request, self.settings.unit)
         cards = self.settings.declared_cards
         if cards is not None:
             # The host's own range of ephemeral ports is not known yet.

@@ -18,13 +18,16 @@ from .._model.versions import VersionRow, matrix
 _DIGEST = re.compile(r"@sha256:[0-9a-f]{64}$")
 _IMAGE_ID = re.compile(r"(?:sha256:)?[0-9a-f]{64}")
 
+# What npu-smi prints for the Ascend 910 before the A2.
+_FIRST_GENERATION = ("910", "910A", "910B", "910ProA", "910ProB", "910PremiumA")
+
 
 @dataclass(frozen=True)
 class Target:
     """A kind of chip that the engine is built for.
 
     Attributes:
-        chips: beginnings of their names as npu-smi prints them.
+        chips: regular expressions of their complete names as npu-smi prints them.
         suffix: what the tag of their image ends with.
         wheels: whether the wheels on PyPI serve it.
     """
@@ -77,7 +80,17 @@ def target_of(chips: Sequence[str]) -> Target | None:
     ]
     found = []
     for chip in dict.fromkeys(chips):
-        fitting = [target for target in targets if chip.startswith(target.chips)]
+        fitting = [
+            target
+            for target in targets
+            if any(re.fullmatch(pattern, chip) for pattern in target.chips)
+        ]
+        if not fitting and chip in _FIRST_GENERATION:
+            raise AscendError(
+                f"the chip {chip} is a first-generation Ascend 910, which vllm-ascend does not support:"
+                " an A2 has a digit behind its letter, as in 910B3. With an engine of"
+                " another project, set vllm_runtime_method: external."
+            )
         if not fitting:
             raise AscendError(
                 f"the version matrix has no wheels or images for the chip {chip}. Set"

@@ -159,7 +159,7 @@ def _check_wheels(
         )
     if not target.wheels:
         raise AscendError(
-            "the wheels of vllm-ascend are built for A2 (910B) only, and this host has"
+            "the wheels of vllm-ascend are built for A2 (910B1 to 910B4) only, and this host has"
             f" {', '.join(dict.fromkeys(request.chips))}: an engine from them fails at its start."
             f" Use the image {target.image(row)}: set vllm_runtime_method: container, and"
             " vllm_runtime_image to that name with its digest instead of the tag."

@@ -14,6 +14,7 @@ from typing import Any, Union
 from .._base.errors import AscendError
 from .._base.values import bad_character, kind_of, plain, whole_number
 from . import engine_names
+from .literal import check_option
 from .options import EngineOptions, Option
 
 Scalar = Union[str, int, float, bool]
@@ -108,7 +109,7 @@ def _value(
         )
     if isinstance(value, list) and not (option.type in JSON_TYPES and not option.many):
         return {option.name: several(option, value, engine, label)}
-    return {option.name: _one(option, value, label)}
+    return {option.name: _one(option, value, label, alone=True)}
 
 
 def several(
@@ -132,8 +133,8 @@ def several(
     return items
 
 
-def _one(option: Option, value: object, label: str) -> Scalar:
-    """One value as it is written, checked as far as the option list allows."""
+def _one(option: Option, value: object, label: str, alone: bool = False) -> Scalar:
+    """One value as it is written, checked as far as the option list allows; alone: not of a list."""
     if isinstance(value, (dict, list)):
         return _structure(option, value, label)
     if value is None or isinstance(value, bool):
@@ -141,6 +142,8 @@ def _one(option: Option, value: object, label: str) -> Scalar:
     scalar: Scalar = value if isinstance(value, (int, float)) else text_of(value, label)
     if scalar in option.empty:
         return scalar
+    if isinstance(scalar, str):
+        check_option(option, scalar, label, alone)
     if option.type == "int":
         number = whole_number(str(scalar).removeprefix("-"))
         if number is None or isinstance(scalar, float):

@@ -17,6 +17,7 @@ from .container import arguments, exec_words
 from .engine import engine_config, engine_yaml
 from .group import Group
 from .group_files import NO_TEXTS, group_secrets, group_texts, guard_command
+from .literal import check_env
 from .payload import build
 from .unit import FILES, UnitSettings
 
@@ -62,8 +63,22 @@ def template(path: str) -> jinja2.Template:
     return environment.from_string(Path(path).read_text(encoding="utf-8"))
 
 
+def check_envs(service: Mapping[str, Any], settings: UnitSettings) -> None:
+    """Reject variables of a request or a service, and of all services, that are not meant literally.
+
+    Raises AscendError, which names the mapping that has the variable, never a value.
+    """
+    who = service.get("name") or service.get("model")
+    for env, what in (
+        (settings.env, "vllm_service_env"),
+        (service.get("env"), f"service {who}, env"),
+    ):
+        check_env(env, what, settings.env_as_written)
+
+
 def service_texts(service: Mapping[str, Any], settings: UnitSettings) -> dict[str, Any]:
     """{config, secrets} of a placed service, and {command} or {environment} by how it is run."""
+    check_envs(service, settings)
     config = engine_config(
         service,
         settings.options_version,

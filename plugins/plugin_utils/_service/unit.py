@@ -57,6 +57,7 @@ class UnitSettings:
     weights_dir: str
     host: str
     env: Mapping[str, Any]
+    env_as_written: Sequence[str]
     method: str
     container_engine: str
     container_image: str

@@ -62,7 +62,8 @@ def test_values_reach_the_process_byte_for_byte(host: Host) -> None:
         "env": NASTY,
         "secret_env": {f"S_{k}": v for k, v in NASTY.items()},
     }
-    run = host.deploy([instance])
+    literal = {"vllm_service_env_as_written": list(NASTY)}
+    run = host.deploy([instance], **literal)
     assert run.status == 0, run.output
     environ = host.environ("qwen3-0.6b")
     for name, value in NASTY.items():
@@ -70,7 +71,7 @@ def test_values_reach_the_process_byte_for_byte(host: Host) -> None:
         assert environ[f"S_{name}"] == value, f"S_{name}"
     assert host.sh("ls /tmp/pwned 2>/dev/null || echo none") == "none\n"
     assert host.sh("systemd-analyze verify vllm@qwen3-0.6b.service 2>&1") == ""
-    assert not host.deploy([instance]).changed
+    assert not host.deploy([instance], **literal).changed
 
 
 def test_a_run_killed_after_writing_is_completed_by_the_next(host: Host) -> None:

@@ -50,6 +50,7 @@ COMMON = {
     "ascend_host_profile": "atlas-800i-a2-64g",
     "vllm_service_instances": REQUESTS,
     "vllm_service_env": {"SHARED": "to all", "VLLM_LOGGING_LEVEL": "INFO"},
+    "vllm_service_env_as_written": ["ODD"],
     "vllm_service_shutdown_timeout": 90,
 }
 CASES: dict[str, dict[str, Any]] = {

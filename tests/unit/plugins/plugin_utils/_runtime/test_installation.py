@@ -123,7 +123,7 @@ def test_a_version_later_than_all_rows_is_installed_by_its_own_pins(version: str
 )
 def test_wheels_are_for_a2_alone(chips: list[str], image: str) -> None:
     text = rejection(chips=chips)
-    assert "built for A2 (910B) only" in text
+    assert "built for A2 (910B1 to 910B4) only" in text
     assert image in text
     assert "vllm_runtime_method: container" in text
 
@@ -144,7 +144,11 @@ def test_a_host_of_which_nothing_is_known_is_warned_about() -> None:
 
 
 def test_chips_without_wheels_or_images_are_rejected() -> None:
-    assert "no wheels or images for the chip 910A" in rejection(chips=["910A"])
+    assert "no wheels or images for the chip 910C7" in rejection(chips=["910C7"])
+    assert "no wheels or images for the chip Ascend910B1" in rejection(chips=["Ascend910B1"])
+    for chip in ("910A", "910B", "910ProB"):
+        text = rejection(chips=[chip] * 8)
+        assert f"the chip {chip} is a first-generation Ascend 910" in text
     assert "need different builds" in rejection(chips=["910B1", "310P3"])
 
 

@@ -51,6 +51,7 @@ def settings(**changed: Any) -> UnitSettings:
         "weights_dir": "/w",
         "host": "0.0.0.0",
         "env": {},
+        "env_as_written": [],
         "method": "venv",
         "container_engine": "podman",
         "container_image": "",

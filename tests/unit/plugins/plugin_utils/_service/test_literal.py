@@ -1,0 +1,125 @@
+# SPDX-FileCopyrightText: The inferops.ascend authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a user writes into env and args is taken as it is written, or rejected with the way out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from ansible_collections.inferops.ascend.plugins.plugin_utils._base.errors import AscendError
+from ansible_collections.inferops.ascend.plugins.plugin_utils._model.catalogue import load_catalogue
+from ansible_collections.inferops.ascend.plugins.plugin_utils._service.engine import check_args
+from ansible_collections.inferops.ascend.plugins.plugin_utils._service.literal import check_env
+from ansible_collections.inferops.ascend.plugins.plugin_utils.deployment import Deployment
+from ansible_collections.inferops.ascend.plugins.plugin_utils.settings import Settings
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("HF_TOKEN", "hush1234", "secret_env"),
+        ("token", "hush1234", "secret_env"),
+        ("AWS_SECRET_ACCESS_KEY", "hush1234", "secret_env"),
+        ("OPENAI_APIKEY", "hush1234", "secret_env"),
+        ("DB_PASSWORD_OLD", "hush1234", "secret_env"),
+        ("CLIENT_SECRET", "hush1234", "secret_env"),
+        ("HTTPS_PROXY", "http://me:hush1234@proxy:3128", "secret_env"),
+        ("REDIS", "redis://:hush1234@cache/0", "secret_env"),
+        ("LD_LIBRARY_PATH", "/hush1234:$LD_LIBRARY_PATH", "vllm_service_library_path"),
+        ("PATH", "/opt/hush1234:${PATH}", "complete value"),
+        ("NOW", "$(date) hush1234", "complete value"),
+        ("NAME", " hush1234", "blank"),
+        ("NAME", "hush1234\n", "end of a line"),
+        ("NAME", "'hush1234'", "quotes"),
+        ("NAME", "hush1234 \\", "backslash"),
+    ],
+)
+def test_what_is_not_meant_literally_is_rejected(name: str, value: str, words: str) -> None:
+    with pytest.raises(AscendError) as caught:
+        check_env({name: value}, "service chat, env")
+    message = str(caught.value)
+    assert message.startswith(f"service chat, env: {name} ") and words in message
+    assert "hush1234" not in message
+    assert f"add {name} to vllm_service_env_as_written" in message
+    check_env({name: value}, "service chat, env", [name])
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("EOS_TOKEN", 151645),
+        ("USE_MY_KEY", "1"),
+        ("LOG_TOKEN", "false"),
+        ("KEY_CACHE", "on-disk-1234"),
+        ("MAX_TOKENS", "4096 or so"),
+        ("HF_TOKEN_PATH", "/run/keys/hf"),
+        ("DB_PASSWORD_FILE", "/run/keys/db"),
+        ("S3_ACCESS_KEY_ID", "AKIA1234567"),
+        ("MONKEY", "bananas12345"),
+        ("HTTPS_PROXY", "http://proxy:3128"),
+        ("ENDPOINT", "http://[2001:db8::1]:8080/a@b"),
+        ("PATTERN", "^a.*b$"),
+        ("PRICE", "5$ or 6"),
+        ("WORDS", 'say "a" or "b" twice'),
+        ("EMPTY", ""),
+        ("QUOTE", "'"),
+    ],
+)
+def test_what_only_looks_so_is_taken(name: str, value: object) -> None:
+    check_env({name: value}, "service chat, env")
+
+
+def message_of(request: dict[str, Any], **variables: Any) -> str:
+    values = {
+        "ascend_host_profile": "atlas-800i-a2-64g",
+        "vllm_service_instances": [{"model": "Qwen3-14B", **request}],
+        **variables,
+    }
+    with pytest.raises(AscendError) as caught:
+        Deployment(Settings(values.get), load_catalogue()).check_declared()
+    return str(caught.value)
+
+
+def test_variables_are_checked_before_any_contact() -> None:
+    assert "service Qwen3-14B, env: PATH refers to" in message_of({"env": {"PATH": "/opt:$PATH"}})
+    shared = message_of({}, vllm_service_env={"MS_TOKEN": "hush1234"})
+    assert shared.startswith("vllm_service_env: MS_TOKEN looks like a secret")
+    values = {
+        "ascend_host_profile": "atlas-800i-a2-64g",
+        "vllm_service_instances": [{"model": "Qwen3-14B", "env": {"MS_TOKEN": "none-needed"}}],
+        "vllm_service_env_as_written": ["MS_TOKEN"],
+    }
+    Deployment(Settings(values.get), load_catalogue()).check_declared()
+
+
+@pytest.mark.parametrize(
+    ("args", "words"),
+    [
+        ({"reasoning-parser": " deepseek_r1"}, "a blank or the end of a line"),
+        ({"tool-call-parser": "hermes\n"}, "a blank or the end of a line"),
+        ({"reasoning-parser": "deepseek_r1 --enable-prefix-caching"}, "a line for a shell"),
+        ({"reasoning-parser": "deepseek_r1 \\"}, "a line for a shell"),
+        ({"reasoning-parser": "'deepseek_r1'"}, "quotes"),
+        ({"lora-modules": "a=/data/a b=/data/b"}, "Write a list"),
+        ({"allowed-media-domains": "a.example b.example"}, "Write a list"),
+    ],
+)
+def test_values_of_options_are_one_value_each(args: dict[str, Any], words: str) -> None:
+    with pytest.raises(AscendError, match=words) as caught:
+        check_args({"model": "Qwen3-14B", "args": args}, "0.18.0")
+    assert str(caught.value).startswith(f"service Qwen3-14B, args, {next(iter(args))} is ")
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        {"lora-modules": ["a=/data/a", "b=/data/b"]},
+        {"lora-modules": {"name": "a", "path": "/data/a"}},
+        {"speculative-config": '{"method": "mtp", "num_speculative_tokens": 1}\n'},
+        {"chat-template": "{% for m in messages %}{{ m.content }}{% endfor %}\n"},
+        {"response-role": "the assistant"},
+    ],
+)
+def test_values_that_are_meant_so_pass(args: dict[str, Any]) -> None:
+    check_args({"model": "Qwen3-14B", "args": args}, "0.18.0")
