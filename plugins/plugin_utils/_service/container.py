@@ -10,11 +10,15 @@ the digest and the host's numbers of the cards.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from .._base.errors import AscendError
 from .._base.systemd import escaped, service_environment, service_secrets, unit_word
+from .group import Group
+from .group_files import ray_command
 from .unit import UnitSettings, load_cann
 
 # Outside /var/lib/vllm, whose files belong to the user of services that run without a container.
@@ -79,15 +83,44 @@ def arguments(service: Mapping[str, Any], how: UnitSettings) -> list[str]:
         words.append(text + (",readonly" if mode == "ro" else ""))
     words += _environment(service, how)
     words += [str(option) for option in how.container_options]
-    script = program(name, how, f"serve --config {config}")
+    script = program(name, how, f"serve --config {config}", _ray(service))
     return [*words, "--entrypoint=/bin/bash", unit_word(how.container_image), "-c", script]
 
 
-def program(name: str, how: UnitSettings, words: str) -> str:
-    """The script that runs `vllm WORDS` in a container. name: of the service, for a message."""
+def program(name: str, how: UnitSettings, words: str, ray: Ray | None = None) -> str:
+    """The script that runs `vllm WORDS` in a container, after or without Ray.
+
+    name: of the service, for a message.
+    """
     load = load_cann(how.cann_scripts, name, " in the image: use one with")
-    run = f"exec {unit_word(how.container_executable)} {words}"
+    run = f"{unit_word(how.container_executable)} {words}"
+    if ray is None:
+        run = f"exec {run}"
+    elif not ray.leads:
+        run = f"exec {ray.command}"
+    else:
+        # The container ends with the first of the two. A stop is for the engine: Ray serves it until
+        # it has ended.
+        run = (
+            f"{ray.command} & {run} & engine=$!;"
+            " trap 'kill -TERM $engine; wait $engine; exit' TERM; wait -n; exit"
+        )
     return " ".join([*map(str.strip, load if how.cann_scripts else []), run])
+
+
+@dataclass(frozen=True)
+class Ray:
+    """Ray in the container of a member. command: for a shell. leads: whether the engine runs there."""
+
+    command: str
+    leads: bool
+
+
+def _ray(service: Mapping[str, Any]) -> Ray | None:
+    group: Group | None = service.get("group")
+    if group is None or group.engine != "ray":
+        return None
+    return Ray(shlex.join(ray_command(service, group)), group.leads)
 
 
 def _mounts(service: Mapping[str, Any], how: UnitSettings) -> list[tuple[str, str, str]]:

@@ -117,10 +117,16 @@ class Group:
         if self.engine == "ray":
             # An actor sees all cards of the unit; vllm-ascend's workers choose by rank (its issue 168).
             found["RAY_EXPERIMENTAL_NOSET_ASCEND_RT_VISIBLE_DEVICES"] = "1"
+            # Without it the engine finds no cluster whose session is not in /tmp, and makes its own.
+            found["RAY_ADDRESS"] = self._gcs_address
             # Both defaults lie in the ephemeral range, and two clusters of one host would share them.
             found["DASHBOARD_METRIC_PORT"] = str(self._ray_port("dashboard-metric"))
             found["AUTOSCALER_METRIC_PORT"] = str(self._ray_port("autoscaler-metric"))
         return found
+
+    @property
+    def _gcs_address(self) -> str:
+        return f"{self.leader.address}:{self._ray_port('gcs')}"
 
     def _ray_port(self, name: str) -> int:
         return self.port + RAY_PORTS + _RAY_PORTS.index(name)
@@ -138,10 +144,9 @@ class Group:
         command.append(f"--min-worker-port={workers}")
         command.append(f"--max-worker-port={self.port + PORTS - 1}")
         command.append(f'--resources={{"NPU":{cards}}}')
-        gcs = self._ray_port("gcs")
         if not self.leads:
-            return [*command, f"--address={self.leader.address}:{gcs}"]
-        command += ["--head", f"--port={gcs}", "--include-dashboard=false"]
+            return [*command, f"--address={self._gcs_address}"]
+        command += ["--head", f"--port={self._ray_port('gcs')}", "--include-dashboard=false"]
         command.append(f"--ray-client-server-port={self._ray_port('client')}")
         return [*command, f"--temp-dir={directory}"]
 

@@ -68,7 +68,9 @@ def _unit_lines(name: str, group: Group, settings: UnitSettings) -> list[str]:
     if not settings.contained:
         lines.append(environment_line("INFEROPS_GUARD", " ".join(guard_command(name, settings))))
         if group.engine == "ray":
+            # Ray lets every user write into what is below it.
             lines.append(f"RuntimeDirectory={_ray_directory(name).rpartition('/')[2]}")
+            lines.append("RuntimeDirectoryMode=0700")
     return lines
 
 
@@ -78,8 +80,9 @@ def _ray_directory(name: str) -> str:
 
 
 def ray_command(service: Mapping[str, Any], group: Group) -> list[str]:
-    name = str(service["name"])
-    return group.ray_command(len(service["cards"]), _ray_directory(name))
+    """`ray start` on this member, in the foreground."""
+    directory = f"{_ray_directory(str(service['name']))}/ray"
+    return group.ray_command(len(service["cards"]), directory)
 
 
 def _group_file(
@@ -89,7 +92,9 @@ def _group_file(
     members = [{"host": each.host, "address": each.address} for each in group.members]
     commands: Sequence[Sequence[str]] = ()
     if group.engine == "ray" and not settings.contained:
-        commands = [ray_command(service, group)]
+        # The `ray` of the environment that the engine's program is in.
+        beside = ["/bin/sh", "-c", 'exec "${INFEROPS_PROGRAM%/*}/$0" "$@"']
+        commands = [[*beside, *ray_command(service, group)]]
     common = {
         "protocol": PROTOCOL,
         "service": name,

@@ -5,6 +5,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -131,6 +133,30 @@ def test_ray_runs_beside_the_engine_of_the_leader_and_alone_elsewhere() -> None:
     }
     assert min(ports) > 20001 and max(ports) == 20000 + PORTS - 1
     assert "--address=192.0.2.1:" in " ".join(other["commands"][0])
+
+
+def test_the_engine_and_ray_s_workers_are_told_the_cluster_of_the_service() -> None:
+    """Two clusters may run on a host, and none has its session where Ray searches for one."""
+    leader, other = (service_texts(service("ray", rank), settings()) for rank in (0, 1))
+    port = next(
+        word.removeprefix("--port=")
+        for word in described(leader)["commands"][0]
+        if word.startswith("--port=")
+    )
+    for texts in (leader, other):
+        assert f'Environment="RAY_ADDRESS=192.0.2.1:{port}"' in texts["environment"]
+    assert f"--address=192.0.2.1:{port}" in described(other)["commands"][0]
+
+
+def test_ray_is_that_of_the_engine_s_environment(tmp_path: Path) -> None:
+    (tmp_path / "ray").write_text('#!/bin/sh\nprintf "%s\\n" "$0" "$@"\n', encoding="utf-8")
+    (tmp_path / "ray").chmod(0o755)
+    command = described(service_texts(service("ray", 0), settings()))["commands"][0]
+    environment = {"INFEROPS_PROGRAM": f"{tmp_path}/vllm", "PATH": "/usr/bin:/bin"}
+    ran = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    program, *words = ran.stdout.splitlines()
+    assert program == f"{tmp_path}/ray"
+    assert words[0] == "start" and '--resources={"NPU":8}' in words
 
 
 def test_a_container_has_the_guard_before_its_client() -> None:
