@@ -257,7 +257,7 @@ class Group:
             self._wait()
             return
         self.state, self._gone = "stopping", False
-        self._stop(min(5.0, self.config.lost_after))
+        self._stop(min(3.0, self.config.lost_after))
 
     def _stop(self, seconds: float) -> None:
         self._gone = self._waited = False

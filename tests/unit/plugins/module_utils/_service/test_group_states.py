@@ -73,7 +73,7 @@ def shown(action: Action) -> str:
     return f"{action.do} {action.number:g}" if action.do in ("exit", "deadline") else action.do
 
 
-HALT = ["terminate", "deadline 3"]  # lost_after, at most 5 s
+HALT = ["terminate", "deadline 3"]  # lost_after, at most 3 s
 FAILED = ["terminate", "deadline 2"]
 WAIT = ["deadline -1"]
 
