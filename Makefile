@@ -12,7 +12,7 @@ WORKERS ?= 3
 PYTEST := $(RUN) pytest -q -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-down test unit lint types sanity molecule integration test-real benchmark matrix clean
+.PHONY: help demo demo-down test unit lint types sanity molecule integration test-real test-cluster benchmark matrix clean
 
 help: ## Show what there is to make
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -51,6 +51,9 @@ integration: hosts browser ## Run the tests on real hosts, and in a real browser
 
 test-real: hosts ## Try the real vLLM for CPUs on a real host, and the real argument parsers
 	@$(PYTEST) --durations=20 tests/real
+
+test-cluster: hosts ## Lose parts of the real vLLM and the real Ray over two hosts, in every way
+	@$(RUN) pytest -q --durations=20 tests/cluster
 
 benchmark: hosts ## Print ratios of speed; nothing is asserted
 	@$(RUN) tests/benchmark/run

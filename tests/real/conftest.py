@@ -1,21 +1,15 @@
 # SPDX-FileCopyrightText: The inferops.ascend authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Modules of other test folders, what the machine has to have, and the figures at the end."""
+"""What the machine has to have, and the table at the end."""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 
 from .engines import MissingError
 from .machine import see_to_machine
-
-TESTS = Path(__file__).resolve().parents[1]
-# Helpers of the test hosts, and the stand-in's parser.
-sys.path[:0] = [str(TESTS), str(TESTS / "simulator")]
 
 
 @pytest.fixture(scope="session", autouse=True)

