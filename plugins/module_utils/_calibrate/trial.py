@@ -31,7 +31,7 @@ RESULT = "/run/vllm-calibrate-result"  # the benchmark's RuntimeDirectory
 _PAUSE = 1.0
 _SETTLE = 3.0  # seconds for the last lines of a process to reach the journal
 _FREE = 60.0
-_VAGUE = ("unrecognised", "ended", "engine-dead", "engine-killed")
+_VAGUE = ("unrecognised", "ended", "engine-dead", "engine-killed", "killed")
 
 # How far a trial is, and a figure or a word on it.
 Report = Callable[[str, Any], None]

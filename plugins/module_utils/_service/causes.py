@@ -12,7 +12,7 @@ import re
 from typing import Any, Callable, Iterable, Mapping, NamedTuple, Sequence
 
 from .journal import cut, is_request
-from .messages import Transcript, ending, telling, transcribe
+from .messages import Transcript, ending, is_of_systemd, telling, transcribe
 
 # Lines that are shown of one failure.
 _EVIDENCE = 5
@@ -57,7 +57,15 @@ def _by_lines(failure: Mapping[str, Any], journal: Transcript) -> _Found | None:
         for line in journal.covered(found.start(), found.end()):
             if line.whole not in evidence and len(evidence) < _EVIDENCE:
                 evidence.append(line.whole)
+    if evidence and all(map(is_of_systemd, evidence)):  # it tells that, not why
+        evidence += [line for line in _most(journal) if line not in evidence]
     return _Found(figures, evidence) if evidence else None
+
+
+def _most(journal: Transcript) -> Sequence[str]:
+    """The lines that tell most of a service that has ended; else its last ones."""
+    most = telling(journal, True)
+    return most.lines if most else ending(journal, _EVIDENCE)
 
 
 def _by_systemd(
@@ -66,8 +74,7 @@ def _by_systemd(
     """The failure as the end of the main process shows it, with the lines that tell most."""
     if result not in failure.get("results", ()) and status not in failure.get("statuses", ()):
         return None
-    most = telling(journal, True)
-    return _Found({}, most.lines if most else ending(journal, _EVIDENCE))
+    return _Found({}, _most(journal))
 
 
 def _unknown(journal: Transcript, ended: bool) -> _Found | None:

@@ -183,6 +183,11 @@ def telling(transcript: Transcript, ended: bool) -> Telling | None:
     return Telling(_joined(last[-1:]), [line.whole for line in last]) if last else None
 
 
+def is_of_systemd(whole: str) -> bool:
+    """Whether systemd wrote the line, about a unit."""
+    return _SYSTEMD.search(whole) is not None
+
+
 def ending(transcript: Transcript, count: int) -> list[str]:
     """The last lines that the service itself wrote."""
     written = [line for line in transcript.lines if not _SYSTEMD.search(line.text)]

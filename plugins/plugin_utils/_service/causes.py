@@ -22,6 +22,7 @@ SUBJECTS = (
     "weights",
     "memory",
     "ranks",
+    "cann",
     "end",
 )
 

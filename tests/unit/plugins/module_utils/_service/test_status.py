@@ -170,7 +170,7 @@ def test_an_exit_status_counts_where_the_process_exited_and_not_where_a_signal_e
     exited = journaled(tmp_path, monkeypatch, {**values, "ExecMainCode": "1"}, "x")
     assert exited["cause"]["id"] == "bad-option"
     values.update(Result="signal", ExecMainCode="2")  # SIGINT is 2
-    assert journaled(tmp_path, monkeypatch, values, "x")["cause"]["id"] == "ended"
+    assert journaled(tmp_path, monkeypatch, values, "x")["cause"]["id"] == "killed"
 
 
 def test_a_server_that_has_served_for_long_and_does_no_more_is_not_starting(

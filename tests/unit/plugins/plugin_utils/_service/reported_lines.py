@@ -149,7 +149,7 @@ LINES: list[tuple[str, str, dict[str, str]]] = [
         "visible-range",
         {"visible": "4,7", "count": "4"},
     ),
-    ("aclrtGetDeviceCount failed, error code is 207004", "visible-range", {}),
+    ("aclrtGetDeviceCount failed, error code is 207004", "no-card", {}),
     (
         'Exception: Error setting ASCEND_RT_VISIBLE_DEVICES: local range: [0, 64) base value: "0,1,2,3,4,5,6,7"',
         "visible-malformed",

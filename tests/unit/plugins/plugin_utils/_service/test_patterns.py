@@ -12,6 +12,7 @@ from ansible_collections.inferops.ascend.plugins.module_utils._service import jo
 from ansible_collections.inferops.ascend.plugins.plugin_utils._service import causes
 
 from .reported_lines import LINES
+from .test_reported_failures import RECORDS
 
 FAILURES = causes.failures()
 PHASES = journal.phases_of(causes.phases())
@@ -21,7 +22,8 @@ RUNS = ["a", "9", " ", "(", "/", "A ", "9.", "1,", "A.b", "x: ", "[", "{'", "0% 
 def hostile(pattern: str) -> list[str]:
     """Lines of a megabyte on which a careless pattern takes forever: runs, and its words."""
     size = 1_000_000
-    reported = [line for line, _name, _figures in LINES if re.search(pattern, line)]
+    known = [*(line for line, _name, _figures in LINES), *(each["lines"] for each in RECORDS)]
+    reported = [text for text in known if re.search(pattern, text, re.MULTILINE)]
     texts = [*RUNS, re.split(r"[\\(\[.?*+{|]", pattern)[0], *reported]
     texts += [line[: len(line) // 2] for line in reported]
     return [(text * (size // len(text) + 1))[:size] for text in dict.fromkeys(texts) if text]
