@@ -36,6 +36,18 @@ def unit_directory(text: str, service: str, root: str = CONTROL_GROUPS) -> str |
     return None
 
 
+def own_unit(service: str) -> str | None:
+    """Return the control group to kill in: that of the unit whose main process this is, else None.
+
+    Beside the name, systemd has to be the parent. Each check alone keeps a guard that was started
+    in another way, as by a test or by hand, from killing what is not its own.
+    """
+    if os.getppid() != 1:
+        return None
+    with open("/proc/self/cgroup", encoding="utf-8") as file:
+        return unit_directory(file.read(), service)
+
+
 def processes(directory: str) -> set[int]:
     """Return the processes of a control group and of those below it, without this one."""
     found = set()

@@ -21,7 +21,7 @@ import socket
 import sys
 import time
 
-from .group_children import Children, unit_directory
+from .group_children import Children, own_unit
 from .group_link import Link
 from .group_states import Action, Config, Group, GroupError, parse_config
 
@@ -294,8 +294,7 @@ def main(arguments: list[str]) -> int:
         commands = [*config.commands, *([] if config.only_commands else [tuple(arguments[2:])])]
         if not commands or not all(commands):
             raise GroupError("no command to run")
-        with open("/proc/self/cgroup", encoding="utf-8") as file:
-            directory = unit_directory(file.read(), config.service)
+        directory = own_unit(config.service)
     except (GroupError, OSError, UnicodeDecodeError) as error:
         show(str(error))
         return USAGE
