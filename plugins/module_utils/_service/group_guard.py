@@ -285,9 +285,8 @@ def main(arguments: list[str]) -> int:
         with open(arguments[0], encoding="utf-8") as file:
             config = parse_config(file.read())
         environment = dict(os.environ)
-        environment.pop(
-            NOTIFY, None
-        )  # the guard's alone: podman would wait for its child to use it
+        # The guard's alone: podman would wait for its child to use it
+        environment.pop(NOTIFY, None)
         secret = environment.pop(SECRET, "")
         if not secret:
             raise GroupError(f"{SECRET} is not set, without which peers cannot be trusted")

@@ -247,3 +247,15 @@ def test_a_port_in_use_is_named_and_tried_again(make: Make) -> None:
         first.shows("cannot be used: Address already in use")
     second.start()
     group.whole()
+
+
+def test_refusals_do_not_flood_the_journal(make: Make) -> None:
+    first = make()[0].start()
+    first.shows("waiting for")
+    began = time.monotonic()
+    for number in range(100):
+        with connect(first.described["port"]) as sock:
+            sock.sendall(b"inferops-group 2\n" if number % 2 else b"nothing\n")
+            assert ended(sock)
+    took = time.monotonic() - began
+    assert len(first.lines) <= 3 + 2 * took
