@@ -18,6 +18,8 @@ from .messages import Transcript, ending, is_of_systemd, telling, transcribe
 _EVIDENCE = 5
 # Characters of a figure that is taken out of the lines.
 _FIGURE = 300
+# systemd's Result of a process that a signal ended.
+_KILLED = ("signal", "core-dump", "oom-kill")
 _PLACE = re.compile(r"\{([a-z_]+)\}")
 
 
@@ -95,36 +97,66 @@ def find_cause(
     failures: as vars/failures/ has them. `lines` are patterns of the journal's text, in which the lines
     of a process follow each other without what each begins with; `results` and `statuses` are systemd's
     Result and exit status, which count where no line is known. An entry with `telling` is any other
-    error; it, and what follows it, counts after systemd. Of `cause` and `advice` the first text counts
-    whose {names} are all known. The order of the list decides, not that of the lines: what is a
-    consequence comes after what may have caused it.
+    error; it, and what follows it, counts after systemd. The texts of one with `besides` are added to
+    those of another failure. Of `cause` and `advice` the first text counts whose {names} are all
+    known. The order of the list decides, not that of the lines: what is a consequence comes after
+    what may have caused it.
     values: what is known of the service, for {names} in the texts.
     Returns {id, cause, advice, retry, source, values (figures of the lines), lines}, or None.
     """
     journal = transcribe(line for line in lines if not is_request(line))
-    number = next((n for n, each in enumerate(failures) if each.get("telling")), len(failures))
-    known, general = failures[:number], failures[number:]
+    found = _first(failures, journal, result, status)
+    besides = [each for each in failures if each.get("besides")]
+    added = [
+        (each, _by_lines(each, journal) or _by_systemd(each, journal, result, status))
+        for each in besides
+    ]
+    told = [(failure, shown) for failure, shown in [found, *added] if shown is not None]
+    if len(told) > 1 and not (found[0].get("lines") or found[0].get("telling")):
+        told = told[1:]  # what systemd alone tells of the end is less than this
+    if not told:
+        return None
+    first, *others = [_result(failure, shown, values, redact) for failure, shown in told]
+    for other in others:
+        first["cause"] += " " + other["cause"]
+        first["advice"] += " " + other["advice"]
+    return first
+
+
+def _first(
+    failures: Sequence[Mapping[str, Any]],
+    journal: Transcript,
+    result: str | None,
+    status: int | None,
+) -> tuple[Mapping[str, Any], _Found | None]:
+    """The first failure of the list that shows, with what shows it; None where none does."""
+    alone = [each for each in failures if not each.get("besides")]
+    number = next((n for n, each in enumerate(alone) if each.get("telling")), len(alone))
+    known, general = alone[:number], alone[number:]
     for failure in known:
         found = _by_lines(failure, journal)
         if found:
-            return _result(failure, found, values, redact)
+            return failure, found
     for failure in known:
         found = _by_systemd(failure, journal, result, status)
         if found:
-            return _result(failure, found, values, redact)
+            return failure, found
     ended = result is not None or status is not None
     for failure in general:
         if failure.get("telling"):
-            found = _unknown(journal, ended)
+            # Of a process that was killed an exception may be the reason, but not words of an error.
+            found = _unknown(journal, ended and result not in _KILLED)
         else:
             found = _by_lines(failure, journal) or _by_systemd(failure, journal, result, status)
             if (
                 found and ended
             ):  # a line that is a consequence alone tells less than those before it
-                found = _Found(found.figures, ending(journal, _EVIDENCE))
+                last = ending(journal, _EVIDENCE - 1)
+                first = [line for line in found.lines[:1] if line not in last]
+                found = _Found(found.figures, [*first, *last])
         if found:
-            return _result(failure, found, values, redact)
-    return None
+            return failure, found
+    return {}, None
 
 
 def _result(

@@ -19,7 +19,7 @@ from .._base.errors import HostError
 from .._base.files import instance_of
 from .._host.processes import listening
 from .._host.services import group_of
-from . import cards
+from . import cards, kernel
 from .causes import find_cause
 from .configuration import read_secrets, read_settings, redactor
 from .journal import Phase, last_lines, parse_journal, progress
@@ -211,7 +211,7 @@ class ServiceCheck:
             "done": reached.done if percent is not None else None,
             "total": reached.total if percent is not None else None,
             "elapsed": self.elapsed(now, wall),
-            "cause": self.cause(state, served, lines, previous),
+            "cause": self.cause(state, served, lines + self.killed(state, now, wall), previous),
             "log": last_lines(lines, self.limits.log_lines, self.redact),
             "problems": self.problems,
         }
@@ -220,6 +220,19 @@ class ServiceCheck:
         """Seconds since the unit was started, or since its guard waits or runs the engine."""
         since = self.member.since if self.member and self.pid else None
         return elapsed(self.values, now) if since is None else round(max(0.0, wall - since), 1)
+
+    def killed(self, state: str, now: float, wall: float) -> list[str]:
+        """The kernel's lines of processes of this start that it killed for lack of memory."""
+        begun = number(self.values.get("ExecMainStartTimestampMonotonic")) / 1e6
+        if state not in (FAILED, RESTARTING) or not begun or not self.limits.journal_lines:
+            return []
+        shown = kernel.command(wall - now + begun)
+        with contextlib.suppress(
+            HostError
+        ):  # the kernel's journal may not be kept, or not be readable
+            starts = parse_journal(run(shown, self.limits.timeout, self.limits.journal_bytes))
+            return kernel.killed([line for _start, lines in starts for line in lines], self.unit)
+        return []
 
     @property
     def queued(self) -> bool:

@@ -42,6 +42,8 @@ def phase_texts() -> dict[str, str]:
 
 
 def failures() -> list[dict[str, Any]]:
-    """The failures in order: {id, lines, results?, statuses?, telling?, cause, advice, retry, source}."""
-    kept = ("id", "lines", "results", "statuses", "telling", "cause", "advice", "retry", "source")
+    """The failures in order: {id, lines, results?, statuses?, telling?, besides?, cause, advice, retry,
+    source}."""
+    texts = ("cause", "advice", "retry", "source")
+    kept = ("id", "lines", "results", "statuses", "telling", "besides", *texts)
     return [each for name in SUBJECTS for each in _read(f"failures/{name}.yml", "failures", *kept)]

@@ -99,3 +99,12 @@ def test_what_nobody_recognises_shows_the_last_lines_and_not_none() -> None:
     found = why(lines, UNKNOWN, ended, result="exit-code", status=1)
     assert found is not None
     assert (found["id"], found["lines"]) == ("ended", ["one", "two"])
+
+
+def test_of_a_process_that_was_killed_an_exception_is_the_reason_but_no_word_of_an_error() -> None:
+    killed = failure("killed", results=["signal"])
+    del killed["lines"]
+    found = why(["KeyError: 'y'"], UNKNOWN, killed, result="signal")
+    assert found is not None and found["id"] == "unknown"
+    found = why(["a retry failed, going on"], UNKNOWN, killed, result="signal")
+    assert found is not None and found["id"] == "killed"

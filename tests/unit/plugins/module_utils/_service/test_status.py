@@ -8,6 +8,7 @@ import json
 import os
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -142,12 +143,18 @@ def test_eight_services_that_hang_cost_the_time_of_one(
 
 
 def journaled(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, values: dict[str, str], *lines: str
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    values: dict[str, str],
+    *lines: str,
+    kernel: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """What is said of a service whose journal has these lines of its start `one`."""
+    """What is said of a service whose journal has these lines of its start `one`, and the kernel's those."""
     entries = [{"MESSAGE": line, "_SYSTEMD_INVOCATION_ID": "one"} for line in reversed(lines)]
     text = "\n".join(json.dumps(entry) for entry in entries)
-    fake_systemd(tmp_path, monkeypatch, "", f"cat <<'END'\n{text}\nEND")
+    killed = "\n".join(json.dumps({"MESSAGE": line}) for line in reversed(kernel))
+    script = f"""case "$*" in *--dmesg*) cat <<'END'\n{killed}\nEND\n;; *) cat <<'END'\n{text}\nEND\nesac"""
+    fake_systemd(tmp_path, monkeypatch, "", script)
     given = {"InvocationID": "one", "ExecMainStartTimestampMonotonic": "1000000", **values}
     limits = status.Limits(timeout=5.0)
     service = status.ServiceCheck(
@@ -171,6 +178,40 @@ def test_an_exit_status_counts_where_the_process_exited_and_not_where_a_signal_e
     assert exited["cause"]["id"] == "bad-option"
     values.update(Result="signal", ExecMainCode="2")  # SIGINT is 2
     assert journaled(tmp_path, monkeypatch, values, "x")["cause"]["id"] == "killed"
+
+
+def test_the_kernel_tells_which_process_of_the_unit_it_killed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    values = {"ActiveState": "failed", "Result": "exit-code", "ExecMainCode": "1"}
+    memory = "oom-kill:constraint=CONSTRAINT_NONE,nodemask=(null),cpuset=/,mems_allowed=0,global_oom,task_memcg="
+    slices = "/system.slice/system-vllm.slice/vllm@chat.service,task=VLLM::Worker,pid=4711,uid=990"
+    killed = (
+        "Out of memory: Killed process 4711 (VLLM::Worker) total-vm:98304000kB, anon-rss:65536000kB"
+    )
+    line = "RuntimeError: Engine core initialization failed. See root cause above. Failed core proc(s): {'EngineCore_DP0': -9}"
+    found = journaled(tmp_path, monkeypatch, values, line, kernel=[memory + slices, killed])
+    assert found["cause"]["id"] == "host-memory"
+    assert "killed the process VLLM::Worker (4711)" in found["cause"]["cause"]
+    other = slices.replace("vllm@chat", "vllm@chat2")
+    found = journaled(tmp_path, monkeypatch, values, line, kernel=[memory + other, killed])
+    assert found["cause"]["id"] == "engine-killed"
+
+
+def test_the_start_limit_is_told_besides_what_made_the_starts_fail(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    values = {"ActiveState": "failed", "Result": "exit-code", "ExecMainCode": "1"}
+    limit = "vllm@chat.service: Start request repeated too quickly."
+    found = journaled(tmp_path, monkeypatch, values, "KeyError: 'x'", limit)["cause"]
+    assert found["cause"].startswith(
+        "It ends with an error that this collection does not know: KeyError: 'x'"
+    )
+    assert "systemd starts it no more" in found["cause"]
+    assert "systemctl reset-failed vllm@chat.service" in found["advice"]
+    values["Result"] = "start-limit-hit"
+    found = journaled(tmp_path, monkeypatch, values)["cause"]
+    assert found["id"] == "start-limit"
 
 
 def test_a_server_that_has_served_for_long_and_does_no_more_is_not_starting(

@@ -36,8 +36,11 @@ def why(lines: list[str], **given: Any) -> dict[str, Any]:
 def test_reported_lines_are_the_failure_that_they_are(record: dict[str, Any]) -> None:
     lines = record["lines"].splitlines()
     around = [] if record["failure"] in BY_SYSTEMD else CONSEQUENCES
+    by_signal = record["failure"] == "killed"
     for given in (lines, [*HARMLESS, *lines, *around]):
-        found = why(given, result="exit-code", status=1)
+        found = why(
+            given, result="signal" if by_signal else "exit-code", status=None if by_signal else 1
+        )
         assert found["id"] == record["failure"], found["cause"]
         values = record.get("values", {})
         assert {key: found["values"].get(key) for key in values} == values
