@@ -21,6 +21,7 @@ from .status import (
     format_evidence,
     is_masked,
     is_waiting_for_members,
+    lost_engine,
     status_line,
 )
 
@@ -67,6 +68,8 @@ class _Seen:
     failures: list[str | None] = field(default_factory=list)  # their causes, the last one last
     ready: bool = False
     problem: str | None = None
+    # When it began to wait because the engine of another of its hosts had ended.
+    lost_engines: set[str] = field(default_factory=set)
 
 
 class LateError(BaseException):
@@ -228,6 +231,14 @@ def _final_problem(seen: _Seen, status: Status, before: str | None, waited: floa
     before: its state at the last check, None at the first. waited: seconds. A failure that another start may fix is
     given that start, as systemd does.
     """
+    lost = lost_engine(status)
+    if lost:
+        seen.lost_engines.add(lost.since)
+        if len(seen.lost_engines) >= ANY_FAILURES:
+            return (
+                f"fails again and again ({len(seen.lost_engines)} starts): {lost.text}. See why with"
+                f" inferops.ascend.diagnose on {lost.host}."
+            )
     state, cause = status["state"], status.get("cause") or {}
     restarts = (status.get("unit") or {}).get("n_restarts") or 0
     ended = state in ("restarting", "failed")

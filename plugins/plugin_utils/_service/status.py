@@ -8,8 +8,9 @@ A `status` is an entry of `services` of its result.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from .._base.errors import AscendError
 from .._base.values import kind_of, plain, whole_number
@@ -136,6 +137,30 @@ def status_line(status: Status, with_cause: bool = False) -> str:
 def is_waiting_for_members(status: Status) -> bool:
     """Whether it runs no engine because other hosts of it are missing."""
     return status.get("state") == "starting" and bool((status.get("group") or {}).get("missing"))
+
+
+class LostEngine(NamedTuple):
+    """The engine of another host of a service, because of which this one waits.
+
+    since: when it began to wait, as its guard writes it. text: what happened.
+    """
+
+    host: str
+    since: str
+    text: str
+
+
+_LOST_ENGINE = re.compile(
+    r"^[^;]* since (?P<since>[^;]+);.* (?P<text>the engine of rank \d+ \((?P<host>\S+)\) ended with"
+    r" status \d+); the engine was stopped$"
+)
+
+
+def lost_engine(status: Status) -> LostEngine | None:
+    """Whose engine ended, if that is why a service waits for its members (docs/group-protocol.md)."""
+    text = str((status.get("group") or {}).get("status") or "")
+    found = _LOST_ENGINE.match(text) if is_waiting_for_members(status) else None
+    return LostEngine(**found.groupdict()) if found else None
 
 
 def not_serving(services: Sequence[Status]) -> list[str]:

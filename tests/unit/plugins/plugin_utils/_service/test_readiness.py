@@ -79,6 +79,23 @@ def test_a_host_that_is_missing_is_named_on_the_way_and_at_the_end() -> None:
     )
 
 
+def test_an_engine_of_another_host_that_ends_at_each_start_ends_the_waiting() -> None:
+    ended = "; the engine of rank 1 (npu-02) ended with status 1; the engine was stopped"
+    looks = [
+        waiting(WAITS.replace(":01", f":{second}") + ended)
+        for second in ("02", "02", "40")
+        for _again in range(2)
+    ]
+    watch = watched(*looks, status())
+    assert watch.failed == {}
+    text = WAITS.replace("10.0.0.2", "10.0.0.2, its engine has not ended yet").replace("01 ", "59 ")
+    watch.update([waiting(text + ended)], 70)
+    assert watch.failed["chat"] == (
+        "fails again and again (3 starts): the engine of rank 1 (npu-02) ended with status 1. See why"
+        " with inferops.ascend.diagnose on npu-02."
+    )
+
+
 def test_members_that_refuse_each_other_are_waited_for_as_long_as_a_deploy_takes() -> None:
     text = f"{WAITS}; 10.0.0.2 (npu-02) has other settings"
     late = waiting(text, cause=cause("group-other-settings", retry=False), elapsed=3600.0)
