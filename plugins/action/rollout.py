@@ -6,11 +6,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, fields
+from functools import partial
 from typing import Any
 
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
+from ansible_collections.inferops.ascend.plugins.plugin_utils import groups
 from ansible_collections.inferops.ascend.plugins.plugin_utils._base.errors import AscendError
 from ansible_collections.inferops.ascend.plugins.plugin_utils._base.values import (
     plain,
@@ -21,15 +23,21 @@ from ansible_collections.inferops.ascend.plugins.plugin_utils._runtime.engines i
     Engines,
     targets_back,
 )
-from ansible_collections.inferops.ascend.plugins.plugin_utils._runtime.waves import (
-    Member,
+from ansible_collections.inferops.ascend.plugins.plugin_utils._runtime.wave_reports import (
+    Outcome,
+    apart,
     by_host,
-    check_outage,
     order_lines,
     others_down,
-    partners,
     stopped,
+)
+from ansible_collections.inferops.ascend.plugins.plugin_utils._runtime.waves import (
+    Member,
+    check_outage,
+    partners,
+    units,
     waves,
+    ways_back,
 )
 from ansible_collections.inferops.ascend.plugins.plugin_utils._service.removal import listed_names
 from ansible_collections.inferops.ascend.plugins.plugin_utils.host_variables import catalogue_of
@@ -38,8 +46,9 @@ ARGUMENTS = {
     "step": {
         "type": "str",
         "required": True,
-        "choices": ["targets", "change", "order", "others", "result"],
+        "choices": ["targets", "change", "order", "others", "together", "result"],
     },
+    "point": {"type": "str", "default": ""},
     "action": {"type": "str", "default": "upgrade", "choices": ["upgrade", "rollback"]},
     "target": {"type": "str", "default": ""},
     "version": {"type": "str", "default": ""},
@@ -64,6 +73,7 @@ class ActionModule(ActionBase):
             "change": self._change,
             "order": self._order,
             "others": self._others,
+            "together": self._together,
             "result": self._result,
         }
         try:
@@ -78,36 +88,50 @@ class ActionModule(ActionBase):
         return {"targets": targets_back(engines, given["version"])}
 
     def _change(self, given: Mapping[str, Any], variables: dict[str, Any]) -> dict[str, Any]:
-        hosts = _registered(variables, [variables["inventory_hostname"]], "vllm_rollout_engines")
-        engines = Engines.of(hosts[variables["inventory_hostname"]])
+        host = variables["inventory_hostname"]
+        requests = _registered(variables, [host], "vllm_service_instances")[host]
+        catalogue = partial(catalogue_of, self, given["tables"] or None)
+        listed = groups.requested(requests, catalogue)
+        every, known = variables["ansible_play_hosts_all"], variables["hostvars"]
+        groups.check_members(listed, {}, every, known)
+        engines = Engines.of(_registered(variables, [host], "vllm_rollout_engines")[host])
         change = Change.of(engines, given["action"], given["target"], given["version"])
         return {"change": change.as_dict()}
 
     def _order(self, given: Mapping[str, Any], variables: dict[str, Any]) -> dict[str, Any]:
         changes = _registered(variables, "ansible_play_hosts", "vllm_rollout_change")
         status = _registered(variables, "ansible_play_hosts", "vllm_rollout_status")
+        deployments = _registered(variables, "ansible_play_hosts", "ascend_host_deployment")
+        every, known = variables["ansible_play_hosts_all"], variables["hostvars"]
+        for each in deployments.values():
+            groups.check_members(each["services"], groups.written_groups(each), every, known)
         members = [
             Member(
                 host,
                 tuple(each["name"] for each in status[host]["services"]),
                 frozenset(n["name"] for n in status[host]["services"] if n["state"] != "ready"),
                 *(result["change"][key] for key in ("before", "after", "back")),
+                spans=groups.spans(deployments[host]),
             )
             for host, result in changes.items()
         ]
+        versions = {host: result["change"]["back_version"] for host, result in changes.items()}
+        members = ways_back(members, versions)
         others = self._elsewhere(given, variables)
         number = whole_number(given["at_once"])
-        groups = waves(members, -1 if number is None else number)
+        planned = waves(members, -1 if number is None else number)
         if not given["outage"]:
             check_outage(members, others)
         return {
             "hosts": [{**asdict(each), "down": sorted(each.down)} for each in members],
-            "waves": [[each.name for each in group] for group in groups],
-            "order": [each.name for group in groups for each in group],
-            "sizes": [len(group) for group in groups],
+            "waves": [[each.name for each in wave] for wave in planned],
+            "order": [each.name for wave in planned for each in wave],
+            "sizes": [len(wave) for wave in planned],
+            "units": {host: list(unit.hosts) for unit in units(members) for host in unit.hosts},
+            "back": {each.name: each.back for each in members},
             "partners": partners(members, others),
-            "lines": order_lines(groups, given["action"], self._task.check_mode, others),
-            "progress": by_host(groups),
+            "lines": order_lines(planned, given["action"], self._task.check_mode, others),
+            "progress": by_host(planned),
         }
 
     def _elsewhere(
@@ -124,25 +148,35 @@ class ActionModule(ActionBase):
         text = others_down(given["replies"], variables["inventory_hostname"])
         return {"failed": bool(text), "msg": text or "The other replicas serve."}
 
+    def _together(self, given: Mapping[str, Any], variables: dict[str, Any]) -> dict[str, Any]:
+        unit = self._plan(variables)["units"][variables["inventory_hostname"]]
+        reached = _registered(variables, unit, "vllm_rollout_reached")
+        text = apart(unit, variables["ansible_play_batch"], reached, given["point"])
+        return {"failed": bool(text), "msg": text or "The hosts go on together."}
+
     def _result(self, given: Mapping[str, Any], variables: dict[str, Any]) -> dict[str, Any]:
-        plan = plain(variables["hostvars"]["localhost"]["vllm_rollout_plan"], "the rollout")
+        plan = self._plan(variables)
         members = {
             each["name"]: Member(**{**each, "down": frozenset(each["down"])})
             for each in plan["hosts"]
+        }
+        names = {field.name: f"vllm_rollout_{field.name}" for field in fields(Outcome)}
+        found = {
+            field: _registered(variables, "ansible_play_batch", name)
+            for field, name in names.items()
         }
         text = stopped(
             [[members[name] for name in wave] for wave in plan["waves"]],
             variables["inventory_hostname"],
             {
-                host: cause or ""
-                for host, cause in _registered(
-                    variables, "ansible_play_batch", "vllm_rollout_cause"
-                ).items()
+                host: Outcome(**{field: str(found[field][host] or "") for field in found})
+                for host in variables["ansible_play_batch"]
             },
-            str(variables.get("vllm_rollout_returned", "")),
-            str(variables.get("vllm_rollout_stuck", "")),
         )
         return {"failed": bool(text), "msg": text or "All services of this host serve."}
+
+    def _plan(self, variables: dict[str, Any]) -> Any:
+        return plain(variables["hostvars"]["localhost"]["vllm_rollout_plan"], "the rollout")
 
 
 def _registered(

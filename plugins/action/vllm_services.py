@@ -87,6 +87,9 @@ class ActionModule(HostAction):
         every = self.task_vars.get("ansible_play_hosts_all") or [here]
         groups.check_members(services, written, every, hosts)
         left = set(self.task_vars.get("ansible_play_hosts") or [here])
+        groups.check_batch(
+            services, left.difference(self.task_vars.get("ansible_play_batch") or left)
+        )
 
         def deployment(host: str) -> Mapping[str, Any] | None:
             found = hosts[host].get("ascend_host_deployment") if host in left else None

@@ -21,16 +21,24 @@ options:
         or was the one before, on every host, and that none was rolled back from. It is rejected where
         there is none or more than one.
       - V(change) determines the change of one host, with the engine it returns to if the new one does
-        not come up.
+        not come up. It is rejected where the run leaves out a host of a service that spans several.
       - V(order) divides the hosts of the play into waves, so that two which carry a replica of the same
         service are never in one. Hosts on which a service does not serve come first, else the given
-        order stays. The first wave is one host.
+        order stays. The first wave is one host. The hosts of a service that spans several change
+        together, as one host.
       - V(others) fails where another replica of what goes down on this host does not serve now.
+      - V(together) fails where another host that changes together with this one did not come to
+        O(point) or cannot be reached any more.
       - V(result) fails on each host of a wave that did not come up, or of which another was lost, with
         the cause and the state of all hosts.
     type: str
-    choices: [targets, change, order, others, result]
+    choices: [targets, change, order, others, together, result]
     required: true
+  point:
+    description:
+      - For V(together) what each host sets C(vllm_rollout_reached) to when it comes there.
+    type: str
+    default: ""
   action:
     {type: str, choices: [upgrade, rollback], default: upgrade, description: "What is done, for the record."}
   target: {type: str, default: "", description: "The engine to change to, for V(change)."}
@@ -53,7 +61,7 @@ options:
     type: list
     elements: str
     default: []
-  tables: {type: raw, description: "Model tables of the user, for the names of services O(elsewhere)."}
+  tables: {type: raw, description: "Model tables of the user, for the names of services."}
   replies:
     description: For V(others) what M(inferops.ascend.vllm_status) returned in a loop over the other hosts.
     type: list
@@ -91,6 +99,7 @@ waves:
   description:
     - Names of hosts by wave. Also returned are C(order), the names in one list, and C(sizes) of the
       waves, as C(hosts) and C(serial) of a play take them; C(hosts) with their services and engines;
+      C(units), by host those that change together; C(back), by host the engine that it returns to;
       C(partners), by host the others with replicas of what it serves now; and for people C(lines),
       and C(progress), by host which engine the others have when its wave begins.
   returned: with O(step=order)

@@ -11,7 +11,9 @@ from typing import Any
 
 from ._base.errors import AscendError
 from ._base.values import whole_number
+from ._model.catalogue import Catalogue
 from ._service.group import PORTS, Group, Member
+from ._service.removal import listed_names
 from .settings import Settings
 
 # The deployment of a host, as the action `deployment` returned it in this run; None: there is none.
@@ -169,6 +171,41 @@ def check_hosts(name: str, spanned: Sequence[str], hosts: Sequence[str]) -> None
             f" {', '.join(missing)}. Its hosts are changed together: run with --limit"
             f" {','.join(spanned)}, or without --limit."
         )
+
+
+def check_batch(services: Sequence[Mapping[str, Any]], others: Container[str]) -> None:
+    """Raises AscendError for a service some of whose hosts come in another batch of the play.
+
+    others: the hosts of the play's other batches.
+    """
+    for service in services:
+        apart = [host for host in _hosts(service) if host in others] if spans_hosts(service) else []
+        if apart:
+            raise AscendError(
+                f"service {service['name']} spans {', '.join(_hosts(service))}, and with the serial of"
+                f" this play {', '.join(apart)} does not come together with this host. Its hosts are"
+                " changed together: leave serial out, or give it batches that have all of them."
+            )
+
+
+def requested(requests: object, catalogue: Callable[[], Catalogue]) -> list[dict[str, Any]]:
+    """{name, cluster} of the requests for services over several hosts, as far as they can be read."""
+    found = []
+    for request in requests if isinstance(requests, list) else ():
+        cluster = request.get("cluster") if isinstance(request, Mapping) else None
+        hosts = cluster.get("hosts") if isinstance(cluster, Mapping) else None
+        names = listed_names([request], catalogue()) if isinstance(hosts, list) else []
+        found += [{"name": name, "cluster": cluster} for name in names]
+    return found
+
+
+def spans(deployment: Mapping[str, Any]) -> dict[str, list[str]]:
+    """The hosts of each service over several of which a host has a part or is to have one, by its name.
+
+    deployment: what the action `deployment` returned for the host.
+    """
+    listed = [each for each in deployment["services"] if spans_hosts(each)]
+    return {**written_groups(deployment), **{str(each["name"]): _hosts(each) for each in listed}}
 
 
 def _group(service: Mapping[str, Any], settings: Settings, deployments: Deployments) -> Group:

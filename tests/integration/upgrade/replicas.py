@@ -58,9 +58,9 @@ def serve(books: Books, *hosts: str) -> None:
     assert done.status == 0, done.output
 
 
-def engine(books: Books, host: str) -> str:
-    """The version that the service of a host runs, and not only the one that is current."""
-    pid = "$(systemctl show -P MainPID vllm@chat)"
+def engine(books: Books, host: str, name: str = "chat") -> str:
+    """The version that a service of a host runs, and not only the one that is current."""
+    pid = f"$(systemctl show -P MainPID vllm@{name})"
     words = books.sh(host, f"tr '\\0' '\\n' < /proc/{pid}/environ | grep ^INFEROPS_PROGRAM=")
     version = words.strip().partition("/opt/vllm/")[2].partition("/")[0]
     assert version == books.sh(host, "readlink /opt/vllm/current").strip()
@@ -118,6 +118,22 @@ def begin(books: Books, book: str, *flags: str, **extra: Any) -> subprocess.Pope
         env=environment(),
         start_new_session=True,
     )
+
+
+def run_play(books: Books, text: str, *flags: str, **extra: Any) -> Ran:
+    """Run a play of a user's own."""
+    play = books.folder / "play.yml"
+    play.write_text(text)
+    command = ["ansible-playbook", "-i", str(books.inventory), str(play), *flags]
+    done = subprocess.run(
+        [*command, "-e", json.dumps(extra)],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+        env=environment(),
+    )
+    return Ran(done.returncode, done.stdout + done.stderr)
 
 
 def order(ran: Ran) -> list[str]:

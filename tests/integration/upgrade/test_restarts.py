@@ -4,19 +4,17 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
 import threading
 import time
 from typing import Any
 
 import pytest
 
-from ..hosts import environment
 from ..playbooks import Books, Ran
 from .replicas import (
     CHAT,
     ROLE,
+    run_play,
     serve,
 )
 
@@ -55,14 +53,7 @@ def test_deferred_writes_and_the_next_deploy_restarts(books: Books) -> None:
 
 def converge(books: Books, **extra: Any) -> Ran:
     """Run the role alone: preflight would refuse a card that somebody holds."""
-    play = books.folder / "role.yml"
-    play.write_text(ROLE)
-    command = ["ansible-playbook", "-i", str(books.inventory), str(play), "--limit", "h1"]
-    done = subprocess.run(
-        [*command, "-e", json.dumps(extra)],
-        capture_output=True, text=True, timeout=300, check=False, env=environment(),
-    )  # fmt: skip
-    return Ran(done.returncode, done.stdout + done.stderr)
+    return run_play(books, ROLE, "--limit", "h1", **extra)
 
 
 def test_a_restart_waits_until_the_cards_are_free(books: Books) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from ansible_collections.inferops.ascend.plugins.plugin_utils import groups
 from ansible_collections.inferops.ascend.plugins.plugin_utils._base.errors import AscendError
+from ansible_collections.inferops.ascend.plugins.plugin_utils._model.catalogue import load_catalogue
 from ansible_collections.inferops.ascend.plugins.plugin_utils.settings import Settings
 
 HOSTS = ["h1", "h2"]
@@ -118,3 +119,33 @@ def test_a_comparison_takes_the_other_addresses_from_what_was_written() -> None:
     group = groups.as_written([part(1)], Settings({}.get), "h2", here)[0]["group"]
     assert [each.address for each in group.members] == ["192.0.2.1", "192.0.2.22"]
     assert group.port == 20128
+
+
+def test_a_play_that_divides_the_hosts_of_a_service_is_rejected() -> None:
+    alone = {"name": "alone", "cards": [0]}
+    groups.check_batch([part(), alone], ["h3"])
+    gone = part(cluster={**part()["cluster"]}, state="absent")
+    groups.check_batch([gone, alone], ["h2"])
+    with pytest.raises(AscendError, match="with the serial of this play h2 does not come together"):
+        groups.check_batch([alone, part()], ["h2", "h3"])
+
+
+def test_hosts_of_a_service_are_read_from_requests_before_anything_is_resolved() -> None:
+    cluster = {"leader": "h1", "rank": 0, "hosts": HOSTS}
+    requests: list[Any] = [
+        "Qwen3-0.6B",
+        {"model": "Qwen3-32B", "cluster": cluster},
+        {"model": "Qwen3-32B", "name": "named", "cluster": cluster},
+        {"model": "Qwen3-32B", "name": "gone", "cluster": cluster, "state": "absent"},
+        {"model": "Qwen3-32B", "name": "malformed", "cluster": "h1"},
+    ]
+    found = groups.requested(requests, load_catalogue)
+    assert [each["name"] for each in found] == ["qwen3-32b", "named"]
+    with pytest.raises(AscendError, match="run with --limit h1,h2, or without --limit"):
+        groups.check_members(found, {}, ["h1", "h3"], HOSTS)
+
+
+def test_what_a_host_has_a_part_of_counts_as_what_it_is_to_have() -> None:
+    left = {"name": "left", "group": {"members": [{"host": "h2"}, {"host": "h9"}]}}
+    known = {**deployment("192.0.2.1", part()), "host": {"standing": [left, {"name": "alone"}]}}
+    assert groups.spans(known) == {"left": ["h2", "h9"], "big": HOSTS}

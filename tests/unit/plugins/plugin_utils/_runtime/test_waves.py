@@ -9,9 +9,10 @@ from ansible_collections.inferops.ascend.plugins.plugin_utils._base.errors impor
 from ansible_collections.inferops.ascend.plugins.plugin_utils._runtime.waves import (
     Member,
     check_outage,
-    others_down,
     partners,
+    units,
     waves,
+    ways_back,
 )
 from hypothesis import given
 from hypothesis import strategies as st
@@ -48,6 +49,54 @@ def test_a_host_that_does_not_serve_comes_first() -> None:
         Member("h3", ("chat",), frozenset({"chat"})),
     ]
     assert names(members, 0) == [["h3"], ["h1"], ["h2"]]
+
+
+def test_hosts_of_one_service_are_one_to_the_waves() -> None:
+    pair, other = {"big": ("h2", "h3")}, {"wide": ("h3", "h5")}
+    members = [
+        Member("h1", ("chat",)),
+        Member("h2", ("big", "embed"), spans=pair),
+        Member("h3", ("big", "wide"), spans={**pair, **other}),
+        Member("h4", ("embed",)),
+        Member("h5", ("wide",), frozenset({"wide"}), spans=other),
+    ]
+    # Two services connect three hosts, and one that does not serve takes all of them to the front.
+    assert names(members) == [["h2", "h3", "h5"], ["h1"], ["h4"]]
+    assert names(members, 0) == [["h2", "h3", "h5"], ["h1", "h4"]]
+    # Those that change together do not wait for each other; those that share a service with them do.
+    assert partners(members)["h2"] == {"h4": ["embed"]}
+    assert partners(members)["h4"] == {"h2": ["embed"]}
+    assert partners(members)["h3"] == {}
+
+
+@given(order=st.permutations([0, 1, 2, 3, 4]))
+def test_services_over_hosts_join_them_in_every_order(order: list[int]) -> None:
+    spans = [
+        {"a": ("h0", "h1")},
+        {"a": ("h0", "h1"), "b": ("h1", "h2")},
+        {"b": ("h1", "h2")},
+        {},
+        {},
+    ]
+    members = [Member(f"h{n}", spans=spans[n]) for n in order]
+    assert sorted(sorted(unit.hosts) for unit in units(members)) == [
+        ["h0", "h1", "h2"],
+        ["h3"],
+        ["h4"],
+    ]
+
+
+def test_hosts_of_one_service_return_only_together_and_to_one_version() -> None:
+    pair = {"big": ("h1", "h2")}
+    both = [Member("h1", back="env-a", spans=pair), Member("h2", back="env-b", spans=pair)]
+    alone = Member("h3", back="0.13")
+
+    def back(members: list[Member], **versions: str) -> list[str]:
+        return [member.back for member in ways_back(members, versions)]
+
+    assert back([*both, alone], h1="0.13", h2="0.13") == ["env-a", "env-b", "0.13"]
+    assert back([*both, alone], h1="0.13", h2="0.11") == ["", "", "0.13"]
+    assert back([both[0], Member("h2", spans=pair)], h1="0.13") == ["", ""]
 
 
 @given(
@@ -90,6 +139,13 @@ def test_an_outage_is_rejected_where_none_is_allowed() -> None:
     with pytest.raises(AscendError) as error:
         check_outage(members, {"h9": ["chat"]})
     assert "embed on h1 has no other replica" in str(error.value)
+    pair = {"big": ("h1", "h2")}
+    over = [
+        Member(name, ("big",), before="0.13", after="0.18", spans=pair) for name in ("h1", "h2")
+    ]
+    check_outage(over, {"h9": ["big"]})
+    with pytest.raises(AscendError, match="big on h1, h2 has no other replica"):
+        check_outage(over)
 
 
 def test_the_other_replicas_that_have_to_serve_before_a_host_goes_down() -> None:
@@ -112,18 +168,3 @@ def test_the_other_replicas_that_have_to_serve_before_a_host_goes_down() -> None
 def test_a_number_of_hosts_that_is_not_valid(at_once: int) -> None:
     with pytest.raises(AscendError, match="vllm_upgrade_hosts_at_once"):
         waves([], at_once)
-
-
-def reply(host: str, *services: str, **found: object) -> dict[str, object]:
-    return {"item": {"key": host, "value": list(services)}, **found}
-
-
-def test_a_host_is_not_touched_while_another_replica_is_down() -> None:
-    serves = reply("h2", "chat", not_serving=[])
-    skipped = reply("h4", "chat", skipped=True)
-    assert others_down([], "h1") == others_down([serves, skipped], "h1") == ""
-    gone = reply("h5", "rank", "chat", unreachable=True)
-    text = others_down([gone, serves, reply("h3", "embed", not_serving=["embed"])], "h1")
-    assert text.startswith(
-        "h3, h5 does not serve all of chat, embed, rank, or cannot be reached, so h1 is not touched"
-    )
