@@ -26,6 +26,7 @@ from ansible_collections.inferops.ascend.plugins.plugin_utils._calibrate.place i
 from ansible_collections.inferops.ascend.plugins.plugin_utils._calibrate.record import (
     locked,
     read_record,
+    text_of,
     write_record,
     write_text,
 )
@@ -205,7 +206,7 @@ class ActionModule(HostAction):
         drawing = chart(
             f"Calibration of {calibration.model}", subtitle, calibration.search, trials, answer
         )
-        if not self._chart.exists() or self._chart.read_text(encoding="utf-8") != drawing:
+        if text_of(self._chart) != drawing:
             write_text(self._chart, drawing)
             changed = True
         result = {"trials": _dicts(trials), "chart": str(self._chart), "table": str(self._table)}
@@ -218,7 +219,7 @@ class ActionModule(HostAction):
             )
         row = calibration.row(answer, trials, conditions, self.variables.host, self._chart.name)
         with locked(self._table):
-            before = self._table.read_text(encoding="utf-8") if self._table.exists() else None
+            before = text_of(self._table)
             if changed or before is None:
                 after = with_row(before, row, self._table.stem, str(self._table))
                 write_text(self._table, after)

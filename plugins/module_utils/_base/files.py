@@ -12,10 +12,13 @@ import tempfile
 import time
 from typing import Callable, Iterable, NamedTuple
 
+from . import reading
 from .errors import HostError
 
 MARK = "# Managed by Ansible: inferops.ascend.systemd_instances"
 TEMPORARY = ".inferops-ascend-"
+# Of a unit, or of a configuration with secrets as long as the kernel takes them.
+_MOST_BYTES = 16 << 20
 
 
 def mark(unit: str) -> str:
@@ -104,12 +107,16 @@ class FileChange(NamedTuple):
 
 
 def read_text(path: str) -> str | None:
-    """Return a file's text, bytes that are not UTF-8 escaped, or None where there is no file."""
+    """Return a file's text, bytes that are not UTF-8 escaped, or None where there is no file.
+
+    Raises HostError for what is no file or is larger than any that is written here.
+    """
     try:
-        with open(path, encoding="utf-8", errors="backslashreplace") as handle:
-            return handle.read()
+        return reading.read_text(path, "backslashreplace", _MOST_BYTES)
     except FileNotFoundError:
         return None
+    except reading.OutOfBounds as error:
+        raise HostError(f"{path} cannot be read: {error}. Move it away.") from None
 
 
 def compare(desired: DesiredFile, adopt: bool) -> FileChange | None:

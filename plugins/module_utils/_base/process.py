@@ -12,17 +12,24 @@ import signal
 import subprocess
 import sys
 import time
-from typing import Callable, Mapping, NamedTuple, Sequence
+from typing import Callable, Mapping, NamedTuple, Sequence, cast
 
 from .errors import HostError
+from .text import printable
 
 # Seconds to wait for a killed process: one in uninterruptible sleep does not die of SIGKILL.
 _GRACE = 2.0
 _BLOCK = 65536
+# Bytes that a program may print on each of its outputs; what is read here prints far less.
+MOST_OUTPUT = 64 << 20
 
 
 class ProcessTimeout(HostError):
     """A program did not end in time; it was killed."""
+
+
+class TooMuchOutput(HostError):
+    """A program printed more than is read; it was killed."""
 
 
 class Output(NamedTuple):
@@ -34,13 +41,18 @@ class Output(NamedTuple):
 
     @property
     def text(self) -> str:
-        """The standard output, with bytes that are not UTF-8 replaced."""
-        return self.stdout.decode("utf-8", "replace")
+        """The standard output in lines, without bytes that are not UTF-8 and without what a terminal acts on."""
+        return _text(self.stdout)
 
     @property
     def errors(self) -> str:
         """The standard error, likewise."""
-        return self.stderr.decode("utf-8", "replace")
+        return _text(self.stderr)
+
+
+def _text(data: bytes) -> str:
+    text = data.decode("utf-8", "replace")
+    return printable(text.replace("\r\n", "\n").replace("\r", "\n"))
 
 
 def run(
@@ -51,6 +63,7 @@ def run(
     given: bytes = b"",
     received: Callable[[bytes], None] | None = None,
     shared: Sequence[int] = (),
+    most: int = MOST_OUTPUT,
 ) -> Output:
     """Run a program to its end and return what it printed.
 
@@ -59,8 +72,10 @@ def run(
     given: written to its standard input, which then stays open as long as this process runs.
     received: is called with the standard output as it comes, and at least once a second.
     shared: descriptors that it keeps open, such as that of a lock.
+    most: bytes of either output after which it is killed.
 
-    Raises HostError if it cannot be started, ProcessTimeout if it does not end in time.
+    Raises HostError if it cannot be started, ProcessTimeout if it does not end in time, TooMuchOutput
+    if it prints more than `most`.
     """
     try:
         process = subprocess.Popen(
@@ -79,7 +94,7 @@ def run(
             with contextlib.suppress(BrokenPipeError):
                 process.stdin.write(given)
                 process.stdin.flush()
-        out, err = _read(process, time.monotonic() + timeout, limit, received)
+        out, err = _read(process, time.monotonic() + timeout, limit, received, most)
     except subprocess.TimeoutExpired:
         raise ProcessTimeout(f"{' '.join(command)} did not end within {timeout:g} s") from None
     finally:
@@ -92,8 +107,9 @@ def _read(
     end: float,
     limit: int | None,
     received: Callable[[bytes], None] | None,
+    most: int,
 ) -> tuple[bytes, bytes]:
-    """Everything that a process prints, or TimeoutExpired at the time `end`."""
+    """Everything that a process prints, or TimeoutExpired at the time `end`, or TooMuchOutput."""
     out, err = bytearray(), bytearray()
     with selectors.DefaultSelector() as selector:
         for pipe, data in ((process.stdout, out), (process.stderr, err)):
@@ -112,6 +128,11 @@ def _read(
             if limit is not None and len(out) >= limit:
                 _kill(process)
                 return bytes(out[:limit]), bytes(err)
+            if max(len(out), len(err)) > most:
+                words = [str(word) for word in cast("Sequence[str]", process.args)]
+                raise TooMuchOutput(
+                    f"{' '.join(words)} printed more than {most} bytes and was ended"
+                )
             if received:
                 received(bytes(out[before:]))
     process.wait(max(0.0, end - time.monotonic()))

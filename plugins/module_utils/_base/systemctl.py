@@ -10,6 +10,9 @@ import shlex
 from pathlib import Path
 from typing import Iterable, Mapping, NamedTuple
 
+from .reading import OutOfBounds, read_bytes
+from .text import printable
+
 # Variables of the running process. They let a run complete one that was interrupted between writing
 # and restarting: equal files prove nothing about the process.
 DIGEST = "INFEROPS_DIGEST"
@@ -81,7 +84,8 @@ class UnitState(NamedTuple):
 
 def parse_show(text: str) -> list[dict[str, str]]:
     """Parse `systemctl show --property=... UNIT...`: the properties of each unit, in their order."""
-    blocks = [block for block in text.split("\n\n") if block.strip()]
+    # A unit's own status is among them.
+    blocks = [block for block in printable(text).split("\n\n") if block.strip()]
     return [
         dict(line.split("=", 1) for line in block.splitlines() if "=" in line) for block in blocks
     ]
@@ -156,6 +160,6 @@ def parse_environ(data: bytes) -> dict[str, str]:
 def process_environ(pid: int, root: Path = Path("/")) -> dict[str, str] | None:
     """The environment of a process; None where it is gone or may not be read."""
     try:
-        return parse_environ((root / "proc" / str(pid) / "environ").read_bytes())
-    except OSError:
+        return parse_environ(read_bytes(root / "proc" / str(pid) / "environ"))
+    except (OSError, OutOfBounds):
         return None

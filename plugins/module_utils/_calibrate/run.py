@@ -15,6 +15,7 @@ from .._base.errors import HostError
 from .._base.files import write_atomically
 from .._base.lock import exclusive, try_lock
 from .._base.process import detached
+from .._base.reading import read_json
 from .trial import Trial, remove
 from .trial import run as run_trial
 
@@ -123,8 +124,7 @@ def _write(directory: str, state: dict[str, Any]) -> None:
 
 
 def _read(directory: str) -> dict[str, Any]:
-    with open(f"{directory}/state", encoding="utf-8") as handle:
-        state: dict[str, Any] = json.load(handle)
+    state: dict[str, Any] = read_json(f"{directory}/state")
     return state
 
 

@@ -9,7 +9,6 @@ All files are below /run, so that a restart of the host removes them as well.
 from __future__ import annotations
 
 import glob
-import json
 import os
 import shutil
 import time
@@ -19,6 +18,7 @@ from typing import Any, Callable, Mapping, NamedTuple, Sequence
 from .._base import process
 from .._base.errors import HostError
 from .._base.files import write_atomically
+from .._base.reading import read_json
 from .._host.npu import npu_facts
 from .._service import journal, status
 from .._service.cards import Freed
@@ -221,7 +221,7 @@ def _benchmark(trial: Trial, check: Callable[[], None]) -> bool:
 def _result(trial: Trial) -> dict[str, Any]:
     """The figures of vLLM's result file, without its lists of one entry a request."""
     try:
-        data = json.loads(Path(RESULT, f"{trial.name}.json").read_text("utf-8"))
+        data = read_json(Path(RESULT, f"{trial.name}.json"))
     except (OSError, ValueError):
         return {}
     if not isinstance(data, dict):

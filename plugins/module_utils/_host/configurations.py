@@ -5,19 +5,16 @@
 
 from __future__ import annotations
 
-import json
 import os
-import stat
 from pathlib import Path
 from typing import Any
 
-from .files import below, read
+from .._base.reading import read_json
+from .files import below
 
 # Names of labels, which nothing here needs; a classifier has thousands of them.
 _LEFT_OUT = ("id2label", "label2id")
 _WEIGHTS = (".safetensors", ".bin")
-# A file of the model's figures is smaller; the index of the largest models has some 20 MB.
-MOST_BYTES = 100_000_000
 
 
 def configuration(root: Path, directory: str) -> dict[str, Any] | None:
@@ -33,25 +30,10 @@ def configuration(root: Path, directory: str) -> dict[str, Any] | None:
     return {"config": kept, "weight_bytes": weight_bytes(at)}
 
 
-def problem_of(path: Path) -> str | None:
-    """Why a file is not read, which would not end or take too much memory; None: it can be.
-
-    Raises OSError: it is not there.
-    """
-    status = path.stat()
-    if not stat.S_ISREG(status.st_mode):
-        return "it is not a file"
-    return None if status.st_size <= MOST_BYTES else f"it has more than {MOST_BYTES} bytes"
-
-
 def _mapping(path: Path) -> dict[str, Any] | None:
     try:
-        text = None if problem_of(path) else read(path)
-    except OSError:
-        return None
-    try:
-        content = json.loads(text) if text else None
-    except (ValueError, RecursionError):
+        content = read_json(path)
+    except (OSError, ValueError):
         return None
     return content if isinstance(content, dict) else None
 

@@ -7,10 +7,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from .._base.reading import read_text
+from .._base.text import printable
+
 
 def read(path: Path) -> str | None:
+    """The text of a file without what a terminal acts on; None where it cannot be read."""
     try:
-        return path.read_text(encoding="utf-8", errors="replace")
+        return printable(read_text(path, "replace"))
     except (OSError, ValueError):
         return None
 

@@ -59,7 +59,7 @@ def parse_mapping(text: str, errors: str = "") -> Mapping:
     problems: list[Problem] = []
     for line in tables.lines_of(text):
         line = line.strip("|").strip()
-        if not line or tables.RULE.match(line):
+        if not line or tables.is_rule(line):
             continue
         words = tables.header_columns(line)
         if "npu" in words and "chip" in words:
@@ -71,7 +71,7 @@ def parse_mapping(text: str, errors: str = "") -> Mapping:
         values = dict(zip(columns, tokens))
         npu_id, chip_id = tables.read_id(values.get("npu")), tables.read_id(values.get("chip"))
         if npu_id is None:
-            if tables.ELLIPSIS.match(line):
+            if tables.is_elided(line):
                 problems.append(problem("mapping_truncated", text="..."))
             continue
         ids = [values[key] for key in ("logic", "phy") if key in values]

@@ -28,6 +28,8 @@ from .versions import driver_directory, versions
 
 # Where the driver's packages put npu-smi; it is often not on the PATH of a non-login shell.
 NPU_SMI_DIRECTORIES = ("/usr/local/bin", "/usr/local/sbin")
+# Bytes; the table of a host with 16 cards has some 5,000.
+_MOST_OUTPUT = 4 << 20
 _DAVINCI = re.compile(r"davinci([0-9]{1,9})\Z")
 
 
@@ -69,10 +71,10 @@ def run(
     """Run npu-smi to its end and return what it printed.
 
     timeout: seconds; then it is killed with its children.
-    Raises NpuSmiError if it cannot be started or does not end in time.
+    Raises NpuSmiError if it cannot be started, does not end in time, or prints more than 4 MiB.
     """
     try:
-        return process.run(command, timeout, env)
+        return process.run(command, timeout, env, most=_MOST_OUTPUT)
     except errors.HostError as error:
         shown = " ".join(command)
         if isinstance(error, process.ProcessTimeout):

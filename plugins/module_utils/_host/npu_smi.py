@@ -23,6 +23,8 @@ ChipKey = Tuple[int, Optional[int]]
 _BUS_ID = re.compile(r"[0-9A-Za-z._-]*:[0-9A-Za-z:._-]*\Z")
 _TITLE = re.compile(r"npu-smi\s+(\S+)(?:\s+Version:\s*(\S+))?")
 _TOOL_VERSION = re.compile(r"npu-smi\s+version\s*:?\s*(\S+)", re.IGNORECASE)
+# Of an output of which no line can be read.
+_MOST_PROBLEMS = 200
 _NO_PROCESS = re.compile(
     r"No running process(?:es)? found in NPU\s+([0-9]{1,15})\s*\Z", re.IGNORECASE
 )
@@ -60,7 +62,8 @@ class _InfoParser:
         self.broken: list[tuple[int, str]] = []
 
     def add(self, code: str, **values: object) -> None:
-        self.problems.append(problem(code, **values))
+        if len(self.problems) < _MOST_PROBLEMS:
+            self.problems.append(problem(code, **values))
 
     def drop_pending(self) -> None:
         if self.pending is not None:
@@ -226,13 +229,13 @@ class _InfoParser:
             if not line:
                 continue
             if line[0] not in "|+":
-                if tables.ELLIPSIS.match(line):
+                if tables.is_elided(line):
                     self.add("elided", line=number)
                     self.pending = None
                     self.open_process = None
                 continue
             last, last_number = line, number
-            if tables.RULE.match(line):
+            if tables.is_rule(line):
                 self.drop_pending()
                 self.open_process = None
                 continue
@@ -244,7 +247,7 @@ class _InfoParser:
                 self.npu_smi_version = self.npu_smi_version or tables.read_version(title.group(1))
                 self.driver_version = self.driver_version or tables.read_version(title.group(2))
                 continue
-            if tables.ELLIPSIS.match(line):
+            if tables.is_elided(line):
                 self.add("elided", line=number)
                 self.pending = None
                 continue

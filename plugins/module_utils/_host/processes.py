@@ -10,6 +10,8 @@ import re
 from pathlib import Path
 from typing import Any
 
+from .._base.reading import OutOfBounds, read_bytes
+from .._base.text import one_line
 from .files import read
 
 _UNIT = re.compile(r".\.(?:service|scope)\Z", re.DOTALL)
@@ -40,8 +42,8 @@ def command_of(root: Path, pid: int) -> str | None:
     program's name follows them.
     """
     try:
-        raw = (root / "proc" / str(pid) / "cmdline").read_bytes()
-    except OSError:
+        raw = read_bytes(root / "proc" / str(pid) / "cmdline")
+    except (OSError, OutOfBounds):
         return None
     words = [word.decode("utf-8", "replace") for word in raw.split(b"\0") if word]
     kept: list[str] = []
@@ -54,8 +56,7 @@ def command_of(root: Path, pid: int) -> str | None:
             break
         python = python and not number
         kept.append(word)
-    text = " ".join(" ".join(kept).split())
-    return (text[: _COMMAND_LIMIT - 3] + "..." if len(text) > _COMMAND_LIMIT else text) or None
+    return one_line(" ".join(kept), _COMMAND_LIMIT) or None
 
 
 def unit_in_cgroup(text: str) -> str | None:

@@ -5,12 +5,12 @@
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 from typing import Any
 
 from .._base.files import is_marked
+from .._base.reading import parse_json
 from .._base.systemctl import DIGEST, process_environ, unit_variables
 from .files import read
 from .processes import pids, unit_of
@@ -98,7 +98,7 @@ def group_of(root: Path, prefix: str, name: str) -> dict[str, Any] | None:
     """
     text = read(root / "etc" / prefix / f"{name}.group.json") or ""
     try:
-        given = json.loads("".join(re.findall(r"^[^#].*\n?", text, re.MULTILINE)))
+        given = parse_json("".join(re.findall(r"^[^#].*\n?", text, re.MULTILINE)))
         return {key: given[key] for key in ("rank", "members", "port", "digest")}
-    except (ValueError, KeyError, TypeError, RecursionError):
+    except (ValueError, KeyError, TypeError):
         return None

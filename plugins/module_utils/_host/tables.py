@@ -12,16 +12,18 @@ from __future__ import annotations
 import re
 from typing import Sequence, Union
 
+from .._base.text import one_line, printable
+
 Number = Union[int, float]
-_ANSI = re.compile(r"\x1b(?:\[[0-9;?]*[ -/]*[@-~]|[@-Z\\-_])")
 _LINE_END = re.compile(r"\r\n|\r|\n")
 _INTEGER = re.compile(r"-?[0-9]{1,15}\Z")
 _DECIMAL = re.compile(r"-?[0-9]{1,15}(?:\.[0-9]{1,15})?\Z")
 _ABSENT = frozenset(("NA", "N/A", "-", "--", "NAN", "NONE", "NULL"))
-_RATIO_GAP = re.compile(r"\s*/\s*")
 _RATIO_COLUMNS = frozenset(("hugepages", "memory", "hbm", "?ratio"))
-RULE = re.compile(r"[+|][-=+| ]*[-=][-=+| ]*\Z")
-ELLIPSIS = re.compile(r"[.\u2026\s|]*(?:\.\.\.|\u2026)[.\u2026\s|]*\Z")
+_RULE = frozenset("-=+| ")
+_ELLIPSIS = frozenset(".\u2026| \t")
+# Characters of a line that are read; npu-smi prints some 120.
+_LINE_LIMIT = 4096
 # Header words of more than one word; every other word is a column of its own.
 _HEADER_WORD = re.compile(
     r"NPU\s?ID|NPU[ -]?Util\S*|Chip[ -]Phy(?:sical)?[ -]?ID|Chip[ -]Logic[ -]?ID|Chip\s?ID|"
@@ -54,13 +56,23 @@ _COLUMNS = (
 
 
 def lines_of(text: str) -> list[str]:
-    """The lines of an output, without color codes, byte order mark and outer blanks.
+    """The lines of an output, without what a terminal acts on and outer blanks, cut to 4096 characters.
 
     Only CR and LF end a line: str.splitlines() would also break at characters that a process
     name may contain. A leading `>` (a quoted recording) is dropped.
     """
-    clean = _ANSI.sub("", text).replace("\ufeff", "")
-    return [line.strip().lstrip(">").strip() for line in _LINE_END.split(clean)]
+    lines = (printable(line[:_LINE_LIMIT]) for line in _LINE_END.split(text))
+    return [line.strip().lstrip(">").strip() for line in lines]
+
+
+def is_rule(line: str) -> bool:
+    """Whether a line is a ruler, such as `+====+====+`."""
+    return line[:1] in ("+", "|") and _RULE.issuperset(line) and ("-" in line or "=" in line)
+
+
+def is_elided(line: str) -> bool:
+    """Whether a line says that others are left out, such as `| ... |`."""
+    return _ELLIPSIS.issuperset(line) and ("..." in line or "\u2026" in line)
 
 
 def read_integer(token: str | None) -> int | None:
@@ -128,7 +140,7 @@ def _assign(text: str, columns: Sequence[str]) -> dict[str, str] | None:
     if columns in (["health"], ["bus"], ["name"], ["process_name"]):
         return {columns[0]: " ".join(text.split())} if text else {}
     text = re.sub(r"\bN/A\b", "NA", text)
-    tokens = _RATIO_GAP.sub("/", text).split()
+    tokens = "/".join(part.strip() for part in text.split("/")).split()
     if "name" in columns and len(tokens) > len(columns):
         # A chip's name may have blanks in it ("Ascend 910B3").
         at = list(columns).index("name")
@@ -180,5 +192,4 @@ def is_complete(line: str) -> bool:
 
 
 def shorten(text: str, limit: int = 160) -> str:
-    line = " ".join(text.split())
-    return (line if len(line) <= limit else line[: limit - 3] + "...") or "nothing"
+    return one_line(text, limit) or "nothing"

@@ -12,6 +12,7 @@ from typing import Any
 
 from .._base.errors import HostError
 from .._base.files import write_atomically
+from .._base.reading import parse_json
 from .environments import BUILDING, COMPLETE
 from .interpreters import Interpreter
 from .spec import EnvironmentSpec, normal, same_version
@@ -53,7 +54,7 @@ def build(uv: Uv, spec: EnvironmentSpec, python: Interpreter) -> None:
 def _inspect(uv: Uv, spec: EnvironmentSpec) -> dict[str, Any]:
     """What the environment's Python finds installed in it."""
     command = [os.path.join(spec.path, "bin", "python3"), "-I", "-c", _INSPECT]
-    data: dict[str, Any] = json.loads(uv.run(command, "reading what is installed"))
+    data: dict[str, Any] = parse_json(uv.run(command, "reading what is installed"))
     return data
 
 

@@ -13,11 +13,11 @@ from __future__ import annotations
 
 import contextlib
 import glob
-import json
 import os
 import re
 from typing import Any, NamedTuple, Sequence
 
+from .._base import reading
 from .._base.errors import HostError
 
 # Written first and last. An environment with neither is somebody else's.
@@ -48,8 +48,7 @@ class State(NamedTuple):
 def read_json(path: str) -> dict[str, Any] | None:
     """A mapping that was written to a file; None where there is none, {} where it cannot be read."""
     try:
-        with open(path, encoding="utf-8") as handle:
-            data = json.load(handle)
+        data = reading.read_json(path)
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, ValueError):
@@ -122,15 +121,15 @@ def users(root: str, proc: str = "/proc", units: Sequence[str] = ()) -> dict[str
             continue
         directory = os.path.join(proc, pid)
         for part in ("cmdline", "maps"):
-            with contextlib.suppress(OSError), open(os.path.join(directory, part), "rb") as handle:
-                note(handle.read(), f"process {pid}")
+            with contextlib.suppress(OSError, reading.OutOfBounds):
+                note(reading.read_bytes(os.path.join(directory, part)), f"process {pid}")
         for part in ("exe", "cwd"):
             with contextlib.suppress(OSError):
                 target = os.readlink(os.path.join(directory, part))
                 note(os.fsencode(target) + b"/", f"process {pid}")
     for path in units:
-        with contextlib.suppress(OSError), open(path, "rb") as handle:
-            note(handle.read(), path)
+        with contextlib.suppress(OSError, reading.OutOfBounds):
+            note(reading.read_bytes(path), path)
     return found
 
 

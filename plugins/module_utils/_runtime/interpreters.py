@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import glob
-import json
 import os
 import re
 import shutil
@@ -14,6 +13,7 @@ import stat
 from typing import NamedTuple, Sequence
 
 from .._base.errors import HostError
+from .._base.reading import parse_json
 from .spec import EnvironmentSpec, Module
 
 _PROBE = (
@@ -63,12 +63,12 @@ def probe(module: Module, path: str) -> Interpreter | None:
     if status != 0:
         return None
     try:
-        data = json.loads(output)
-    except ValueError:
+        data = parse_json(output)
+        major, minor, micro = map(int, data["version"])
+        closed = closed_directory(path) or closed_directory(os.path.join(data["prefix"], "lib"))
+        return Interpreter(path, (major, minor, micro), bool(data["venv"]), closed)
+    except (ValueError, KeyError, TypeError, OSError):
         return None
-    major, minor, micro = data["version"]
-    closed = closed_directory(path) or closed_directory(os.path.join(data["prefix"], "lib"))
-    return Interpreter(path, (major, minor, micro), data["venv"], closed)
 
 
 def interpreters(module: Module) -> list[Interpreter]:

@@ -12,7 +12,7 @@ import re
 import shutil
 from typing import Any, Mapping
 
-from .._base.files import write_atomically
+from .._base.files import read_text, write_atomically
 from .environments import read_json, states
 from .run import Environments
 from .spec import EnvironmentSpec, Module
@@ -55,8 +55,7 @@ def read_images(
     """Images that services of the host run from, or ran from before, and which are still there."""
     units: list[tuple[str, str]] = []
     for path in sorted(glob.glob(drop_ins)):
-        with open(path, encoding="utf-8") as handle:
-            units += _UNIT.findall(handle.read())
+        units += _UNIT.findall(read_text(path) or "")
     known = [image for image, _version in units]
     known += [str(record[key]) for key in ("before", "after") if record.get(key)]
     present = []

@@ -9,6 +9,8 @@ import re
 from pathlib import Path
 from typing import Callable, Iterable
 
+from .._base.reading import OutOfBounds, read_text
+
 # Shorter values are replaced as complete words only, or "1" would blacken every line.
 _SECRET_LENGTH = 6
 
@@ -29,8 +31,8 @@ def parse_environment_file(text: str) -> dict[str, str]:
 def read_secrets(root: Path, path: str) -> dict[str, str]:
     """The variables of a file of secrets; none where it cannot be read."""
     try:
-        return parse_environment_file((root / path.lstrip("/")).read_text("utf-8", "replace"))
-    except OSError:
+        return parse_environment_file(read_text(root / path.lstrip("/"), "replace"))
+    except (OSError, OutOfBounds):
         return {}
 
 
@@ -50,8 +52,8 @@ def redactor(secrets: Iterable[str]) -> Callable[[str], str]:
 def read_settings(root: Path, path: str) -> dict[str, str]:
     """Top-level `key: value` lines of a configuration that this collection wrote; enough for where it listens."""
     try:
-        text = (root / path.lstrip("/")).read_text("utf-8", "replace")
-    except OSError:
+        text = read_text(root / path.lstrip("/"), "replace")
+    except (OSError, OutOfBounds):
         return {}
     found = re.findall(r"^([a-z][a-z-]*): *(\S.*)$", text, re.MULTILINE)
     return {key: value.strip().strip("\"'") for key, value in found}

@@ -8,9 +8,11 @@ The patterns are data (vars/start_phases.yml) and come from the controller.
 
 from __future__ import annotations
 
-import json
 import re
 from typing import Any, Callable, Iterable, Mapping, NamedTuple, Sequence
+
+from .._base.reading import parse_json
+from .._base.text import printable
 
 # Characters of one line that are read. A line of a traceback or of the engine's options may
 # have a megabyte; what matters of it is at its beginning.
@@ -18,8 +20,6 @@ LINE_LIMIT = 4000
 # Characters of a line that is shown.
 SHOWN_LIMIT = 400
 
-# Colours and cursor movements, ECMA-48 5.4: CSI, parameters, final byte.
-_ESCAPE = re.compile(r"\x1b\[[0-9;?]{0,16}[ -/]?[@-~]")
 # A user's prompt may contain anything; vllm/entrypoints/logger.py writes it in lines like these.
 _REQUEST = re.compile(r"Received request \S{1,200}: |Request \S{1,200} details: ")
 
@@ -54,10 +54,8 @@ def clean(text: str) -> str:
     """One line as a person reads it: without colors, and of a line that was written over again
     and again, as progress bars are, what is last."""
     text = text[-LINE_LIMIT:] if "\r" in text else text[:LINE_LIMIT]
-    text = _ESCAPE.sub("", text)
-    parts = [part for part in text.split("\r") if part.strip()]
-    text = parts[-1] if parts else ""
-    return "".join(char if char.isprintable() or char == "\t" else " " for char in text).rstrip()
+    parts = [part for part in map(printable, text.split("\r")) if part.strip()]
+    return parts[-1].rstrip() if parts else ""
 
 
 def _text(value: Any) -> str:
@@ -81,7 +79,7 @@ def parse_journal(data: bytes) -> list[tuple[str, list[str]]]:
     invocation = ""
     for raw in data.split(b"\n"):
         try:
-            fields = json.loads(raw.decode("utf-8", "replace"))
+            fields = parse_json(raw.decode("utf-8", "replace"))
         except ValueError:  # also of an empty line
             continue
         if not isinstance(fields, dict):

@@ -6,13 +6,13 @@
 from __future__ import annotations
 
 import inspect
-import json
 import os
 import shlex
 from typing import Any, Sequence
 
 from .._base.errors import HostError
 from .._base.process import run
+from .._base.reading import parse_json
 from . import parser
 
 
@@ -27,7 +27,7 @@ def read_options(command: Sequence[str], scripts: Sequence[str], timeout: float)
     words = ["bash", "-c", sourced + 'exec "$@"', "vllm-options", *command, "-c", program]
     answer = run(words, timeout)
     try:
-        found: dict[str, Any] = json.loads(answer.text.strip().splitlines()[-1])
+        found: dict[str, Any] = parse_json(answer.text.strip().splitlines()[-1])
         if found["options"] and found["version"]:
             return found
     except (ValueError, KeyError, IndexError, TypeError):

@@ -13,7 +13,11 @@ import ssl
 import threading
 from typing import Any, NamedTuple
 
+from .._base.reading import parse_json
+from .._base.text import one_line
+
 _ANSWER_LIMIT = 4 << 20  # bytes of one answer
+_MODELS_LIMIT = 1000  # a server lists its names and adapters
 
 
 class Answer(NamedTuple):
@@ -114,13 +118,17 @@ def ask(
             result["error"] += ": it needs another API key than the one in the service's file"
         return result
     try:
-        entries = json.loads(models.body.decode("utf-8"))["data"]
-        result["models"] = [
-            {"id": str(each["id"]), "max_model_len": each.get("max_model_len")} for each in entries
-        ]
+        entries = parse_json(models.body.decode("utf-8"))["data"]
+        result["models"] = [_model(each) for each in entries[:_MODELS_LIMIT]]
     except (ValueError, KeyError, TypeError, AttributeError):
         result["error"] = "/v1/models answers with something else than a list of models"
     return result
+
+
+def _model(entry: Any) -> dict[str, Any]:
+    length = entry.get("max_model_len")
+    whole = isinstance(length, int) and not isinstance(length, bool)
+    return {"id": one_line(str(entry["id"])), "max_model_len": length if whole else None}
 
 
 def answers(

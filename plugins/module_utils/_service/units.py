@@ -18,6 +18,8 @@ from .._base.systemctl import (
     process_environ,
     unit_states,
 )
+from .._base.text import printable
+from .journal import clean, cut
 
 # What a service is, as one word.
 READY, STARTING, UNHEALTHY = "ready", "starting", "unhealthy"
@@ -51,7 +53,8 @@ class Units:
         code, out, err = self.module.run_command(["systemctl", *arguments])
         if code != 0:
             raise HostError(
-                f"systemctl {' '.join(arguments)} failed with status {code}: {(err or out).strip()}"
+                f"systemctl {' '.join(arguments)} failed with status {code}:"
+                f" {printable(err or out).strip()}"
             )
         return out
 
@@ -100,7 +103,7 @@ class Units:
         """The last ten lines of a unit's journal."""
         options = ["--lines", "10", "--output", "cat", "--no-pager", "--quiet"]
         _code, out, _err = self.module.run_command(["journalctl", "--unit", unit, *options])
-        return out.splitlines()
+        return [cut(clean(line)) for line in out.split("\n") if clean(line)]
 
     def label(self, temporary: str, final: str) -> None:
         if self.module.selinux_enabled():

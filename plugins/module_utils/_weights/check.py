@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import stat
 from contextlib import suppress
@@ -13,6 +12,7 @@ from pathlib import PurePath
 from typing import Any, NamedTuple
 
 from .._base.errors import HostError
+from .._base.reading import parse_json
 from .archive import archive_at, is_url
 from .completeness import Contents, gigabytes, inspect, read_json
 from .faults import bare_url
@@ -265,10 +265,10 @@ def _to_fetch(job: Job, why: str, marker: dict[str, Any] | None, clients: Client
             partial = remote.path if source.in_place else partial_of(remote)
             here += min(remote.size, size_of(os.path.join(part, partial)))
     try:
-        config: Any = json.loads((listing.config or b"null").decode("utf-8"))
-    except ValueError:
+        config: Any = parse_json((listing.config or b"null").decode("utf-8"))
+    except ValueError as error:
         raise HostError(
-            f"config.json of {job.id or job.location} is not JSON; nothing was downloaded"
+            f"config.json of {job.id or job.location} is not JSON ({error}); nothing was downloaded"
         ) from None
     return record._replace(
         total=total,

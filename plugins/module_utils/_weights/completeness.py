@@ -5,13 +5,13 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import struct
 import zipfile
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
+from .._base import reading
 from .._base.errors import HostError
 
 # What all files of ours begin with; none of them is part of a model.
@@ -76,16 +76,23 @@ def gigabytes(count: float) -> str:
 
 def read_json(path: str) -> Any:
     """Return a JSON file's content. Raises HostError where it is none, OSError where it cannot be read."""
-    if os.path.getsize(path) > MAX_JSON:
-        raise HostError(f"{path} is too large for what it should be")
-    with open(path, "rb") as handle:
-        data = handle.read()
     try:
-        return json.loads(data.decode("utf-8"))
+        data = reading.read_bytes(path, MAX_JSON)
+    except reading.OutOfBounds as error:
+        raise HostError(f"{path} cannot be read: {error}") from None
+    try:
+        return reading.parse_json(data.decode("utf-8"))
     except ValueError as error:
         if data.startswith(_LFS_POINTER):
             raise HostError(_pointer(os.path.basename(path))) from None
         raise HostError(f"{os.path.basename(path)} is not JSON ({error})") from None
+
+
+def _opened(path: str) -> BinaryIO:
+    try:
+        return reading.open_regular(path)
+    except reading.OutOfBounds as error:
+        raise HostError(f"{os.path.basename(path)} cannot be read: {error}") from None
 
 
 def safetensors_header(path: str) -> dict[str, Any]:
@@ -96,7 +103,7 @@ def safetensors_header(path: str) -> dict[str, Any]:
     """
     name = os.path.basename(path)
     size = os.path.getsize(path)
-    with open(path, "rb") as handle:
+    with _opened(path) as handle:
         start = handle.read(8)
         if start == _LFS_POINTER[:8]:
             raise HostError(_pointer(name))
@@ -107,10 +114,10 @@ def safetensors_header(path: str) -> dict[str, Any]:
     if len(raw) < length:
         raise HostError(f"{name} is cut off: it ends within its header, at {size} bytes")
     try:
-        header = json.loads(raw.decode("utf-8"))
+        header = reading.parse_json(raw.decode("utf-8"))
         tensors = {key: value for key, value in header.items() if key != "__metadata__"}
         end = max([int(each["data_offsets"][1]) for each in tensors.values()] or [0])
-    except (ValueError, KeyError, TypeError, AttributeError, IndexError):
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError, OverflowError):
         raise HostError(f"{name} has a header that cannot be read") from None
     expected = 8 + length + end
     if size < expected:
@@ -129,7 +136,7 @@ def safetensors_header(path: str) -> dict[str, Any]:
 def torch_fault(path: str) -> str | None:
     """Tell what is wrong with a file that `torch.save` wrote, as far as its ends show it."""
     name, size = os.path.basename(path), os.path.getsize(path)
-    with open(path, "rb") as handle:
+    with _opened(path) as handle:
         start = handle.read(8)
     if start == _LFS_POINTER[:8]:
         return _pointer(name)
@@ -200,8 +207,10 @@ class _Inspection:
     def _small_fault(self, name: str) -> str | None:
         """What is wrong with a small file: a link to nothing, empty, or a pointer of Git LFS."""
         try:
-            with open(self.path(name), "rb") as handle:
+            with _opened(self.path(name)) as handle:
                 start = handle.read(len(_LFS_POINTER))
+        except HostError as error:
+            return str(error)
         except FileNotFoundError:
             return f"{name} is a link to {os.readlink(self.path(name))}, which is not there"
         if start == _LFS_POINTER:

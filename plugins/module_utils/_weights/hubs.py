@@ -17,6 +17,7 @@ from typing import Any, Callable, Mapping, NamedTuple, Sequence
 
 from .._base import process
 from .._base.errors import HostError
+from .._base.reading import parse_json
 from . import faults, hub_client
 from .jobs import Job
 from .sources import Listing, Transfer, error_of, partial_of, remote_of, selected
@@ -80,7 +81,7 @@ class Clients:
             nonlocal rest
             *lines, rest = (rest + data).split(b"\n")
             for line in lines:
-                answered(json.loads(line.decode("utf-8")))
+                answered(parse_json(line.decode("utf-8")))
             watch()
 
         given = "".join(f"{json.dumps(each)}\n" for each in (self.program, request)).encode("utf-8")

@@ -12,6 +12,7 @@ from typing import Any, Callable
 
 from .._base.errors import HostError
 from .._base.files import write_atomically
+from .._base.reading import open_regular
 from .completeness import read_json
 
 MARKER = ".inferops-ascend.json"
@@ -33,7 +34,7 @@ def digest_of(path: str, kind: str, seen: Callable[[int], None] = lambda count: 
         except ValueError:
             return None
         hasher.update(b"blob %d\0" % os.path.getsize(path))
-    with open(path, "rb", buffering=0) as handle:
+    with open_regular(path) as handle:
         for block in iter(lambda: handle.read(CHUNK), b""):
             hasher.update(block)
             seen(len(block))

@@ -16,6 +16,7 @@ from .._base.errors import HostError
 from .._base.files import write_atomically
 from .._base.lock import exclusive, try_lock
 from .._base.process import detached
+from .._base.reading import read_json
 from .fetch import Fetch
 from .hubs import Clients
 from .jobs import Job, Progress
@@ -62,8 +63,7 @@ def follow(name: str, patience: float, runs: str = RUNS) -> State:
     while True:
         gone = _is_free(path + ".lock")
         try:
-            with open(path, encoding="utf-8") as handle:
-                content = json.load(handle)
+            content = read_json(path)
         except FileNotFoundError:
             raise HostError(
                 f"nothing is known of run {name} on this host. Was it restarted? Run it again; it"

@@ -18,6 +18,7 @@ from typing import Any, Callable, NamedTuple
 
 from .._base import process
 from .._base.errors import HostError
+from .._base.reading import open_regular, read_bytes
 from .completeness import OWN, inspect
 from .faults import Fault
 from .jobs import Job
@@ -212,7 +213,7 @@ class Directory:
 
     def _copy(self, remote: Remote, stop: threading.Event) -> None:
         path = os.path.join(self.job.location, remote.path)
-        with open(path, "rb", buffering=0) as source, open(partial_of(remote), "ab") as target:
+        with open_regular(path) as source, open(partial_of(remote), "ab") as target:
             if target.tell() > remote.size:
                 target.truncate(0)
             source.seek(target.tell())
@@ -307,12 +308,6 @@ def walk(directory: str) -> list[str]:
             if os.path.isfile(full):
                 found.append(os.path.relpath(full, directory))
     return found
-
-
-def read_bytes(path: str) -> bytes:
-    """The content of a small file."""
-    with open(path, "rb") as handle:
-        return handle.read()
 
 
 def size_of(path: str) -> int:

@@ -16,16 +16,22 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from ansible_collections.inferops.ascend.plugins.module_utils._base.reading import read_bytes
+
+from .yaml_text import LOADER, parse_yaml
 
 ROOT = Path(__file__).resolve().parents[3]
 VARS = ROOT / "vars"
+# Bytes of a file of a user; the published table has some 30,000.
+_MOST_YAML = 8_000_000
 
 
 def read_yaml(path: Path) -> Any:
-    """The content of a YAML file, read again at each call."""
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    with path.open("rb") as stream:
-        return yaml.load(stream, Loader=loader)
+    """The content of a YAML file, read again at each call.
+
+    Raises OSError, and yaml.YAMLError or ValueError for what is not YAML or out of bounds.
+    """
+    return parse_yaml(read_bytes(path, _MOST_YAML))
 
 
 @lru_cache(maxsize=None)
@@ -49,9 +55,8 @@ _SCALARS: Mapping[str, Callable[[str], Any]] = {
 def _read_plain(path: Path) -> Any:
     """What `read_yaml` reads, for plain values without merge keys: in half the time, most of which
     PyYAML needs for types of its users and for values that contain themselves."""
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     with path.open("rb") as stream:
-        return _value(yaml.compose(stream, Loader=loader))
+        return _value(yaml.compose(stream, Loader=LOADER))
 
 
 def _value(node: Any) -> Any:

@@ -14,8 +14,25 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ansible_collections.inferops.ascend.plugins.module_utils._base.reading import (
+    OutOfBounds,
+    parse_json,
+    read_text,
+)
+
 from .._base.errors import AscendError
 from .outcome import Ended
+
+
+def text_of(path: Path) -> str | None:
+    """The text of a file of the controller; None where there is none. Raises AscendError."""
+    try:
+        return read_text(path, "replace")
+    except FileNotFoundError:
+        return None
+    except (OSError, OutOfBounds) as error:
+        reason = (error.strerror if isinstance(error, OSError) else None) or error
+        raise AscendError(f"{path} cannot be read: {reason}.") from error
 
 
 def read_record(path: Path, conditions: Mapping[str, Any]) -> tuple[list[Ended], list[str]]:
@@ -24,14 +41,11 @@ def read_record(path: Path, conditions: Mapping[str, Any]) -> tuple[list[Ended],
     Where one differs its trials do not count, and none are returned. Raises AscendError for a file that
     this did not write.
     """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
+    text = text_of(path)
+    if text is None:
         return [], []
-    except OSError as error:
-        raise AscendError(f"{path} cannot be read: {error.strerror}.") from error
     try:
-        data = json.loads(text)
+        data = parse_json(text)
         before = data["conditions"]
         trials = [Ended.from_dict(each) for each in data["trials"]]
     except (ValueError, KeyError, TypeError, AttributeError) as error:

@@ -11,6 +11,7 @@ from typing import Any
 import yaml
 
 from .._base.errors import AscendError
+from .._base.yaml_text import parse_yaml
 
 _NEW = """\
 # Written by the playbook calibrate of inferops.ascend; rows of your own may be added.
@@ -30,8 +31,8 @@ def with_row(text: str | None, row: Mapping[str, Any], name: str, path: str) -> 
     text = text if text.endswith("\n") else text + "\n"
     try:
         document = yaml.compose(text, Loader=yaml.SafeLoader)
-        data = yaml.safe_load(text)
-    except yaml.YAMLError as error:
+        data = parse_yaml(text)
+    except (yaml.YAMLError, ValueError) as error:
         raise AscendError(
             f"The model table {path} is not YAML. Fix it, or name another file."
         ) from error

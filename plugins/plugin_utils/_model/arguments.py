@@ -5,10 +5,11 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from typing import Any
+
+from ansible_collections.inferops.ascend.plugins.module_utils._base.reading import parse_json
 
 from .._base.errors import AscendError
 from .._base.values import shown
@@ -186,7 +187,7 @@ def _parsed(value: object) -> object:
     """A mapping that may have been written as JSON, as on vLLM's command line."""
     if isinstance(value, str):
         try:
-            return json.loads(value)
-        except (ValueError, RecursionError):
+            return parse_json(value)
+        except ValueError:
             return value
     return value

@@ -26,6 +26,11 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from ansible_collections.inferops.ascend.plugins.module_utils._base.reading import (
+    MOST_BYTES,
+    parse_json,
+)
+
 from .._base.errors import AscendError
 from .._base.variables import Variables
 from .facts import Facts
@@ -40,8 +45,6 @@ _TOKEN = {"huggingface": "HF_TOKEN", "modelscope": "MODELSCOPE_API_TOKEN"}
 _TITLES = {"huggingface": "Hugging Face", "modelscope": "ModelScope"}
 _ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", re.ASCII)
 
-# The description of a quantised mixture of experts names each tensor, hundreds of thousands of them.
-MOST_BYTES = 100_000_000
 SILENCE = 10.0  # seconds without a byte
 PATIENCE = 30.0  # seconds for one file
 
@@ -180,7 +183,7 @@ class Question:
                     raise ValueError(f"{path} has more than {MOST_BYTES} bytes")
                 if time.monotonic() > end:
                     raise ValueError(f"{path} took more than {PATIENCE:g} seconds")
-        content = json.loads(data)
+        content = parse_json(data)
         if not isinstance(content, dict):
             raise ValueError(f"{path} is not a mapping")
         return content

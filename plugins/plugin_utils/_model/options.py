@@ -5,14 +5,13 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.inferops.ascend.plugins.module_utils._host.configurations import problem_of
+from ansible_collections.inferops.ascend.plugins.module_utils._base.reading import read_json
 
 from .._base.data import vars_file
 from .._base.errors import AscendError
@@ -67,12 +66,12 @@ def _read_file(path: str) -> Mapping[str, Any]:
     """{version, options} of a file. Raises AscendError for what is none."""
     way = "Write the file with the playbook inferops.ascend.options."
     file = Path(path).expanduser()
+    fault, found = None, None
     try:
-        fault = problem_of(file)
-        found = None if fault else json.loads(file.read_text("utf-8"))
+        found = read_json(file)
     except OSError as error:
         fault = error.strerror or str(error)
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         fault = str(error)
     if fault:
         raise AscendError(f"vllm_runtime_row, options: {path} cannot be read: {fault}. {way}")

@@ -5,15 +5,17 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from ansible_collections.inferops.ascend.plugins.module_utils._base.reading import (
+    OutOfBounds,
+    read_json,
+)
 from ansible_collections.inferops.ascend.plugins.module_utils._host.configurations import (
-    problem_of,
     weight_bytes,
 )
 
@@ -187,12 +189,14 @@ def facts_of(config: Mapping[str, Any], weights: int | None) -> Facts:
 
 
 def _read(file: Path) -> dict[str, Any]:
+    problem, content = None, None
     try:
-        problem = problem_of(file)
-        content = None if problem else json.loads(file.read_text("utf-8"))
+        content = read_json(file)
     except OSError as error:
         problem = error.strerror or str(error)
-    except (ValueError, RecursionError) as error:
+    except OutOfBounds as error:
+        problem = str(error)
+    except ValueError as error:
         raise AscendError(f"{file} is not JSON: {error}. Fetch the file again.") from error
     if problem:
         raise AscendError(

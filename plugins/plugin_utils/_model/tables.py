@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from ansible_collections.inferops.ascend.plugins.module_utils._base.reading import OutOfBounds
 
 from .._base.data import read_yaml, vars_file
 from .._base.errors import AscendError
@@ -113,7 +114,9 @@ def user_table(file: Path) -> Table:
             f"The model table {file} cannot be read: {error.strerror or error}."
             " Make it readable for the user who runs Ansible."
         ) from error
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
+    except OutOfBounds as error:
+        raise AscendError(f"The model table {file} cannot be read: {error}. {_FORMAT}") from error
+    except (yaml.YAMLError, ValueError) as error:
         where = getattr(error, "problem_mark", None)
         line = f", line {where.line + 1}" if where else ""
         problem = getattr(error, "problem", None) or str(error).splitlines()[0]

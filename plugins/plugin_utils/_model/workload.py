@@ -5,10 +5,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
+
+from ansible_collections.inferops.ascend.plugins.module_utils._base.reading import parse_json
 
 from .._base.errors import AscendError
 from .._base.values import whole_number
@@ -85,8 +86,8 @@ def _draft(args: Mapping[str, Any]) -> Mapping[str, Any]:
     given = _option(args, "speculative-config")
     if isinstance(given, str):
         try:
-            given = json.loads(given)
-        except (ValueError, RecursionError):
+            given = parse_json(given)
+        except ValueError:
             return {}
     return given if isinstance(given, Mapping) else {}
 

@@ -5,16 +5,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from types import MappingProxyType
 
 from .._base.errors import AscendError
-from .._base.values import kind_of, whole_number
+from .._base.values import kind_of, shown, whole_number
 from .._base.words import listed
 from .blocks import power_of_two
 
+# Of a host: the largest have 16, and a number in error is not to fill the memory.
+MOST_CARDS = 1024
 _NONE: Mapping[int, str] = MappingProxyType({})
 
 
@@ -91,16 +93,22 @@ def card_ids(value: object, what: str) -> list[int]:
     """A list of card ids; `what` names it in errors. Raises AscendError."""
     if not isinstance(value, (list, tuple)):
         raise AscendError(f"{what}: a list of card ids is needed, not {kind_of(value)}.")
+    _check_length(value, what)
     result = []
     for item in value:
         card = whole_number(item)
-        if card is None or card < 0:
+        if card is None or not 0 <= card < MOST_CARDS:
             raise AscendError(
-                f"{what}: {item!r} is not a card id. Cards are integers from 0, as"
-                " ASCEND_RT_VISIBLE_DEVICES counts them."
+                f"{what}: {shown(item)} is not a card id. Cards are integers from 0 to"
+                f" {MOST_CARDS - 1}, as ASCEND_RT_VISIBLE_DEVICES counts them."
             )
         result.append(card)
     return result
+
+
+def _check_length(value: Sequence[object], what: str) -> None:
+    if len(value) > MOST_CARDS:
+        raise AscendError(f"{what}: a list of {len(value)} is read up to {MOST_CARDS} cards.")
 
 
 def _reasons(value: object) -> dict[int, str]:
@@ -121,14 +129,17 @@ def host_devices(value: object) -> dict[int, int]:
     """
     count = whole_number(value)
     if count is not None:
-        if count < 0:
-            raise AscendError(f"a host cannot have {count} cards.")
+        if not 0 <= count <= MOST_CARDS:
+            raise AscendError(
+                f"a host cannot have {shown(count)} cards; at most {MOST_CARDS} are read."
+            )
         return {card: card for card in range(count)}
     if not isinstance(value, (list, tuple)):
         raise AscendError(
             "the host's cards: a count, a list of card ids or the cards of npu_info are needed,"
             f" not {kind_of(value)}."
         )
+    _check_length(value, "the host's cards")
     rows = list(value)
     if not any(isinstance(row, Mapping) for row in rows):
         ids = card_ids(rows, "the host's cards")

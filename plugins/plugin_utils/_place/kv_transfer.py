@@ -16,6 +16,8 @@ from dataclasses import dataclass, field
 from itertools import combinations
 from typing import Any
 
+from ansible_collections.inferops.ascend.plugins.module_utils._base.reading import parse_json
+
 from .._base.errors import AscendError
 from .._base.values import whole_number
 
@@ -118,7 +120,7 @@ def with_port(text: str, spec: Mapping[str, Any]) -> str:
 
     text: as `KvTransfer.parse` accepted it. spec: the placed service, with kv_ports.
     """
-    config = json.loads(text)
+    config = parse_json(text)
     peer = _between_engines(config)
     if peer.get("kv_port") is None:
         peer["kv_port"] = int(spec["kv_ports"][0]) - first_rank(spec)
@@ -160,7 +162,7 @@ def _config(args: object) -> dict[str, Any] | None:
         if str(key).replace("_", "-") == OPTION:
             if isinstance(value, str):
                 with suppress(ValueError):
-                    value = json.loads(value)
+                    value = parse_json(value)
             return dict(value) if isinstance(value, Mapping) else None
     return None
 

@@ -5,10 +5,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
+
+from ansible_collections.inferops.ascend.plugins.module_utils._base.reading import parse_json
 
 from .._base.errors import AscendError
 from .._base.values import kind_of, plain, shown
@@ -115,8 +116,8 @@ def parse_names(value: object, name: str) -> list[Any]:
     given = plain(value, name)
     if isinstance(given, str) and given.lstrip().startswith(("[", "{")):
         try:
-            given = json.loads(given)
-        except (ValueError, RecursionError) as error:
+            given = parse_json(given)
+        except ValueError as error:
             raise AscendError(
                 f"{name} is {shown(value)}, which is not JSON: {error}. {way}"
             ) from None

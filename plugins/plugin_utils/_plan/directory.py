@@ -13,11 +13,18 @@ from collections.abc import Collection, Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ansible_collections.inferops.ascend.plugins.module_utils._base.reading import (
+    OutOfBounds,
+    read_bytes,
+)
+
 from .._base.errors import AscendError
 from .entries import INSTANCES, printable
 from .plan_file import PlanFile, marked_source, read_plan_file
 
 HOST_VARS = "host_vars"
+# Of a host's file; that of 64 services has some 30,000 bytes.
+_MOST_BYTES = 8_000_000
 FILE = f"{INSTANCES}.yml"
 EXTENSIONS = (".yml", ".yaml", ".json")
 _COMMAND_LINE = "of the command line"
@@ -119,8 +126,8 @@ def defined_where(
             for path in found:
                 if path in ours or not path.is_file():
                     continue
-                with contextlib.suppress(OSError):
-                    if INSTANCES.encode() in path.read_bytes():
+                with contextlib.suppress(OSError, OutOfBounds):
+                    if INSTANCES.encode() in read_bytes(path):
                         return path
     return None
 
@@ -168,10 +175,11 @@ def read_directory(base: Path) -> Directory:
             continue
         path = os.path.join(entry.path, FILE)
         try:
-            with open(path, "rb") as stream:
-                data = stream.read()
+            data = read_bytes(path, _MOST_BYTES)
         except (FileNotFoundError, NotADirectoryError):
             continue
+        except OutOfBounds as error:
+            raise AscendError(f"{path} cannot be read: {error}. Move it away.") from error
         except OSError as error:
             raise AscendError(f"{path} cannot be read: {error.strerror}.") from error
         source = marked_source(data)

@@ -14,6 +14,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ansible_collections.inferops.ascend.plugins.module_utils._base.reading import (
+    OutOfBounds,
+    read_text,
+)
+
 from .._base.errors import AscendError
 from .directory import EXTENSIONS, STAGE_PREFIX, Directory
 
@@ -146,9 +151,11 @@ def _adopt(stage: Path, file: Path, target: Path) -> None:
 def write_page(path: Path, text: str, stamp: str, *, check: bool) -> tuple[bool, str]:
     """Write a page unless it has the stamp. Returns (whether it had not, what it was)."""
     try:
-        before = path.read_text(encoding="utf-8", errors="replace")
+        before = read_text(path, "replace")
     except FileNotFoundError:
         before = ""
+    except OutOfBounds as error:
+        raise AscendError(f"{path} cannot be read: {error}. Move it away.") from error
     except OSError as error:
         raise AscendError(f"{path} cannot be read: {error.strerror}.") from error
     if stamp in before:

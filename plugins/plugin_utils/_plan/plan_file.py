@@ -20,6 +20,7 @@ from typing import Any
 import yaml
 
 from .._base.values import whole_number
+from .._base.yaml_text import LOADER, parse_yaml
 from .entries import INSTANCES, Entry, printable, source_lines
 from .fleet import Assignment
 from .inventory import TaggedValue
@@ -34,7 +35,7 @@ _HEADER = """\
 """
 
 # Reads a plan; a value under a tag of Ansible's is kept as a text.
-_Loader: Any = type("_Loader", (getattr(yaml, "CSafeLoader", yaml.SafeLoader),), {})
+_Loader: Any = type("_Loader", (LOADER,), {})
 
 
 def _tagged(loader: Any, suffix: str, node: yaml.Node) -> Any:
@@ -87,7 +88,7 @@ def read_plan_file(path: Path, host: str, data: bytes, source: str) -> PlanFile:
     try:
         text = data.decode()
         content = _content(text)
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
+    except (yaml.YAMLError, ValueError) as error:
         mark = getattr(error, "problem_mark", None)
         line = f", line {mark.line + 1}" if mark else ""
         fault = f"{path}{line} is not YAML. Fix or delete it."
@@ -118,7 +119,7 @@ def read_plan_file(path: Path, host: str, data: bytes, source: str) -> PlanFile:
 @lru_cache(maxsize=1 << 10)
 def _content(text: str) -> Any:
     """What a file contains; most hosts of a large fleet have the same as another one."""
-    content = yaml.load(text, Loader=_Loader)
+    content = parse_yaml(text, _Loader)
     return {} if content is None else content
 
 

@@ -11,6 +11,8 @@ import re
 from collections.abc import Mapping
 from typing import Any, Union
 
+from ansible_collections.inferops.ascend.plugins.module_utils._base.reading import parse_json
+
 from .._base.errors import AscendError
 from .._base.values import bad_character, kind_of, plain, whole_number
 from . import engine_names
@@ -205,7 +207,7 @@ def _check_json(option: Option, text: str, label: str) -> None:
             raise AscendError(f"{label} is {text!r}; a mapping is needed.")
         return
     try:
-        read = json.loads(text)
+        read = parse_json(text)
     except ValueError as error:
         raise AscendError(f"{label} is not JSON: {error}. Write a mapping or list.") from None
     if option.type == "parse_dataclass" and not isinstance(read, dict):

@@ -8,9 +8,10 @@ A request need not change with the engine, neither at an upgrade nor at a rollba
 
 from __future__ import annotations
 
-import json
 from collections.abc import Container, Mapping
 from typing import Any
+
+from ansible_collections.inferops.ascend.plugins.module_utils._base.reading import parse_json
 
 from .._base.errors import AscendError
 
@@ -120,7 +121,7 @@ def from_json(value: Any) -> Any:
     """What a text that is JSON means; any other value as it is."""
     if isinstance(value, str):
         try:
-            return json.loads(value)
+            return parse_json(value)
         except ValueError:
             return value
     return value

@@ -5,10 +5,11 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
+
+from ansible_collections.inferops.ascend.plugins.module_utils._base.reading import parse_json
 
 from .._base.values import plain
 from .._model.arguments import any_length
@@ -271,7 +272,7 @@ def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any
 def _json(value: Any) -> Any:
     if isinstance(value, str):
         try:
-            return json.loads(value)
+            return parse_json(value)
         except ValueError:
             return None
     return value

@@ -38,6 +38,14 @@ def test_output_without_end_is_cut() -> None:
     assert time.monotonic() - start < 5
 
 
+@pytest.mark.parametrize("where", ["1", "2"])
+def test_output_without_end_on_either_pipe_ends_the_program(where: str) -> None:
+    start = time.monotonic()
+    with pytest.raises(process.TooMuchOutput, match="printed more than 100000 bytes"):
+        process.run(["sh", "-c", f"yes >&{where}"], 20, most=100_000)
+    assert time.monotonic() - start < 10
+
+
 def test_much_output_on_both_pipes() -> None:
     code = "import sys; sys.stderr.write('e' * 300000); sys.stdout.write('o' * 300000)"
     done = process.run([sys.executable, "-c", code], 20, limit=1000000)

@@ -65,6 +65,14 @@ def is_running(pid: int) -> bool:
     return True
 
 
+def test_output_without_end_is_a_problem_of_npu_smi(tmp_path: Path) -> None:
+    endless = script(tmp_path / "npu-smi", "yes '| 0 910B3 | OK |'")
+    start = time.monotonic()
+    with pytest.raises(problems.NpuSmiError, match="printed more than 4194304 bytes"):
+        npu.run([endless, "info"], 60)
+    assert time.monotonic() - start < 20
+
+
 def test_program_that_cannot_be_started(tmp_path: Path) -> None:
     path = tmp_path / "npu-smi"
     path.write_bytes(b"\x7fELF of another machine")

@@ -49,8 +49,9 @@ def test_where_services_stand_is_read_from_what_was_written(tmp_path: Path) -> N
 
     write("chat", "vllm@chat.service")
     put(tmp_path, "etc/vllm/chat.yaml", "model: /w\nport: 8003\nserved-model-name: port\n")
-    group = {"rank": 1, "members": [{"host": "h1", "address": "192.0.2.1"}], "port": 20000}
-    text = f"{mark('vllm@chat.service')}{json.dumps({**group, 'digest': 'abc'})}\n"
+    members = [{"host": "h1", "address": "192.0.2.1"}]
+    group = {"rank": 1, "members": members, "port": 20000, "digest": "abc"}
+    text = f"{mark('vllm@chat.service')}{json.dumps(group)}\n"
     put(tmp_path, "etc/vllm/chat.group.json", text)
     write("down.1", "vllm@down.1.service")
     put(tmp_path, "etc/vllm/down.1.group.json", "[" * 10_000)

@@ -33,7 +33,25 @@ def test_a_key_is_sent_and_a_wrong_one_is_said_but_not_shown(serve: Any) -> None
     assert odd["error"] is not None and "b: c" not in odd["error"]
 
 
-@pytest.mark.parametrize("models", ["", "[]", "{}", '{"data": 3}', '{"data": [{}]}', "\x00"])
+def test_what_a_model_is_called_cannot_act_on_a_terminal(serve: Any) -> None:
+    models = '{"data": [{"id": "\\u001bcchat\\u0007", "max_model_len": "\\u001bc"}]}'
+    answer = ask(None, serve(models=models), None, 5)
+    assert answer["models"] == [{"id": "chat", "max_model_len": None}]
+
+
+@pytest.mark.parametrize(
+    "models",
+    [
+        "[" * 50_000,
+        '{"data": [' + "[" * 300 + "]" * 300 + "]}",
+        "",
+        "[]",
+        "{}",
+        '{"data": 3}',
+        '{"data": [{}]}',
+        "\x00",
+    ],
+)
 def test_an_odd_list_of_models_is_said(serve: Any, models: str) -> None:
     answer = ask(None, serve(models=models), None, 5)
     assert answer["health"] == 200
