@@ -146,6 +146,9 @@ def source_lines(entry: Entry) -> list[str]:
     return [printable(text), *([printable(f"split over hosts: {split[0]}")] if split else [])]
 
 
+_SIZES = ("data", "tensor", "pipeline")
+
+
 def view(
     entry: Mapping[str, Any], spec: Mapping[str, Any], service: str, *, given: bool
 ) -> dict[str, Any]:
@@ -170,6 +173,8 @@ def view(
         "state": "stopped" if spec.get("state") == "stopped" else "started",
         "given": given,
         "cluster": entry.get("cluster"),
+        "engine": entry.get("engine") or spec.get("engine") if entry.get("cluster") else None,
+        "sizes": [int(spec.get(f"{each}_parallel_size") or 1) for each in _SIZES],
     }
 
 

@@ -36,6 +36,7 @@ from .views import (
     place_key,
     ranges,
     source_of,
+    spanning_of,
     totals_of,
 )
 
@@ -161,6 +162,7 @@ def html(plan: View) -> str:
         long=len(plan["hosts"]) > LONG,
         change_words=change_words(plan),
         all_new=all_new(plan),
+        spanning=spanning_of(plan),
         legend=legend,
     )
 

@@ -28,6 +28,7 @@ from .views import (
     ranges,
     replica_of,
     source_of,
+    spanning_of,
     summary_of,
 )
 
@@ -111,6 +112,7 @@ def markdown(plan: View, limit: int | None = COMMENT_LIMIT) -> str:
     _markdown_changes(plan, document)
     if len(plan["hosts"]) > LONG:
         _markdown_services(plan, document)
+    _markdown_spanning(plan, document)
     if plan["hosts"]:
         parts = ["\n".join(_cells(row) for row in _placement(host)) for host in plan["hosts"]]
         head = _head("host", "cards", "service", "model", "max-model-len", "basis", "port")
@@ -169,6 +171,28 @@ def _markdown_services(plan: View, document: _Document) -> None:
     ]
     head = _head("service", "model", "cards each", "instances", "max-model-len", "basis")
     document.add_long("Services", head, rows, "row", len(rows) > LONG, 0.5)
+
+
+def _markdown_spanning(plan: View, document: _Document) -> None:
+    rows = [
+        _cells(
+            (
+                _code(each.name),
+                _code(each.model) if each.model else "",
+                "<br>".join(
+                    location_text({"host": host, "cards": cards}, _code)
+                    for host, cards in each.hosts
+                ),
+                each.engine,
+                each.sizes,
+            )
+        )
+        for each in spanning_of(plan)
+    ]
+    if rows:
+        head = _head("service", "model", "hosts by rank", "engine", "parallel")
+        title = "Services over several hosts"
+        document.add_long(title, head, rows, "service", len(rows) > LONG, 0.5)
 
 
 def _placement(host: View) -> list[tuple[str, ...]]:

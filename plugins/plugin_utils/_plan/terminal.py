@@ -25,6 +25,7 @@ from .views import (
     marks_of,
     notes_of,
     place_key,
+    spanning_of,
     summary_of,
 )
 
@@ -141,6 +142,10 @@ def card_map(plan: View, width: int = 80) -> list[str]:
         key = [text for sign, text in _KEY if sign in seen]
         lines += ["", *_flow(key, width)] if key else [""]
         lines += _fold(summary_of(plan), width)
+        for each in spanning_of(plan):
+            on = ", ".join(escaped(host) for host, _cards in each.hosts)
+            text = f"{escaped(each.name)} over {on}: {', '.join(filter(None, each[3:]))}"
+            lines += _fold(text, width, "  ")
     else:
         lines.append("No hosts.")
     return lines + _change_lines(plan, width)

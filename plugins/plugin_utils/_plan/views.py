@@ -9,7 +9,8 @@ the same text. Its shape::
     hosts:    [{name, profile, card_memory_gb, cards: [ids], excluded: [ids], given: bool, services}]
               services: [{name, service, model, kind, cards: [ids], port, max_model_len (tokens),
                           basis, table, row, state, given: bool,
-                          cluster: {leader, rank, hosts} or None}]
+                          cluster: {leader, rank, hosts} or None, engine (of a cluster),
+                          sizes: [data, tensor, pipeline parallel]}]
     changes:  [{service, before: {host, cards} or None, after: {host, cards} or None}]
 
 ``service`` is whose replica it is where ``name`` has a number behind it for being the second on a
@@ -21,7 +22,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from .._base.words import listed
 
@@ -162,6 +163,41 @@ def replica_of(service: View) -> str:
 def is_instance(service: View) -> bool:
     """Whether it is not a further part of a service that spans hosts."""
     return not (service["cluster"] or {}).get("rank")
+
+
+class Spanning(NamedTuple):
+    """A service over several hosts, as one. hosts: by rank, with their cards of it."""
+
+    name: str
+    model: str
+    hosts: list[tuple[str, list[int]]]
+    engine: str
+    sizes: str
+
+
+def spanning_of(plan: View) -> list[Spanning]:
+    """Services over several hosts, in the order of their leaders; those that a host has no part of too."""
+    parts: dict[tuple[str, tuple[str, ...]], dict[str, View]] = {}
+    for host in plan["hosts"]:
+        for service in host["services"]:
+            if service["cluster"]:
+                key = str(service["name"]), tuple(service["cluster"]["hosts"])
+                parts.setdefault(key, {})[str(host["name"])] = service
+    found = []
+    for (name, hosts), by_host in parts.items():
+        first = next(iter(by_host.values()))
+        places = [(host, list(by_host[host]["cards"]) if host in by_host else []) for host in hosts]
+        engine = str(first["engine"] or "").replace("_", " ")
+        found.append(
+            Spanning(name, str(first["model"] or ""), places, engine, sizes_text(first["sizes"]))
+        )
+    return found
+
+
+def sizes_text(sizes: Sequence[int]) -> str:
+    """``data 4 x tensor 4``: the sizes above one that multiply to the cards."""
+    names = zip(("data", "tensor", "pipeline"), sizes, strict=True)
+    return " x ".join(f"{name} {size}" for name, size in names if size > 1)
 
 
 def source_of(service: View) -> str:

@@ -36,6 +36,8 @@ def service(name: str, model: str, cards: range, **changes: Any) -> dict[str, An
         "state": "started",
         "given": False,
         "cluster": None,
+        "engine": None,
+        "sizes": [1, 1, 1],
         **changes,
     }
 

@@ -33,6 +33,8 @@ def service(name: str, *cards: int, **changes: Any) -> dict[str, Any]:
         "state": "started",
         "given": False,
         "cluster": None,
+        "engine": None,
+        "sizes": [1, 1, 1],
         **changes,
     }
 
