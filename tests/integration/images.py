@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 # What the program of the image needs of the host.
 MOUNTS = ["/usr", "/var/lib/ascend-sim", "/etc/ascend_install.info"]
 SERVER = """#!/usr/bin/python3 -B
@@ -28,3 +30,17 @@ podman save --quiet --output /srv/engine.tar localhost/engine:one >/dev/null
 podman image inspect --format '{{{{.Id}}}}' localhost/engine:one
 podman rmi --force localhost/engine:one >/dev/null
 """
+
+
+def settings(image: str) -> dict[str, Any]:
+    """Variables of a host whose services run in containers of the image with this id."""
+    return {
+        "vllm_runtime_method": "container",
+        "vllm_runtime_image": f"sha256:{image}",
+        "vllm_runtime_image_archive": "/srv/engine.tar",
+        "vllm_service_container_executable": "/opt/engine/vllm",
+        "vllm_service_container_options": ["--shm-size=64m"],
+        "vllm_service_container_mounts": MOUNTS,
+        # Where the memory of cards is written down is not shared with the host.
+        "vllm_service_env": {"ASCEND_SIM_CLAIMS": "/tmp"},
+    }

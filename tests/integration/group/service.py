@@ -72,10 +72,9 @@ class Group(Books):
         )
 
     def ended(self, host: str) -> float:
-        """When the service's unit of a host was last down, in seconds."""
-        return float(
-            self.sh(host, "systemctl show -P InactiveEnterTimestampMonotonic vllm@big").strip()
-        )
+        """When the service's unit of a host was stopped last, in seconds."""
+        lines = self.sh(host, "journalctl -b -u vllm@big -o short-unix | grep ' Stopped vllm@big'")
+        return float(lines.splitlines()[-1].split()[0])
 
     @contextmanager
     def without(self, host: str) -> Iterator[None]:

@@ -21,7 +21,7 @@ import pytest
 import yaml
 
 from ..hosts import environment, scenario, shell, started
-from ..images import MAKE, MOUNTS
+from ..images import MAKE, settings
 
 pytestmark = pytest.mark.hosts
 
@@ -53,17 +53,10 @@ class Host:
         (folder / "play.yml").write_text(PLAY, encoding="utf-8")
         values = {
             "ascend_host_profile": "atlas-800i-a2-64g",
-            "vllm_runtime_method": "container",
-            "vllm_runtime_image": f"sha256:{self.image}",
-            "vllm_runtime_image_archive": "/srv/engine.tar",
-            "vllm_service_container_executable": "/opt/engine/vllm",
-            "vllm_service_container_options": ["--shm-size=64m"],
-            "vllm_service_container_mounts": MOUNTS,
+            **settings(self.image),
             "vllm_service_shutdown_timeout": 1,
             "vllm_service_restart_delay": 1,
             "vllm_service_instances": instances,
-            # Where the memory of cards is written down is not shared with the host.
-            "vllm_service_env": {"ASCEND_SIM_CLAIMS": "/tmp"},
             **more,
         }
         (folder / "extra.yml").write_text(yaml.safe_dump(values), encoding="utf-8")
