@@ -15,6 +15,7 @@ from typing import Callable, Iterable, NamedTuple
 from . import reading
 from .errors import HostError
 
+_SHOWN_LINES = 200  # of a file that comes or goes, in a diff
 MARK = "# Managed by Ansible: inferops.ascend.systemd_instances"
 TEMPORARY = ".inferops-ascend-"
 # Of a unit, or of a configuration with secrets as long as the kernel takes them.
@@ -90,6 +91,8 @@ class FileChange(NamedTuple):
         elif self.foreign:
             # Nobody knows what is in it: a unit made by hand may contain a key.
             before = "(somebody else's file, not shown)\n"
+        elif before is None or after is None:
+            before, after = _short(before), _short(after)
         lines = {
             "before": before or "",
             "after": after or "",
@@ -104,6 +107,12 @@ class FileChange(NamedTuple):
             lines["before_header"] += f" mode {self.mode_before or 0:04o}"
             lines["after_header"] += f" mode {self.desired.mode:04o}"
         return lines
+
+
+def _short(text: str | None) -> str | None:
+    """A file that comes or goes; a program is not read in a diff."""
+    count = (text or "").count("\n")
+    return text if count <= _SHOWN_LINES else f"({count} lines, not shown)\n"
 
 
 def read_text(path: str) -> str | None:

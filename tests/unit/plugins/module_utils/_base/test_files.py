@@ -214,3 +214,13 @@ def test_a_file_that_is_set_aside_leaves_a_copy(tmp_path: Path) -> None:
     copy = apply(set_aside(UNIT, str(path)), no_label)
     assert not path.exists()
     assert copy is not None and Path(copy).read_text() == "[Service]\nNice=1\n"
+
+
+def test_a_program_that_comes_or_goes_is_no_page_of_a_diff(tmp_path: Path) -> None:
+    desired = DesiredFile(UNIT, str(tmp_path / "group-chat"), OURS + "line\n" * 900)
+    change = compare(desired, adopt=False)
+    lines = desired.content.count("\n") if desired.content else 0
+    assert change is not None and change.diff()["after"] == f"({lines} lines, not shown)\n"
+    converge(desired)
+    change = compare(desired._replace(content=f"{desired.content}one more\n"), adopt=False)
+    assert change is not None and change.diff()["after"].endswith("line\none more\n")
