@@ -56,7 +56,6 @@ class ActionModule(HostAction):
             task_vars=self.task_vars,
         )
         warned = [] if given["left"] else payload.warnings(services)
-        warned += [f"{name}: it was left as it is on this host: {held[name]}" for name in held]
         warned += [groups.left_behind(name, grouped.behind[name]) for name in grouped.behind]
         if warned:
             result["warnings"] = [*result.get("warnings", []), *warned]
@@ -68,6 +67,7 @@ class ActionModule(HostAction):
         seen = [] if result.get("failed") else result.get("status") or []
         for line in watch.all_ready(seen):
             self._display.display(line, stderr=True)
+        result["held"] = held
         result["awaited"] = awaited if watch.waiting else []
         for each in result.get("waiting") or []:
             self._display.display(
@@ -84,18 +84,18 @@ class ActionModule(HostAction):
             return groups.Grouped(services)
         if compare:
             return groups.Grouped(groups.as_written(services, self.settings, here, own))
-        every = self.task_vars.get("ansible_play_hosts_all") or [here]
-        groups.check_members(services, written, every, hosts)
-        left = set(self.task_vars.get("ansible_play_hosts") or [here])
-        groups.check_batch(
-            services, left.difference(self.task_vars.get("ansible_play_batch") or left)
-        )
+        left = groups.check_run(services, own, here, self.task_vars)
 
         def deployment(host: str) -> Mapping[str, Any] | None:
             found = hosts[host].get("ascend_host_deployment") if host in left else None
             return found if isinstance(found, Mapping) and "services" in found else None
 
-        return groups.grouped(services, self.settings, deployment, here)
+        def refused(service: Mapping[str, Any]) -> str | None:
+            report = hosts[groups.hosts_of(service)[0]].get("ascend_host_group") or {}
+            reason = (report.get("held") or {}).get(service["name"])
+            return None if reason is None else str(reason)
+
+        return groups.grouped(services, self.settings, deployment, here, refused)
 
 
 def _awaited(services: list[dict[str, Any]], result: dict[str, Any], hosts: list[str]) -> list[str]:

@@ -82,6 +82,15 @@ state:
     ephemeral_ports:
       description: First and last port of the kernel's range.
       type: list
+group_address:
+  description: C(address) and C(interface) at which the other hosts of a service reach this one; null where no
+    service spans hosts.
+  returned: success
+  type: dict
+spans_hosts:
+  description: Whether a service that should run spans hosts.
+  returned: success
+  type: bool
 preflight:
   description: The report.
   returned: success

@@ -73,6 +73,10 @@ awaited:
   returned: without O(compare=true)
   type: list
   elements: str
+held:
+  description: By name, why a service over several hosts was left as it is on this host.
+  returned: without O(compare=true)
+  type: dict
 expected:
   description: C(name), C(state), C(cards), C(port), C(max_model_len) and C(aliases) of each service.
   returned: with O(compare=true)

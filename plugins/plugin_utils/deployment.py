@@ -256,7 +256,7 @@ class Deployment:
         services: the placed services. started: the names of those that should run. origins: for
         each service, the position of its request in `settings.requests`. fingerprint: of the
         variables that this was computed from. state: what the services were placed on.
-        group_address: as the attribute.
+        group_address: as the attribute. spans_hosts: whether a service that should run does.
         """
         origins = {id(spec): n for n, found in enumerate(self._resolved) for spec in found}
         return {
@@ -269,6 +269,10 @@ class Deployment:
             "fingerprint": self.settings.fingerprint if self.is_complete else "",
             "state": self.state.as_dict() if self.state else None,
             "group_address": self.group_address,
+            "spans_hosts": any(
+                service.spec.state == "started" and spans_hosts(service.spec.as_dict())
+                for service in self.services
+            ),
         }
 
 

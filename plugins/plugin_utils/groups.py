@@ -41,6 +41,11 @@ def spans_hosts(service: Mapping[str, Any]) -> bool:
     return service.get("cluster") is not None and service.get("state") != "absent"
 
 
+def hosts_of(service: Mapping[str, Any]) -> list[str]:
+    """The hosts of a service that spans some, by rank."""
+    return [str(host) for host in service["cluster"]["hosts"]]
+
+
 def is_awaited(service: object, hosts: Sequence[str]) -> bool:
     """Whether a service's readiness is asked on this host: of a member alone if its leader is not
     among the hosts of the run.
@@ -58,10 +63,12 @@ def grouped(
     settings: Settings,
     deployments: Deployments,
     here: str,
+    refused: Callable[[Mapping[str, Any]], str | None] = lambda service: None,
 ) -> Grouped:
     """Give each service over several hosts its group. Raises AscendError.
 
-    deployments: of each host of the run that passed its checks. here: this host's name.
+    deployments: of each host of the run that passed its checks. here: this host's name. refused: why
+    the hosts of a service, compared with each other, cannot serve it; None where they can.
     """
     found = Grouped()
     own = deployments(here) or {}
@@ -71,9 +78,13 @@ def grouped(
             found.services.append(service)
             continue
         name = service["name"]
-        missing = [host for host in _hosts(service) if deployments(host) is None]
+        reason = refused(service)
+        if reason is not None:
+            found.held[name] = reason
+            continue
+        missing = [host for host in hosts_of(service) if deployments(host) is None]
         if not missing:
-            group = _group(service, settings, deployments)
+            group = together(service, settings, deployments)
             found.services.append({**service, "group": group})
         elif service.get("state") == "stopped" and name in written:
             found.services += as_written([service], settings, here, own)
@@ -127,12 +138,30 @@ def as_written(
                 Member(host, own["address"], own["interface"])
                 if host == here
                 else Member(host, str(addresses.get(host, "")))
-                for host in _hosts(service)
+                for host in hosts_of(service)
             )
             rank = int(service["cluster"]["rank"])
             service = {**service, "group": Group(_engine(service), rank, members, group["port"])}
         found.append(service)
     return found
+
+
+def check_run(
+    services: Sequence[Mapping[str, Any]],
+    deployment: Mapping[str, Any],
+    here: str,
+    run: Mapping[str, Any],
+) -> frozenset[str]:
+    """The hosts of the run that have not failed.
+
+    services, deployment: of the host `here`. run: Ansible's variables of the play and its hosts.
+    Raises AscendError for a service whose hosts are not all in the play, or not in one batch of it.
+    """
+    every = run.get("ansible_play_hosts_all") or [here]
+    check_members(services, written_groups(deployment), every, run.get("hostvars") or {})
+    left = frozenset(run.get("ansible_play_hosts") or [here])
+    check_batch(services, left.difference(run.get("ansible_play_batch") or left))
+    return left
 
 
 def check_members(
@@ -148,7 +177,7 @@ def check_members(
     """
     for service in services:
         if spans_hosts(service):
-            check_hosts(str(service["name"]), _hosts(service), hosts)
+            check_hosts(str(service["name"]), hosts_of(service), hosts)
     for name, others in written.items():
         check_hosts(name, [host for host in others if host in known], hosts)
 
@@ -179,10 +208,12 @@ def check_batch(services: Sequence[Mapping[str, Any]], others: Container[str]) -
     others: the hosts of the play's other batches.
     """
     for service in services:
-        apart = [host for host in _hosts(service) if host in others] if spans_hosts(service) else []
+        apart = (
+            [host for host in hosts_of(service) if host in others] if spans_hosts(service) else []
+        )
         if apart:
             raise AscendError(
-                f"service {service['name']} spans {', '.join(_hosts(service))}, and with the serial of"
+                f"service {service['name']} spans {', '.join(hosts_of(service))}, and with the serial of"
                 f" this play {', '.join(apart)} does not come together with this host. Its hosts are"
                 " changed together: leave serial out, or give it batches that have all of them."
             )
@@ -205,20 +236,24 @@ def spans(deployment: Mapping[str, Any]) -> dict[str, list[str]]:
     deployment: what the action `deployment` returned for the host.
     """
     listed = [each for each in deployment["services"] if spans_hosts(each)]
-    return {**written_groups(deployment), **{str(each["name"]): _hosts(each) for each in listed}}
+    return {**written_groups(deployment), **{str(each["name"]): hosts_of(each) for each in listed}}
 
 
-def _group(service: Mapping[str, Any], settings: Settings, deployments: Deployments) -> Group:
+def together(service: Mapping[str, Any], settings: Settings, deployments: Deployments) -> Group:
+    """The group of a service, as this host sees it.
+
+    Raises AscendError where the variables of its hosts do not agree.
+    """
     name = str(service["name"])
     members: list[Member] = []
     owners: dict[str, str] = {}
     first_card: int | None = None
-    for host in _hosts(service):
+    for host in hosts_of(service):
         deployment = deployments(host) or {}
         part = next((each for each in deployment["services"] if each["name"] == name), None)
-        if part is None or not spans_hosts(part) or _hosts(part) != _hosts(service):
+        if part is None or not spans_hosts(part) or hosts_of(part) != hosts_of(service):
             raise AscendError(
-                f"service {name} spans {', '.join(_hosts(service))}, and the variables of {host} list no"
+                f"service {name} spans {', '.join(hosts_of(service))}, and the variables of {host} list no"
                 " service of that name over the same hosts. Plan again, or correct the key cluster"
                 f" in vllm_service_instances of {host}."
             )
@@ -238,7 +273,3 @@ def _group(service: Mapping[str, Any], settings: Settings, deployments: Deployme
 
 def _engine(service: Mapping[str, Any]) -> str:
     return str(service["engine"])
-
-
-def _hosts(service: Mapping[str, Any]) -> list[str]:
-    return [str(host) for host in service["cluster"]["hosts"]]

@@ -17,6 +17,7 @@ LINES = 400
 # What each part of a layer may import, beside itself. Of names in one tuple none imports another.
 CONTROLLER = (
     ("host_variables", "deployment"),
+    ("group_check",),
     ("groups",),
     ("_host", "_weights", "_runtime", "_plan", "_calibrate"),
     ("settings",),

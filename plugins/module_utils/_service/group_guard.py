@@ -231,14 +231,13 @@ class Guard:
         try:
             data = connection.sock.recv(READ)
             if not data:
-                self._close(connection, "closed", "the connection ended before the handshake")
+                self._end(connection, "the connection ended before the handshake")
                 return
             messages = link.receive(data)
         except BlockingIOError:
             return
         except OSError as error:
-            reason = f"no connection: {os.strerror(error.errno or 0)}"
-            self._close(connection, "closed", reason)
+            self._end(connection, f"no connection: {os.strerror(error.errno or 0)}")
             return
         except GroupError as error:
             connection.flush()
@@ -256,6 +255,10 @@ class Guard:
             connection.heard = now
             if message.kind != "beat":
                 self._do(self.group.told(link.peer, message.kind, message.numbers, now))
+
+    def _end(self, connection: Connection, text: str) -> None:
+        """The other end closed. To the leader a member did, or who only tries its port, as deploy."""
+        self._close(connection, "closed", text if self.config.rank else "")
 
     def _close(self, connection: Connection, cause: str, text: str) -> None:
         """End a connection: of a peer with one of CAUSES, before the handshake with a text."""

@@ -9,11 +9,8 @@ Facts are those of the module host_info. Memory is in MB as npu-smi prints it (o
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from typing import Any
 
-from .._base.errors import AscendError
-from .._base.words import counted
 from .._model import versions
 from .._model.profiles import Profile, visible_memory
 from .._model.spec import Spec
@@ -21,36 +18,7 @@ from .._place.names import service_name
 from .._place.ports import EPHEMERAL_PORTS
 from .._place.service import ExistingPlacement
 from ..settings import Settings
-from .findings import Finding
-
-# Every check by its code, and what it compares. The codes are what a user turns off or on.
-CHECKS = {
-    "npu_smi": "whether npu-smi answers, and completely",
-    "profile": "whether a profile is declared",
-    "count": "the number of cards against the profile",
-    "card_memory": "the memory of a card against the profile",
-    "chip": "the name of the chip against the profile",
-    "model": "the requests against the memory that the cards really have",
-    "ids": "logic and physical ids, and device nodes",
-    "health": "the health of cards",
-    "excluded": "whether excluded cards are cards of this host",
-    "driver": "the driver's files and Driver_Install_Status",
-    "access": "groups, and who may open the device nodes",
-    "cann": "the set_env.sh scripts of CANN and NNAL",
-    "engine": "the engine's program",
-    "versions": "engine, CANN and Python against the version matrix",
-    "processes": "other processes on cards",
-    "memory": "free memory of cards against what services take",
-    "mask": "the attention mask of a 310P",
-    "placement": "whether all services find cards and ports",
-    "ports": "ports of services on which other processes listen",
-    "cluster": "the address at which other hosts of a service reach this one",
-    "disk": "space for weights that are not there yet",
-    "configuration": "config.json of weights against cards and length that no table lists",
-    "weights": "whether weights are there (off unless asked for)",
-}
-SEVERITIES = ("error", "warning", "ignore")
-OFF_BY_DEFAULT = frozenset(("weights",))
+from .report import CheckReport
 
 
 def name_of(spec: Spec) -> str:
@@ -63,23 +31,7 @@ def instance_of(unit: str) -> str:
     return unit.partition("@")[2].rpartition(".")[0]
 
 
-def _severities(checks: Mapping[str, str]) -> Mapping[str, str]:
-    """ascend_host_checks. Raises AscendError for an unknown check or severity."""
-    for code, severity in checks.items():
-        if code not in CHECKS:
-            raise AscendError(
-                f"ascend_host_checks has {code!r}, which is not a check. Checks are"
-                f" {', '.join(CHECKS)}."
-            )
-        if severity not in SEVERITIES:
-            raise AscendError(
-                f"ascend_host_checks sets {code} to {severity!r}; write one of"
-                f" {', '.join(SEVERITIES)}."
-            )
-    return checks
-
-
-class HostChecks:
+class HostChecks(CheckReport):
     """What the checks of one host read and find.
 
     Attributes:
@@ -96,12 +48,11 @@ class HostChecks:
 
     def __init__(self, facts: Mapping[str, Any], settings: Settings, specs: Sequence[Spec]) -> None:
         """Raises AscendError for settings of the checks that cannot be used."""
+        super().__init__(settings.checks)
         self.facts = facts
         self.settings = settings
         self.profile = settings.profile
         self.version_row = versions.parse(settings.version_row) if settings.version_row else None
-        self._severities = _severities(settings.checks)
-        self._found: list[Finding] = []
         self.shown: list[dict[str, Any]] = list(facts["npu"]["cards"])
         self.cards = sorted(
             (c for c in self.shown if c["logic_id"] is not None and c["phy_id"] is not None),
@@ -127,64 +78,17 @@ class HostChecks:
             for service in facts["standing"]
         }
 
-    def add(
-        self,
-        severity: str,
-        code: str,
-        subject: str,
-        message: str,
-        advice: str,
-        *,
-        firm: bool = False,
-    ) -> None:
-        """Add a finding. One that is `firm` keeps its severity whatever ascend_host_checks sets."""
-        chosen = self._severities.get(code, "ignore" if code in OFF_BY_DEFAULT else severity)
-        chosen = severity if firm else chosen
-        finding = Finding(chosen, code, subject, message, advice)
-        if chosen != "ignore" and finding not in self._found:
-            self._found.append(finding)
-
-    def error(self, code: str, subject: str, message: str, advice: str) -> None:
-        self.add("error", code, subject, message, advice)
-
-    def warning(self, code: str, subject: str, message: str, advice: str) -> None:
-        self.add("warning", code, subject, message, advice)
-
-    # -- what is reported -------------------------------------------------------------------
-
-    @property
-    def findings(self) -> list[Finding]:
-        """Errors first, each in the order of the checks."""
-        order = list(CHECKS)
-        return sorted(
-            self._found, key=lambda each: (each.severity != "error", order.index(each.code))
-        )
-
     def as_dict(self, host: str, *, stops: bool = True) -> dict[str, Any]:
-        """The report in plain types, with `errors` and `warnings` counted and the `report`.
+        """The report in plain types; see `reported`.
 
         stops: whether the run ends on this host if there is an error.
         """
-        errors = sum(finding.severity == "error" for finding in self.findings)
-        warnings = len(self.findings) - errors
-        parts = [counted(errors, "error")] if errors else []
-        parts += [counted(warnings, "warning")] if warnings else []
-        text = f"Preflight of {host}: {' and '.join(parts) or 'nothing is wrong'}."
-        if errors:
-            text += (
-                " Nothing was changed on this host."
-                if stops
-                else " The run continues, because ascend_host_stop_on_error is false."
-            )
-        for each in self.findings:
-            line = f"{each.severity.upper()} {each.code}, {each.subject}: {each.message}"
-            text += f"\n{line} {each.advice}".rstrip()
-        return {
-            "findings": [asdict(finding) for finding in self.findings],
-            "errors": errors,
-            "warnings": warnings,
-            "report": text,
-        }
+        return self.reported(
+            host,
+            "Nothing was changed on this host."
+            if stops
+            else "The run continues, because ascend_host_stop_on_error is false.",
+        )
 
     # -- cards ------------------------------------------------------------------------------
 

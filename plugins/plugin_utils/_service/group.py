@@ -66,6 +66,13 @@ class Group:
         """Whether `vllm serve` runs here; a host that only lends its cards to Ray has none."""
         return self.leads or self.engine != "ray"
 
+    @property
+    def listens(self) -> tuple[int, ...]:
+        """Those of the service's ports that have a listener on this host while it runs."""
+        first = 0 if self.leads else RAY_PORTS
+        last = PORTS if self.engine == "ray" else RAY_PORTS
+        return tuple(range(self.port + first, self.port + last))
+
     def options(
         self, service: Mapping[str, Any], engine: EngineOptions, who: str
     ) -> dict[str, Any]:

@@ -162,6 +162,16 @@ def test_a_connection_that_does_not_finish_the_handshake_is_closed(make: Make) -
         first.shows("no answer in time")
 
 
+def test_a_connection_that_only_tries_the_port_is_not_shown(make: Make) -> None:
+    first, second = group = make()
+    first.start().shows("waiting for rank 1 (npu-02, 127.0.0.2)")
+    for _number in range(3):
+        connect(first.described["port"]).close()
+    second.start()
+    group.whole()
+    assert not [line for line in first.lines if "connection" in line]
+
+
 def test_a_recorded_handshake_opens_nothing(make: Make) -> None:
     first, second = group = make()
     first.start()
