@@ -244,6 +244,7 @@ import pwd
 import stat
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.inferops.ascend.plugins.module_utils._base import disk
 from ansible_collections.inferops.ascend.plugins.module_utils._base.errors import HostError
 from ansible_collections.inferops.ascend.plugins.module_utils._weights import check
 from ansible_collections.inferops.ascend.plugins.module_utils._weights import run as weights_run
@@ -324,7 +325,7 @@ def main() -> None:
         pending = [job for job, record in zip(jobs, records) if record.state in ("fetch", "verify")]
         run = weights_run.start(pending, clients, given["connections"]) if pending else ""
     except (HostError, OSError) as error:
-        module.fail_json(msg=str(error))
+        module.fail_json(msg=disk.message(error))
     finally:
         clients.close()
     module.exit_json(changed=True, run=run)

@@ -84,6 +84,7 @@ images:
 """
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.inferops.ascend.plugins.module_utils._base import disk
 from ansible_collections.inferops.ascend.plugins.module_utils._base.errors import HostError
 from ansible_collections.inferops.ascend.plugins.module_utils._runtime import rollout
 
@@ -112,7 +113,7 @@ def main() -> None:
             else rollout.read_environments(module, given["root"])
         )
     except (HostError, OSError) as error:
-        module.fail_json(msg=str(error))
+        module.fail_json(msg=disk.message(error))
     module.exit_json(changed=False, record=record, container_engine=engine, **found)
 
 

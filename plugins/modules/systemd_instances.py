@@ -322,6 +322,7 @@ copies:
 import os
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.inferops.ascend.plugins.module_utils._base import disk
 from ansible_collections.inferops.ascend.plugins.module_utils._base.errors import HostError
 from ansible_collections.inferops.ascend.plugins.module_utils._base.lock import exclusive
 from ansible_collections.inferops.ascend.plugins.module_utils._service.converge import run
@@ -391,7 +392,7 @@ def main() -> None:
             with exclusive(lock, module.params["lock_timeout"], "changing these services"):
                 result = run(module)
     except (HostError, OSError) as error:
-        module.fail_json(msg=str(error))
+        module.fail_json(msg=disk.message(error))
     module.exit_json(**result)
 
 

@@ -226,6 +226,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.inferops.ascend.plugins.module_utils._base import disk
 from ansible_collections.inferops.ascend.plugins.module_utils._base.errors import HostError
 from ansible_collections.inferops.ascend.plugins.module_utils._base.lock import exclusive
 from ansible_collections.inferops.ascend.plugins.module_utils._runtime.environments import (
@@ -353,7 +354,7 @@ def main() -> None:
                 before, now, outcome = _compare(environments)
                 environments.act(outcome)
     except (HostError, OSError) as error:
-        module.fail_json(msg=str(error))
+        module.fail_json(msg=disk.message(error))
     result = {
         "changed": outcome.builds or outcome.switches or bool(outcome.removes),
         "builds": outcome.builds,

@@ -82,6 +82,7 @@ error:
 """
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.inferops.ascend.plugins.module_utils._base import disk
 from ansible_collections.inferops.ascend.plugins.module_utils._base.errors import HostError
 from ansible_collections.inferops.ascend.plugins.module_utils._calibrate import run
 from ansible_collections.inferops.ascend.plugins.module_utils._calibrate.trial import Trial
@@ -116,7 +117,7 @@ def main() -> None:
             module.exit_json(changed=run.stop(given["lock_timeout"]))
         run.start(Trial(**given["trial"], secrets=given["secrets"]), given["lock_timeout"])
     except (HostError, OSError) as error:
-        module.fail_json(msg=str(error))
+        module.fail_json(msg=disk.message(error))
     module.exit_json(changed=True)
 
 

@@ -12,7 +12,7 @@ import tempfile
 import time
 from typing import Callable, Iterable, NamedTuple
 
-from . import reading
+from . import disk, reading
 from .errors import HostError
 
 _SHOWN_LINES = 200  # of a file that comes or goes, in a diff
@@ -195,16 +195,20 @@ def apply(change: FileChange, label: Callable[[str, str], None]) -> str | None:
     """Write or remove one file; return the path of the copy kept of a foreign one, or None.
 
     `label(temporary, final)` gives the temporary file the security context of the final one.
+    Raises HostError where the disk does not take it.
     """
     path = change.desired.path
     copy = None
-    if change.foreign:
-        copy = "{}.{}~".format(path, time.strftime("%Y%m%d-%H%M%S"))
-        os.link(path, copy, follow_symlinks=False)
-    if change.desired.content is None:
-        os.unlink(path)
-        return copy
-    os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
+    try:
+        if change.foreign:
+            copy = "{}.{}~".format(path, time.strftime("%Y%m%d-%H%M%S"))
+            os.link(path, copy, follow_symlinks=False)
+        if change.desired.content is None:
+            os.unlink(path)
+            return copy
+        os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
+    except OSError as error:
+        raise HostError(f"{disk.explain(error, path)} It is as it was.") from error
     write_atomically(path, change.desired.content, change.desired.mode, label)
     return copy
 
@@ -218,7 +222,16 @@ def write_atomically(
     """Replace a file so that readers see all of the old or all of the new content.
 
     `label(temporary, final)` gives the temporary file the security context of the final one.
+    Raises HostError where the disk does not take it; the file is then as it was.
     """
+    try:
+        _replace(path, content, mode, label)
+    except OSError as error:
+        needed = len(content.encode("utf-8", "replace"))
+        raise HostError(f"{disk.explain(error, path, needed)} {path} is as it was.") from error
+
+
+def _replace(path: str, content: str, mode: int, label: Callable[[str, str], None] | None) -> None:
     descriptor, temporary = tempfile.mkstemp(dir=os.path.dirname(path), prefix=TEMPORARY)
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as handle:

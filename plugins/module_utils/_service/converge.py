@@ -9,6 +9,7 @@ import contextlib
 import os
 from typing import Any
 
+from .._base import disk
 from .._base.errors import HostError
 from .._base.files import apply, remove_leftovers
 from . import cards, status
@@ -34,7 +35,8 @@ def run(module: Module) -> dict[str, Any]:
             result["copies"] = actions.act()
         except (HostError, OSError) as error:
             module.fail_json(
-                msg=f"{error} What was done before stays; run again when this is fixed.", **result
+                msg=f"{disk.message(error)} What was done before stays; run again when this is fixed.",
+                **result,
             )
         result["held"] = actions.held
         failures = actions.failures()
@@ -68,8 +70,13 @@ class Actions:
         every = [name for name in plan.desired if name not in plan.left]
         gone = [name for name in every if plan.desired[name].state == "absent"]
         kept = [name for name in every if name not in gone]
-        for change in plan.shared_changes + [each for name in kept for each in plan.changes[name]]:
-            copy = apply(change, plan.units.label)
+        changes = plan.shared_changes + [each for name in kept for each in plan.changes[name]]
+        for number, change in enumerate(changes):
+            try:
+                copy = apply(change, plan.units.label)
+            except HostError as error:
+                paths = [each.desired.path for each in changes]
+                raise HostError(f"{error} {_progress(paths[:number], paths[number:])}") from error
             copies += [copy] if copy else []
         self._stop(plan.with_action("stop", gone))
         self._enable("disable", False)
@@ -146,6 +153,12 @@ class Actions:
             for unit in started
             if not self.plan.states[unit].running
         ]
+
+
+def _progress(done: list[str], left: list[str]) -> str:
+    """What of the files was written when a run ended early."""
+    before = f"Written before: {', '.join(done)}." if done else "No file was written before."
+    return f"{before} Not written: {', '.join(left)}. No service was stopped or started."
 
 
 def report(plan: Plan) -> dict[str, Any]:

@@ -17,13 +17,26 @@ import urllib.request
 from contextlib import contextmanager
 from typing import Any, Callable, Iterator
 
+from .._base import disk
 from .._base.errors import HostError
+from .completeness import gigabytes
 from .faults import WrongSize, bare_url, explain, patient
 from .jobs import Job
-from .sources import BLOCK, INCOMPLETE, error_of, safe_path, short_hash, size_of
+from .sources import BLOCK, INCOMPLETE, SPARE, error_of, safe_path, short_hash, size_of
 
 TIMEOUT = 60
 _ARCHIVE = ".inferops-ascend.archive"
+# Files of the largest models are some hundreds.
+_MOST_MEMBERS = 100_000
+# Bytes of a name or of extended attributes (pax), and the members that are such.
+_MOST_DESCRIPTION = 1 << 20
+_DESCRIPTIONS = (
+    tarfile.XHDTYPE,
+    tarfile.XGLTYPE,
+    tarfile.SOLARIS_XHDTYPE,
+    tarfile.GNUTYPE_LONGNAME,
+    tarfile.GNUTYPE_LONGLINK,
+)
 
 
 def archive_at(job: Job) -> tuple[int, str]:
@@ -96,7 +109,7 @@ def unpack(job: Job, path: str, directory: str, seen: Callable[[int], None]) -> 
         # Its annotations know no stream that is read only.
         open_archive: Any = tarfile.open
         try:
-            with open_archive(fileobj=counted, mode="r|*") as archive:
+            with open_archive(fileobj=counted, mode="r|*", tarinfo=_Member) as archive:
                 _members(job, archive, directory)
             while counted.read(BLOCK):
                 pass
@@ -119,6 +132,19 @@ def is_url(location: str) -> bool:
     return location.startswith(("http://", "https://"))
 
 
+class _Member(tarfile.TarInfo):
+    """A member whose header is of a usual length: what describes a member is read into memory."""
+
+    @classmethod
+    def frombuf(cls, buf: Any, encoding: Any, errors: Any) -> Any:
+        member = super().frombuf(buf, encoding, errors)
+        if member.type in _DESCRIPTIONS and member.size > _MOST_DESCRIPTION:
+            raise HostError(
+                f"a header of the archive has {gigabytes(member.size)}, which no archive of a model has"
+            )
+        return member
+
+
 class _Counted:
     """Reads an archive once, and counts and hashes it on the way."""
 
@@ -136,7 +162,13 @@ class _Counted:
 
 def _members(job: Job, archive: Any, directory: str) -> None:
     os.mkdir(directory, 0o755)
-    for member in archive:
+    total = 0
+    for number, member in enumerate(archive):
+        if number >= _MOST_MEMBERS:
+            raise HostError(
+                f"the archive {bare_url(job.location)} has more than {_MOST_MEMBERS} members, which no"
+                " model has"
+            )
         name = re.sub(r"^(\./)+", "", member.name).rstrip("/")
         if name in ("", "."):
             continue
@@ -144,6 +176,8 @@ def _members(job: Job, archive: Any, directory: str) -> None:
         if member.isdir():
             os.makedirs(path, mode=0o755, exist_ok=True)
         elif member.isreg():
+            total += member.size
+            _check_room(job, name, member.size, total, directory)
             os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
             with open(path, "xb") as target:
                 shutil.copyfileobj(archive.extractfile(member), target, BLOCK)
@@ -155,6 +189,20 @@ def _members(job: Job, archive: Any, directory: str) -> None:
                 " Hugging Face is made of. Pack it with the files themselves: tar"
                 " --dereference --hard-dereference -cf ..."
             )
+
+
+def _check_room(job: Job, name: str, size: int, total: int, directory: str) -> None:
+    """Raises HostError where a member has no room; its packed size, which was checked, does not tell."""
+    info = os.statvfs(directory)
+    free = info.f_bavail * info.f_frsize
+    spare = min(SPARE, info.f_blocks * info.f_frsize // 20)
+    if size + spare > free:
+        raise HostError(
+            f"{name} of the archive {bare_url(job.location)} has {gigabytes(size)} unpacked, and"
+            f" {gigabytes(free)} are free on {disk.mount_of(directory) or directory}, of which"
+            f" {gigabytes(spare)} stay free. {gigabytes(total - size)} of it are unpacked, and it was not"
+            f" unpacked further; {job.directory} is as it was. Make room, or set vllm_service_weights_dir to a larger disk"
+        )
 
 
 # -- the web server --------------------------------------------------------------------------------

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import os
 import stat
-from contextlib import suppress
 from pathlib import PurePath
 from typing import Any, NamedTuple
 
+from .._base.disk import mounts
 from .._base.errors import HostError
 from .._base.reading import parse_json
 from .archive import archive_at, is_url
@@ -19,11 +19,8 @@ from .faults import bare_url
 from .hubs import Clients, Hub
 from .jobs import Job
 from .marker import is_remembered, read_marker
-from .sources import HUBS, INCOMPLETE, Directory, Remote, Rsync, partial_of, size_of
+from .sources import HUBS, INCOMPLETE, SPARE, Directory, Remote, Rsync, partial_of, size_of
 from .switch import PART, left_behind
-
-# What a run leaves free on the disk: logs and the markers need some.
-SPARE = 1 << 30
 
 
 class Account(NamedTuple):
@@ -172,8 +169,7 @@ def _check_place(directory: str) -> None:
         )
     mounted = os.path.ismount(directory)
     # A part of the same disk that is mounted a second time is seen here only (proc_pid_mountinfo(5)).
-    with suppress(OSError), open("/proc/self/mountinfo", encoding="utf-8") as handle:
-        mounted |= any(line.split()[4:5] == [real.replace(" ", "\\040")] for line in handle)
+    mounted |= any(each.point == real for each in mounts())
     if mounted:
         raise HostError(
             f"a disk is mounted at {directory} itself, so no other directory can take its place. Give the"

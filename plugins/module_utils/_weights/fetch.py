@@ -11,6 +11,7 @@ import shutil
 import threading
 from typing import Any
 
+from .._base import disk
 from .._base.errors import HostError
 from .archive import archive_at, download, is_url, top_of, unpack
 from .check import bytes_of, existing, matches, same, source_of
@@ -59,8 +60,11 @@ class Fetch:
                     return
                 self._fill(marker, lock)
                 switch(self.directory)
-        except OSError as error:
-            raise _disk_error(error, self.job.model, self.directory) from None
+        except (OSError, HostError) as error:
+            cause = error if isinstance(error, OSError) else error.__cause__
+            if not isinstance(cause, OSError):
+                raise
+            raise _disk_error(cause, self.job.model, self.directory) from None
 
     def _report(self, phase: str, total: int = 0) -> None:
         self.progress.update(self.job, phase=phase, done=0, total=total)
@@ -291,14 +295,16 @@ def _disk_error(error: OSError, model: str, directory: str) -> HostError:
     """What an error of the disk means while a model is written."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return HostError(
-            f"{model}: the disk of {directory}.part is full. Make room, or set"
-            " vllm_service_weights_dir to a larger disk; what was downloaded is kept, and the next"
-            " run continues"
+            f"{model}: {disk.explain(error, f'{directory}.part')} Or set vllm_service_weights_dir to a larger"
+            f" disk; what was downloaded is kept there, {directory} is as it was, and the next run"
+            " continues"
         )
     if error.errno == errno.EROFS:
         return HostError(
             f"{model}: {error.filename or directory} is on a disk that this host may only read."
-            " Download it on the host that may write there, or set vllm_service_weights_dir to"
-            " another disk"
+            f" {disk.explain(error, directory)} Or download it on the host that may write there, or"
+            " set vllm_service_weights_dir to another disk"
         )
-    return HostError(f"{model} could not be written: {error}")
+    return HostError(
+        f"{model} could not be written: {disk.explain(error)} {directory} is as it was"
+    )

@@ -27,6 +27,8 @@ from .marker import is_remembered, read_marker
 HUBS = ("huggingface", "modelscope")
 INCOMPLETE = ".inferops-incomplete"
 BLOCK = 8 << 20
+# What a run leaves free on the disk: logs and the markers need some.
+SPARE = 1 << 30
 _SSH = "ssh -o BatchMode=yes -o ConnectTimeout=20"
 
 # What vLLM does not read: other frameworks' weights, the original form of the same weights, pictures.

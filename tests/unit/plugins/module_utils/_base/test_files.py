@@ -131,7 +131,7 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> 
     def fail(_temporary: str, _final: str) -> None:
         raise OSError("no space left")
 
-    with pytest.raises(OSError, match="no space"):
+    with pytest.raises(HostError, match="no space"):
         apply(change, fail)
     assert os.listdir(tmp_path) == ["chat.yaml"]
     assert Path(desired.path).read_text() == desired.content
