@@ -4,12 +4,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
 
 import pytest
 
-from .engines import MissingError
+from .engines import SERVING, MissingError, matrix_versions
 from .machine import see_to_machine
+from .parsers import Parser
+from .readers import Reader
+
+VERSIONS = [*matrix_versions(), SERVING]
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -19,6 +26,40 @@ def machine() -> None:
         see_to_machine()
     except MissingError as error:
         pytest.skip(f"the real vLLM cannot be tried here: {error}")
+
+
+@pytest.fixture(scope="session")
+def starting() -> Iterator[dict[str, Future[Parser]]]:
+    """The parsers by version. Loading one takes some 10 s of one core; the next loads meanwhile."""
+    started: dict[str, Future[Parser]] = {}
+    with ThreadPoolExecutor(1) as pool:
+
+        class Ahead(dict[str, "Future[Parser]"]):
+            def __missing__(self, version: str) -> Future[Parser]:
+                self[version] = pool.submit(Parser, version)
+                return self[version]
+
+        started = Ahead()
+        yield started
+        for each in started.values():
+            each.result().close()
+
+
+@pytest.fixture(scope="module", params=VERSIONS)
+def parser(request: pytest.FixtureRequest, starting: Any) -> Iterator[Parser]:
+    version = request.param
+    one: Parser = starting[version].result()
+    following = VERSIONS[VERSIONS.index(version) + 1 :]
+    if following:
+        _unused = starting[following[0]]
+    yield one
+    one.close()
+    del starting[version]
+
+
+@pytest.fixture
+def reader(parser: Parser, tmp_path: Path) -> Reader:
+    return Reader(parser, tmp_path)
 
 
 @pytest.fixture

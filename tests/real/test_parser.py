@@ -7,9 +7,6 @@ from __future__ import annotations
 import contextlib
 import json
 import re
-from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -35,72 +32,12 @@ from ansible_collections.inferops.ascend.plugins.plugin_utils._service.arguments
 from ansible_collections.inferops.ascend.plugins.plugin_utils._service.engine import (
     check_args,
     engine_config,
-    engine_yaml,
 )
 
-from .engines import SERVING, matrix_versions
 from .parsers import Parser
+from .readers import Reader
 
-VERSIONS = [*matrix_versions(), SERVING]
 NATIVE = "model: m\n"
-
-
-class Reader:
-    """Files and the real parser of one version."""
-
-    def __init__(self, parser: Parser, folder: Path) -> None:
-        self.version = parser.version
-        self.parser = parser
-        self.folder = folder
-
-    def read(self, text: str, words: str = "--config FILE", name: str = "a.yaml") -> dict[str, Any]:
-        """`vllm serve WORDS`, with the text of a configuration file put at FILE."""
-        path = self.folder / name
-        path.write_text(text, encoding="utf-8")
-        return self.parser.parse(
-            ["serve", *(word.replace("FILE", str(path)) for word in words.split())]
-        )
-
-    def values(self, service: dict[str, Any]) -> dict[str, Any]:
-        """The options that the engine reads of a placed service's file; they must be read."""
-        answer = self.read(engine_yaml(engine_config(service, self.version)))
-        assert answer["status"] == 0, f"{service['model']}: {answer['error']}"
-        found: dict[str, Any] = answer["values"]
-        return found
-
-
-@pytest.fixture(scope="session")
-def starting() -> Iterator[dict[str, Future[Parser]]]:
-    """The parsers by version. Loading one takes some 10 s of one core; the next loads meanwhile."""
-    started: dict[str, Future[Parser]] = {}
-    with ThreadPoolExecutor(1) as pool:
-
-        class Ahead(dict[str, "Future[Parser]"]):
-            def __missing__(self, version: str) -> Future[Parser]:
-                self[version] = pool.submit(Parser, version)
-                return self[version]
-
-        started = Ahead()
-        yield started
-        for each in started.values():
-            each.result().close()
-
-
-@pytest.fixture(scope="module", params=VERSIONS)
-def parser(request: pytest.FixtureRequest, starting: Any) -> Iterator[Parser]:
-    version = request.param
-    one: Parser = starting[version].result()
-    following = VERSIONS[VERSIONS.index(version) + 1 :]
-    if following:
-        _unused = starting[following[0]]
-    yield one
-    one.close()
-    del starting[version]
-
-
-@pytest.fixture
-def reader(parser: Parser, tmp_path: Path) -> Reader:
-    return Reader(parser, tmp_path)
 
 
 def placed(request: Any, memory: float = 64) -> list[dict[str, Any]]:
