@@ -319,7 +319,10 @@ def test_a_killed_engine_comes_back(host: Host) -> None:
     assert (ended["SubState"], ended["ExecMainStatus"]) == ("auto-restart", "0")
     found = host.diagnose()["tiny-decoder"]
     assert found["state"] in ("restarting", "starting")
-    assert found["cause"]["cause"] == "The engine's process ended without a reason in the log."
+    assert (
+        found["cause"]["cause"]
+        == "The engine's process ended, and this collection recognises none of the lines before as the reason."
+    )
     assert "If it was killed, dmesg on the host tells by whom" in found["cause"]["advice"]
     ran = host.books.run("ready")
     assert ran.status == 0, ran.output

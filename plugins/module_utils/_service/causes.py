@@ -9,6 +9,7 @@ The known failures are data (vars/failures/) and come from the controller.
 from __future__ import annotations
 
 import re
+from itertools import islice
 from typing import Any, Callable, Iterable, Mapping, NamedTuple, Sequence
 
 from .journal import cut, is_request
@@ -16,6 +17,8 @@ from .messages import Transcript, ending, is_of_systemd, telling, transcribe
 
 # Lines that are shown of one failure.
 _EVIDENCE = 5
+# Places that are compared to find the first one in time.
+_MATCHES = 200
 # Characters of a figure that is taken out of the lines.
 _FIGURE = 300
 # systemd's Result of a process that a signal ended.
@@ -46,17 +49,20 @@ def _figure(name: str, text: str) -> str:
 
 
 def _by_lines(failure: Mapping[str, Any], journal: Transcript) -> _Found | None:
-    """The failure as lines of the journal show it. A pattern may reach over several of them."""
+    """The failure as lines of the journal show it: of each pattern the first place in time. A pattern
+    may reach over several lines of one process."""
     figures: dict[str, str] = {}
     evidence: list[str] = []
     for each in failure.get("lines", ()):
-        found = re.search(each, journal.text, re.MULTILINE)
-        if found is None:
+        matches = islice(re.finditer(each, journal.text, re.MULTILINE), _MATCHES)
+        seen = [(journal.covered(*found.span()), found) for found in matches]
+        if not seen:
             continue
+        covered, found = min(seen, key=lambda one: one[0][0].place)
         for key, value in found.groupdict().items():
             if value is not None:
                 figures.setdefault(key, value)
-        for line in journal.covered(found.start(), found.end()):
+        for line in covered:
             if line.whole not in evidence and len(evidence) < _EVIDENCE:
                 evidence.append(line.whole)
     if evidence and all(map(is_of_systemd, evidence)):  # it tells that, not why

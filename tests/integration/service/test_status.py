@@ -234,9 +234,12 @@ def test_of_a_service_that_starts_again_the_start_before_tells_the_cause(host: H
 ENDS = {
     "fail=oom-then-timeout": ("out-of-memory", "896.00 MiB more are wanted of 60.97 GiB"),
     "fail=killed": ("engine-killed", "killed by signal 9"),
-    "fail=quiet": ("engine-dead", "without a reason in the log"),
+    "fail=quiet": ("engine-dead", "recognises none of the lines before as the reason"),
     "fail=weights": ("weights-missing", "/var/lib/vllm/weights/Qwen/Qwen3-0.6B"),
-    "engine_dies_after=0.5 engine_grace=0.2": ("engine-dead", "without a reason in the log"),
+    "engine_dies_after=0.5 engine_grace=0.2": (
+        "engine-dead",
+        "recognises none of the lines before as the reason",
+    ),
 }
 
 

@@ -108,3 +108,10 @@ def test_of_a_process_that_was_killed_an_exception_is_the_reason_but_no_word_of_
     assert found is not None and found["id"] == "unknown"
     found = why(["a retry failed, going on"], UNKNOWN, killed, result="signal")
     assert found is not None and found["id"] == "killed"
+
+
+def test_of_several_processes_the_first_that_tells_it_counts() -> None:
+    known = failure("x", r"error (?P<number>\d)", cause=["{number}"])
+    lines = ["Starting", "(A pid=1) error 1", "error 2", "(A pid=1) error 3"]
+    found = why(lines, known)
+    assert found is not None and (found["cause"], found["lines"]) == ("1", [lines[1]])
