@@ -63,8 +63,8 @@ def _by_lines(failure: Mapping[str, Any], journal: Transcript) -> _Found | None:
             if value is not None:
                 figures.setdefault(key, value)
         for line in covered:
-            if line.whole not in evidence and len(evidence) < _EVIDENCE:
-                evidence.append(line.whole)
+            if line.raw not in evidence and len(evidence) < _EVIDENCE:
+                evidence.append(line.raw)
     if evidence and all(map(is_of_systemd, evidence)):  # it tells that, not why
         evidence += [line for line in _most(journal) if line not in evidence]
     return _Found(figures, evidence) if evidence else None

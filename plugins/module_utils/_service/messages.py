@@ -59,7 +59,7 @@ class Line(NamedTuple):
     process: str
     level: str
     text: str
-    whole: str
+    raw: str
     place: int
 
 
@@ -86,21 +86,21 @@ class Telling(NamedTuple):
     lines: Sequence[str]
 
 
-def split(whole: str, place: int = 0) -> Line:
-    """A line and what stands before its text."""
-    found = _PREFIX.match(whole)
+def split(raw: str, place: int = 0) -> Line:
+    """A line and what comes before its text."""
+    found = _PREFIX.match(raw)
     process, rank, level, end = "", "", "", 0
     if found is not None:  # it always is, for every part of the prefix may be missing
         process, rank, level = (found.group(name) or "" for name in ("process", "rank", "level"))
         end = found.end()
-    return Line((process + rank).strip(), level, whole[end:], whole, place)
+    return Line((process + rank).strip(), level, raw[end:], raw, place)
 
 
 def transcribe(lines: Iterable[str]) -> Transcript:
     """The lines of a journal, those of one process after each other; empty ones are left out."""
     processes: dict[str, list[Line]] = {}
-    for place, whole in enumerate(lines):
-        line = split(whole, place)
+    for place, raw in enumerate(lines):
+        line = split(raw, place)
         if line.text.strip():
             processes.setdefault(line.process, []).append(line)
     ordered = [line for each in processes.values() for line in each]
@@ -163,7 +163,7 @@ def telling(transcript: Transcript, ended: bool) -> Telling | None:
     exceptions = _exceptions(lines)
     if exceptions:
         shown = [*exceptions[0], *(exceptions[-1] if len(exceptions) > 1 else ())]
-        return Telling(_joined(exceptions[0]), [line.whole for line in shown])
+        return Telling(_joined(exceptions[0]), [line.raw for line in shown])
     plain = [
         line
         for line in lines
@@ -175,20 +175,20 @@ def telling(transcript: Transcript, ended: bool) -> Telling | None:
     for line in sorted(plain, key=lambda each: each.place):
         found = _INNER.search(line.text)
         if found is not None:
-            return Telling(found.group(), [line.whole])
+            return Telling(found.group(), [line.raw])
     if not ended:
         return None
     wordy = [line for line in plain if _WORDS.search(line.text) and not _EMPTY.search(line.text)]
     last = sorted(wordy, key=lambda each: each.place)[-_REASONS:]
-    return Telling(_joined(last[-1:]), [line.whole for line in last]) if last else None
+    return Telling(_joined(last[-1:]), [line.raw for line in last]) if last else None
 
 
-def is_of_systemd(whole: str) -> bool:
+def is_of_systemd(raw: str) -> bool:
     """Whether systemd wrote the line, about a unit."""
-    return _SYSTEMD.search(whole) is not None
+    return _SYSTEMD.search(raw) is not None
 
 
 def ending(transcript: Transcript, count: int) -> list[str]:
     """The last lines that the service itself wrote."""
     written = [line for line in transcript.lines if not _SYSTEMD.search(line.text)]
-    return [line.whole for line in sorted(written, key=lambda each: each.place)[-count:]]
+    return [line.raw for line in sorted(written, key=lambda each: each.place)[-count:]]

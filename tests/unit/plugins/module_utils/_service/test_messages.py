@@ -44,7 +44,7 @@ def test_lines_of_a_process_follow_each_other_though_another_writes_between() ->
     journal = transcribe([WORKER + "one", SERVER + "other", "", WORKER, WORKER + "two"])
     assert journal.text == "one\ntwo\nother"
     start = journal.text.index("two")
-    assert [line.whole for line in journal.covered(start, start + 3)] == [WORKER + "two"]
+    assert [line.raw for line in journal.covered(start, start + 3)] == [WORKER + "two"]
     assert len(journal.covered(0, start + 1)) == 2
 
 
