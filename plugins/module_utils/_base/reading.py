@@ -91,11 +91,16 @@ def check_depth(value: object) -> None:
     """Raises OutOfBounds for mappings and lists in each other deeper than DEEPEST."""
     level = [value]
     for _depth in range(DEEPEST):
-        level = [
-            item for each in level for item in _items(each) if isinstance(item, (dict, list, tuple))
-        ]
-        if not level:
+        # Each once: a value may be in many places, and in itself.
+        inner = {
+            id(item): item
+            for each in level
+            for item in _items(each)
+            if isinstance(item, (dict, list, tuple))
+        }
+        if not inner:
             return
+        level = list(inner.values())
     raise _too_deep()
 
 

@@ -10,7 +10,12 @@ import unicodedata
 from collections.abc import Mapping
 from typing import Any
 
+from ansible_collections.inferops.ascend.plugins.module_utils._base.reading import DEEPEST
+
 from .errors import AscendError
+
+# Of a variable or of what a module returns; those of a large fleet have some ten thousand.
+_MOST_VALUES = 1_000_000
 
 
 def plain(value: object, where: str) -> Any:
@@ -20,8 +25,51 @@ def plain(value: object, where: str) -> Any:
     neither a YAML dumper nor `json` treats as what they are.
 
     `where` names the value in errors. Raises AscendError for any other type (a YAML date, bytes),
-    for a number that is not finite, and for a mapping key that is not text or an integer.
+    for a number that is not finite, for a mapping key that is not text or an integer, and for mappings
+    and lists that are too deep in each other or have too many values.
     """
+    return _Plain().of(value, where, 0)
+
+
+class _Plain:
+    """Makes one value plain; counts the values in it, of which aliases may make very many."""
+
+    def __init__(self) -> None:
+        self.values = 0
+
+    def of(self, value: object, where: str, depth: int) -> Any:
+        self.values += 1
+        if self.values > _MOST_VALUES:
+            raise AscendError(f"{where} is one of more than {_MOST_VALUES} values.")
+        if isinstance(value, Mapping):
+            self._check(where, depth)
+            result: dict[str, Any] = {}
+            for key, item in value.items():  # not dict(value): that would go past lazy templating
+                if isinstance(key, bool) or not isinstance(key, (str, int)):
+                    raise AscendError(f"{where} has the key {key!r}, which is not text: quote it.")
+                name = "".join([key]) if isinstance(key, str) else str(int(key))
+                if name in result:
+                    raise AscendError(
+                        f"{where} has the key {name!r} twice, as a text and as a number."
+                    )
+                result[name] = self.of(item, f"{where}, {name}", depth + 1)
+            return result
+        if isinstance(value, (list, tuple)):
+            self._check(where, depth)
+            return [
+                self.of(item, f"{where}, item {n}", depth + 1) for n, item in enumerate(value, 1)
+            ]
+        return _plain_scalar(value, where)
+
+    @staticmethod
+    def _check(where: str, depth: int) -> None:
+        if depth >= DEEPEST:
+            raise AscendError(
+                f"{where[:80]}... has mappings and lists in each other deeper than {DEEPEST} levels."
+            )
+
+
+def _plain_scalar(value: object, where: str) -> Any:
     if value is None or isinstance(value, bool):
         return value
     if isinstance(value, str):
@@ -36,18 +84,6 @@ def plain(value: object, where: str) -> Any:
         if not math.isfinite(value):
             raise AscendError(f"{where} is {value}, which is not a number to work with.")
         return float(value)
-    if isinstance(value, Mapping):
-        result: dict[str, Any] = {}
-        for key, item in value.items():  # not dict(value): that would go past lazy templating
-            if isinstance(key, bool) or not isinstance(key, (str, int)):
-                raise AscendError(f"{where} has the key {key!r}, which is not text: quote it.")
-            name = "".join([key]) if isinstance(key, str) else str(int(key))
-            if name in result:
-                raise AscendError(f"{where} has the key {name!r} twice, as a text and as a number.")
-            result[name] = plain(item, f"{where}, {name}")
-        return result
-    if isinstance(value, (list, tuple)):
-        return [plain(item, f"{where}, item {n}") for n, item in enumerate(value, 1)]
     raise AscendError(
         f"{where} is a {type(value).__name__}, not text or a number: write it between quotes."
     )

@@ -8,6 +8,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from ansible_collections.inferops.ascend.plugins.module_utils._base.reading import (
+    OutOfBounds,
+    check_depth,
+)
+
 from .data import role_defaults
 from .errors import AscendError
 from .values import kind_of, shown, whole_number
@@ -47,6 +52,10 @@ class Variables:
 
     def value(self, name: str) -> Any:
         value = self._read(name)
+        try:
+            check_depth(value)
+        except OutOfBounds as error:
+            raise AscendError(f"{name} cannot be read: {error}.") from error
         return role_default(name) if value is None else value
 
     def text(self, *names: str) -> str:

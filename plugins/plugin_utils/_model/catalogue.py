@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -147,7 +148,7 @@ def load_catalogue(
 
 def _locate(entry: str, find_file: Callable[[str], str | None] | None) -> Path:
     path = Path(entry).expanduser()
-    found = find_file(str(path)) if find_file else (str(path) if path.exists() else None)
+    found = find_file(str(path)) if find_file else (str(path) if os.path.exists(path) else None)
     if found is None:
         if entry in SHIPPED_TABLES:
             return VARS / "model_tables" / entry

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -160,9 +161,9 @@ def _configuration(request: Request, catalogue: Catalogue) -> Facts | None:
         )
     found = catalogue.find_file(given) if catalogue.find_file else None
     path = Path(found or given).expanduser()
-    if not path.exists():
+    if not os.path.exists(path):
         raise AscendError(
-            f"config of {request.model} is {given}, which does not exist on the controller. Name"
+            f"config of {request.model} is {given[:200]}, which does not exist on the controller. Name"
             " the model's config.json, or the directory that contains it."
         )
     return read_configuration(path)

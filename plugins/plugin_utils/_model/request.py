@@ -54,6 +54,8 @@ _KEYS_OF_OPTIONS = {
 _LENGTH = re.compile(r"([0-9]{1,9})(?:\.([0-9]{1,9}))?([KM]?)", re.ASCII)
 _UNITS = {"": 1, "K": 1024, "M": 1024 * 1024}
 _DECIMAL = re.compile(r"[0-9]{1,9}(?:\.[0-9]{1,18})?", re.ASCII)
+# Of one service and of a parallel size; more than any fleet has.
+_MOST_CARDS = 65536
 _WAYS = "Write a model's name, or a mapping such as {model: Qwen3-14B, cards: 2}."
 
 
@@ -306,8 +308,8 @@ def parse_card_memory(value: object, name: str = "card_memory_gb") -> float:
 
 def _size(value: object, name: str) -> int:
     size = _integer(value)
-    if not size:
-        raise AscendError(f"{name} is {shown(value)}; it is an integer, at least 1.")
+    if not size or size > _MOST_CARDS:
+        raise AscendError(f"{name} is {shown(value)}; it is an integer of 1 to {_MOST_CARDS}.")
     return size
 
 
@@ -341,9 +343,9 @@ def _cards(value: object, model: str) -> tuple[int | None, tuple[int, ...] | Non
             )
         return len(ids), tuple(card for card in ids if card is not None)
     number = _integer(value)
-    if not number:
+    if not number or number > _MOST_CARDS:
         raise AscendError(
-            f"cards of {model} is {shown(value)}; it is a number of cards, at least 1, or a list"
+            f"cards of {model} is {shown(value)}; it is a number of cards, 1 to {_MOST_CARDS}, or a list"
             " of the cards themselves. Write for example 2, or [4, 5]."
         )
     return number, None

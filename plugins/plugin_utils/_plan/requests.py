@@ -28,6 +28,8 @@ SERVICES = "vllm_plan_services"
 _NAMES = re.compile(r"\{\{-?\s*([A-Za-z_]\w*(?:\s*\+\s*[A-Za-z_]\w*)*)\s*-?\}\}", re.ASCII)
 _LEVELS = 10  # of variables that name variables
 # Keys of a request that the planner reads, and which are rendered for that.
+# More than any fleet has cards.
+_MOST_REPLICAS = 65536
 PLAN_KEYS = ("replicas", "hosts", "spread", "priority")
 # What the plan settles for each host, and therefore writes itself.
 SETTLED_KEYS = frozenset(PLAN_KEYS).union(
@@ -96,9 +98,9 @@ def _replicas(value: object) -> int | None:
     if isinstance(value, str) and value.strip() == "all":
         return None
     number = whole_number(value)
-    if number is None or number < 1:
+    if number is None or not 1 <= number <= _MOST_REPLICAS:
         raise AscendError(
-            f"replicas is {shown(value)}; a number from 1 is needed, or all for one on each host."
+            f"replicas is {shown(value)}; a number of 1 to {_MOST_REPLICAS} is needed, or all for one on each host."
         )
     return number
 

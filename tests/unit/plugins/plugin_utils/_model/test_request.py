@@ -56,7 +56,7 @@ def test_star_stands_alone() -> None:
 @pytest.mark.parametrize("cards", [0, -1, True, 1.0, "two", "", {"a": 1}, "1,2"])
 def test_a_number_of_cards_that_is_none(cards: object) -> None:
     assert rejection({"model": "Qwen3-14B", "cards": cards}) == (
-        f"cards of Qwen3-14B is {cards!r}; it is a number of cards, at least 1, or a list of the"
+        f"cards of Qwen3-14B is {cards!r}; it is a number of cards, 1 to 65536, or a list of the"
         " cards themselves. Write for example 2, or [4, 5]."
     )
 
@@ -83,7 +83,7 @@ def test_other_values_of_a_wrong_kind() -> None:
         "card_memory_gb of Qwen3-14B is 'big'; it is the nominal memory of one card in GB. Write for example 64."
     )
     assert rejection({**model, "tensor_parallel_size": 0}) == (
-        "tensor_parallel_size of Qwen3-14B is 0; it is an integer, at least 1."
+        "tensor_parallel_size of Qwen3-14B is 0; it is an integer of 1 to 65536."
     )
     assert rejection({**model, "args": ["--x"]}) == (
         "args of Qwen3-14B is ['--x']; it is a mapping of vLLM's options. Write for example"
