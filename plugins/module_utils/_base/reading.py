@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import os
 import stat
-from typing import Any, BinaryIO, Callable, Union
+from typing import Any, BinaryIO, Union
 
 from .errors import HostError
 
@@ -129,12 +129,3 @@ def _int(text: str) -> int:
 
 def _start(text: str) -> str:
     return text if len(text) <= 20 else text[:17] + "..."
-
-
-def explained(path: _Path, read: Callable[[], Any]) -> Any:
-    """What `read` returns; an error of it as a HostError that names the path."""
-    try:
-        return read()
-    except (OSError, ValueError) as error:
-        reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
-        raise HostError(f"{os.fspath(path)} cannot be read: {reason}") from error

@@ -9,6 +9,7 @@ import hashlib
 import os
 from pathlib import Path
 
+from .._base.reading import OutOfBounds, open_regular
 from .files import below
 
 # What an engine reads. Of weights the size counts, of the rest the content.
@@ -41,7 +42,9 @@ def _mark(path: str) -> str:
         size = os.path.getsize(path)
         if path.endswith(_WEIGHTS) or size > _SMALL:
             return f"{size} bytes"
-        with open(path, "rb") as file:
+        with open_regular(path) as file:
             return f"{size} bytes, sha256 {hashlib.sha256(file.read()).hexdigest()[:16]}"
+    except OutOfBounds as error:
+        return f"unreadable: {error}"
     except OSError as error:
         return f"unreadable: {os.strerror(error.errno or 0)}"

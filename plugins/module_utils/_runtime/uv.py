@@ -18,6 +18,7 @@ import zipfile
 from typing import Iterable, Sequence
 
 from .._base.errors import HostError
+from .._base.text import printable
 from .interpreters import interpreters
 from .spec import EnvironmentSpec, Module, Step
 
@@ -166,7 +167,8 @@ class Uv:
             list(command), environ_update=variables, cwd="/", pass_fds=descriptors
         )
         if status != 0:
-            lines = [line for line in (output + "\n" + errors).splitlines() if line.strip()]
+            text = printable(f"{output}\n{errors}")
+            lines = [line for line in text.splitlines() if line.strip()]
             raise HostError(
                 f"{what} failed with status {status}. What was made is removed again, and "
                 f"`current` is as it was. {self._advice()} The end of its output:\n"

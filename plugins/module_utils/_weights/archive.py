@@ -19,6 +19,7 @@ from typing import Any, Callable, Iterator
 
 from .._base import disk
 from .._base.errors import HostError
+from .._base.reading import OutOfBounds, open_regular
 from .completeness import gigabytes
 from .faults import WrongSize, bare_url, explain, patient
 from .jobs import Job
@@ -104,7 +105,11 @@ def unpack(job: Job, path: str, directory: str, seen: Callable[[int], None]) -> 
     path: of the archive. directory: which it makes, below an existing one. seen: is called with each
     number of bytes read.
     """
-    with open(path, "rb") as handle:
+    try:
+        opened = open_regular(path)
+    except OutOfBounds as error:
+        raise HostError(f"the archive of {job.model}, {path}, cannot be read: {error}") from None
+    with opened as handle:
         counted = _Counted(handle, seen)
         # Its annotations know no stream that is read only.
         open_archive: Any = tarfile.open

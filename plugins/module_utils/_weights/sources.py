@@ -19,6 +19,7 @@ from typing import Any, Callable, NamedTuple
 from .._base import process
 from .._base.errors import HostError
 from .._base.reading import open_regular, read_bytes
+from .._base.text import printable
 from .completeness import OWN, inspect
 from .faults import Fault
 from .jobs import Job
@@ -155,7 +156,11 @@ def short_hash(text: str) -> str:
 
 def error_of(fault: Fault) -> Exception:
     """The exception of a fault."""
-    return OSError(fault.errno, "", fault.file or None) if fault.errno else HostError(fault.text)
+    return (
+        OSError(fault.errno, "", fault.file or None)
+        if fault.errno
+        else HostError(printable(fault.text))
+    )
 
 
 # -- directories and rsync -------------------------------------------------------------------------

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from .._base.words import listed
-from .._model.profiles import has_memory, load_profiles, matching_profiles
+from .._model.profiles import FIRST_GENERATION, has_memory, load_profiles, matching_profiles
 from .checks import HostChecks
 from .findings import format_card, format_process
 
@@ -94,14 +94,12 @@ def check_profile(checks: HostChecks) -> None:
         )
         checks.real_profile = fitting[0] if fitting else None
     for name in sorted({card["name"] for card in checks.shown} - set(declared.chips)):
-        known = any(name in each.chips for each in load_profiles().values())
-        checks.add(
-            "error" if known else "warning",
-            "chip",
-            declared.name,
-            f"the chip is {name}, the profile has {', '.join(declared.chips)}.",
-            advice,
-        )
+        first = name in FIRST_GENERATION
+        known = first or any(name in each.chips for each in load_profiles().values())
+        text = f"the chip is {name}, the profile has {', '.join(declared.chips)}."
+        if first:
+            text = f"the chip is {name}, a first-generation Ascend 910, which vllm-ascend does not support."
+        checks.add("error" if known else "warning", "chip", declared.name, text, advice)
 
 
 def check_ids(checks: HostChecks) -> None:

@@ -30,6 +30,7 @@ from ansible_collections.inferops.ascend.plugins.module_utils._base.reading impo
     MOST_BYTES,
     parse_json,
 )
+from ansible_collections.inferops.ascend.plugins.module_utils._base.text import one_line
 
 from .._base.errors import AscendError
 from .._base.variables import Variables
@@ -135,7 +136,7 @@ class Question:
         except urllib.error.HTTPError as error:
             return {"fault": self._refused(error.code)}
         except (OSError, http.client.HTTPException, ValueError, LookupError, TypeError) as error:
-            reason = getattr(error, "reason", None) or error
+            reason = one_line(str(getattr(error, "reason", None) or error))
             return {
                 "fault": f"{self.endpoint} cannot be asked for {self.hub_id}: {reason}. Where the"
                 " controller reaches a mirror alone, set vllm_weights_endpoints or HF_ENDPOINT"

@@ -19,6 +19,8 @@ from .._base.values import shown
 
 # A card prints between 0.87 (300I Duo of 24 GB) and 1.0 of its nominal memory; the nominal sizes
 # 24, 32, 48, 64, 96 and 128 are further apart than that.
+# What npu-smi prints for the Ascend 910 before the A2, which vllm-ascend does not support.
+FIRST_GENERATION = ("910", "910A", "910B", "910ProA", "910ProB", "910PremiumA")
 _LEAST_OF_NOMINAL, _MOST_OF_NOMINAL = 0.8, 1.02
 
 

@@ -314,7 +314,7 @@ def _size(value: object, name: str) -> int:
 
 
 def _hub_id(value: object, name: str) -> str:
-    if not isinstance(value, str):
+    if not isinstance(value, str) or re.search(r"\s", value):
         raise AscendError(f"{name} is {shown(value)}; it is an id such as Qwen/Qwen3-14B.")
     return value
 

@@ -12,14 +12,11 @@ from typing import Any
 
 from .._base.errors import AscendError
 from .._base.variables import Variables
-from .._model.profiles import Profile
+from .._model.profiles import FIRST_GENERATION, Profile
 from .._model.versions import VersionRow, matrix
 
 _DIGEST = re.compile(r"@sha256:[0-9a-f]{64}$")
 _IMAGE_ID = re.compile(r"(?:sha256:)?[0-9a-f]{64}")
-
-# What npu-smi prints for the Ascend 910 before the A2.
-_FIRST_GENERATION = ("910", "910A", "910B", "910ProA", "910ProB", "910PremiumA")
 
 
 @dataclass(frozen=True)
@@ -85,7 +82,7 @@ def target_of(chips: Sequence[str]) -> Target | None:
             for target in targets
             if any(re.fullmatch(pattern, chip) for pattern in target.chips)
         ]
-        if not fitting and chip in _FIRST_GENERATION:
+        if not fitting and chip in FIRST_GENERATION:
             raise AscendError(
                 f"the chip {chip} is a first-generation Ascend 910, which vllm-ascend does not support:"
                 " an A2 has a digit behind its letter, as in 910B3. With an engine of"

@@ -12,6 +12,7 @@ is rejected here, by the option list of that version in vars/vllm_options.json.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any, Union
 
@@ -120,6 +121,11 @@ def _model(service: Mapping[str, Any], weights_dir: str, who: str) -> str:
             " directory. Name it: path: /absolute/path/on/the/host"
         )
     text = text_of(given or directory, f"{who}, {'path' if given else 'weights'}")
+    if given and (text != text.strip() or re.search(r"\$[A-Za-z_{(]", text)):
+        raise AscendError(
+            f"{who}: path is {text!r}, with an outer blank or a $ that nothing expands. Write the path"
+            " as it is on the host."
+        )
     if not text.startswith("/"):
         what = f"path is {text!r}" if given else f"vllm_service_weights_dir is {weights_dir!r}"
         raise AscendError(f"{who}: {what}; an absolute path on the host is needed.")

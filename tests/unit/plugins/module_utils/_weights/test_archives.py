@@ -56,3 +56,9 @@ def test_a_header_of_an_archive_is_not_read_into_memory(
     path = archive_with(tmp_path / "a.tar.gz", info, Zeros())
     with pytest.raises(HostError, match=r"a header of the archive has 67\.1 MB"):
         download(Job(str(directory), "Qwen3-14B", "archive", location=str(path)))
+
+
+def test_an_archive_that_is_a_pipe_is_not_waited_for(directory: Path, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "a.tar")
+    with pytest.raises(HostError, match=r"a\.tar, cannot be read: it is not a file"):
+        download(Job(str(directory), "Qwen3-14B", "archive", location=str(tmp_path / "a.tar")))

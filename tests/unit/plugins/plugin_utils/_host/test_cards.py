@@ -137,6 +137,13 @@ def test_a_host_that_is_not_what_was_declared() -> None:
     assert "the cards fit atlas-800i-a2-64g or atlas-800t-a2-64g" in only(found).advice
 
 
+def test_a_first_generation_chip_is_an_error() -> None:
+    """vllm-ascend issues 8 and 3010: npu-smi prints 910B, and only 910B with a digit is an A2."""
+    found = checked(facts([card(n, name="910B") for n in range(8)]))
+    assert codes(found) == [("error", "chip")]
+    assert "the chip is 910B, a first-generation Ascend 910" in errors(found)[0].message
+
+
 @pytest.mark.parametrize(
     ("name", "total", "count", "fit"),
     [

@@ -9,7 +9,10 @@ from typing import Any
 import pytest
 from ansible_collections.inferops.ascend.plugins.plugin_utils._base.errors import AscendError
 from ansible_collections.inferops.ascend.plugins.plugin_utils._model.catalogue import load_catalogue
-from ansible_collections.inferops.ascend.plugins.plugin_utils._service.engine import check_args
+from ansible_collections.inferops.ascend.plugins.plugin_utils._service.engine import (
+    check_args,
+    engine_config,
+)
 from ansible_collections.inferops.ascend.plugins.plugin_utils._service.literal import check_env
 from ansible_collections.inferops.ascend.plugins.plugin_utils.deployment import Deployment
 from ansible_collections.inferops.ascend.plugins.plugin_utils.settings import Settings
@@ -123,3 +126,16 @@ def test_values_of_options_are_one_value_each(args: dict[str, Any], words: str) 
 )
 def test_values_that_are_meant_so_pass(args: dict[str, Any]) -> None:
     check_args({"model": "Qwen3-14B", "args": args}, "0.18.0")
+
+
+@pytest.mark.parametrize("path", ["/data/x ", "/data/x\n", "$MODELS/x", "/data/${NAME}"])
+def test_a_path_is_taken_literally(path: str) -> None:
+    service = {"name": "chat", "model": "Qwen3-14B", "path": path, "max_model_len": 4096}
+    with pytest.raises(AscendError, match="outer blank or a \\$ that nothing expands"):
+        engine_config({**service, "port": 8000, "cards": [0]}, "0.18.0")
+
+
+def test_an_id_of_a_hub_has_no_blank() -> None:
+    assert "huggingface of Qwen3-14B is ' Qwen/Qwen3-14B'" in message_of(
+        {"huggingface": " Qwen/Qwen3-14B"}
+    )
