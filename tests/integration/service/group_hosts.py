@@ -102,11 +102,11 @@ def nothing(member: Member, other: Member) -> None:
 Step = Callable[[Any, Any], None]
 
 
-def wait_for(what: str, condition: Callable[[], Any]) -> float:
+def wait_for(what: str, condition: Callable[[], Any], seconds: float = PATIENCE) -> float:
     """Wait until a condition is true; return how many seconds that took."""
     began = time.monotonic()
     while not condition():
-        assert time.monotonic() - began < PATIENCE, f"not seen in {PATIENCE:g} s: {what}"
+        assert time.monotonic() - began < seconds, f"not seen in {seconds:g} s: {what}"
         time.sleep(0.05)
     return time.monotonic() - began
 
