@@ -20,7 +20,7 @@ from ansible_collections.inferops.ascend.plugins.plugin_utils._service.group_pro
     group_program,
 )
 
-from ..hosts import HOSTS, inside, shell, started
+from ..hosts import HOSTS, command, inside, shell, started
 
 UNIT = "vllm@chat"
 PORT = 8000
@@ -42,8 +42,8 @@ class Member:
 
     def write(self, path: str, text: str) -> None:
         self.sh(f"mkdir -p {Path(path).parent}")
-        command = [sys.executable, str(HOSTS), "exec", self.scenario, self.host, "--"]
-        subprocess.run([*command, "sh", "-c", f"cat > {path}"], input=text.encode(), check=True)
+        enter = [sys.executable, str(HOSTS), "exec", self.scenario, self.host, "--"]
+        subprocess.run([*enter, "sh", "-c", f"cat > {path}"], input=text.encode(), check=True)
 
     def show(self, key: str) -> str:
         return inside(self.scenario, self.host, "systemctl", "show", "-P", key, UNIT).stdout.strip()
@@ -71,20 +71,16 @@ class Member:
         return len(self.sh(f"pgrep -f '^{name}' || true").split())
 
 
-def _hosts(*words: str) -> subprocess.Popen[bytes]:
-    return subprocess.Popen([sys.executable, str(HOSTS), *words], stdout=subprocess.DEVNULL)
-
-
 def cut(member: Member, other: Member) -> None:
-    assert _hosts("cut", member.scenario, member.host, other.host).wait() == 0
+    command("cut", member.scenario, member.host, other.host)
 
 
 def heal(member: Member, other: Member) -> None:
-    assert _hosts("heal", member.scenario, member.host, other.host).wait() == 0
+    command("heal", member.scenario, member.host, other.host)
 
 
 def reboot(member: Member, other: Member) -> None:
-    _hosts("reboot", member.scenario, member.host)
+    inside(member.scenario, member.host, "systemctl", "reboot")
 
 
 def stop(member: Member, other: Member) -> None:
