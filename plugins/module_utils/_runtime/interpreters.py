@@ -12,10 +12,13 @@ import shutil
 import stat
 from typing import NamedTuple, Sequence
 
+from .._base import process
 from .._base.errors import HostError
 from .._base.reading import parse_json
-from .spec import EnvironmentSpec, Module
+from .spec import EnvironmentSpec
 
+# Seconds; a Python starts in a fraction of one.
+_PROBE_TIMEOUT = 60.0
 _PROBE = (
     "import json, sys\n"
     "try:\n    import ensurepip, venv\n    able = True\nexcept ImportError:\n    able = False\n"
@@ -55,15 +58,18 @@ def closed_directory(path: str) -> str:
     return ""
 
 
-def probe(module: Module, path: str) -> Interpreter | None:
+def probe(path: str) -> Interpreter | None:
     """What an interpreter is; None if it is not there, does not run or is not Python 3."""
     if not os.access(path, os.X_OK):
         return None
-    status, output, _errors = module.run_command([path, "-I", "-c", _PROBE], cwd="/")
-    if status != 0:
+    try:
+        done = process.run([path, "-I", "-c", _PROBE], _PROBE_TIMEOUT)
+    except HostError:
+        return None
+    if done.status != 0:
         return None
     try:
-        data = parse_json(output)
+        data = parse_json(done.text)
         major, minor, micro = map(int, data["version"])
         closed = closed_directory(path) or closed_directory(os.path.join(data["prefix"], "lib"))
         return Interpreter(path, (major, minor, micro), bool(data["venv"]), closed)
@@ -71,7 +77,7 @@ def probe(module: Module, path: str) -> Interpreter | None:
         return None
 
 
-def interpreters(module: Module) -> list[Interpreter]:
+def interpreters() -> list[Interpreter]:
     """Every Python 3 on the usual paths, the newest first, each once."""
     seen: dict[str, Interpreter] = {}
     for directory in directories():
@@ -83,13 +89,13 @@ def interpreters(module: Module) -> list[Interpreter]:
             real = os.path.realpath(path)
             if real in seen or not os.access(path, os.X_OK):
                 continue
-            found = probe(module, path)
+            found = probe(path)
             if found:
                 seen[real] = found
     return sorted(seen.values(), key=lambda each: each.version, reverse=True)
 
 
-def choose(module: Module, spec: EnvironmentSpec) -> Interpreter:
+def choose(spec: EnvironmentSpec) -> Interpreter:
     """The interpreter to use: the named one, else the newest that fits.
 
     Raises HostError that names what is there and what is needed.
@@ -102,17 +108,17 @@ def choose(module: Module, spec: EnvironmentSpec) -> Interpreter:
 
     if spec.python:
         path = spec.python if "/" in spec.python else (shutil.which(spec.python) or spec.python)
-        named = probe(module, path)
+        named = probe(path)
         if named is None:
             raise HostError(
                 f"{spec.python} is not a Python 3 of this host. Name another one (in the role: "
                 f"vllm_runtime_python), or leave it out; {spec.name} needs {needed}. "
-                + _available(interpreters(module))
+                + _available(interpreters())
             )
         if not fits(named):
             raise HostError(f"{spec.name} needs {needed}, and {named} cannot be used for it.")
         return named
-    found = interpreters(module)
+    found = interpreters()
     for each in found:
         if fits(each):
             return each

@@ -71,7 +71,7 @@ class Environments:
         now = current(spec.root)
         builds = bool(spec.name) and self._must_build(found.get(spec.name))
         if builds:
-            self.python = choose(self.module, spec)
+            self.python = choose(spec)
         after = spec.name if spec.name and spec.switch else now
         others = [s for s in found.values() if s.kind == "complete" and s.name != after]
         if after != now:

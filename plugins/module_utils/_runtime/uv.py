@@ -93,7 +93,7 @@ class Uv:
 
     def _download(self, directory: str, machine: str, advice: str) -> str:
         """Download uv's wheel from the index; return its path."""
-        usable = [each for each in interpreters(self.module) if each.venv]
+        usable = [each for each in interpreters() if each.venv]
         if not usable:
             raise HostError(
                 "The installer uv is not on this host, and no Python here has the module venv, which "

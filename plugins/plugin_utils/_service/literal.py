@@ -10,7 +10,7 @@ systemd expands nothing in a value and vLLM reads options from a file, so what a
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 from .._base.errors import AscendError
 from .._base.systemd import MANAGED
@@ -31,6 +31,7 @@ _URL_CREDENTIALS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^/\s:@?#]*:[^/\s@]+@"
 _EXPANSION = re.compile(r"\$(?:[A-Za-z_]|[{(])")
 # Options behind a value, or a line that goes on.
 _SHELL_LINE = re.compile(r"\s--[A-Za-z]|\\\s*$")
+_ENV_OPTION = re.compile(r"(?s)(?:--env[= ]|-e ?)([A-Za-z_][A-Za-z0-9_]*)=(.*)")
 _QUOTED = re.compile(r"(?s)(?P<quote>['\"]).*(?P=quote)")
 
 
@@ -53,6 +54,19 @@ def check_env(env: object, what: str, as_written: Collection[str] = ()) -> None:
                 f"{what}: {name} {problem} If the value is meant as it is written, add {name} to"
                 f" {AS_WRITTEN}."
             )
+
+
+def env_of_options(options: Iterable[object]) -> dict[str, str]:
+    """The variables that options of podman or docker set, `--env=NAME=VALUE` or `-e NAME=VALUE`."""
+    found: dict[str, str] = {}
+    before = ""
+    for option in map(str, options):
+        text = f"-e {option}" if before in ("-e", "--env") else option
+        pair = _ENV_OPTION.fullmatch(text)
+        if pair:
+            found[pair[1]] = pair[2]
+        before = option
+    return found
 
 
 def _problem(name: str, value: str) -> str | None:

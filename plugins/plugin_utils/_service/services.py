@@ -17,7 +17,7 @@ from .container import arguments, exec_words
 from .engine import engine_config, engine_yaml
 from .group import Group
 from .group_files import NO_TEXTS, group_secrets, group_texts, guard_command
-from .literal import check_env
+from .literal import check_env, env_of_options
 from .payload import build
 from .unit import FILES, UnitSettings
 
@@ -71,6 +71,7 @@ def check_envs(service: Mapping[str, Any], settings: UnitSettings) -> None:
     who = service.get("name") or service.get("model")
     for env, what in (
         (settings.env, "vllm_service_env"),
+        (env_of_options(settings.container_options), "vllm_service_container_options"),
         (service.get("env"), f"service {who}, env"),
     ):
         check_env(env, what, settings.env_as_written)

@@ -17,23 +17,25 @@ from ansible_collections.inferops.ascend.plugins.module_utils._runtime.spec impo
     EnvironmentSpec,
 )
 
-from ._local import Local
-
 
 def test_this_machines_python_is_found_with_its_version() -> None:
-    found = interpreters.probe(Local(), sys.executable)
+    found = interpreters.probe(sys.executable)
     assert found is not None
     assert found.version == sys.version_info[:3]
     assert found.venv
-    assert interpreters.probe(Local(), "/bin/true") is None
-    assert interpreters.probe(Local(), "/bin/false") is None
+    assert interpreters.probe("/bin/true") is None
+    assert interpreters.probe("/bin/false") is None
 
 
-class Pythons(Local):
-    """A host whose Pythons are these."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, *found: Interpreter) -> None:
-        monkeypatch.setattr(interpreters, "interpreters", lambda _module: list(found))
+def test_a_python_that_hangs_or_prints_without_end_is_none(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(interpreters, "_PROBE_TIMEOUT", 0.5)
+    for words in ("sleep 300", "exec yes", "echo '[[['", "echo '{\"version\": 3}'"):
+        path = tmp_path / "python3"
+        path.write_text(f"#!/bin/sh\n{words}\n", "utf-8")
+        path.chmod(0o755)
+        assert interpreters.probe(str(path)) is None
 
 
 OLD = Interpreter("/usr/bin/python3.9", (3, 9, 2), True)
@@ -44,7 +46,8 @@ SHUT = Interpreter("/root/bin/python3.11", (3, 11, 9), True, "/root")
 
 def choose(monkeypatch: pytest.MonkeyPatch, *found: Interpreter) -> Interpreter:
     spec = EnvironmentSpec("/opt/vllm", "0.18.0", python_min=(3, 10), python_max=(3, 11))
-    return interpreters.choose(Pythons(monkeypatch, *found), spec)
+    monkeypatch.setattr(interpreters, "interpreters", lambda: list(found))
+    return interpreters.choose(spec)
 
 
 def test_the_python_that_fits_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:

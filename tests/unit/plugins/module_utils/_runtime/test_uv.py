@@ -104,7 +104,7 @@ def test_it_is_downloaded_from_the_index_of_the_engine(
 ) -> None:
     bare = Interpreter("/usr/bin/python3.12", (3, 12, 1), False)
     able = Interpreter("/usr/bin/python3.11", (3, 11, 2), True)
-    monkeypatch.setattr(uv, "interpreters", lambda _module: [bare, able])
+    monkeypatch.setattr(uv, "interpreters", lambda: [bare, able])
     module = Recorder(makes="0.14.0")
     address = "http://user:secret@mirror/simple"
     (tmp_path / "vllm/tools/.installing-uv-x").mkdir(parents=True)  # a killed run left it
@@ -120,7 +120,7 @@ def test_it_is_downloaded_from_the_index_of_the_engine(
     assert options["environ_update"]["https_proxy"] == "p"
     assert options["pass_fds"] == (7,)
 
-    monkeypatch.setattr(uv, "interpreters", lambda _module: [bare])
+    monkeypatch.setattr(uv, "interpreters", lambda: [bare])
     os.unlink(it.program)
     with pytest.raises(HostError, match=r"no Python here has the module venv.*python3-venv"):
         it.install()

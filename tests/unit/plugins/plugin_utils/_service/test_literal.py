@@ -88,8 +88,17 @@ def test_variables_are_checked_before_any_contact() -> None:
     assert "service Qwen3-14B, env: PATH refers to" in message_of({"env": {"PATH": "/opt:$PATH"}})
     shared = message_of({}, vllm_service_env={"MS_TOKEN": "hush1234"})
     assert shared.startswith("vllm_service_env: MS_TOKEN looks like a secret")
+    for options in (
+        ["--env=MS_TOKEN=hush1234"],
+        ["-e", "MS_TOKEN=hush1234"],
+        ["-eMS_TOKEN=hush1234"],
+    ):
+        text = message_of({}, vllm_service_container_options=options)
+        assert text.startswith("vllm_service_container_options: MS_TOKEN looks like a secret")
+        assert "hush1234" not in text
     values = {
         "ascend_host_profile": "atlas-800i-a2-64g",
+        "vllm_service_container_options": ["--env=HF_HOME=/data", "-e", "HTTP_PROXY"],
         "vllm_service_instances": [{"model": "Qwen3-14B", "env": {"MS_TOKEN": "none-needed"}}],
         "vllm_service_env_as_written": ["MS_TOKEN"],
     }
