@@ -50,7 +50,7 @@ def test_wheels_are_refused_on_an_a3_with_the_image_to_use(fleet: Path, tmp_path
     before = host.sh("find /opt | sort")
     run = host.install("0.18.0")
     assert run.status != 0
-    assert "built for A2 (910B) only, and this host has Ascend910" in run.text
+    assert "built for A2 (910B1 to 910B4) only, and this host has Ascend910" in run.text
     assert "quay.io/ascend/vllm-ascend:v0.18.0-a3" in run.text
     assert host.sh("find /opt | sort") == before
 

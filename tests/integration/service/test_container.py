@@ -54,6 +54,7 @@ class Host:
         values = {
             "ascend_host_profile": "atlas-800i-a2-64g",
             **settings(self.image),
+            "vllm_service_env_as_written": ["GREETING"],
             "vllm_service_shutdown_timeout": 1,
             "vllm_service_restart_delay": 1,
             "vllm_service_instances": instances,
