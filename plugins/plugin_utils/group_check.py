@@ -122,7 +122,7 @@ class GroupCheck:
 
         found: what the module returned. sent, received: the controller's time before and after.
         """
-        engine = not self.settings.in_containers
+        engine = bool(self.settings.checked_executable)
         services = {}
         for name, group in self.groups.items():
             directory = self._directory(name)

@@ -57,8 +57,8 @@ class MemberReading:
 def version_row(facts: Mapping[str, Any], *, engine: bool) -> dict[str, str]:
     """What has to be equal on all hosts, as far as it is known.
 
-    facts: what the module host_info returns. engine: whether the engine runs from the host, and not
-    from an image, which the members' settings compare.
+    facts: what the module host_info returns. engine: whether the engine that runs is the host's,
+    and neither in an image, which the members' settings compare, nor about to be replaced.
     """
     npu = facts["npu"]
     chips = dict.fromkeys(str(card["name"]) for card in npu["cards"])
