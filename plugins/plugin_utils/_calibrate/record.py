@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ansible_collections.inferops.ascend.plugins.module_utils._base import disk
 from ansible_collections.inferops.ascend.plugins.module_utils._base.reading import (
     OutOfBounds,
     parse_json,
@@ -80,7 +81,7 @@ def write_text(path: Path, text: str) -> None:
             raise
     except OSError as error:
         raise AscendError(
-            f"{path} cannot be written: {error.strerror}. Name another file, or make its directory"
+            f"{disk.explain(error, str(path))} It is as it was. Name another file, or make its directory"
             " writable."
         ) from error
 

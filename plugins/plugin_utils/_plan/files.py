@@ -14,6 +14,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ansible_collections.inferops.ascend.plugins.module_utils._base import disk
 from ansible_collections.inferops.ascend.plugins.module_utils._base.reading import (
     OutOfBounds,
     read_text,
@@ -96,8 +97,8 @@ def apply(directory: Directory, changes: Sequence[Change]) -> None:
     except OSError as error:
         where = error.filename2 or error.filename or directory.path
         raise AscendError(
-            f"{where} cannot be written: {error.strerror}. Fix this and run the plan again; it"
-            " completes what is missing."
+            f"{disk.explain(error, os.fspath(where))} What was written before stays. Fix this and run"
+            " the plan again; it completes what is missing."
         ) from error
     finally:
         if stage is not None:
@@ -170,5 +171,5 @@ def write_page(path: Path, text: str, stamp: str, *, check: bool) -> tuple[bool,
             finally:
                 shutil.rmtree(stage, ignore_errors=True)
         except OSError as error:
-            raise AscendError(f"{path} cannot be written: {error.strerror}.") from error
+            raise AscendError(f"{disk.explain(error, str(path))} It is as it was.") from error
     return True, before
