@@ -189,7 +189,8 @@ def test_the_first_of_several_children_that_ends_ends_all(make: Make, tmp_path: 
     for member in group:
         member.shows("running since")
     rays = [int(wait_for("ray", (tmp_path / f"ray-{rank}").read_text)) for rank in (0, 1)]
-    assert group[0].running() and not group[1].engines()
+    wait_for("the leader's engine", group[0].running)
+    assert not group[1].engines()
     os.kill(rays[0], signal.SIGKILL)
     assert group[0].ends() == 137
     assert not group[0].running()

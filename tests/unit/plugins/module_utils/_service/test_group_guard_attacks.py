@@ -199,6 +199,7 @@ def test_the_newer_connection_of_a_member_replaces_the_older(make: Make) -> None
         link.send("ready 0")
         sock.sendall(link.out)
         first.shows("all 2 members are here, starting")
+        wait_for("the leader's engine", first.running)
         second.start()
         first.showed("lost rank 1 (npu-02): it connected again")
         assert ended(sock)
