@@ -19,6 +19,7 @@ from ansible_collections.inferops.ascend.plugins.plugin_utils._calibrate.trial i
     require_benchmark,
 )
 from ansible_collections.inferops.ascend.plugins.plugin_utils._model.catalogue import load_catalogue
+from ansible_collections.inferops.ascend.plugins.plugin_utils._model.cluster import Cluster
 from ansible_collections.inferops.ascend.plugins.plugin_utils._model.options import (
     load_options,
     number,
@@ -248,6 +249,7 @@ def test_each_option_is_refused_at_plan_time_or_read(reader: Reader, value: Any)
     for name in sorted(names):
         try:
             check_args({"name": name, "args": {name: value}}, reader.version)
+            Cluster().check_args({name: value}, False, name)
         except AscendError:
             continue
         if not name.startswith("data-parallel-") and not (value == {} and name in DEEPER):
