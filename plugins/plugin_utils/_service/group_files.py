@@ -47,8 +47,12 @@ def guard_command(name: str, settings: UnitSettings) -> list[str]:
 def group_secrets(settings: UnitSettings, name: str) -> dict[str, str]:
     """The variable by which members of a service recognize each other. Raises AscendError."""
     secret = settings.cluster_secret
+    what = ""
     if len(secret) < _SECRET_MIN:
         what = f"has fewer than {_SECRET_MIN} characters" if secret else "is not set"
+    elif not secret.isascii():  # the guard reads it in whatever encoding its host has
+        what = "has characters that are not ASCII"
+    if what:
         raise AscendError(
             f"service {name} spans several hosts, and vllm_service_cluster_secret {what}. Its"
             " members recognize each other by it. Make one with `openssl rand -hex 32`, encrypt it"

@@ -42,6 +42,7 @@ FILES: Mapping[str, Any] = {
 }
 # What a placed service does not carry, because it travels as a fact: the request has it.
 PRIVATE = ("env", "api_key", "secret_env")
+_LOST_AFTER_MIN = 1.0  # seconds
 
 
 @dataclass(frozen=True)
@@ -92,6 +93,15 @@ class UnitSettings:
                 value = number
             elif each.type == "float":
                 value = seconds(value, name)
+                if value < _LOST_AFTER_MIN:
+                    raise AscendError(
+                        f"{name} is {value:g}; at least {_LOST_AFTER_MIN:g} second is needed. A"
+                        " host that is busy for so long would count as lost."
+                    )
+            elif each.type == "str" and not isinstance(value, str):
+                raise AscendError(
+                    f"{name} is {kind_of(value)}; a text is needed: write it between quotes."
+                )
             elif each.type == "Sequence[str]" and not isinstance(value, list):
                 raise AscendError(f"{name} is {kind_of(value)}; a list is needed.")
             elif each.name == "env" and not isinstance(value, dict):

@@ -177,3 +177,23 @@ def test_a_service_of_one_host_has_no_file_of_a_group() -> None:
     del alone["group"]
     texts = service_texts(alone, settings(vllm_service_cluster_secret=""))
     assert (texts["group"], texts["group_file"], texts["guard"]) == ([], "", "")
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ({"secret": 1234567890123456}, "cluster_secret is a number; a text is needed"),
+        ({"secret": "sechzehn-zeichen-ä"}, "has characters that are not ASCII"),
+        ({"lost_after": 0}, "cluster_lost_after is 0; at least 1 second"),
+        ({"lost_after": 0.5}, "cluster_lost_after is 0.5; at least 1 second"),
+        ({"python": 3.8}, "cluster_python is a number; a text is needed"),
+    ],
+)
+def test_variables_with_which_no_guard_could_start_are_rejected(
+    changed: dict[str, Any], words: str
+) -> None:
+    variables = {f"vllm_service_cluster_{name}": value for name, value in changed.items()}
+    with pytest.raises(AscendError) as caught:
+        service_texts(service("native", 0), settings(**variables))
+    assert words in str(caught.value)
+    assert str(changed.get("secret", "-")) not in str(caught.value).replace("cluster_secret", "")
