@@ -5,10 +5,12 @@
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from .._base.errors import AscendError
+from .._base.values import shown
 
 _SET = "Set vllm_service_cluster_address, or vllm_service_cluster_interface, for this host."
 
@@ -21,8 +23,14 @@ def group_address(
     found: what the module host_info returns as `addresses`. address, interface: what variables say,
     or empty. Without them the interface of the default route counts, or the only one there is.
 
-    Raises AscendError where that decides nothing, with the candidates.
+    Raises AscendError where that decides nothing, with the candidates, and for an address that is
+    none.
     """
+    if address and not _is_address(address):
+        raise AscendError(
+            f"vllm_service_cluster_address is {shown(address)}. An IPv4 address of this host is needed,"
+            " such as 10.0.0.1, and no name."
+        )
     if address and interface:
         return address, interface
     candidates = ", ".join(f"{each['address']} ({each['interface']})" for each in found)
@@ -44,3 +52,10 @@ def group_address(
             f" default route. {has} {_SET}"
         )
     return chosen[0]["address"], chosen[0]["interface"]
+
+
+def _is_address(text: str) -> bool:
+    try:
+        return str(ipaddress.IPv4Address(text)) == text
+    except ValueError:
+        return False

@@ -26,7 +26,7 @@ ROUTED = [interface("eth0", "192.0.2.1"), interface("eth1", "198.51.100.1", defa
         (TWO[:1], "", "", ("192.0.2.1", "eth0")),
         (TWO, "", "eth1", ("198.51.100.1", "eth1")),
         (TWO, "192.0.2.1", "", ("192.0.2.1", "eth0")),
-        ([], "2001:db8::1", "bond0", ("2001:db8::1", "bond0")),
+        ([], "203.0.113.1", "bond0", ("203.0.113.1", "bond0")),
     ],
 )
 def test_variables_count_then_the_default_route_then_the_only_interface(
@@ -49,3 +49,11 @@ def test_what_decides_nothing_is_refused_with_the_candidates(
     with pytest.raises(AscendError) as caught:
         group_address(found, address, "")
     assert words in str(caught.value)
+
+
+@pytest.mark.parametrize("address", ["npu-01", "2001:db8::1", "192.0.2.1/24", "192.0.2"])
+@pytest.mark.parametrize("name", ["", "eth0"])
+def test_an_address_is_given_as_such(address: str, name: str) -> None:
+    with pytest.raises(AscendError) as caught:
+        group_address(TWO, address, name)
+    assert f"cluster_address is '{address}'. An IPv4 address" in str(caught.value)
