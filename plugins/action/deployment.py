@@ -12,6 +12,7 @@ from ansible_collections.inferops.ascend.plugins.plugin_utils.deployment import 
     host_options,
     preload,
 )
+from ansible_collections.inferops.ascend.plugins.plugin_utils.groups import check_ranks
 from ansible_collections.inferops.ascend.plugins.plugin_utils.host_variables import HostAction
 from ansible_collections.inferops.ascend.plugins.plugin_utils.settings import Settings
 
@@ -27,6 +28,7 @@ class ActionModule(HostAction):
         settings.check()
         deployment = Deployment(settings, self.variables.catalogue(settings.tables))
         deployment.check_declared()
+        check_ranks([spec.as_dict() for spec in deployment.specs], self.variables.host)
         tuning = settings.tuning
         facts: dict[str, Any] = self._execute_module(
             module_name="inferops.ascend.host_info",

@@ -164,6 +164,23 @@ def check_run(
     return left
 
 
+def check_ranks(services: Sequence[Mapping[str, Any]], here: str) -> None:
+    """Raises AscendError for a service in whose hosts this one has another rank, or is not.
+
+    here: this host's name.
+    """
+    for service in services:
+        if not spans_hosts(service):
+            continue
+        hosts, rank = hosts_of(service), whole_number(service["cluster"]["rank"]) or 0
+        if hosts[rank] != here:
+            right = f"rank: {hosts.index(here)}" if here in hosts else "them, with this host"
+            raise AscendError(
+                f"service {service['name']} spans {', '.join(hosts)}, and the variables of {here} have"
+                f" rank {rank}, which is {hosts[rank]}. Write {right}, or plan again."
+            )
+
+
 def check_members(
     services: Sequence[Mapping[str, Any]],
     written: Mapping[str, Sequence[str]],
@@ -177,9 +194,20 @@ def check_members(
     """
     for service in services:
         if spans_hosts(service):
+            _check_known(service, known)
             check_hosts(str(service["name"]), hosts_of(service), hosts)
     for name, others in written.items():
         check_hosts(name, [host for host in others if host in known], hosts)
+
+
+def _check_known(service: Mapping[str, Any], known: Container[str]) -> None:
+    unknown = [host for host in hosts_of(service) if host not in known]
+    if unknown:
+        raise AscendError(
+            f"service {service['name']} spans {', '.join(hosts_of(service))}, and the inventory has no"
+            f" host {' or '.join(unknown)}. Plan again, or correct the key cluster in"
+            " vllm_service_instances of its hosts."
+        )
 
 
 def left_behind(name: str, hosts: Sequence[str]) -> str:

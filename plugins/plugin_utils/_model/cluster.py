@@ -87,13 +87,13 @@ def _hosts(value: object, model: str) -> tuple[str, ...]:
         len(names) < 2
         or not all(isinstance(name, str) for name in names)
         or len(set(names)) != len(names)
-        or given.get("leader") not in names
+        or given.get("leader") != names[0]
         or rank is None
         or not 0 <= rank < len(names)
     ):
         raise AscendError(
             f"cluster of {model} is {shown(value)}; it names the hosts that the service spans, at"
-            " least two, with the leader among them and this host's rank from 0, as the playbook"
-            " plan writes it: {leader: npu-01, rank: 0, hosts: [npu-01, npu-02]}."
+            " least two, the leader first, and this host's rank from 0, as the playbook plan writes"
+            " it: {leader: npu-01, rank: 0, hosts: [npu-01, npu-02]}."
         )
     return tuple(names)

@@ -149,3 +149,16 @@ def test_what_a_host_has_a_part_of_counts_as_what_it_is_to_have() -> None:
     left = {"name": "left", "group": {"members": [{"host": "h2"}, {"host": "h9"}]}}
     known = {**deployment("192.0.2.1", part()), "host": {"standing": [left, {"name": "alone"}]}}
     assert groups.spans(known) == {"left": ["h2", "h9"], "big": HOSTS}
+
+
+def test_a_host_has_the_rank_at_which_it_is_listed() -> None:
+    groups.check_ranks([part(1), {"name": "alone"}, part(0, state="absent")], "h2")
+    with pytest.raises(AscendError, match="h2 have rank 0, which is h1. Write rank: 1, or plan"):
+        groups.check_ranks([part(0)], "h2")
+    with pytest.raises(AscendError, match="h3 have rank 0, which is h1. Write them, with this"):
+        groups.check_ranks([part(0)], "h3")
+
+
+def test_a_host_that_the_inventory_does_not_have_is_not_sent_for_with_limit() -> None:
+    with pytest.raises(AscendError, match="the inventory has no host h2. Plan again"):
+        groups.check_members([part()], {}, ["h1"], ["h1"])
