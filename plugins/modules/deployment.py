@@ -83,8 +83,8 @@ state:
       description: First and last port of the kernel's range.
       type: list
 group_address:
-  description: C(address) and C(interface) at which the other hosts of a service reach this one; null where no
-    service spans hosts.
+  description: C(address) and C(interface) at which the other hosts of a service reach this one, and
+    C(port_base), the first port of such services; null where no service spans hosts.
   returned: success
   type: dict
 spans_hosts:

@@ -35,10 +35,11 @@ from ._place.placement import place
 from ._place.service import PlacedService, ServiceRequest, existing_placements
 from ._service import causes
 from ._service.engine import check_args, weights_directory
+from ._service.group_files import group_secrets
 from ._service.removal import listed_names
 from ._service.services import check_envs, template
 from ._service.unit import FILES, PRIVATE
-from .groups import is_awaited, spans_hosts
+from .groups import is_awaited, requested, spans_hosts
 from .settings import Settings
 
 _Wanted = tuple[Spec, ServiceRequest]  # what is served, and what it asks of the placement
@@ -53,7 +54,7 @@ class Deployment:
         specs: the resolved requests, in the order written.
         services: the placed services; those that could not be placed are missing.
         state: what they were placed on; None before.
-        group_address: {address, interface} at which the other hosts of a service reach this one;
+        group_address: {address, interface, port_base} at which the other hosts of a service reach this one;
             None before, or where no service spans hosts.
     """
 
@@ -63,7 +64,7 @@ class Deployment:
         self.catalogue = catalogue
         self.services: list[PlacedService] = []
         self.state: HostState | None = None
-        self.group_address: dict[str, str] | None = None
+        self.group_address: dict[str, Any] | None = None
         if settings.services and settings.card_memory_gb is None:
             raise AscendError(
                 "ascend_host_profile is not set, so nothing tells what cards the host has. Set it to"
@@ -122,7 +123,8 @@ class Deployment:
         """Check what can be checked without the host.
 
         Raises AscendError for services that the declared cards cannot carry, for options in `args`
-        that the version of the engine does not read, and for variables that are not meant literally.
+        that the version of the engine does not read, for variables that are not meant literally, and for
+        services over several hosts without a secret.
         """
         requests = list(self.settings.requests)
         if self.settings.services is not self.settings.instances:
@@ -132,6 +134,8 @@ class Deployment:
             if isinstance(request, Mapping):
                 check_args(request, self.settings.options_version)
                 check_envs(request, self.settings.unit)
+        for each in requested(requests, lambda: self.catalogue):
+            group_secrets(self.settings.unit, each["name"])
         cards = self.settings.declared_cards
         if cards is not None:
             # The host's own range of ephemeral ports is not known yet.
@@ -177,7 +181,11 @@ class Deployment:
             address, interface = group_address(
                 checks.facts["addresses"], settings.cluster_address, settings.cluster_interface
             )
-            self.group_address = {"address": address, "interface": interface}
+            self.group_address = {
+                "address": address,
+                "interface": interface,
+                "port_base": settings.cluster_port_base,
+            }
         except AscendError as error:
             checks.error("cluster", "services over several hosts", str(error), "")
 

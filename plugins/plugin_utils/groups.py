@@ -276,6 +276,7 @@ def together(service: Mapping[str, Any], settings: Settings, deployments: Deploy
     members: list[Member] = []
     owners: dict[str, str] = {}
     first_card: int | None = None
+    own = int(service["cluster"]["rank"])
     for host in hosts_of(service):
         deployment = deployments(host) or {}
         part = next((each for each in deployment["services"] if each["name"] == name), None)
@@ -292,11 +293,17 @@ def together(service: Mapping[str, Any], settings: Settings, deployments: Deploy
                 f"{other} and {host}, hosts of service {name}, both have the address"
                 f" {address['address']}. Set vllm_service_cluster_address for each."
             )
+        if address["port_base"] != settings.cluster_port_base:
+            raise AscendError(
+                f"vllm_service_cluster_port_base is {address['port_base']} on {host} and"
+                f" {settings.cluster_port_base} on {hosts_of(service)[own]}, hosts of service {name}."
+                " Set it equal on all of them."
+            )
         members.append(Member(host, address["address"], address["interface"]))
         if first_card is None:
             first_card = int(part["cards"][0])
     port = settings.cluster_port_base + PORTS * (first_card or 0)
-    return Group(_engine(service), int(service["cluster"]["rank"]), tuple(members), port)
+    return Group(_engine(service), own, tuple(members), port)
 
 
 def _engine(service: Mapping[str, Any]) -> str:

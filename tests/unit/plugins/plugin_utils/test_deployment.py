@@ -226,6 +226,17 @@ def test_the_leader_alone_is_asked_where_it_is_in_the_run() -> None:
     assert names_of_awaited(leader, load_catalogue, None, ["h1", "h2"]) == ["big"]
 
 
+def test_a_service_over_hosts_needs_its_secret_before_any_host_is_contacted() -> None:
+    """Else the host without one would fail when the others have changed theirs."""
+    cluster = {"leader": "h1", "rank": 1, "hosts": ["h1", "h2"]}
+    member = {"model": "Qwen3-235B-A22B", "name": "big", "cards": 8, "cluster": cluster}
+    for more in ({}, {"ascend_host_services": []}):
+        with pytest.raises(AscendError, match="service big .*vllm_service_cluster_secret is not"):
+            deployment(member, **more).check_declared()
+    deployment(member, vllm_service_cluster_secret="0123456789abcdef").check_declared()
+    deployment({**member, "state": "absent"}).check_declared()
+
+
 def test_requests_are_resolved_again_for_the_memory_that_is_there(
     tmp_path: Path,
 ) -> None:

@@ -27,7 +27,7 @@ def deployment(rank: int, address: str = "", **changed: Any) -> dict[str, Any]:
     return {
         "services": [{"name": "alone", "cards": [0], "state": "started"}, service],
         "origins": [0, 1],
-        "group_address": {"address": address, "interface": "eth0"},
+        "group_address": {"address": address, "interface": "eth0", "port_base": 18000},
         # Physical ids are others than logic ids.
         "host": facts([card(number, (number + 4) % 8) for number in range(8)]),
     }

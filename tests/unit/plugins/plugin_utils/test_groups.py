@@ -24,7 +24,7 @@ def part(rank: int = 0, **changed: Any) -> dict[str, Any]:
 def deployment(address: str, *services: dict[str, Any]) -> dict[str, Any]:
     return {
         "services": list(services),
-        "group_address": {"address": address, "interface": "eth0"},
+        "group_address": {"address": address, "interface": "eth0", "port_base": 18000},
         "host": {"standing": []},
     }
 
@@ -61,10 +61,17 @@ def test_a_host_that_failed_its_checks_holds_the_service_and_no_other() -> None:
             deployment("192.0.2.1", part(1)),
             "h1 and h2, hosts of service big, both have the address",
         ),
+        (
+            {
+                **deployment("192.0.2.2", part(1)),
+                "group_address": {"address": "192.0.2.2", "interface": "e", "port_base": 19000},
+            },
+            "cluster_port_base is 19000 on h2 and 18000 on h1, hosts of service big",
+        ),
         (deployment("192.0.2.2"), "variables of h2 list no service of that name"),
         (deployment("192.0.2.2", part(cluster=None)), "variables of h2 list no service of that"),
     ],
-    ids=["same address", "not listed", "alone"],
+    ids=["same address", "other ports", "not listed", "alone"],
 )
 def test_hosts_that_disagree_are_named(second: dict[str, Any], words: str) -> None:
     known = {**both(), "h2": second}
