@@ -19,7 +19,7 @@ from ._host import across, across_cards
 from ._host.across import MemberReading
 from ._host.report import CheckReport
 from ._service.engine import weights_directory
-from ._service.group import GUARD_PORT, Group
+from ._service.group import GUARD_PORT, SUPER_POD, Group
 from .groups import Deployments, hosts_of, spans_hosts, together
 from .settings import Settings
 
@@ -29,7 +29,6 @@ Results = Callable[[str], "Mapping[str, Any] | None"]
 # Seconds for reading and for connecting, of as many hosts as are contacted at once; after that the
 # listeners of a run that was interrupted end.
 _BATCH, _LONGEST = 120.0, 1800.0
-_SUPER_POD = "HCCL_LOGIC_SUPERPOD_ID"
 
 
 @dataclass(frozen=True)
@@ -153,7 +152,7 @@ class GroupCheck:
     def _logic_pod(self, name: str) -> str | None:
         request = self._requests[name]
         env = request.get("env") if isinstance(request, Mapping) else None
-        value = {**self.settings.env, **(env or {})}.get(_SUPER_POD)
+        value = {**self.settings.env, **(env or {})}.get(SUPER_POD)
         return None if value is None else str(value)
 
     # -- each reaches the others --------------------------------------------------------------

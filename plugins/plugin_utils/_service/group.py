@@ -20,6 +20,8 @@ from .options import EngineOptions
 # services with the same leader have different ones.
 PORTS = 64
 GUARD_PORT, ENGINE_PORT, RAY_PORTS = 0, 1, 2
+# The variable that divides a super-pod, or tells the super-pod of a host.
+SUPER_POD = "HCCL_LOGIC_SUPERPOD_ID"
 # Options that differ between the members of one service.
 _OWN_OPTIONS = frozenset(("data-parallel-start-rank", "headless", "host", "node-rank", "port"))
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from .._base.errors import AscendError
 from .._base.systemd import environment_line, unit_word
-from .group import GUARD_PORT, Group, common_options
+from .group import GUARD_PORT, SUPER_POD, Group, common_options
 from .group_program import group_program
 from .unit import UnitSettings
 
@@ -99,19 +99,20 @@ def _group_file(
         # The `ray` of the environment that the engine's program is in.
         beside = ["/bin/sh", "-c", 'exec "${INFEROPS_PROGRAM%/*}/$0" "$@"']
         commands = [[*beside, *ray_command(service, group)]]
+    env = {**(service.get("recipe_env") or {}), **(service.get("env") or {})}
+    apart = {SUPER_POD, *group.environment()}  # what may differ between hosts
     common = {
         "protocol": PROTOCOL,
         "service": name,
         "engine": group.engine,
         "version": settings.engine_version,
         "image": settings.container_image if settings.contained else None,
-        "config": common_options(config) if group.serves else None,
-        "env": {**(service.get("recipe_env") or {}), **(service.get("env") or {})},
+        "env": {key: value for key, value in env.items() if key not in apart},
         "members": members,
         "port": group.port,
     }
-    if group.engine == "ray":
-        del common["config"]  # the leader's alone
+    if group.engine != "ray":  # else the engine's options are the leader's alone
+        common["config"] = common_options(config)
     described = {
         "protocol": PROTOCOL,
         "service": name,

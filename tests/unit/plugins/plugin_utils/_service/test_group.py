@@ -197,3 +197,14 @@ def test_variables_with_which_no_guard_could_start_are_rejected(
         service_texts(service("native", 0), settings(**variables))
     assert words in str(caught.value)
     assert str(changed.get("secret", "-")) not in str(caught.value).replace("cluster_secret", "")
+
+
+def test_what_is_a_host_s_alone_may_differ_between_members() -> None:
+    env = {"HCCL_LOGIC_SUPERPOD_ID": "1", "HCCL_SOCKET_IFNAME": "bond1", "OMP_NUM_THREADS": 1}
+    first = described(service_texts(service("native", 0, env=env), settings()))
+    other = {**env, "HCCL_LOGIC_SUPERPOD_ID": "2", "HCCL_SOCKET_IFNAME": "bond2"}
+    second = described(service_texts(service("native", 1, env=other), settings()))
+    assert first["digest"] == second["digest"]
+    other["OMP_NUM_THREADS"] = 2
+    third = described(service_texts(service("native", 1, env=other), settings()))
+    assert first["digest"] != third["digest"]
