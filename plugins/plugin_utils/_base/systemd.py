@@ -30,6 +30,8 @@ MANAGED = {
     "INFEROPS_PROGRAM": "the role; the engine is vllm_service_executable",
     "INFEROPS_IMAGE": "the role; the image is vllm_runtime_image",
     "INFEROPS_VERSION": "the role; the version is vllm_service_engine_version",
+    "INFEROPS_GUARD": "the role; a service over several hosts has it",
+    "INFEROPS_GROUP_SECRET": "vllm_service_cluster_secret",
     "INFEROPS_DIGEST": "the role, to see whether a service runs what is written",
     "INFEROPS_SECRET_DIGEST": "the role, to see whether a service runs with the secrets written",
 }

@@ -168,6 +168,8 @@ def test_refused_without_showing_the_value(name: Any, value: Any, words: list[st
         ("HCCL_IF_BASE_PORT", "placement"),
         ("VLLM_API_KEY", "`api_key`"),
         ("INFEROPS_DIGEST", "the role"),
+        ("INFEROPS_GUARD", "the role"),
+        ("INFEROPS_GROUP_SECRET", "vllm_service_cluster_secret"),
         ("INFEROPS_SECRET_DIGEST", "the role"),
     ],
 )
