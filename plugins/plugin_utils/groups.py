@@ -12,6 +12,7 @@ from typing import Any
 from ._base.errors import AscendError
 from ._base.values import whole_number
 from ._model.catalogue import Catalogue
+from ._model.cluster import RAY
 from ._service.group import PORTS, Group, Member
 from ._service.removal import listed_names
 from .settings import Settings
@@ -302,8 +303,34 @@ def together(service: Mapping[str, Any], settings: Settings, deployments: Deploy
         members.append(Member(host, address["address"], address["interface"]))
         if first_card is None:
             first_card = int(part["cards"][0])
+    _check_ray(service, deployments)
     port = settings.cluster_port_base + PORTS * (first_card or 0)
     return Group(_engine(service), own, tuple(members), port)
+
+
+def _check_ray(service: Mapping[str, Any], deployments: Deployments) -> None:
+    """Raises AscendError where another service has its Ray on the same ports of a host.
+
+    Two with one leader never have; the ports of other engines are those of their leader alone.
+    """
+
+    def first_card(name: str, leader: str) -> int | None:
+        listed = (deployments(leader) or {}).get("services") or ()
+        cards = (each["cards"] for each in listed if each["name"] == name and each.get("cards"))
+        return next((int(each[0]) for each in cards), None)
+
+    name, leader = str(service["name"]), hosts_of(service)[0]
+    for host in hosts_of(service) if _engine(service) == RAY else ():
+        for other in (deployments(host) or {}).get("services") or ():
+            if other["name"] == name or not spans_hosts(other) or _engine(other) != RAY:
+                continue
+            first, head = first_card(name, leader), hosts_of(other)[0]
+            if head != leader and first == first_card(other["name"], head):
+                raise AscendError(
+                    f"services {name} and {other['name']} both run Ray on {host}, on the same ports,"
+                    f" because card {first} is the first one of both on their leaders {leader} and"
+                    f" {head}. Give them one leader, other cards there, or the engine native."
+                )
 
 
 def _engine(service: Mapping[str, Any]) -> str:

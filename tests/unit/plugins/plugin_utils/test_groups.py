@@ -169,3 +169,26 @@ def test_a_host_has_the_rank_at_which_it_is_listed() -> None:
 def test_a_host_that_the_inventory_does_not_have_is_not_sent_for_with_limit() -> None:
     with pytest.raises(AscendError, match="the inventory has no host h2. Plan again"):
         groups.check_members([part()], {}, ["h1"], ["h1"])
+
+
+def test_two_clusters_of_ray_with_the_same_ports_on_a_host_are_rejected() -> None:
+    def ray(name: str, rank: int, card: int, *hosts: str) -> dict[str, Any]:
+        cluster = {"leader": hosts[0], "rank": rank, "hosts": list(hosts)}
+        return part(rank, name=name, engine="ray", cards=[card], cluster=cluster)
+
+    def known(card: int, leader: str = "h3") -> dict[str, Any]:
+        hosts = (leader, "h2") if leader == "h3" else ("h1", "h2", "h3")
+        other = {host: [ray("b", hosts.index(host), card, *hosts)] for host in hosts}
+        first = {"h1": [ray("a", 0, 4, "h1", "h2")], "h2": [ray("a", 1, 0, "h1", "h2")]}
+        return {
+            host: deployment(f"192.0.2.{host[-1]}", *first.get(host, ()), *other.get(host, ()))
+            for host in ("h1", "h2", "h3")
+        }
+
+    one = ray("a", 0, 4, "h1", "h2")
+    with pytest.raises(
+        AscendError, match="services a and b both run Ray on h2.*card 4 is the first"
+    ):
+        groups.grouped([one], Settings({}.get), known(4).get, "h1")
+    groups.grouped([one], Settings({}.get), known(5).get, "h1")
+    groups.grouped([one], Settings({}.get), known(5, leader="h1").get, "h1")
