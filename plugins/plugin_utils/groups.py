@@ -17,6 +17,20 @@ from ._service.group import PORTS, Group, Member
 from ._service.removal import listed_names
 from .settings import Settings
 
+# Keys of a service that are the same on all its hosts.
+_EQUAL = (
+    "model",
+    "path",
+    "served_model_name",
+    "engine",
+    "data_parallel_size",
+    "tensor_parallel_size",
+    "pipeline_parallel_size",
+    "max_model_len",
+    "gpu_memory_utilization",
+    "args",
+)
+
 # The deployment of a host, as the action `deployment` returned it in this run; None: there is none.
 Deployments = Callable[[str], "Mapping[str, Any] | None"]
 
@@ -287,6 +301,7 @@ def together(service: Mapping[str, Any], settings: Settings, deployments: Deploy
                 " service of that name over the same hosts. Plan again, or correct the key cluster"
                 f" in vllm_service_instances of {host}."
             )
+        _check_equal(service, part, hosts_of(service)[own], host)
         address = deployment["group_address"]
         other = owners.setdefault(address["address"], host)
         if other != host:
@@ -306,6 +321,23 @@ def together(service: Mapping[str, Any], settings: Settings, deployments: Deploy
     _check_ray(service, deployments)
     port = settings.cluster_port_base + PORTS * (first_card or 0)
     return Group(_engine(service), own, tuple(members), port)
+
+
+def _check_equal(one: Mapping[str, Any], other: Mapping[str, Any], here: str, there: str) -> None:
+    """Raises AscendError where two hosts list a service differently; their guards would refuse it.
+
+    one, other: the service on the hosts `here` and `there`.
+    """
+    names = [each for each in _EQUAL if one.get(each) != other.get(each)]
+    if one.get("state", "started") != other.get("state", "started"):
+        names.insert(0, "state")
+    if len(one["cards"]) != len(other["cards"]):
+        names.append("the number of cards")
+    if names:
+        raise AscendError(
+            f"service {one['name']} differs between {here} and {there} in {', '.join(names)}. Its hosts"
+            " serve it together: plan again, or write the same on all of them."
+        )
 
 
 def _check_ray(service: Mapping[str, Any], deployments: Deployments) -> None:

@@ -68,10 +68,14 @@ def test_a_host_that_failed_its_checks_holds_the_service_and_no_other() -> None:
             },
             "cluster_port_base is 19000 on h2 and 18000 on h1, hosts of service big",
         ),
+        (
+            deployment("192.0.2.2", part(1, state="stopped", max_model_len=4096, cards=[0])),
+            "service big differs between h1 and h2 in state, max_model_len, the number of cards",
+        ),
         (deployment("192.0.2.2"), "variables of h2 list no service of that name"),
         (deployment("192.0.2.2", part(cluster=None)), "variables of h2 list no service of that"),
     ],
-    ids=["same address", "other ports", "not listed", "alone"],
+    ids=["same address", "other ports", "other settings", "not listed", "alone"],
 )
 def test_hosts_that_disagree_are_named(second: dict[str, Any], words: str) -> None:
     known = {**both(), "h2": second}
