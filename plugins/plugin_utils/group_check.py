@@ -122,6 +122,8 @@ class GroupCheck:
         found: what the module returned. sent, received: the controller's time before and after.
         """
         engine = bool(self.settings.checked_executable)
+        # What this collection runs goes, or moves, before a service needs the port.
+        ours = {each["unit"] for each in self._own["host"]["services"]}
         services = {}
         for name, group in self.groups.items():
             directory = self._directory(name)
@@ -131,7 +133,11 @@ class GroupCheck:
                     for card in self._cards(name)
                 ],
                 "weights": {name: found["weights"][directory]} if directory else {},
-                "taken": [each for each in found["taken"] if each["port"] in group.listens],
+                "taken": [
+                    each
+                    for each in found["taken"]
+                    if each["port"] in group.listens and each["unit"] not in ours
+                ],
                 "logic_pod": self._logic_pod(name),
             }
         clock = found["clock"]

@@ -30,7 +30,7 @@ class MemberReading:
         weights: {name: mark} of the files of its weights, None where there is none; missing where
             the service has no directory for them.
         clock: (lowest, highest) by which its clock is ahead of the controller's, in seconds.
-        taken: who listens on ports that the service needs here.
+        taken: who listens on ports that the service needs here, without services of this collection.
         cards: {logic, device} of the service's cards in order. devices: what hccn_tool says of each
             device, by its number as text; None where it was not found, in the places `searched`.
         logic_pod: HCCL_LOGIC_SUPERPOD_ID of the service here, or None.
@@ -142,8 +142,6 @@ def check_clocks(checks: CheckReport, name: str, members: Sequence[MemberReading
 def check_ports(checks: CheckReport, name: str, members: Sequence[MemberReading]) -> None:
     for member in members:
         for entry in member.taken:
-            if entry["unit"] == f"vllm@{name}.service":
-                continue
             who = format_process(entry) if entry["pid"] else "a process that is not visible"
             checks.error(
                 "cluster_ports",

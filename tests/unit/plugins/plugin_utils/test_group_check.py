@@ -99,6 +99,17 @@ def test_a_host_connects_to_the_others_and_knows_who_has_to_answer() -> None:
     assert [each["token"] for each in again] == ["of h1", ""], "the guard itself may listen"
 
 
+def test_ports_of_services_that_run_here_are_free_for_another_one() -> None:
+    """A service that gets another name has the ports of the one that it replaces."""
+    known = both()
+    known["h1"]["host"]["services"] = [{"unit": "vllm@old.service"}]
+    run = Run(known)
+    entry = {"port": PORT, "pid": 7, "command": "python3"}
+    taken = [{**entry, "unit": unit} for unit in ("vllm@old.service", "vllm@other.service", None)]
+    again = run.checks["h1"].reading({**run.answer("h1"), "taken": taken}, 100.0, 103.0)
+    assert again["services"]["big"]["taken"] == taken[1:]
+
+
 def test_the_leader_alone_reports_and_nothing_is_wrong_with_equal_hosts() -> None:
     run = Run(both())
     assert run.reports("h2") == {}
