@@ -290,7 +290,8 @@ def together(service: Mapping[str, Any], settings: Settings, deployments: Deploy
     name = str(service["name"])
     members: list[Member] = []
     owners: dict[str, str] = {}
-    first_card: int | None = None
+    # As each host was checked, which in an upgrade is for another version than `service` is.
+    parts: dict[str, Mapping[str, Any]] = {}
     own = int(service["cluster"]["rank"])
     for host in hosts_of(service):
         deployment = deployments(host) or {}
@@ -301,8 +302,10 @@ def together(service: Mapping[str, Any], settings: Settings, deployments: Deploy
                 " service of that name over the same hosts. Plan again, or correct the key cluster"
                 f" in vllm_service_instances of {host}."
             )
-        _check_equal(service, part, hosts_of(service)[own], host)
+        parts[host] = part
         address = deployment["group_address"]
+        if address is None:
+            raise AscendError(f"the address of {host}, a host of service {name}, is not known.")
         other = owners.setdefault(address["address"], host)
         if other != host:
             raise AscendError(
@@ -316,28 +319,29 @@ def together(service: Mapping[str, Any], settings: Settings, deployments: Deploy
                 " Set it equal on all of them."
             )
         members.append(Member(host, address["address"], address["interface"]))
-        if first_card is None:
-            first_card = int(part["cards"][0])
+    _check_equal(name, parts)
     _check_ray(service, deployments)
-    port = settings.cluster_port_base + PORTS * (first_card or 0)
+    port = settings.cluster_port_base + PORTS * int(parts[members[0].host]["cards"][0])
     return Group(_engine(service), own, tuple(members), port)
 
 
-def _check_equal(one: Mapping[str, Any], other: Mapping[str, Any], here: str, there: str) -> None:
-    """Raises AscendError where two hosts list a service differently; their guards would refuse it.
+def _check_equal(name: str, parts: Mapping[str, Mapping[str, Any]]) -> None:
+    """Raises AscendError where the hosts of a service list it differently; their guards would refuse it.
 
-    one, other: the service on the hosts `here` and `there`.
+    parts: the service as each host lists it.
     """
-    names = [each for each in _EQUAL if one.get(each) != other.get(each)]
-    if one.get("state", "started") != other.get("state", "started"):
-        names.insert(0, "state")
-    if len(one["cards"]) != len(other["cards"]):
-        names.append("the number of cards")
-    if names:
-        raise AscendError(
-            f"service {one['name']} differs between {here} and {there} in {', '.join(names)}. Its hosts"
-            " serve it together: plan again, or write the same on all of them."
-        )
+    (here, one), *others = parts.items()
+    for there, other in others:
+        keys = [key for key in _EQUAL if one.get(key) != other.get(key)]
+        if one.get("state", "started") != other.get("state", "started"):
+            keys.insert(0, "state")
+        if len(one["cards"]) != len(other["cards"]):
+            keys.append("the number of cards")
+        if keys:
+            raise AscendError(
+                f"service {name} differs between {here} and {there} in {', '.join(keys)}. Its hosts"
+                " serve it together: plan again, or write the same on all of them."
+            )
 
 
 def _check_ray(service: Mapping[str, Any], deployments: Deployments) -> None:

@@ -196,3 +196,16 @@ def test_two_clusters_of_ray_with_the_same_ports_on_a_host_are_rejected() -> Non
         groups.grouped([one], Settings({}.get), known(4).get, "h1")
     groups.grouped([one], Settings({}.get), known(5).get, "h1")
     groups.grouped([one], Settings({}.get), known(5, leader="h1").get, "h1")
+
+
+def test_what_is_written_for_another_version_is_not_compared_with_what_was_checked() -> None:
+    """As on the way back of an upgrade, whose version may want other args."""
+    former = part(args={"task": "generate"})
+    assert groups.grouped([former], Settings({}.get), both().get, "h1").services[0]["group"]
+
+
+def test_a_host_whose_address_is_not_known_is_named() -> None:
+    known = both()
+    known["h2"]["group_address"] = None
+    with pytest.raises(AscendError, match="the address of h2, a host of service big, is not known"):
+        groups.grouped([part()], Settings({}.get), known.get, "h1")
