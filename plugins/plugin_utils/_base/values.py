@@ -72,6 +72,8 @@ class _Plain:
 def _plain_scalar(value: object, where: str) -> Any:
     if value is None or isinstance(value, bool):
         return value
+    if getattr(value, "__ENCRYPTED__", False):  # `!vault` before ansible-core 2.19, no str
+        return str(value)
     if isinstance(value, str):
         return "".join([value])  # an exact str also of a subclass
     if isinstance(value, int):

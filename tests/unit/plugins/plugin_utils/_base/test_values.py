@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from ansible_collections.inferops.ascend.plugins.plugin_utils._base.values import shown
+import pytest
+from ansible_collections.inferops.ascend.plugins.plugin_utils._base.errors import AscendError
+from ansible_collections.inferops.ascend.plugins.plugin_utils._base.values import plain, shown
 
 
 def test_a_value_in_a_message_is_short_whatever_it_is() -> None:
@@ -14,3 +16,17 @@ def test_a_value_in_a_message_is_short_whatever_it_is() -> None:
     assert shown("x" * 100, 10) == "'xxxxxx..."
     assert shown(endless) == "[[...]]"
     assert shown(10**5000) == "a very large int"
+
+
+def test_an_encrypted_text_of_older_ansible_core_is_the_text() -> None:
+    class Encrypted:
+        """As AnsibleVaultEncryptedUnicode before 2.19: no str, and decrypted when it is shown."""
+
+        __ENCRYPTED__ = True
+
+        def __str__(self) -> str:
+            return "clear"
+
+    assert plain({"api_key": Encrypted()}, "a service") == {"api_key": "clear"}
+    with pytest.raises(AscendError, match="a service, api_key is a object, not text"):
+        plain({"api_key": object()}, "a service")
