@@ -110,6 +110,7 @@ def _group_file(
         "env": {key: value for key, value in env.items() if key not in apart},
         "members": members,
         "port": group.port,
+        "lost_after": settings.cluster_lost_after,
     }
     if group.engine != "ray":  # else the engine's options are the leader's alone
         common["config"] = common_options(config)
