@@ -47,9 +47,10 @@ class Site:
 
     def calibrate(self, longest: int, request: Any = None) -> dict[str, Any]:
         """The row that a calibration up to this length ends with."""
+        request = request or REQUEST
         ran = self.books.run(
             "calibrate",
-            vllm_calibrate_model=request or REQUEST,
+            vllm_calibrate_model=request,
             vllm_calibrate_cards=[1],
             vllm_calibrate_longest=longest,
             vllm_calibrate_gpu_memory_utilization=0.05,

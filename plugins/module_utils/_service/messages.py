@@ -35,7 +35,7 @@ _CONSEQUENCE = re.compile(
     r"Engine core initialization failed|EngineDead|EngineCore (?:failed|encountered)|WorkerProc initialization failed"
     r"|Worker failed with error|[Ss]ee (?:root cause|stack trace)|died unexpectedly|EngineGenerateError"
     r"|^(?:\w+\.)*(?:SystemExit|KeyboardInterrupt|CancelledError|BrokenPipeError|EOFError|ChildFailedError)\b"
-    r"|: cancelled$|Engine process failed to start|MQEngineDeadError|destroy_process_group"
+    r"|: cancelled$|Engine process failed to start|MQEngineDeadError|destroy_process_group|output_handler failed"
 )
 _WORDS = re.compile(
     r"\b(?:error|errors|fatal|failed|failure|fails|cannot|can't|unable|not found|no such|denied|invalid"

@@ -12,6 +12,7 @@ CONSEQUENCES = [
     "Failed core proc(s): {'EngineCore_DP0': 1}",
     "vllm.v1.engine.exceptions.EngineDeadError: EngineCore encountered an issue. See stack trace "
     "(above) for the root cause.",
+    "(APIServer pid=7) ERROR 11-23 17:44:01 [async_llm.py:702] AsyncLLM output_handler failed.",
     "vllm@chat.service: Main process exited, code=exited, status=1/FAILURE",
     "vllm@chat.service: Failed with result 'exit-code'.",
 ]
