@@ -29,7 +29,7 @@ _EXCEPTION = re.compile(
 # The same within a line, with a text.
 _INNER = re.compile(r"\b(?!\w{1,20}: Engine)[A-Z]\w{0,60}(?:Error|Exception|Exit): \S.*")
 # What quotes an error, or tells of one that does no harm.
-_QUOTED = re.compile(r" (?:WARNING|INFO) \d|^(?:WARNING|INFO|DEBUG)\b|\bWarning: |: ignored\.?$")
+_QUOTED = re.compile(r" (?:WARNING|INFO) \d|^(?:WARNING|INFO|DEBUG)\b|Warning: |: ignored\.?$")
 # What vLLM and Python print because another process has failed.
 _CONSEQUENCE = re.compile(
     r"Engine core initialization failed|EngineDead|EngineCore (?:failed|encountered)|WorkerProc initialization failed"
@@ -46,6 +46,8 @@ _WORDS = re.compile(
 _EMPTY = re.compile(
     r"^[\W_]*$|\[(?:BEG|END)\]|^\s*\[INFO\]|^\s*(?:File \"|\^|~)|^Traceback |^During handling|^The above exception"
 )
+# What uvicorn prints when the server begins to answer.
+_SERVED = re.compile(r"Application startup complete")
 # systemd's messages about a unit.
 _SYSTEMD = re.compile(
     r"^\S{1,200}\.service: |^(?:Starting|Started|Stopping|Stopped|Failed to start) "
@@ -178,7 +180,13 @@ def telling(transcript: Transcript, ended: bool) -> Telling | None:
             return Telling(found.group(), [line.raw])
     if not ended:
         return None
-    wordy = [line for line in plain if _WORDS.search(line.text) and not _EMPTY.search(line.text)]
+    # What was printed before it served has not ended it.
+    served = max((line.place for line in lines if _SERVED.search(line.text)), default=-1)
+    wordy = [
+        line
+        for line in plain
+        if line.place > served and _WORDS.search(line.text) and not _EMPTY.search(line.text)
+    ]
     last = sorted(wordy, key=lambda each: each.place)[-_REASONS:]
     return Telling(_joined(last[-1:]), [line.raw for line in last]) if last else None
 

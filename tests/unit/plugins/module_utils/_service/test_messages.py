@@ -81,6 +81,15 @@ def test_a_warning_that_quotes_an_error_is_none() -> None:
     assert (
         told("(Worker pid=1) WARNING 08-19 09:13:40 [x.py:8] OSError: too many", ended=True) is None
     )
+    quoted = "/opt/x/executor.py:152: UserWarning: Failed to get the IP address, using 0.0.0.0"
+    assert told(quoted, ended=True) is None
+
+
+def test_what_was_printed_before_it_served_did_not_end_it() -> None:
+    served = "(APIServer pid=3) INFO:     Application startup complete."
+    assert told("cannot find a faster kernel", served) is None
+    late = "cannot open /dev/x"
+    assert told("cannot find a faster kernel", served, late) == (late, [late])
 
 
 def test_without_an_exception_the_last_lines_with_the_words_of_an_error_are_shown() -> None:
