@@ -115,7 +115,7 @@ class PortSettings:
                 f"{label} go beyond what HCCL takes (a base of at most {HCCL_BASE_MAX}, ports up to"
                 f" {PORT_MAX}). Lower the base of the HCCL ports, now {self.hccl_base}."
             )
-        self._check_ephemeral(label, ports)
+        self._check_range(label, ports)
         return ports
 
     def kv_ports(self, name: str, port: int | None, card: int, ranks: int) -> TakenPorts:
@@ -130,9 +130,7 @@ class PortSettings:
             way = f"Move the base of these ports, now {self.kv_base}"
         ports = TakenPorts(name, "KV transfer ports", first, last, way)
         label = f"service {name}: its KV transfer ports {first}-{last}, one for each rank,"
-        if last > PORT_MAX:
-            raise AscendError(f"{label} go beyond {PORT_MAX}. {way}.")
-        self._check_ephemeral(label, ports)
+        self._check_range(label, ports)
         return ports
 
     def group_ports(self, name: str, cards: int) -> TakenPorts:
@@ -144,12 +142,12 @@ class PortSettings:
         way = f"Move the base of the ports of services over several hosts, now {first}"
         ports = TakenPorts(name, "ports among hosts", first, last, way)
         label = f"service {name}: the ports among its hosts, {first}-{last},"
-        if last > PORT_MAX:
-            raise AscendError(f"{label} go beyond {PORT_MAX}. {way}.")
-        self._check_ephemeral(label, ports)
+        self._check_range(label, ports)
         return ports
 
-    def _check_ephemeral(self, label: str, ports: TakenPorts) -> None:
+    def _check_range(self, label: str, ports: TakenPorts) -> None:
+        if ports.last > PORT_MAX:
+            raise AscendError(f"{label} go beyond {PORT_MAX}. {ports.way_out}.")
         if self.ephemeral and ports.first <= self.ephemeral[1] and ports.last >= self.ephemeral[0]:
             raise AscendError(
                 f"{label} lie in the kernel's ephemeral range"
