@@ -10,14 +10,15 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ansible_collections.inferops.ascend.plugins.module_utils._service.group_guard import SECRET
+from ansible_collections.inferops.ascend.plugins.module_utils._service.group_states import VERSION
+
 from .._base.errors import AscendError
 from .._base.systemd import environment_line, unit_word
 from .group import GUARD_PORT, SUPER_POD, Group, common_options
 from .group_program import group_program
 from .unit import UnitSettings
 
-PROTOCOL = 1
-_SECRET = "INFEROPS_GROUP_SECRET"  # the name of a variable
 _SECRET_MIN = 16  # characters
 # No texts for a service of one host: no file is written then.
 NO_TEXTS: Mapping[str, Any] = {"group": [], "group_file": "", "guard": ""}
@@ -59,7 +60,7 @@ def group_secrets(settings: UnitSettings, name: str) -> dict[str, str]:
             " with `ansible-vault encrypt_string --name vllm_service_cluster_secret`, and give it to"
             " all hosts (group_vars)."
         )
-    return {_SECRET: secret}
+    return {SECRET: secret}
 
 
 def _unit_lines(name: str, group: Group, settings: UnitSettings) -> list[str]:
@@ -102,7 +103,7 @@ def _group_file(
     env = {**(service.get("recipe_env") or {}), **(service.get("env") or {})}
     apart = {SUPER_POD, *group.environment()}  # what may differ between hosts
     common = {
-        "protocol": PROTOCOL,
+        "protocol": int(VERSION),
         "service": name,
         "engine": group.engine,
         "version": settings.engine_version,
@@ -115,7 +116,7 @@ def _group_file(
     if group.engine != "ray":  # else the engine's options are the leader's alone
         common["config"] = common_options(config)
     described = {
-        "protocol": PROTOCOL,
+        "protocol": int(VERSION),
         "service": name,
         "rank": group.rank,
         "members": members,
