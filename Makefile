@@ -12,7 +12,7 @@ WORKERS ?= 3
 PYTEST := $(RUN) pytest -q -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-down test unit lint types sanity molecule integration test-real test-cluster benchmark matrix clean
+.PHONY: help demo demo-down test unit lint types sanity molecule integration test-real test-long test-cluster benchmark matrix clean
 
 help: ## Show what there is to make
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -25,7 +25,7 @@ demo-down: ## Stop the hosts of the demo
 
 # REAL=tests/real adds what `test-real` runs, which brings 4 GB.
 test: hosts browser ## Run everything, style, types, sanity and molecule included
-	@$(PYTEST) --durations=20 tests/benchmark tests/checks tests/integration tests/unit $(REAL)
+	@$(PYTEST) -m 'not long' --durations=40 tests/benchmark tests/checks tests/integration tests/unit $(REAL)
 
 unit: ## Run the quick tests, which need no test hosts
 	@$(PYTEST) tests/unit
@@ -51,6 +51,9 @@ integration: hosts browser ## Run the tests on real hosts, and in a real browser
 
 test-real: hosts ## Try the real vLLM for CPUs on a real host, and the real argument parsers
 	@$(PYTEST) --durations=20 tests/real
+
+test-long: hosts ## Try the longer cases that `test` leaves out
+	@$(PYTEST) -m long --durations=20 tests/integration
 
 test-cluster: hosts ## Lose parts of the real vLLM and the real Ray over two hosts, in every way
 	@$(RUN) pytest -q --durations=20 tests/cluster

@@ -125,7 +125,7 @@ def test_blank_hosts_serve_together_and_change_together(spanning: Books, tmp_pat
     assert not set(starts(spanning)) & set(before)
 
 
-@pytest.mark.parametrize("where", PAIR)
+@pytest.mark.parametrize("where", [pytest.param("h1", marks=pytest.mark.long), "h2"])
 def test_an_engine_that_does_not_start_on_one_host_takes_all_back(
     spanning: Books, where: str
 ) -> None:
