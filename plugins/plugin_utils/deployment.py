@@ -239,7 +239,8 @@ class Deployment:
             state.existing if existing is None else existing_placements(existing),
         )
         return [
-            PlacedService(spec, each) for (spec, _request), each in zip(wanted, placed, strict=True)
+            PlacedService(spec, each, settings.user_of(each.name))
+            for (spec, _request), each in zip(wanted, placed, strict=True)
         ]
 
     def _cards(self, real: object) -> object:

@@ -27,6 +27,7 @@ from ._model.profiles import Profile, profile
 from ._model.request import parse_card_memory
 from ._model.resolve import DEFAULT_CARD_MEMORY_GB, Options
 from ._place.host_cards import card_ids
+from ._place.names import account_name
 from ._place.ports import EPHEMERAL_PORTS, PortSettings
 from ._service.group import PORTS
 from ._service.unit import PRIVATE, UnitSettings
@@ -289,6 +290,10 @@ class Settings:
     user = _text("ascend_host_user", "vllm_service_user")
     groups = _texts("ascend_host_groups", "vllm_service_groups")
     cann_scripts = _texts("ascend_host_cann_scripts", "vllm_service_cann_scripts")
+
+    def user_of(self, service: str) -> str:
+        """The account that a service's processes run as; empty in a container."""
+        return "" if self.in_containers else self.user or account_name(service)
 
     @cached_property
     def env(self) -> dict[str, Any]:

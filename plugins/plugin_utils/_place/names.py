@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -12,6 +13,10 @@ from typing import Any
 from .._base.errors import AscendError
 from .._base.systemd import INSTANCE_NAME
 from .._base.values import kind_of
+
+_ACCOUNT = re.compile(r"[a-z0-9_-]+")
+# What useradd and systemd take: utmp keeps 32 bytes of a name, of which systemd leaves one for the end.
+_ACCOUNT_LENGTH = 31
 
 
 def slug(text: str) -> str:
@@ -51,3 +56,17 @@ def service_name(spec: Mapping[str, Any]) -> str:
         f"service name {made or name!r} cannot name a systemd unit: {reason}. "
         + (f"Write name: {advice}" if advice else "Give the service another `name`.")
     )
+
+
+def account_name(service: str) -> str:
+    """The user of a service that has one to itself: `chat` -> `vllm-chat`.
+
+    A name that an account cannot have, or that is too long for one, is shortened and gets a hash, so that
+    services of different names have different users: `Qwen2.5-7B` -> `vllm-qwen2-5-7b-` and 8 digits.
+    """
+    plain = f"vllm-{service}"
+    if _ACCOUNT.fullmatch(service) and len(plain) <= _ACCOUNT_LENGTH:
+        return plain
+    digest = hashlib.sha256(service.encode()).hexdigest()[:8]
+    words = re.sub(r"[^a-z0-9_]+", "-", service.lower())
+    return f"vllm-{words[: _ACCOUNT_LENGTH - 14].strip('-')}-{digest}"

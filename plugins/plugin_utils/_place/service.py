@@ -152,14 +152,18 @@ class Placement:
 
 @dataclass(frozen=True)
 class PlacedService:
-    """A spec with its placement."""
+    """A spec with its placement.
+
+    user: the account that its processes run as; empty in a container.
+    """
 
     spec: Spec
     placement: Placement
+    user: str = ""
 
     @property
     def name(self) -> str:
         return self.placement.name
 
     def as_dict(self) -> dict[str, Any]:
-        return self.placement.with_spec(self.spec.as_dict())
+        return {**self.placement.with_spec(self.spec.as_dict()), "user": self.user}

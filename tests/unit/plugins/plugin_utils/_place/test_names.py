@@ -4,11 +4,13 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
 from ansible.errors import AnsibleFilterError
 from ansible_collections.inferops.ascend.plugins.filter.place import place_filter as place
+from ansible_collections.inferops.ascend.plugins.plugin_utils._place.names import account_name
 
 
 def spec(name: str, cards: Any, **more: Any) -> dict[str, Any]:
@@ -52,3 +54,35 @@ def test_a_model_name_becomes_a_slug_and_a_given_name_stays() -> None:
 def test_a_name_that_cannot_be_used(specs: Any, options: dict[str, Any], words: list[str]) -> None:
     message = rejection(specs, 8, **options)
     assert [word for word in words if word not in message] == [], message
+
+
+@pytest.mark.parametrize(
+    ("service", "user"),
+    [
+        ("chat", "vllm-chat"),
+        ("my_chat-2", "vllm-my_chat-2"),
+        ("x" * 26, "vllm-" + "x" * 26),
+        ("qwen2.5-7b", "vllm-qwen2-5-7b-5f5e975c"),
+        ("Chat", "vllm-chat-460b3a7d"),
+    ],
+)
+def test_a_service_has_a_user_of_a_name_that_accounts_can_have(service: str, user: str) -> None:
+    assert account_name(service) == user
+
+
+def test_services_of_different_names_have_different_users() -> None:
+    names = [
+        "chat",
+        "Chat",
+        "c.hat",
+        "c-hat",
+        "x" * 27,
+        "x" * 63,
+        "x" * 62 + "y",
+        "a" * 17 + ".",
+        "a." * 9,
+    ]
+    users = [account_name(name) for name in names]
+    assert len(set(users)) == len(names)
+    # useradd of Debian 12 and RHEL takes such; systemd reads longer ones and dots as errors.
+    assert all(re.fullmatch(r"[a-z][a-z0-9_-]{0,30}", user) for user in users)
