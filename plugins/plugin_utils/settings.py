@@ -29,36 +29,10 @@ from ._model.resolve import DEFAULT_CARD_MEMORY_GB, Options
 from ._place.host_cards import card_ids
 from ._place.names import account_name
 from ._place.ports import EPHEMERAL_PORTS, PortSettings
+from ._place.variables import PLACEMENT_VARIABLES, PORT_VARIABLES
 from ._service.group import PORTS
 from ._service.unit import PRIVATE, UnitSettings
 
-_PORTS = (
-    "vllm_service_port_base",
-    "vllm_service_hccl_port_base",
-    "vllm_service_hccl_port_count",
-    "vllm_service_kv_port_base",
-    "vllm_service_cluster_port_base",
-)
-# What decides which services fit on a host, and where; the plan of a fleet reads no others.
-PLACEMENT_VARIABLES = (
-    "ascend_host_profile",
-    "ascend_host_excluded_cards",
-    "ascend_model_tables",
-    "vllm_service_cards",
-    "vllm_service_card_memory_gb",
-    "vllm_service_cards_per_board",
-    "vllm_service_excluded_cards",
-    "vllm_service_unavailable_cards",
-    *_PORTS,
-    "vllm_service_ephemeral_ports",
-    "vllm_service_model_tables",
-    "vllm_service_estimate",
-    "vllm_service_estimate_hub",
-    "vllm_weights_endpoints",
-    "vllm_service_allow_untested",
-    "vllm_service_engine_version",
-    "vllm_runtime_row",
-)
 # A deployment depends on it too; a plan reads the existing placement from its own file.
 _EXISTING = "vllm_service_standing"
 
@@ -174,7 +148,7 @@ class Settings:
         """Where ports are taken from. ephemeral: the host's range, where no variable gives one."""
         given = self._variables.value("vllm_service_ephemeral_ports")
         away = list(ephemeral) if given is None else given
-        api, hccl, count, kv, group = (self._variables.value(name) for name in _PORTS)
+        api, hccl, count, kv, group = (self._variables.value(name) for name in PORT_VARIABLES)
         try:
             return PortSettings.parse(api, hccl, count, kv, group, PORTS, away)
         except AscendError as error:

@@ -17,7 +17,8 @@ from .._place.host_cards import HostCards, host_devices
 from .._place.placement import place
 from .._place.ports import PortSettings
 from .._place.service import ExistingPlacement, ServiceRequest
-from ..settings import PLACEMENT_VARIABLES, Settings
+from .._place.variables import PLACEMENT_VARIABLES
+from ..settings import Settings
 from .inventory import Inventory, Problems, Reader, holds_template
 
 

@@ -11,8 +11,10 @@ import pytest
 import yaml
 from ansible_collections.inferops.ascend.plugins.plugin_utils._base.data import role_defaults
 from ansible_collections.inferops.ascend.plugins.plugin_utils._base.errors import AscendError
-from ansible_collections.inferops.ascend.plugins.plugin_utils.settings import (
+from ansible_collections.inferops.ascend.plugins.plugin_utils._place.variables import (
     PLACEMENT_VARIABLES,
+)
+from ansible_collections.inferops.ascend.plugins.plugin_utils.settings import (
     Settings,
 )
 
