@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import subprocess
 import time
 import urllib.error
@@ -19,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import vllm_metrics
 import yaml
 from ansible_collections.inferops.ascend.plugins.plugin_utils._model.catalogue import load_catalogue
 from ansible_collections.inferops.ascend.plugins.plugin_utils._model.resolve import Options, resolve
@@ -174,6 +176,12 @@ def generates(tmp_path_factory: pytest.TempPathFactory) -> None:
         )
 
 
+def families(text: str) -> set[tuple[str, str]]:
+    """(name, kind) of each metric in an answer of /metrics, without the times of their creation."""
+    found = set(re.findall(r"^# TYPE (\S+) (\S+)$", text, re.M))
+    return {(name, kind) for name, kind in found if not name.endswith("_created")}
+
+
 def spec(model: str) -> dict[str, Any]:
     return resolve(model, load_catalogue([str(TABLE)]), Options()).as_dict()
 
@@ -216,6 +224,18 @@ def test_the_decoder_completes_for_those_who_have_its_key(host: Host) -> None:
     with pytest.raises(urllib.error.HTTPError, match="401"):
         host.ask(8000, "/v1/completions", body, "another key")
     assert KEY not in host.sh("journalctl -u vllm@tiny-decoder --no-pager -o cat")
+
+
+@pytest.mark.usefixtures("site")
+def test_the_stand_in_has_the_metrics_of_the_engine(host: Host) -> None:
+    text = host.sh("curl -sf localhost:8000/metrics")
+    found = families(text)
+    # Estimates of the hardware, and what libraries of the engine add for themselves.
+    found = {each for each in found if each[0].startswith("vllm:") and "_per_gpu_" not in each[0]}
+    ours = vllm_metrics.Meter(SERVING, "tiny-decoder").text({})
+    assert families(ours) - {("http_requests_total", "counter")} == found
+    buckets = r'vllm:(?:time_to_first|inter_token|e2e)\w+_bucket\{.*le="(.+?)"'
+    assert re.findall(buckets, ours) == re.findall(buckets, text)
 
 
 @pytest.mark.usefixtures("site")

@@ -8,7 +8,6 @@ import json
 import os
 import signal
 import socket
-import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -16,6 +15,7 @@ from typing import Any
 import vllm_config
 from vllm_behaviour import FAILURES, Behaviour, error, say
 from vllm_links import ask
+from vllm_metrics import Meter
 from vllm_service import Service
 
 
@@ -41,9 +41,11 @@ class Api(ThreadingHTTPServer):
         self.engine = engine
         self.to_engine = to_engine  # of a service over several hosts
         self.created = int(time.time())
-        self.running = 0
-        self.served = 0
-        self.guard = threading.Lock()
+        self.meter = Meter(service.version, service.names[0])
+
+    @property
+    def running(self) -> int:
+        return self.meter.running
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -58,6 +60,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def log_request(self, code: Any = "-", size: Any = "-") -> None:
         if self.path not in ("/health", "/metrics"):
+            self.server.meter.answered(self.path.partition("?")[0], self.command, int(code))
             address = f"{self.client_address[0]}:{self.client_address[1]}"
             print(f'INFO:     {address} - "{self.requestline}" {int(code)}', flush=True)
 
@@ -125,18 +128,7 @@ class Handler(BaseHTTPRequestHandler):
                 f"# HELP standin:ranks_total ranks that the options ask for\n"
                 f"# TYPE standin:ranks_total gauge\nstandin:ranks_total {group.total}\n"
             )
-        label = f'engine="0",model_name="{self.server.service.names[0]}"'
-        gauges = {
-            "num_requests_running": ("gauge", self.server.running),
-            "num_requests_waiting": ("gauge", 0),
-            "kv_cache_usage_perc": ("gauge", 0.0),
-            "request_success_total": ("counter", self.server.served),
-        }
-        return ranks + "".join(
-            f"# HELP vllm:{name} {vllm_config.STAND_IN}\n# TYPE vllm:{name} {kind}\n"
-            f"vllm:{name}{{{label}}} {float(value)}\n"
-            for name, (kind, value) in gauges.items()
-        )
+        return ranks + self.server.meter.text(Behaviour.load(self.server.service.all_names).metrics)
 
     def do_POST(self) -> None:
         size = int(self.headers.get("Content-Length") or 0)
@@ -159,8 +151,8 @@ class Handler(BaseHTTPRequestHandler):
         if name not in service.names:
             self.refuse(404, f"The model `{name}` does not exist.")
             return
-        with self.server.guard:
-            self.server.running += 1
+        begun = time.monotonic()
+        self.server.meter.begin()
         try:
             time.sleep(self.server.behaviour.request_seconds)
             if (
@@ -171,9 +163,7 @@ class Handler(BaseHTTPRequestHandler):
                 return
             self.respond(path, name, request)
         finally:
-            with self.server.guard:
-                self.server.running -= 1
-                self.server.served += 1
+            self.server.meter.end(time.monotonic() - begun)
 
     def respond(self, path: str, name: str, request: dict[str, Any]) -> None:
         texts = request.get("input") or request.get("prompt") or request.get("documents") or ""
@@ -196,6 +186,7 @@ class Handler(BaseHTTPRequestHandler):
             os.kill(self.server.engine, signal.SIGKILL)
             self.refuse(500, "EngineCore encountered an issue.")
             return
+        self.server.meter.count(sum(tokens), int(request.get("max_tokens") or 1))
         usage = {"prompt_tokens": sum(tokens), "total_tokens": sum(tokens)}
         base = {"id": "standin-0", "created": int(time.time()), "model": name, "usage": usage}
         text = f"({vllm_config.STAND_IN})"

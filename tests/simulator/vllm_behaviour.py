@@ -8,7 +8,7 @@ import json
 import os
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -123,6 +123,9 @@ class Behaviour:
     kv_tokens_per_gib: float = 8192.0  # tokens whose KV cache fits into one GiB of all cards
     full_tokens: int | None = None  # tokens of a request above which the engine runs out of memory
     estimates: bool = True  # it prints the longest length that there is memory for
+    metrics: dict[str, float] = field(
+        default_factory=dict
+    )  # values of /metrics, read at each answer
 
     @classmethod
     def load(cls, names: list[str]) -> Behaviour:

@@ -21,7 +21,7 @@ import ascend_sim
 SIMULATOR = Path(ascend_sim.__file__).parent
 PROFILES = json.loads((SIMULATOR / "profiles.json").read_text())
 START_RAY = "import sys, standin_ray; sys.exit(standin_ray.main())"
-START = "import sys, standin_vllm; sys.exit(standin_vllm.main('0.18.0'))"
+START = "import sys, standin_vllm; sys.exit(standin_vllm.main({version!r}))"
 
 
 def free_ports(count: int) -> list[int]:
@@ -84,11 +84,11 @@ class Host:
                 start_new_session=True,
             )
 
-    def serve(self, words: str, **settings: str) -> None:
+    def serve(self, words: str, version: str = "0.18.0", **settings: str) -> None:
         """Start `vllm serve m WORDS` on this host; the log is that of this start."""
         self.log.unlink(missing_ok=True)
         full = ["serve", "m", "--port", str(self.port), *words.split()]
-        self.process = self.run(START, full, **settings)
+        self.process = self.run(START.format(version=version), full, **settings)
 
     def ray(self, words: str, **settings: str) -> subprocess.Popen[bytes]:
         """Start `ray start --block WORDS` on this host."""
