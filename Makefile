@@ -12,7 +12,7 @@ WORKERS ?= 3
 PYTEST := $(RUN) pytest -q -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-down test unit lint types sanity molecule integration test-real test-long test-cluster benchmark matrix clean
+.PHONY: help demo demo-down test unit lint types sanity molecule integration test-real test-long test-cluster benchmark release matrix clean
 
 help: ## Show what there is to make
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -60,6 +60,9 @@ test-cluster: hosts ## Lose parts of the real vLLM and the real Ray over two hos
 
 benchmark: hosts ## Print ratios of speed; nothing is asserted
 	@$(RUN) tests/benchmark/run
+
+release: ## Build the collection, check it as Galaxy does, print what is uploaded
+	@$(RUN) tests/tools/release
 
 matrix: ## Try every controller (ansible-core) and host Python that this machine has
 	@$(RUN) tests/tools/matrix

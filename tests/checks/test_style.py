@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: The inferops.ascend authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The style of Python, YAML, roles and the changelog, and the types of the logic."""
+"""The style of Python, YAML, roles and the changelog, types of the logic, and what Galaxy checks."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ COMMANDS = (
     "tests/tools/lint-collection",
     "antsibull-changelog lint",
     "tests/tools/types",
+    "tests/tools/release --check",
 )
 
 

@@ -21,6 +21,36 @@ def blocks(path: Path) -> list[str]:
     return re.findall(r"```yaml\n(.*?)```", path.read_text(encoding="utf-8"), re.DOTALL)
 
 
+HOME = re.compile(r"https://github\.com/inferops/ascend/(?:blob|tree)/main/([^)#\s]+)")
+LINK = re.compile(r"\]\((?!https?:|#)([^)#\s]+)")
+
+
+def test_every_link_leads_somewhere(repository: Path) -> None:
+    pages = [
+        *repository.glob("*.md"),
+        *repository.glob("docs/**/*.md"),
+        *repository.glob("roles/*/*.md"),
+    ]
+    dead = [
+        f"{page.relative_to(repository)}: {link}"
+        for page in pages
+        for root, pattern in ((repository, HOME), (page.parent, LINK))
+        for link in pattern.findall(page.read_text(encoding="utf-8"))
+        if not (root / link).exists()
+    ]
+    assert not dead
+
+
+def test_the_first_page_has_no_link_that_only_works_in_the_repository(repository: Path) -> None:
+    assert not LINK.findall((repository / "README.md").read_text(encoding="utf-8"))
+
+
+def test_defaults_of_the_group_reach_every_module(repository: Path) -> None:
+    runtime = yaml.safe_load((repository / "meta" / "runtime.yml").read_text(encoding="utf-8"))
+    modules = sorted(path.stem for path in (repository / "plugins" / "modules").glob("*.py"))
+    assert runtime["action_groups"]["all"] == modules
+
+
 def test_the_table_of_your_own_is_read(repository: Path, tmp_path: Path) -> None:
     text = next(block for block in blocks(repository / "docs" / "tables.md") if "rows:" in block)
     file = tmp_path / "our-models.yml"
