@@ -24,10 +24,10 @@ demo-down: ## Stop the hosts of the demo
 	@$(RUN) tests/demo/demo down
 
 # REAL=tests/real adds what `test-real` runs, which brings 4 GB.
-test: hosts browser ## Run everything, style, types, sanity and molecule included
+test: hosts browser haproxy ## Run everything, style, types, sanity and molecule included
 	@$(PYTEST) -m 'not long' --durations=40 tests/benchmark tests/checks tests/integration tests/unit $(REAL)
 
-unit: ## Run the quick tests, which need no test hosts
+unit: haproxy ## Run the quick tests, which need no test hosts
 	@$(PYTEST) tests/unit
 
 lint: ## Check the style of Python, YAML, roles and the changelog
@@ -70,9 +70,12 @@ matrix: ## Try every controller (ansible-core) and host Python that this machine
 clean: ## Remove all test hosts and what was cached for this project
 	@$(RUN) tests/tools/clean
 
-.PHONY: hosts browser
+.PHONY: hosts browser haproxy
 hosts:
 	@$(DEV) hosts
 
 browser:
 	@$(DEV) browser
+
+haproxy:
+	@$(DEV) haproxy

@@ -19,14 +19,14 @@ CONTROLLER = (
     ("host_variables", "deployment"),
     ("group_check",),
     ("groups",),
-    ("_host", "_weights", "_runtime", "_plan", "_calibrate"),
+    ("_host", "_weights", "_runtime", "_plan", "_calibrate", "_gateway"),
     ("settings",),
     ("_service",),
     ("_place",),
     ("_model",),
     ("_base",),
 )
-HOSTS = (("_weights", "_runtime", "_calibrate"), ("_service",), ("_host",), ("_base",))
+HOSTS = (("_weights", "_runtime", "_calibrate", "_gateway"), ("_service",), ("_host",), ("_base",))
 
 
 def source_files(*folders: str) -> list[Path]:
