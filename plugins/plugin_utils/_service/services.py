@@ -17,6 +17,7 @@ from .container import arguments, exec_words
 from .engine import engine_config, engine_yaml
 from .group import Group
 from .group_files import NO_TEXTS, group_secrets, group_texts, guard_command
+from .hardening import writable_lines
 from .literal import check_env, env_of_options
 from .payload import build
 from .unit import FILES, UnitSettings
@@ -102,7 +103,11 @@ def service_texts(service: Mapping[str, Any], settings: UnitSettings) -> dict[st
     if settings.contained:
         words = guard_command(str(service["name"]), settings) if group else []
         return {**found, "command": exec_words([*words, *arguments(service, settings)])}
-    return {**found, "environment": service_environment(service)}
+    return {
+        **found,
+        "environment": service_environment(service),
+        "writable": writable_lines(service.get("env") or {}, config),
+    }
 
 
 def expected_services(

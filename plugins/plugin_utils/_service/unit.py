@@ -14,6 +14,7 @@ from .._base.errors import AscendError
 from .._base.systemd import unit_word
 from .._base.values import kind_of, plain, whole_number
 from .._base.variables import seconds
+from .hardening import hardening_lines
 
 _TEMPLATES = data.ROOT / "roles" / "vllm_service" / "templates"
 # The files of services, as the action systemd_instances takes them.
@@ -49,7 +50,8 @@ _LOST_AFTER_MIN = 1.0  # seconds
 class UnitSettings:
     """How services of a host are run: the role's variables `vllm_service_*` by the same names.
 
-    options_version: the version whose option list counts, no variable of its own.
+    options_version: the version whose option list counts, no variable of its own. hardening: lines of
+    the unit, made from the variable's mapping.
     """
 
     engine_version: str
@@ -67,6 +69,7 @@ class UnitSettings:
     container_options: Sequence[str]
     user: str
     groups: Sequence[str]
+    hardening: tuple[str, ...]
     cann_scripts: Sequence[str]
     library_path: Sequence[str]
     shared_devices: Sequence[str]
@@ -104,8 +107,10 @@ class UnitSettings:
                 )
             elif each.type == "Sequence[str]" and not isinstance(value, list):
                 raise AscendError(f"{name} is {kind_of(value)}; a list is needed.")
-            elif each.name == "env" and not isinstance(value, dict):
+            elif each.name in ("env", "hardening") and not isinstance(value, dict):
                 raise AscendError(f"{name} is {kind_of(value)}; a mapping is needed.")
+            if each.name == "hardening":
+                value = hardening_lines(value)
             values[each.name] = value
         return cls(**values)
 
@@ -148,6 +153,7 @@ class UnitSettings:
                 f"{line} \\\n".replace("$", "$$")
                 for line in load_cann(self.cann_scripts, "%i", ": install")
             ),
+            "hardening": self.hardening,
             "devices": [unit_word(device) for device in self.shared_devices],
         }
 

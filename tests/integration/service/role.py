@@ -98,6 +98,11 @@ class Host:
         text = self.sh(f"cat /proc/{self.pid(name)}/environ")
         return dict(entry.split("=", 1) for entry in text.split("\0") if "=" in entry)
 
+    def exposure(self, name: str) -> float:
+        """Return what systemd-analyze says of the unit that runs: 0 to 10, from confined to exposed."""
+        lines = self.sh(f"systemd-analyze security --no-pager vllm@{name}").strip().splitlines()
+        return float(lines[-1].rpartition(": ")[2].split()[0])
+
     def snapshot(self) -> str:
         """Return what the collection could have changed: files, units, accounts, processes."""
         return self.sh(

@@ -71,7 +71,23 @@ def test_values_reach_the_process_byte_for_byte(host: Host) -> None:
         assert environ[f"S_{name}"] == value, f"S_{name}"
     assert host.sh("ls /tmp/pwned 2>/dev/null || echo none") == "none\n"
     assert host.sh("systemd-analyze verify vllm@qwen3-0.6b.service 2>&1") == ""
+    assert host.exposure("qwen3-0.6b") <= 2.5
     assert not host.deploy([instance], **literal).changed
+
+
+def test_a_service_writes_where_it_is_told_to_and_nowhere_else(host: Host) -> None:
+    host.sh("mkdir -p /srv/cache /srv/profiles /srv/other")
+    instance = {"model": "Qwen3-0.6B", "env": {"VLLM_CACHE_ROOT": "/srv/cache"}}
+    changes = {"ReadWritePaths": ["/srv/profiles"], "ProtectKernelLogs": None}
+    run = host.deploy([instance], vllm_service_hardening=changes)
+    assert run.status == 0, run.output
+    # Even root is refused there.
+    inside = f"nsenter -t {host.pid('qwen3-0.6b')} -m"
+    host.sh(f"{inside} touch /srv/cache/a /srv/profiles/a /var/lib/vllm/a /dev/shm/a")
+    refused = host.sh(f"{inside} touch /srv/other/a /etc/a /opt/a 2>&1", check=False)
+    assert refused.count("Read-only file system") == 3, refused
+    assert host.sh("systemctl show -P ProtectKernelLogs vllm@qwen3-0.6b") == "no\n"
+    assert host.exposure("qwen3-0.6b") <= 2.5
 
 
 def test_a_run_killed_after_writing_is_completed_by_the_next(host: Host) -> None:

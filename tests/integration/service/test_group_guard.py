@@ -9,6 +9,9 @@ import time
 from collections.abc import Iterator
 
 import pytest
+from ansible_collections.inferops.ascend.plugins.plugin_utils._service.hardening import (
+    hardening_lines,
+)
 
 from ..hosts import scenario
 from .group_hosts import (
@@ -49,17 +52,11 @@ RestartSec=2
 KillMode=mixed
 TimeoutStopSec=40
 DevicePolicy=closed
-NoNewPrivileges=yes
-CapabilityBoundingSet=
-PrivateTmp=yes
-ProtectSystem=full
-ProtectHome=read-only
-ProtectControlGroups=yes
-RestrictSUIDSGID=yes
+@HARDENING@
 
 [Install]
 WantedBy=multi-user.target
-"""
+""".replace("@HARDENING@", "\n".join(hardening_lines({})))
 
 
 @pytest.fixture(scope="module")

@@ -47,6 +47,7 @@ WRONG_TYPES: dict[str, tuple[Any, str]] = {
     "vllm_service_restart_delay": ("long", "an integer is needed"),
     "vllm_service_wait": ("perhaps", "write true or false"),
     "vllm_service_groups": ({"a": 1}, "a list of texts is needed"),
+    "vllm_service_hardening": ({"ProtectSytem": "full"}, "The closest are ProtectSystem"),
 }
 
 

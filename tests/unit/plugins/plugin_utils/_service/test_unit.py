@@ -60,6 +60,7 @@ def settings(**changed: Any) -> UnitSettings:
         "container_options": [],
         "user": "vllm",
         "groups": ["HwHiAiUser"],
+        "hardening": {},
         "cann_scripts": [],
         "library_path": [],
         "shared_devices": [],
