@@ -182,7 +182,9 @@ def _reject_limit(task_vars: Mapping[str, Any]) -> None:
 
 def _command(given: Mapping[str, Any], task_vars: Mapping[str, Any]) -> str:
     """The command that writes the plan for the same hosts into the same directory."""
-    variables = {"ascend_hosts": given["hosts"], "vllm_plan_output": given["output"]}
+    default = "ascend" if "ascend" in task_vars["groups"] else "all"
+    hosts = "" if given["hosts"] == default else given["hosts"]
+    variables = {"ascend_hosts": hosts, "vllm_plan_output": given["output"]}
     sources = [
         os.path.relpath(source) if os.path.exists(source) else source
         for source in task_vars.get("ansible_inventory_sources") or ()
@@ -195,7 +197,7 @@ def _command(given: Mapping[str, Any], task_vars: Mapping[str, Any]) -> str:
             *(
                 word
                 for name, value in variables.items()
-                if value not in ("", "all")
+                if value
                 for word in ("-e", f"{name}={shlex.quote(value)}")
             ),
         ]

@@ -76,8 +76,8 @@ def test_a_locked_plan_fails_when_it_is_stale(site: Site) -> None:
     said = site.refused(vllm_plan_locked=True)
     assert f"stale for 1 host: {host}." in said
     assert "ansible-playbook inferops.ascend.plan -i hosts.yml, review" in said
-    said = site.refused(vllm_plan_locked=True, vllm_plan_output="o", ascend_hosts="ascend")
-    assert "plan -i hosts.yml -e ascend_hosts=ascend -e vllm_plan_output=o, review" in said
+    said = site.refused(vllm_plan_locked=True, vllm_plan_output="o", ascend_hosts="all")
+    assert "plan -i hosts.yml -e ascend_hosts=all -e vllm_plan_output=o, review" in said
 
 
 def test_what_is_placed_stays(site: Site) -> None:
