@@ -144,7 +144,7 @@ options:
         that run go on with what they have; RV(waiting) names them, and the next run with V(now)
         restarts them. Those that are to be stopped or absent are stopped all the same, and those that
         do not run are started, unless one that waits has their O(instances[].cards).
-      - One that crashes meanwhile comes up with what was written.
+      - One that crashes meanwhile comes up with what was written, which has no card of one that waits.
     type: str
     choices: [now, deferred]
     default: now

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import glob
 import os
 import stat
@@ -191,25 +192,47 @@ def _check_directory(desired: DesiredFile) -> None:
         )
 
 
-def apply(change: FileChange, label: Callable[[str, str], None]) -> str | None:
-    """Write or remove one file; return the path of the copy kept of a foreign one, or None.
+class Staged(NamedTuple):
+    """A change that is ready to be made: its new content is in the file `temporary`, "" for a removal."""
+
+    change: FileChange
+    temporary: str
+
+
+def stage(change: FileChange, label: Callable[[str, str], None]) -> Staged:
+    """Write what a change needs beside its file, which stays as it is.
 
     `label(temporary, final)` gives the temporary file the security context of the final one.
     Raises HostError where the disk does not take it.
     """
-    path = change.desired.path
+    path, content = change.desired.path, change.desired.content
+    if content is None:
+        return Staged(change, "")
+    try:
+        os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
+        return Staged(change, _write_temporary(path, content, change.desired.mode, label))
+    except OSError as error:
+        words = disk.explain(error, path, _size(content))
+        raise HostError(f"{words} It is as it was.") from error
+
+
+def switch(staged: Staged) -> str | None:
+    """Make a change by one rename or unlink; return the path of the copy kept of a foreign file, or None.
+
+    Raises HostError where the disk does not take it; the file is then as it was.
+    """
+    path = staged.change.desired.path
     copy = None
     try:
-        if change.foreign:
+        if staged.change.foreign:
             copy = "{}.{}~".format(path, time.strftime("%Y%m%d-%H%M%S"))
             os.link(path, copy, follow_symlinks=False)
-        if change.desired.content is None:
+        if staged.temporary:
+            os.rename(staged.temporary, path)
+        else:
             os.unlink(path)
-            return copy
-        os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
     except OSError as error:
         raise HostError(f"{disk.explain(error, path)} It is as it was.") from error
-    write_atomically(path, change.desired.content, change.desired.mode, label)
     return copy
 
 
@@ -225,13 +248,26 @@ def write_atomically(
     Raises HostError where the disk does not take it; the file is then as it was.
     """
     try:
-        _replace(path, content, mode, label)
+        temporary = _write_temporary(path, content, mode, label)
+        try:
+            os.rename(temporary, path)
+        except BaseException:
+            os.unlink(temporary)
+            raise
     except OSError as error:
-        needed = len(content.encode("utf-8", "replace"))
-        raise HostError(f"{disk.explain(error, path, needed)} {path} is as it was.") from error
+        raise HostError(
+            f"{disk.explain(error, path, _size(content))} {path} is as it was."
+        ) from error
 
 
-def _replace(path: str, content: str, mode: int, label: Callable[[str, str], None] | None) -> None:
+def _size(content: str) -> int:
+    return len(content.encode("utf-8", "replace"))
+
+
+def _write_temporary(
+    path: str, content: str, mode: int, label: Callable[[str, str], None] | None
+) -> str:
+    """Write a temporary file that is to become `path`, all of it to the disk; return where it is."""
     descriptor, temporary = tempfile.mkstemp(dir=os.path.dirname(path), prefix=TEMPORARY)
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as handle:
@@ -241,10 +277,10 @@ def _replace(path: str, content: str, mode: int, label: Callable[[str, str], Non
             os.fsync(handle.fileno())
         if label:
             label(temporary, path)
-        os.rename(temporary, path)
     except BaseException:
         os.unlink(temporary)
         raise
+    return temporary
 
 
 def sync_directory(path: str) -> None:
@@ -256,11 +292,19 @@ def sync_directory(path: str) -> None:
         os.close(descriptor)
 
 
-def remove_leftovers(directories: Iterable[str]) -> None:
-    """Remove temporary files of a run that was killed while it wrote. Call it under the lock."""
-    for directory in directories:
-        for path in glob.glob(os.path.join(glob.escape(directory), TEMPORARY + "*")):
+def remove_leftovers(patterns: Iterable[str]) -> None:
+    """Remove what a run left that was killed while it wrote. Call it under the lock.
+
+    patterns: paths of the files that runs write, with `%i` for the name of an instance. Temporary
+    files beside them go, and so do directories that have the name of an instance and are empty.
+    """
+    for directory in {os.path.dirname(pattern) for pattern in patterns}:
+        below = "*".join(map(glob.escape, directory.split("%i")))
+        for path in glob.glob(os.path.join(below, TEMPORARY + "*")):
             os.unlink(path)
+        for path in glob.glob(below) if "%i" in directory else ():
+            with contextlib.suppress(OSError):
+                os.rmdir(path)
 
 
 def marked_names(pattern: str, unit: str) -> list[str]:

@@ -5,16 +5,15 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 from typing import Any
 
 from .._base import disk
 from .._base.errors import HostError
-from .._base.files import apply, remove_leftovers
+from .._base.files import remove_leftovers, stage, switch
 from . import cards, status
 from .plan import Plan
 from .units import Module, describe
+from .writes import Writes
 
 
 def run(module: Module) -> dict[str, Any]:
@@ -59,45 +58,41 @@ class Actions:
     def act(self) -> list[str]:
         """Converge the host to the desired state; return the copies kept of foreign files.
 
-        The order loses nothing at an interruption: running services go on until every file is in
-        place, an orphan's files go only when it is stopped, and cards are freed before they are
-        taken.
+        The order loses nothing at an interruption: everything is written beside the files before one
+        of them changes; running services go on until every file is in place, but for those that give
+        a card to another one (`handover`); an orphan's files go only when it is stopped.
         """
-        plan, copies = self.plan, []
-        remove_leftovers(
-            {os.path.dirname(each.path) for some in plan.files.values() for each in some}
-        )
+        plan = self.plan
         every = [name for name in plan.desired if name not in plan.left]
         gone = [name for name in every if plan.desired[name].state == "absent"]
         kept = [name for name in every if name not in gone]
-        changes = plan.shared_changes + [each for name in kept for each in plan.changes[name]]
-        for number, change in enumerate(changes):
-            try:
-                copy = apply(change, plan.units.label)
-            except HostError as error:
-                paths = [each.desired.path for each in changes]
-                raise HostError(f"{error} {_progress(paths[:number], paths[number:])}") from error
-            copies += [copy] if copy else []
-        self._stop(plan.with_action("stop", gone))
-        self._enable("disable", False)
-        for name in [each for each in gone if each not in self.still_up]:
-            for change in plan.changes[name]:
-                apply(change, plan.units.label)
-            self._remove_empty_directories(name)
-        self._enable("enable", True)
-        if plan.reload_needed:
-            plan.units.systemctl("daemon-reload")
         up = plan.with_action("start restart", kept)
         freed = cards.Freed(
             plan.module.params["npu_smi"],
             plan.module.params["free_timeout"],
             sorted({card for name in up for card in plan.cards.get(name, ())}),
         )
-        down = plan.with_action("stop restart", kept)
-        if down:
+        writes = Writes(plan, kept)
+        first = plan.with_action("stop restart", writes.givers)
+        down = [name for name in plan.with_action("stop restart", kept) if name not in first]
+        if down or first:
             freed.before()
-        self._stop(down)
-        up = [name for name in up if name not in self.still_up]
+        self._stop(first)
+        unwritten = {*self.still_up, *plan.placed.blocked(self.still_up, self.still_up)}
+        kept = [name for name in kept if name not in unwritten]
+        copies = writes.make(kept, unwritten, first)
+        self._stop([name for name in plan.with_action("stop", gone) if name not in first])
+        self._enable("disable", False)
+        for name in [each for each in gone if each not in self.still_up]:
+            for change in plan.changes[name]:
+                switch(stage(change, plan.units.label))
+        if gone:
+            remove_leftovers(plan.paths)
+        self._enable("enable", True)
+        if plan.reload_needed:
+            plan.units.systemctl("daemon-reload")
+        self._stop([name for name in down if name in kept])
+        up = [name for name in up if name in kept and name not in self.still_up]
         if up:
             self.held = freed.wait()
             for text in self.held:
@@ -133,14 +128,6 @@ class Actions:
         problem = self._systemctl(f"{verb} --no-reload --quiet", names) if names else ""
         self.problems += [problem] if problem else []
 
-    def _remove_empty_directories(self, name: str) -> None:
-        """Remove directories that carry the instance's name and are empty now."""
-        for each in self.plan.patterns:
-            directory = os.path.dirname(each["dest"])
-            if "%i" in directory:
-                with contextlib.suppress(OSError):
-                    os.rmdir(directory.replace("%i", name))
-
     def failures(self) -> list[str]:
         """Return messages about the steps that failed and the services that should run and do not."""
         started = [
@@ -153,12 +140,6 @@ class Actions:
             for unit in started
             if not self.plan.states[unit].running
         ]
-
-
-def _progress(done: list[str], left: list[str]) -> str:
-    """What of the files was written when a run ended early."""
-    before = f"Written before: {', '.join(done)}." if done else "No file was written before."
-    return f"{before} Not written: {', '.join(left)}. No service was stopped or started."
 
 
 def report(plan: Plan) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from .._base.files import (
 )
 from .._base.systemctl import UnitState, overrides, unit_variables
 from .._host.services import group_of
-from . import cards
+from . import cards, handover
 from .decide import Decision, DesiredInstance, after_leader, decide, defer
 from .units import Module, Units
 
@@ -91,6 +91,11 @@ class Plan:
             )
         return files
 
+    @property
+    def paths(self) -> list[str]:
+        """Where this module writes files, with `%i` for the name of an instance."""
+        return [each["dest"] for each in [*self.module.params["files"], *self.patterns]]
+
     def unit_of(self, name: str) -> str:
         return instance_of(self.unit, name)
 
@@ -148,10 +153,8 @@ class Plan:
             if decision and decision.action == "none" and self.desired[name].state == "started":
                 reason = "its leader was stopped first"
                 self.decisions[name] = decision._replace(action="restart", reason=reason)
-        in_use = {
-            name: cards.visible(self.states[self.unit_of(name)].environ) or []
-            for name in self.desired
-        }
+        self.placed = self._placements()
+        in_use = self.placed.in_use
         if parameters["restart"] == "deferred":
             self.decisions = defer(self.decisions, in_use, self.cards)
         if parameters["leave_members"]:
@@ -163,7 +166,40 @@ class Plan:
             self.left = [
                 name for name in members if self.decisions[name].action != before[name].action
             ]
-            self.changes.update({name: [] for name in self.left})
+        self._leave_blocked()
+
+    def _placements(self) -> handover.Placements:
+        """Which cards the services have in the files of the host, in those that are to be, and in use."""
+        before: dict[str, frozenset[int]] = {}
+        after: dict[str, frozenset[int]] = {}
+        in_use: dict[str, frozenset[int]] = {}
+        for name in self.found | set(self.desired):
+            state = self.states.get(self.unit_of(name))
+            in_use[name] = frozenset(cards.visible(state.environ) or () if state else ())
+            changed = {each.desired.path: each.before for each in self.changes.get(name, ())}
+            files = self.files.get(name)
+            for file in files or self._files_of(name, {}):
+                if "/systemd/" not in file.path:
+                    continue
+                has = changed.get(file.path, file.content if files else read_text(file.path))
+                before[name] = before.get(name, frozenset()) | handover.placed(has)
+                if files:
+                    after[name] = after.get(name, frozenset()) | handover.placed(file.content)
+        return handover.Placements(before, after, in_use)
+
+    def _leave_blocked(self) -> None:
+        """Leave the files of services as they are whose cards another one still has after this run."""
+        unlisted = [name for name in self.found if name not in self.desired]
+        waits = [name for name, decision in self.decisions.items() if decision.action == "wait"]
+        blocked = self.placed.blocked([*self.left, *unlisted], [*waits, *unlisted])
+        for name, other in blocked.items():
+            decision = self.decisions[name]
+            if decision.action in ("start", "restart"):
+                reason = f"its cards are free when {other} has others"
+                self.decisions[name] = decision._replace(action="wait", reason=reason, enable=None)
+        for name in [*self.left, *blocked]:
+            self.changes[name] = []
+            self.placed.after.pop(name, None)
 
     def _find_groups(self) -> None:
         """Read which instances are services over several hosts, as their files are now."""

@@ -18,12 +18,14 @@ from ansible_collections.inferops.ascend.plugins.module_utils._base.errors impor
 from ansible_collections.inferops.ascend.plugins.module_utils._base.files import (
     DesiredFile,
     FileChange,
-    apply,
     compare,
     mark,
+    stage,
+    switch,
     write_atomically,
 )
-from ansible_collections.inferops.ascend.plugins.module_utils._service.converge import Actions
+from ansible_collections.inferops.ascend.plugins.module_utils._service.handover import Placements
+from ansible_collections.inferops.ascend.plugins.module_utils._service.writes import Writes
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="mounts a file system")
 
@@ -70,31 +72,45 @@ def test_a_disk_that_is_read_only(small: Path) -> None:
         change = compare(DesiredFile(unit, str(kept), content), False)
         assert change
         with pytest.raises(HostError, match="is mounted for reading only") as caught:
-            apply(change, lambda _temporary, _final: None)
+            switch(stage(change, lambda _temporary, _final: None))
         assert f"remount,rw {small}" in str(caught.value) and "as it was" in str(caught.value)
     assert kept.read_text("utf-8").endswith("old")
 
 
-def test_what_was_and_was_not_written_is_told(small: Path, tmp_path: Path) -> None:
-    first = DesiredFile("vllm@.service", str(tmp_path / "first"), "1")
-    second = DesiredFile("vllm@.service", str(small / "second"), "2" * 100_000)
-    third = DesiredFile("vllm@.service", str(tmp_path / "third"), "3")
-    changes = [FileChange(each, None, None) for each in (first, second, third)]
+def writes(directory: Path, *files: DesiredFile) -> Writes:
     plan: Any = SimpleNamespace(
-        files={},
-        desired={},
-        left=[],
-        shared_changes=changes,
+        paths=[str(directory / "any")],
+        shared_changes=[FileChange(each, None, None) for each in files],
         changes={},
+        placed=Placements({}, {}, {}),
         units=SimpleNamespace(label=None),
     )
+    return Writes(plan, [])
+
+
+def test_nothing_changes_where_one_file_has_no_room(small: Path, tmp_path: Path) -> None:
+    first = DesiredFile("vllm@.service", str(tmp_path / "first"), "1")
+    second = DesiredFile("vllm@.service", str(small / "second"), "2" * 100_000)
     with pytest.raises(HostError, match="there is no room on") as caught:
-        Actions(plan).act()
+        writes(tmp_path, first, second)
+    assert str(caught.value).endswith("No file was changed, and no service was stopped or started.")
+    assert os.listdir(tmp_path) == [small.name] and os.listdir(small) == []
+
+
+def test_what_was_and_was_not_written_is_told(small: Path, tmp_path: Path) -> None:
+    first, second, third = (
+        DesiredFile("vllm@.service", str(directory / name), "text")
+        for directory, name in ((tmp_path, "first"), (small, "second"), (tmp_path, "third"))
+    )
+    ready = writes(tmp_path, first, second, third)
+    subprocess.run(["mount", "-o", "remount,ro", small], check=True)
+    with pytest.raises(HostError, match="is mounted for reading only") as caught:
+        ready.make([], (), [])
     assert str(caught.value).endswith(
         f"Written before: {first.path}. Not written: {second.path}, {third.path}. No service was"
         " stopped or started."
     )
-    assert not (tmp_path / "third").exists() and os.listdir(small) == []
+    assert sorted(os.listdir(tmp_path)) == [small.name, "first"]
 
 
 def test_a_directory_that_is_immutable(tmp_path: Path) -> None:

@@ -13,12 +13,13 @@ from ansible_collections.inferops.ascend.plugins.module_utils._base.errors impor
 from ansible_collections.inferops.ascend.plugins.module_utils._base.files import (
     DesiredFile,
     FileChange,
-    apply,
     compare,
     mark,
     marked_names,
     remove_leftovers,
     set_aside,
+    stage,
+    switch,
 )
 
 UNIT = "vllm@chat.service"
@@ -37,7 +38,7 @@ def directory_that_a_service_can_enter(tmp_path: Path) -> None:
 def converge(desired: DesiredFile, adopt: bool = False) -> str | None:
     change = compare(desired, adopt)
     assert change is not None
-    return apply(change, no_label)
+    return switch(stage(change, no_label))
 
 
 def test_a_file_is_written_once_with_its_mode_and_its_directory(tmp_path: Path) -> None:
@@ -56,7 +57,7 @@ def test_a_changed_mode_alone_is_a_difference(tmp_path: Path) -> None:
     change = compare(desired, adopt=False)
     assert change is not None
     assert change.diff()["before_header"].endswith("mode 0644")
-    apply(change, no_label)
+    switch(stage(change, no_label))
     assert stat.S_IMODE(os.stat(desired.path).st_mode) == 0o600
 
 
@@ -132,7 +133,7 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> 
         raise OSError("no space left")
 
     with pytest.raises(HostError, match="no space"):
-        apply(change, fail)
+        switch(stage(change, fail))
     assert os.listdir(tmp_path) == ["chat.yaml"]
     assert Path(desired.path).read_text() == desired.content
 
@@ -183,10 +184,22 @@ def test_what_a_foreign_file_holds_is_not_shown(tmp_path: Path) -> None:
 
 
 def test_what_a_killed_run_left_is_removed(tmp_path: Path) -> None:
+    """Also of instances that nobody lists any more; what is in use or of somebody else stays."""
     (tmp_path / ".inferops-ascend-x1").write_text("half")
     (tmp_path / "chat.yaml").write_text(OURS)
-    remove_leftovers([str(tmp_path), str(tmp_path / "absent")])
-    assert os.listdir(tmp_path) == ["chat.yaml"]
+    (tmp_path / "empty").mkdir()
+    for name, entry in (("new", ".inferops-ascend-x2"), ("chat", "placement.conf"), ("mine", "a")):
+        (tmp_path / f"vllm@{name}.service.d").mkdir()
+        (tmp_path / f"vllm@{name}.service.d" / entry).write_text("text")
+    (tmp_path / "vllm@gone.service.d").mkdir()
+    drop_in = str(tmp_path / "vllm@%i.service.d" / "placement.conf")
+    remove_leftovers([str(tmp_path / "%i.yaml"), str(tmp_path / "absent" / "%i"), drop_in])
+    assert sorted(os.listdir(tmp_path)) == [
+        "chat.yaml",
+        "empty",
+        "vllm@chat.service.d",
+        "vllm@mine.service.d",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -211,7 +224,7 @@ def test_a_process_has_read_what_was_there_before_it_started(
 def test_a_file_that_is_set_aside_leaves_a_copy(tmp_path: Path) -> None:
     path = tmp_path / "zz.conf"
     path.write_text("[Service]\nNice=1\n")
-    copy = apply(set_aside(UNIT, str(path)), no_label)
+    copy = switch(stage(set_aside(UNIT, str(path)), no_label))
     assert not path.exists()
     assert copy is not None and Path(copy).read_text() == "[Service]\nNice=1\n"
 
