@@ -17,6 +17,7 @@ from ansible_collections.inferops.ascend.plugins.plugin_utils._service.readiness
 from ansible_collections.inferops.ascend.plugins.plugin_utils._service.services import (
     expected_services,
     module_arguments,
+    open_to_all,
 )
 from ansible_collections.inferops.ascend.plugins.plugin_utils.deployment import services_to_render
 from ansible_collections.inferops.ascend.plugins.plugin_utils.host_variables import HostAction
@@ -55,7 +56,9 @@ class ActionModule(HostAction):
             module_args=arguments,
             task_vars=self.task_vars,
         )
-        warned = [] if given["left"] else payload.warnings(services)
+        warned = []
+        if not given["left"]:
+            warned = payload.warnings(services) + open_to_all(services, settings.unit.host)
         warned += [groups.left_behind(name, grouped.behind[name]) for name in grouped.behind]
         if warned:
             result["warnings"] = [*result.get("warnings", []), *warned]

@@ -139,3 +139,25 @@ def expected_services(
             }
         )
     return services
+
+
+def open_to_all(placed: Sequence[Mapping[str, Any]], host: str) -> list[str]:
+    """The warning about services that anybody can use who reaches their ports, if there are any.
+
+    host: the address that they listen on, `vllm_service_host`.
+    """
+    if host not in ("0.0.0.0", "::"):
+        return []
+    names = [
+        str(service.get("name"))
+        for service in placed
+        if service.get("state", "started") == "started" and service.get("api_key") is None
+    ]
+    if not names:
+        return []
+    one = len(names) == 1
+    return [
+        f"{', '.join(names)} listen{'s' if one else ''} on all addresses without a key: whoever reaches the"
+        f" port{'' if one else 's'} can use {'it' if one else 'them'}. Set api_key for {'it' if one else 'them'}, or"
+        " vllm_service_host to an address that only clients reach."
+    ]

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from ansible_collections.inferops.ascend.plugins.plugin_utils._service.services import (
     expected_services,
+    open_to_all,
     service_texts,
 )
 from ansible_collections.inferops.ascend.plugins.plugin_utils.settings import Settings
@@ -60,3 +61,16 @@ def test_variables_of_a_recipe_are_under_those_of_the_user() -> None:
     words = " ".join(map(str, service_texts(placed, settings)["environment"]))
     assert "HCCL_BUFFSIZE" in words and "10" in words
     assert "TASK_QUEUE_ENABLE" not in words
+
+
+def test_who_can_be_used_by_anybody_is_named_with_both_ways_out() -> None:
+    services = [
+        {"name": "open"},
+        {"name": "keyed", "api_key": "opensesame"},
+        {"name": "old", "state": "absent"},
+    ]
+    assert open_to_all(services, "0.0.0.0") == [
+        "open listens on all addresses without a key: whoever reaches the port can use it. Set api_key for it,"
+        " or vllm_service_host to an address that only clients reach."
+    ]
+    assert open_to_all(services, "10.0.0.1") == open_to_all(services[1:], "0.0.0.0") == []
