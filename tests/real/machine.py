@@ -10,6 +10,7 @@ import sys
 import tempfile
 import urllib.request
 
+from .compiler import see_to_compiler
 from .engines import (
     PYTHON,
     SERVING,
@@ -42,6 +43,7 @@ def see_to_machine() -> None:
     of what they try.
     """
     host_python()
+    see_to_compiler()
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     if memory < MEMORY_GB:
         raise MissingError(f"this machine has {memory:.0f} GB of memory; {MEMORY_GB} are needed.")

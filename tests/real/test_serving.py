@@ -27,6 +27,7 @@ from ansible_collections.inferops.ascend.plugins.plugin_utils._model.resolve imp
 from integration.hosts import scenario, started
 from integration.playbooks import Books
 
+from .compiler import INSTALL, MOUNT
 from .engines import SERVING, models, python, wheels
 
 pytestmark = pytest.mark.hosts
@@ -47,7 +48,7 @@ HOST = {
         "OMP_NUM_THREADS": "1",
     },
 }
-# torch.compile wants a compiler, which the host has not.
+# One of the three compiles, which takes longer than all else of its start.
 EAGER = {"enforce-eager": True}
 SMALL = {"kv-cache-memory-bytes": "64M", **EAGER}
 DECODER = {
@@ -57,7 +58,7 @@ DECODER = {
     "api_key": KEY,
     "args": SMALL,
 }
-EMBEDDING = {"model": "tiny-embedding", "path": "/srv/models/tiny-embedding", "args": EAGER}
+EMBEDDING = {"model": "tiny-embedding", "path": "/srv/models/tiny-embedding"}
 RERANKER = {"model": "tiny-reranker", "path": "/srv/models/tiny-reranker", "args": EAGER}
 SERVICES = [DECODER, EMBEDDING, RERANKER]
 PORTS = {"tiny-decoder": 8000, "tiny-embedding": 8001, "tiny-reranker": 8002}
@@ -130,9 +131,11 @@ def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
     folder = tmp_path_factory.mktemp("real")
     folders = {"wheels": wheels(), "models": models()}
     mounts = [word for name, path in folders.items() for word in ("--mount", f"{path}:/srv/{name}")]
+    mounts += ["--mount", MOUNT]
     with started(SCENARIO, folder / "up.yml", "--host", "h1:a2-64g", *mounts) as inventory:
         books = Books(SCENARIO, inventory, folder)
         books.limit = 1500
+        books.sh("h1", INSTALL)
         yield Host(books)
 
 
@@ -245,6 +248,14 @@ def test_the_embedding_model_embeds(host: Host) -> None:
     assert [len(vector) for vector in vectors] == [64, 64]
     assert all(math.isfinite(number) for vector in vectors for number in vector)
     assert vectors[0] != vectors[1]
+
+
+@pytest.mark.usefixtures("site")
+def test_the_engine_has_compiled_and_is_confined(host: Host) -> None:
+    unit = "vllm@tiny-embedding"
+    assert host.sh(f"find $(systemctl show -P WorkingDirectory {unit})/.cache/vllm -name '*.so'")
+    told = host.sh(f"systemd-analyze security --no-pager {unit}").splitlines()[-1]
+    assert float(told.rpartition(": ")[2].split()[0]) <= 2.5, told
 
 
 @pytest.mark.usefixtures("site")
