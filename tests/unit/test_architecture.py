@@ -16,10 +16,11 @@ LINES = 400
 
 # What each part of a layer may import, beside itself. Of names in one tuple none imports another.
 CONTROLLER = (
+    ("placed_services",),
     ("host_variables", "deployment"),
     ("group_check",),
     ("groups",),
-    ("_host", "_weights", "_runtime", "_plan", "_calibrate", "_gateway"),
+    ("_host", "_weights", "_runtime", "_plan", "_calibrate", "_gateway", "_monitoring"),
     ("settings",),
     ("_service",),
     ("_place",),

@@ -1,0 +1,196 @@
+# SPDX-FileCopyrightText: The inferops.ascend authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Each alert fires where it should and is silent where it should, as promtool evaluates it."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+import yaml
+
+CHAT = 'host="h1",service="chat",replica="chat",model="Qwen3-14B"'
+ENGINE = f'{CHAT},engine="0"'
+UP = f'up{{job="vllm",{CHAT}}}'
+OTHER = 'up{job="vllm",host="h2",service="chat",replica="chat",model="Qwen3-14B"}'
+CARD = 'host="h1",id="3"'
+INFO = f'inferops_service_card_info{{{CHAT},id="3"}}'
+HEALTH = f"npu_chip_info_health_status{{{CARD}}}"
+SERVER = 'haproxy_server_status{job="haproxy",host="gw",proxy="model-chat",server="chat:h1",state="DOWN"}'
+BACKEND = 'haproxy_backend_status{job="haproxy",host="gw",proxy="model-chat",state="DOWN"}'
+
+Series = dict[str, str]
+
+
+class Case(NamedTuple):
+    """fires, silent: values by series, one a minute. labels: of the alert that fires."""
+
+    fires: Series
+    silent: Series
+    labels: Series = {}
+
+
+def waiting(values: str) -> Series:
+    return {f"vllm:num_requests_waiting{{{ENGINE}}}": values}
+
+
+def ttft(seconds_bucket: str) -> Series:
+    """100 requests a minute that all fall into one bucket."""
+    name = "vllm:time_to_first_token_seconds_bucket"
+    return {
+        f'{name}{{{ENGINE},le="1.0"}}': "0x40" if seconds_bucket != "1.0" else "0+100x40",
+        f'{name}{{{ENGINE},le="20.0"}}': "0+100x40",
+        f'{name}{{{ENGINE},le="+Inf"}}': "0+100x40",
+        "inferops_first_token_seconds_limit": "10x40",
+    }
+
+
+def running(tokens: str, ended: str) -> Series:
+    return {
+        f"vllm:num_requests_running{{{ENGINE}}}": "2x40",
+        f"vllm:generation_tokens_total{{{ENGINE}}}": tokens,
+        f"vllm:prompt_tokens_total{{{ENGINE}}}": "500x40",
+        f'vllm:request_success_total{{{ENGINE},finished_reason="stop"}}': ended,
+        f'vllm:request_success_total{{{ENGINE},finished_reason="abort"}}': "0x40",
+    }
+
+
+CASES = {
+    "VllmReplicaDown": Case(
+        {UP: "1 0x40", OTHER: "1x40"}, {UP: "1 0 1x40"}, {"host": "h1", "replica": "chat"}
+    ),
+    "VllmServiceDown": Case(
+        {UP: "0x40", OTHER: "0x40"}, {UP: "0x40", OTHER: "1x40"}, {"service": "chat"}
+    ),
+    "VllmReplicasMissing": Case(
+        {UP: "1x40", 'inferops_service_replicas_expected{service="chat"}': "2x40"},
+        {
+            UP: "1x40",
+            OTHER: "0x40",  # known, though it does not answer
+            'inferops_service_replicas_expected{service="chat"}': "2x40",
+        },
+        {"service": "chat"},
+    ),
+    "VllmKvCacheFull": Case(
+        {f"vllm:gpu_cache_usage_perc{{{ENGINE}}}": "0.99x40", **waiting("3x40")},
+        {f"vllm:kv_cache_usage_perc{{{ENGINE}}}": "0.99x40", **waiting("0x40")},
+        {"replica": "chat"},
+    ),
+    "VllmRequestsWaiting": Case(waiting("1x40"), waiting("1x8 0 1x8 0 1x8 0 1x8"), {"host": "h1"}),
+    "VllmPreemptions": Case(
+        {f"vllm:num_preemptions_total{{{ENGINE}}}": "0+1x40"},
+        {f"vllm:num_preemptions_total{{{ENGINE}}}": "7x40"},
+        {"replica": "chat"},
+    ),
+    "VllmSlowFirstToken": Case(ttft("20.0"), ttft("1.0"), {"service": "chat"}),
+    "VllmHangs": Case(running("9x40", "4x40"), running("0+5x40", "4x40"), {"replica": "chat"}),
+    "VllmServerErrors": Case(
+        {
+            f'http_requests_total{{job="vllm",{CHAT},status="5xx",handler="/v1/chat/completions"}}': "0+1x40"
+        },
+        {
+            f'http_requests_total{{job="vllm",{CHAT},status="4xx",handler="/v1/chat/completions"}}': "0+1x40"
+        },
+        {"replica": "chat"},
+    ),
+    "NpuUnhealthy": Case(
+        {HEALTH: "0x40", INFO: "1x40"}, {HEALTH: "1x40", INFO: "1x40"}, {"service": "chat"}
+    ),
+    "NpuUnknown": Case({HEALTH: "-1x40"}, {HEALTH: "1x40", INFO: "1x40"}, {"id": "3"}),
+    "NpuErrorCode": Case(
+        {f"npu_chip_info_error_code_1{{{CARD}}}": "2147x40", HEALTH: "1x40"},
+        {f"npu_chip_info_error_code{{{CARD}}}": "0x40", HEALTH: "1x40"},
+        {"id": "3", "host": "h1"},
+    ),
+    "NpuCardsMissing": Case(
+        {'machine_npu_nums{host="h1"}': "7x40", 'inferops_host_cards_expected{host="h1"}': "8x40"},
+        {'machine_npu_nums{host="h1"}': "8x40", 'inferops_host_cards_expected{host="h1"}': "8x40"},
+        {"host": "h1"},
+    ),
+    "NpuMemoryErrors": Case(
+        {
+            f"npu_chip_info_hbm_ecc_double_bit_error_cnt{{{CARD}}}": "1x40",
+            HEALTH: "1x40",
+            INFO: "1x40",
+        },
+        {f"npu_chip_info_hbm_ecc_double_bit_error_cnt{{{CARD}}}": "-1x40", HEALTH: "1x40"},
+        {"service": "chat"},
+    ),
+    "NpuHot": Case(
+        {
+            f"npu_chip_info_temperature{{{CARD}}}": "91x40",
+            HEALTH: "1x40",
+            "inferops_card_temperature_limit": "90x40",
+        },
+        {f"npu_chip_info_temperature{{{CARD}}}": "91x40", HEALTH: "1x40"},  # no limit is set
+        {"id": "3"},
+    ),
+    "NpuExporterDown": Case(
+        {'up{job="npu-exporter",host="h1"}': "0x40", UP: "1x40"},
+        {'up{job="npu-exporter",host="h1"}': "0x40", UP: "0x40"},
+        {"host": "h1"},
+    ),
+    "GatewayDown": Case(
+        {'up{job="haproxy",host="gw"}': "0x40"}, {'up{job="haproxy",host="gw"}': "1x40"}
+    ),
+    "GatewayServerDown": Case({SERVER: "1x40"}, {SERVER: "1 0x40"}, {"server": "chat:h1"}),
+    "GatewayModelDown": Case({BACKEND: "1x40"}, {BACKEND: "0x40"}, {"proxy": "model-chat"}),
+}
+
+
+def alerts(rules: Path) -> list[dict[str, Any]]:
+    groups = yaml.safe_load(rules.read_text(encoding="utf-8"))["groups"]
+    return [rule for group in groups for rule in group["rules"] if "alert" in rule]
+
+
+def tried(name: str, series: Series, labels: Series, count: int) -> dict[str, Any]:
+    """A case in promtool's form: how many of the alert fire after 30 minutes."""
+    chosen = {"alertname": name, "alertstate": "firing", **labels}
+    matchers = ",".join(f'{label}="{value}"' for label, value in chosen.items())
+    return {
+        "name": f"{name} {'fires' if count else 'is silent'}",
+        "interval": "1m",
+        "input_series": [{"series": each, "values": values} for each, values in series.items()],
+        "promql_expr_test": [
+            {
+                "expr": f"count(ALERTS{{{matchers}}}) or vector(0)",
+                "eval_time": "30m",
+                "exp_samples": [{"labels": "{}", "value": count}],
+            }
+        ],
+    }
+
+
+def test_every_alert_has_its_cases(rules: Path) -> None:
+    assert {rule["alert"] for rule in alerts(rules)} == set(CASES)
+
+
+@pytest.mark.parametrize("count", [1, 0], ids=["fires", "silent"])
+def test_alerts_fire_and_are_silent(
+    promtool: Path, rules: Path, tmp_path: Path, count: int
+) -> None:
+    tests = [
+        tried(name, case.fires if count else case.silent, case.labels if count else {}, count)
+        for name, case in CASES.items()
+    ]
+    file = tmp_path / "cases.yml"
+    file.write_text(
+        yaml.safe_dump({"rule_files": [str(rules)], "evaluation_interval": "1m", "tests": tests})
+    )
+    done = subprocess.run(
+        [promtool, "test", "rules", file], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_an_alert_leads_to_its_page_and_to_a_playbook(rules: Path, repository: Path) -> None:
+    page = (repository / "docs" / "oncall.md").read_text(encoding="utf-8")
+    playbooks = {path.stem for path in (repository / "playbooks").glob("*.yml")}
+    for rule in alerts(rules):
+        notes = rule["annotations"]
+        assert f"\n### {rule['alert']}\n" in page, rule["alert"]
+        assert notes["runbook_url"].endswith(f"docs/oncall.md#{rule['alert'].lower()}")
+        command = notes["description"].split("ansible-playbook inferops.ascend.")[1]
+        assert command.split()[0] in playbooks | {"gateway"}, rule["alert"]
