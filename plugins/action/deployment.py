@@ -66,5 +66,5 @@ def _account(settings: Settings, user: dict[str, Any]) -> dict[str, Any]:
     return {
         "user": settings.user,
         "groups": list(settings.groups),
-        "ready": user["exists"] and joined,
+        "ready": not settings.user or (user["exists"] and joined),
     }

@@ -61,10 +61,9 @@ class ActionModule(ActionBase):
         else:
             facts = deployment["host"]
             self._variables["ascend_host_deployment"] = deployment
-            compared = {
-                **self._ask("vllm_services", {"compare": True, "probe": True}, check=True),
-                "account": not deployment["account"]["ready"],
-            }
+            compared = self._ask("vllm_services", {"compare": True, "probe": True}, check=True)
+            ready = deployment["account"]["ready"] and not compared.get("accounts")
+            compared = {**compared, "account": not ready}
             if compared.get("failed") and not compared.get("refused"):
                 problem = str(compared.get("msg"))
         expected = compared.get("expected") or []

@@ -109,18 +109,18 @@ preflight:
       description: Their number.
       type: int
 account:
-  description: The account of the services.
+  description: The account of all services.
   returned: success
   type: dict
   contains:
     user:
-      description: Its name.
+      description: Its name, empty where each service has one to itself (C(user) in RV(services)).
       type: str
     groups:
       description: The groups that it needs.
       type: list
     ready:
-      description: Whether it exists and is in all of them.
+      description: Whether it exists and is in all of them, or none is needed here.
       type: bool
 weights_dir:
   description: Directory of weights.

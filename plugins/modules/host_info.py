@@ -32,7 +32,6 @@ options:
   user:
     description: Account whose groups are read.
     type: str
-    default: vllm
   unit:
     description: Template unit whose instances are read.
     type: str
@@ -179,7 +178,7 @@ def main() -> None:
         argument_spec={
             "npu_smi": {"type": "path"},
             "timeout": {"type": "float", "default": 30},
-            "user": {"type": "str", "default": "vllm"},
+            "user": {"type": "str"},
             "unit": {"type": "str", "default": "vllm@.service"},
             "files": {"type": "list", "elements": "path", "default": []},
             "executable": {"type": "path", "default": "/opt/vllm/current/bin/vllm"},
@@ -197,7 +196,7 @@ def main() -> None:
     facts = info.collect(
         given["npu_smi"],
         given["timeout"],
-        user=given["user"],
+        user=given["user"] or "",
         template=given["unit"],
         files=given["files"],
         executable=given["executable"],

@@ -150,7 +150,8 @@ options:
   user:
     description:
       - Account of the services, which has to be able to read the weights. By default
-        C(vllm_weights_user), else C(vllm_service_user).
+        C(vllm_weights_user), else C(vllm_service_user). When empty, a user with no other rights than those
+        of O(groups).
     type: str
   groups:
     description:
@@ -350,7 +351,8 @@ def _account(name: str, groups: list) -> Account:
     try:
         entry = pwd.getpwnam(name)
     except KeyError:
-        return Account(name, None, gids)
+        # Where each service has a user to itself, what counts are the groups that all have in common.
+        return Account(name or "the user of a service", None, gids)
     return Account(name, entry.pw_uid, gids + os.getgrouplist(name, entry.pw_gid))
 
 

@@ -96,6 +96,10 @@ options:
         elements: int
         default: []
         version_added: 0.2.0
+      user:
+        description: The account that its process runs as, for O(make_users) and O(state_directory).
+        type: str
+        version_added: 0.3.0
   adopt:
     description:
       - Replace files that somebody else wrote where a desired file goes, and set aside drop-ins of
@@ -176,25 +180,11 @@ options:
     type: bool
     default: false
     version_added: 0.3.0
-  contents:
-    description: Set by the action plugin, not by hand. The rendered text of each file by its path.
-    type: dict
-    default: {}
-  secret_contents:
-    description: Set by the action plugin, not by hand. Likewise for files that contain secrets.
-    type: dict
-    default: {}
-  digests:
-    description: Set by the action plugin, not by hand. For each instance the digest of its files.
-    type: dict
-    default: {}
-  secret_digests:
-    description: Set by the action plugin, not by hand. For each instance the digest of its secrets.
-    type: dict
-    default: {}
 extends_documentation_fragment:
   - inferops.ascend.attributes
   - inferops.ascend.members
+  - inferops.ascend.rendered
+  - inferops.ascend.users
 attributes:
   diff_mode:
     description: Shows the difference of each file, of a secret only that it differs.
@@ -281,6 +271,11 @@ refused:
   returned: always
   type: list
   elements: dict
+accounts:
+  description: C(name) of each account that was missing something or was needed no more, and C(action).
+  returned: always
+  type: list
+  elements: dict
 reloaded:
   description: Whether systemd read its units again.
   returned: always
@@ -356,8 +351,12 @@ def main() -> None:
                         "default": "started",
                     },
                     "cards": {"type": "list", "elements": "int", "default": []},
+                    "user": {"type": "str"},
                 },
             },
+            "make_users": {"type": "bool", "default": False},
+            "groups": {"type": "list", "elements": "str", "default": []},
+            "state_directory": {"type": "path"},
             "adopt": {"type": "bool", "default": False},
             "process_variables": {"type": "list", "elements": "str", "default": []},
             "process_programs": {"type": "dict", "default": {}},

@@ -21,12 +21,14 @@ from .._base.files import write_atomically
 from .._base.reading import read_json
 from .._host.npu import npu_facts
 from .._service import journal, status
+from .._service.accounts import make_private
 from .._service.cards import Freed
 from .._service.units import FAILED, READY, RESTARTING, STOPPED
 
 SERVER, BENCHMARK = "vllm-calibrate@.service", "vllm-calibrate-benchmark@.service"
 UNITS = "/run/systemd/system"
 FILES = "/run/vllm-calibrate"
+STATE = "/var/lib/vllm-calibrate"
 RESULT = "/run/vllm-calibrate-result"  # the benchmark's RuntimeDirectory
 _PAUSE = 1.0
 _SETTLE = 3.0  # seconds for the last lines of a process to reach the journal
@@ -40,12 +42,13 @@ Report = Callable[[str, Any], None]
 class Trial(NamedTuple):
     """What is run.
 
-    server, benchmark: texts of the template units. placement, benchmark_placement: their drop-ins.
+    user: that it runs as, empty in a container. server, benchmark: texts of the template units. placement, benchmark_placement: their drop-ins.
     cards: logic ids.
     start_timeout, benchmark_timeout: seconds. phases, failures: what the journal is read with.
     """
 
     name: str
+    user: str
     port: int
     cards: Sequence[int]
     server: str
@@ -131,6 +134,8 @@ def _write(trial: Trial) -> None:
         os.makedirs(directory, exist_ok=True)
         write_atomically(f"{UNITS}/{unit}", text)
         write_atomically(f"{directory}/placement.conf", placement)
+    if trial.user:
+        make_private(f"{STATE}/{trial.name}", trial.user)
     os.makedirs(FILES, exist_ok=True)
     write_atomically(f"{FILES}/{trial.name}.yaml", trial.config)
     if trial.secrets:

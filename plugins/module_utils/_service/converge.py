@@ -10,7 +10,7 @@ from typing import Any
 from .._base import disk
 from .._base.errors import HostError
 from .._base.files import remove_leftovers, stage, switch
-from . import cards, status
+from . import accounts, cards, status
 from .plan import Plan
 from .units import Module, describe
 from .writes import Writes
@@ -63,6 +63,7 @@ class Actions:
         a card to another one (`handover`); an orphan's files go only when it is stopped.
         """
         plan = self.plan
+        plan.accounts.create()
         every = [name for name in plan.desired if name not in plan.left]
         gone = [name for name in every if plan.desired[name].state == "absent"]
         kept = [name for name in every if name not in gone]
@@ -93,6 +94,13 @@ class Actions:
             plan.units.systemctl("daemon-reload")
         self._stop([name for name in down if name in kept])
         up = [name for name in up if name in kept and name not in self.still_up]
+        plan.accounts.hand_over(
+            name
+            for name in kept
+            if name in [*up, *down, *first] or not plan.states[plan.unit_of(name)].up
+            if name not in self.still_up
+        )
+        self._remove_accounts()
         if up:
             self.held = freed.wait()
             for text in self.held:
@@ -127,6 +135,21 @@ class Actions:
         names = [name for name, done in self.plan.decisions.items() if done.enable is wanted]
         problem = self._systemctl(f"{verb} --no-reload --quiet", names) if names else ""
         self.problems += [problem] if problem else []
+
+    def _remove_accounts(self) -> None:
+        """Remove accounts that are needed no more, unless something runs as them."""
+        for account in self.plan.unneeded:
+            pids = accounts.processes_of(account.entry.pw_uid)
+            if pids:
+                self.plan.module.warn(
+                    f"The account {account.entry.pw_name} of {self.plan.unit_of(account.name)} stays:"
+                    f" process {pids[0]} still runs as that user. The next run removes it once nothing does."
+                )
+                continue
+            try:
+                accounts.remove(account)
+            except HostError as error:
+                self.problems.append(str(error))
 
     def failures(self) -> list[str]:
         """Return messages about the steps that failed and the services that should run and do not."""
@@ -173,6 +196,7 @@ def report(plan: Plan) -> dict[str, Any]:
         "groups": plan.groups,
         "left": plan.left,
         "files": [change.desired.path for change in plan.shared_changes],
+        "accounts": _accounts(plan),
         "reloaded": plan.reload_needed,
         "waiting": [
             {"name": name, "reason": decision.reason}
@@ -182,10 +206,22 @@ def report(plan: Plan) -> dict[str, Any]:
     }
 
 
+def _accounts(plan: Plan) -> list[dict[str, str]]:
+    found = [
+        {"name": plan.accounts.users[name].name, "action": action}
+        for name, action in plan.accounts.missing.items()
+    ]
+    return found + [{"name": each.entry.pw_name, "action": "is removed"} for each in plan.unneeded]
+
+
 def diff(plan: Plan) -> list[dict[str, str]]:
     entries = [change.diff() for change in plan.shared_changes]
     for name in plan.desired:
         entries += [change.diff() for change in plan.changes[name]]
+    text = "".join("{name} {action}\n".format(**each) for each in _accounts(plan))
+    if text:
+        header = {"before_header": "accounts", "after_header": "accounts"}
+        entries.append(dict(header, before="", after=text))
     before, after = "", ""
     for name, decision in plan.decisions.items():
         state = plan.states[plan.unit_of(name)]

@@ -24,6 +24,7 @@ from .._base.files import (
 from .._base.systemctl import UnitState, overrides, unit_variables
 from .._host.services import group_of
 from . import cards, handover
+from .accounts import Accounts, Unneeded, User, processes_of
 from .decide import Decision, DesiredInstance, after_leader, decide, defer
 from .units import Module, Units
 
@@ -77,8 +78,27 @@ class Plan:
                 parameters["secret_digests"].get(name, ""),
                 unit_variables(written, [*parameters["process_variables"], *programs]),
             )
+        self.accounts = Accounts(self.unit, self._users(), parameters["groups"], self._directory)
+        self.unneeded: list[Unneeded] = []
         self.found = {
             name for each in self.patterns for name in marked_names(each["dest"], self.unit)
+        }
+
+    @property
+    def _directory(self) -> str:
+        return str(self.module.params["state_directory"] or "")
+
+    def _users(self) -> dict[str, User]:
+        alone = self.module.params["make_users"]
+        return {
+            each["name"]: User(
+                self.unit_of(each["name"]),
+                each["user"],
+                self._directory.replace("%i", each["name"]),
+                alone,
+            )
+            for each in self.module.params["instances"]
+            if each["user"] and each["state"] != "absent"
         }
 
     def _files_of(self, name: str, texts: dict[str, str | None]) -> list[DesiredFile]:
@@ -142,8 +162,24 @@ class Plan:
                     any(change.was_read_by(began) for change in changes),
                 )
             )
+        for name, why in self.accounts.refused.items():
+            self._reject(name, why)
         self._find_groups()
         self._put_off()
+        self.unneeded = [each for each in self.unneeded_accounts() if self._is_idle(each)]
+
+    def unneeded_accounts(self) -> list[Unneeded]:
+        """Accounts that are needed no more when everything is done."""
+        parameters = self.module.params
+        kept = [*parameters["keep"], *self.left]
+        names = [name for name in self.desired if name not in self.left]
+        return self.accounts.unneeded(names, parameters["remove_unlisted"], kept)
+
+    def _is_idle(self, account: Unneeded) -> bool:
+        """Whether nothing runs as that user once everything is done."""
+        decision = self.decisions.get(account.name)
+        ends = decision is not None and decision.action in ("stop", "restart")
+        return ends or not processes_of(account.entry.pw_uid)
 
     def _put_off(self) -> None:
         """Postpone what has to wait for another run, or for the leader on another host."""
@@ -300,7 +336,7 @@ class Plan:
     @property
     def changed(self) -> bool:
         return (
-            bool(self.shared_changes)
+            bool(self.shared_changes or self.accounts.missing or self.unneeded)
             or any(self.changes.values())
             or self.reload_needed
             or any(decision.action not in ("none", "wait") for decision in self.decisions.values())

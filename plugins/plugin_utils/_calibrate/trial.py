@@ -26,6 +26,8 @@ from .._service.unit import UnitSettings
 from .search import Step
 
 _DAY = 86400
+# Of trials, where each service has a user to itself; its name is that of no service's.
+USER = "vllm"
 # Random tokens make a text that has a few more when it is read again, and a tokenizer may add some of
 # its own. What exceeds the context is refused by the server, by 0.11 also where only the answer does.
 _RESERVE = 16
@@ -141,6 +143,7 @@ def module_trial(
     # as failed also where it exits 0; the limit of starts then keeps it down.
     unit = replace(
         unit,
+        user=unit.user or USER,
         host="127.0.0.1",
         shutdown_timeout=0,
         restart_delay=_DAY,
@@ -148,7 +151,8 @@ def module_trial(
         start_limit_interval=10 * _DAY,
         container_mounts=[*unit.container_mounts, f"{RESULT}:{RESULT}:rw"],
     )
-    service = {**service, "served_model_name": service["name"]}
+    name = str(service["name"])
+    service = {**service, "served_model_name": name, "user": unit.user_of(name)}
     texts = service_texts(service, unit)
     variables = {
         "unit": unit.texts(),
@@ -168,12 +172,12 @@ def module_trial(
         "@INFEROPS_PROGRAM@", unit_word(unit.executable)
     )
     if unit.contained:
-        name = str(service["name"])
         placement = placement.replace(f"--name=vllm-{name} ", f"--name={_CONTAINER}{name} ")
         benchmark_placement = f"[Service]\nExecStart={_inside(name, unit, words)}\n"
         settings += _RESULT_DIRECTORY
     return {
         "name": service["name"],
+        "user": service["user"],
         "port": service["port"],
         "cards": list(service["cards"]),
         "server": shared.replace("[Service]\n", settings, 1),
@@ -190,8 +194,9 @@ def module_trial(
 
 
 def _moved(text: str) -> str:
-    """A file of a service with the directory and the containers of trials in place of the services'."""
-    return text.replace("/etc/vllm/", f"{FILES}/").replace(" vllm-%i\n", f" {_CONTAINER}%i\n")
+    """A file of a service with the directories and the containers of trials in place of the services'."""
+    text = text.replace("/etc/vllm/", f"{FILES}/").replace("vllm-services/", "vllm-calibrate/")
+    return text.replace(" vllm-%i\n", f" {_CONTAINER}%i\n")
 
 
 def _inside(name: str, unit: UnitSettings, words: Sequence[str]) -> str:

@@ -140,7 +140,11 @@ class _Comparison:
         for path in self.converged.get("files", ()):
             self.drift.add("files", f"{path} is not what deploy writes.", DEPLOY)
         if self.converged.get("account"):
-            self.drift.add("account", "the services' account or its groups are missing.", DEPLOY)
+            self.drift.add(
+                "account",
+                "an account of the services, its groups or its directory are not as deploy makes them.",
+                DEPLOY,
+            )
         for each in self.refused:
             if each["name"] not in self.wanted:
                 self.drift.add("refused", f"deploy rejects: {each['message']}", "")

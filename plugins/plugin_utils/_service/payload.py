@@ -125,4 +125,4 @@ def _without_source(entry: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _bare(instance: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: instance[key] for key in ("name", "state", "cards") if key in instance}
+    return {key: instance[key] for key in ("name", "state", "cards", "user") if key in instance}

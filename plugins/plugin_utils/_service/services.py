@@ -31,7 +31,11 @@ def module_arguments(placed: Sequence[Mapping[str, Any]], settings: UnitSettings
     listed = [
         service
         if service.get("state") == "absent"
-        else {**service, "texts": service_texts(service, settings)}
+        else {
+            **service,
+            "user": settings.user_of(str(service["name"])),
+            "texts": service_texts(service, settings),
+        }
         for service in placed
     ]
     shared = {"unit": settings.texts()}
@@ -49,6 +53,9 @@ def module_arguments(placed: Sequence[Mapping[str, Any]], settings: UnitSettings
         "process_variables": ["ASCEND_RT_VISIBLE_DEVICES", "HCCL_IF_BASE_PORT"],
         # Each service keeps the program that `current` led to until it is deployed again.
         "process_programs": program,
+        "make_users": not settings.user,
+        "groups": list(settings.groups),
+        "state_directory": FILES["state_directory"],
     }
 
 

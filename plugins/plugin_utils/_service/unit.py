@@ -14,6 +14,7 @@ from .._base.errors import AscendError
 from .._base.systemd import unit_word
 from .._base.values import kind_of, plain, whole_number
 from .._base.variables import seconds
+from .._place.names import account_name
 from .hardening import hardening_lines
 
 _TEMPLATES = data.ROOT / "roles" / "vllm_service" / "templates"
@@ -40,6 +41,7 @@ FILES: Mapping[str, Any] = {
             "dest": "/usr/local/libexec/inferops/group-%i",
         },
     ],
+    "state_directory": "/var/lib/vllm-services/%i",
 }
 # What a placed service does not carry, because it travels as a fact: the request has it.
 PRIVATE = ("env", "api_key", "secret_env")
@@ -50,6 +52,7 @@ _LOST_AFTER_MIN = 1.0  # seconds
 class UnitSettings:
     """How services of a host are run: the role's variables `vllm_service_*` by the same names.
 
+    user: of all services; empty where each has one to itself.
     options_version: the version whose option list counts, no variable of its own. hardening: lines of
     the unit, made from the variable's mapping.
     """
@@ -119,6 +122,10 @@ class UnitSettings:
         """Whether services run in containers."""
         return self.method == "container"
 
+    def user_of(self, service: str) -> str:
+        """The account that a service's processes run as; empty in a container."""
+        return "" if self.contained else unit_word(self.user or account_name(service))
+
     def removal(self, name: str) -> list[str]:
         """The command that removes the container of a service, if there is one."""
         if self.container_engine == "docker":
@@ -145,7 +152,8 @@ class UnitSettings:
             }
         return {
             **found,
-            "user": unit_word(self.user),
+            # Of an instance made by hand; others have it in their placement.conf.
+            "user": unit_word(self.user) if self.user else "vllm-%i",
             "groups": " ".join(map(unit_word, self.groups)),
             "executable": unit_word(self.executable),
             "library_path": ":".join(map(unit_word, self.library_path)),

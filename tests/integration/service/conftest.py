@@ -36,6 +36,8 @@ def host(fleet: Path, tmp_path: Path) -> Iterator[Host]:
     it.sh(
         "systemctl kill -s KILL 'vllm@*' 2>/dev/null; systemctl stop 'vllm@*' 2>/dev/null;"
         " rm -rf /etc/systemd/system/vllm@* /etc/systemd/system/multi-user.target.wants/vllm@*"
-        " /etc/vllm /var/lib/vllm /var/lib/ascend-sim/behaviour.json; userdel vllm 2>/dev/null;"
+        " /etc/vllm /var/lib/vllm /var/lib/vllm-services /var/lib/ascend-sim/behaviour.json;"
+        " for user in vllm $(sed -n 's/^\\([^:]*\\):.*:inferops.ascend .*/\\1/p' /etc/passwd); do"
+        " userdel $user 2>/dev/null; done;"
         " systemctl daemon-reload; systemctl reset-failed; exit 0"
     )

@@ -106,7 +106,7 @@ class Host:
     def snapshot(self) -> str:
         """Return what the collection could have changed: files, units, accounts, processes."""
         return self.sh(
-            "find /etc/systemd/system /etc/vllm /var/lib/vllm -printf '%p %m %u %T@ %l\\n' 2>/dev/null | sort;"
+            "find /etc/systemd/system /etc/vllm /var/lib/vllm* -printf '%p %m %u %T@ %l\\n' 2>/dev/null | sort;"
             " systemctl list-units --all --plain --no-legend 'vllm@*';"
             " cut -d: -f1 /etc/passwd /etc/group; pgrep -a vllm || true"
         )

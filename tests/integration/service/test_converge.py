@@ -39,7 +39,10 @@ def test_from_a_model_name_to_a_served_length(host: Host) -> None:
     }
     assert host.environ("qwen3-14b")["ASCEND_RT_VISIBLE_DEVICES"] == "0"
     pid = host.pid("qwen3-14b")
-    assert host.sh(f"ps -o user=,supgrp= -p {pid}").split() == ["vllm", "vllm,HwHiAiUser"]
+    assert host.sh(f"ps -o user:32=,supgrp:64= -p {pid}").split() == [
+        "vllm-qwen3-14b",
+        "vllm-qwen3-14b,HwHiAiUser",
+    ]
     second = host.deploy([{"model": "Qwen3-14B"}])
     assert not second.changed
     assert host.pid("qwen3-14b") == pid

@@ -17,7 +17,7 @@ from .actions import run
     [
         (
             {"ascend_host_npu_smi": "/opt/npu-smi", "ascend_host_timeout": 90},
-            {"npu_smi": "/opt/npu-smi", "timeout": 90.0, "user": "vllm"},
+            {"npu_smi": "/opt/npu-smi", "timeout": 90.0, "user": None},
         ),
         # The one that cannot be used is what is reported; the others count all the same.
         (

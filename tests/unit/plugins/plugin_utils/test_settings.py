@@ -37,7 +37,7 @@ def test_the_defaults_are_those_of_the_roles() -> None:
     bare = settings()
     assert bare.engine_version == role_defaults("vllm_service")["vllm_service_engine_version"]
     assert bare.ports().base == role_defaults("vllm_service")["vllm_service_port_base"]
-    assert (bare.method, bare.user, bare.groups) == ("venv", "vllm", ("HwHiAiUser",))
+    assert (bare.method, bare.user, bare.groups) == ("venv", "", ("HwHiAiUser",))
     assert bare.services is None
     assert bare.profile is None
 

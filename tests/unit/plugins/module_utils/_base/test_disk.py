@@ -84,6 +84,7 @@ def writes(directory: Path, *files: DesiredFile) -> Writes:
         changes={},
         placed=Placements({}, {}, {}),
         units=SimpleNamespace(label=None),
+        accounts=SimpleNamespace(create=lambda: None),
     )
     return Writes(plan, [])
 

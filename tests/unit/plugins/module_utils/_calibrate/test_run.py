@@ -14,7 +14,7 @@ from ansible_collections.inferops.ascend.plugins.module_utils._base.errors impor
 from ansible_collections.inferops.ascend.plugins.module_utils._calibrate import run
 from ansible_collections.inferops.ascend.plugins.module_utils._calibrate.trial import Trial
 
-TRIAL = Trial("t", 8000, [0], "", "", "", "", "", "", 10, 10, None, [], [])
+TRIAL = Trial("t", "", 8000, [0], "", "", "", "", "", "", 10, 10, None, [], [])
 
 
 @pytest.fixture
