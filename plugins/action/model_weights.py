@@ -20,7 +20,7 @@ from ansible_collections.inferops.ascend.plugins.plugin_utils._base.errors impor
 from ansible_collections.inferops.ascend.plugins.plugin_utils._base.values import flat, plain
 from ansible_collections.inferops.ascend.plugins.plugin_utils._base.variables import Variables
 from ansible_collections.inferops.ascend.plugins.plugin_utils._model.identify import OnHost
-from ansible_collections.inferops.ascend.plugins.plugin_utils._model.resolve import resolve_terms
+from ansible_collections.inferops.ascend.plugins.plugin_utils._model.terms import resolve_terms
 from ansible_collections.inferops.ascend.plugins.plugin_utils._weights.compatibility import compare
 from ansible_collections.inferops.ascend.plugins.plugin_utils._weights.jobs import (
     jobs_of,

@@ -32,9 +32,11 @@ options:
         list of the cards themselves), C(max_model_len), C(gpu_memory_utilization),
         C(data_parallel_size), C(tensor_parallel_size), C(pipeline_parallel_size), C(card_memory_gb),
         C(kind), C(huggingface), C(modelscope), C(config), C(recipe) (upstream's own settings for V(throughput) or
-        V(latency), which set something with O(engine_version) alone) and C(args) (vLLM's own options). Every other key is passed on.
+        V(latency), which set something with O(engine_version) alone), C(share) and C(args) (vLLM's own options). Every other key is passed on.
       - C(config) is the path of the model's C(config.json) on the controller, or of the directory that
         contains it, for an estimate of a model that is not known. Sizes of weights beside it count.
+      - With C(share=true) the service may have its cards together with others. It needs
+        C(gpu_memory_utilization); below the row's, its length is an estimate, at most the row's.
       - A request with C(path) (or C(huggingface) or C(modelscope)), C(cards) and C(max_model_len) of a
         model that no table lists is taken at its word, with a warning, unless what is known of the
         model rules it out.
@@ -312,9 +314,9 @@ from ansible_collections.inferops.ascend.plugins.plugin_utils._model.request imp
 )
 from ansible_collections.inferops.ascend.plugins.plugin_utils._model.resolve import (
     Options,
-    resolve_terms,
     with_profile,
 )
+from ansible_collections.inferops.ascend.plugins.plugin_utils._model.terms import resolve_terms
 
 
 class LookupModule(LookupBase):

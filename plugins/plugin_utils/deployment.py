@@ -27,8 +27,10 @@ from ._model import needs, recipes, versions
 from ._model.catalogue import Catalogue, load_catalogue
 from ._model.identify import OnHost
 from ._model.profiles import load_profiles
-from ._model.resolve import Options, resolve_terms
+from ._model.resolve import Options
+from ._model.sharing import shared_positions
 from ._model.spec import Spec
+from ._model.terms import resolve_terms
 from ._place.host_cards import HostCards, host_devices
 from ._place.host_state import HostState
 from ._place.placement import place
@@ -73,12 +75,14 @@ class Deployment:
             )
         # By the position of their requests.
         self._on_host = [OnHost() for each in settings.requests]
+        self._sharing = shared_positions(settings.requests)
         self._resolved = [self._resolve(n, settings.lookup) for n in range(len(self._on_host))]
         self._take()
 
     def _resolve(self, position: int, options: Options) -> list[Spec]:
         """The specs of a request. Raises AscendError."""
         request, on_host = self.settings.requests[position], self._on_host[position]
+        options = replace(options, shares_cards=position in self._sharing)
         found = resolve_terms([request], self.catalogue, replace(options, on_host=on_host))
         if any(spec.waits and self._weights(spec) is None for spec in found):
             return resolve_terms([request], self.catalogue, options)  # raises

@@ -13,8 +13,8 @@ from ansible_collections.inferops.ascend.plugins.plugin_utils._model.catalogue i
 from ansible_collections.inferops.ascend.plugins.plugin_utils._model.resolve import (
     Options,
     resolve,
-    resolve_terms,
 )
+from ansible_collections.inferops.ascend.plugins.plugin_utils._model.terms import resolve_terms
 
 
 def blocks(path: Path) -> list[str]:

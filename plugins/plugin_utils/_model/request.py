@@ -43,6 +43,7 @@ REQUEST_KEYS = RESOLVED_KEYS | {
     "spread",
     "priority",
     "cluster",
+    "share",
 }
 # The engine's options that a key of the request sets.
 _KEYS_OF_OPTIONS = {
@@ -68,6 +69,7 @@ class Request:
         cards: on each host. pinned_cards: the cards themselves, if they were named.
         ranks: data-parallel ranks, by their key or by args.
         recipe: throughput, latency or none.
+        share: whether it may have its cards together with other services.
         cluster: the hosts that it spans, if it spans several.
         extra: the keys that pass through to the spec.
         warnings: keys that look like typing errors.
@@ -88,6 +90,7 @@ class Request:
     huggingface: str | None = None
     modelscope: str | None = None
     recipe: str | None = None
+    share: bool | None = None
     cluster: Cluster = Cluster()
     extra: Mapping[str, Any] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
@@ -148,6 +151,7 @@ class Request:
             huggingface=_optional(given, "huggingface", who, _hub_id),
             modelscope=_optional(given, "modelscope", who, _hub_id),
             recipe=_optional(given, "recipe", who, _recipe),
+            share=_optional(given, "share", who, parse_share),
             cluster=cluster,
             extra={key: item for key, item in given.items() if key not in RESOLVED_KEYS},
             warnings=tuple(warning for warning in unread if warning),
@@ -304,6 +308,13 @@ def parse_card_memory(value: object, name: str = "card_memory_gb") -> float:
             " Write for example 64."
         )
     return number
+
+
+def parse_share(value: object, name: str = "share") -> bool:
+    """Raises AscendError: it is neither true nor false."""
+    if not isinstance(value, bool):
+        raise AscendError(f"{name} is {shown(value)}; write true or false.")
+    return value
 
 
 def _size(value: object, name: str) -> int:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Any
 
 from .._base.errors import AscendError
@@ -18,6 +19,7 @@ from .names import is_path
 from .parallelism import Parallelism
 from .profiles import profile
 from .request import Request, parse_card_memory
+from .sharing import check_stated, counts_others
 from .spec import Spec
 from .startup import Engine, Startup
 from .tables import Row
@@ -26,6 +28,7 @@ from .unlisted import Answer, Question
 DEFAULT_CARD_MEMORY_GB = 64.0
 # The engine's default up to vLLM 0.18.0; an estimate has no row that gives one.
 ESTIMATE_UTILIZATION = 0.9
+_NONE: Mapping[str, Any] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,7 @@ class Options:
         hub: where an estimate finds the configuration of a model that is not known; ``None``: nowhere.
         on_host: the weights of the one request that is resolved, where it may be estimated from
             their configuration. Before that was read, the spec has 0 cards.
+        shares_cards: another service names the same cards as the one request that is resolved.
     """
 
     card_memory_gb: float = DEFAULT_CARD_MEMORY_GB
@@ -54,6 +58,7 @@ class Options:
     any_length: bool = False
     hub: Hub | None = None
     on_host: OnHost | None = None
+    shares_cards: bool = False
 
 
 def with_profile(options: Options, memory: object, name: str | None) -> Options:
@@ -66,33 +71,6 @@ def with_profile(options: Options, memory: object, name: str | None) -> Options:
     if name is None:
         return options
     return replace(options, card_memory_gb=profile(name).card_memory_gb, profile=name)
-
-
-def resolve_terms(terms: Sequence[object], catalogue: Catalogue, options: Options) -> list[Spec]:
-    """The specs of several terms, in order.
-
-    A term is a name, a request, a list of those (flattened one level), or ``*``, which matches
-    every row for the memory.
-
-    Raises AscendError: a term cannot be resolved.
-    """
-    flat: list[object] = []
-    for term in terms:
-        flat.extend(term if isinstance(term, (list, tuple)) else [term])
-    specs: list[Spec] = []
-    for term in flat:
-        if isinstance(term, str) and term.strip() == "*":
-            memory = options.card_memory_gb
-            rows = list(catalogue.every_row(memory))
-            if not rows:
-                raise AscendError(
-                    f"No table lists cards of {memory:g} GB, so * matches nothing. The tables list"
-                    f" {_memories(catalogue.memories())}."
-                )
-            specs.extend(resolve(row.model, catalogue, options) for row in rows)
-        else:
-            specs.append(resolve(term, catalogue, options))
-    return specs
 
 
 def resolve(request: object, catalogue: Catalogue, options: Options) -> Spec:
@@ -137,7 +115,8 @@ def _extra(request: Request) -> Mapping[str, Any]:
     return {"path": model, **request.extra} if is_path(model) else request.extra
 
 
-def _memories(memories: Iterable[float]) -> str:
+def memories_text(memories: Iterable[float]) -> str:
+    """Such as `32, 64 GB`."""
     return ", ".join(f"{memory:g}" for memory in memories) + " GB"
 
 
@@ -163,6 +142,16 @@ class _Resolution:
         self.utilization = request.gpu_memory_utilization or options.gpu_memory_utilization
         self.parallelism = Parallelism.of(request, self.model, self.facts, options.engine_version)
         self.cards = self.parallelism.cards
+        self.shares = request.share or (options.shares_cards and self.utilization is not None)
+        self._check_sharing()
+
+    def _check_sharing(self) -> None:
+        check_stated(self.request, self.model, self.utilization)
+        options = self.options
+        fault = self.shares and counts_others(self.model, options.engine_version, options.profile)
+        if fault and not options.allow_untested:
+            raise AscendError(f"{fault[0]}. {fault[1]}, or set allow_untested to try it.")
+        self.warnings += [f"untested: {fault[0]}"] if fault else []
 
     # -- the row ------------------------------------------------------------------------------
 
@@ -187,7 +176,9 @@ class _Resolution:
             )
         listed = sorted({row.card_memory_gb for row in supported})
         instead = (
-            f"the tables list it for {_memories(listed)}" if listed else "the tables do not list it"
+            f"the tables list it for {memories_text(listed)}"
+            if listed
+            else "the tables do not list it"
         )
         raise AscendError(
             f"No table lists {self.model} on cards of {self.memory:g} GB; {instead}. Add a row"
@@ -212,11 +203,14 @@ class _Resolution:
     def _by_row(self, row: Row, later: Sequence[Row]) -> Spec:
         if row.min_cards is None or row.max_model_len is None:
             return self._unsupported(row, later)
-        if self.utilization is not None and self.utilization < row.gpu_memory_utilization:
+        part = self.utilization
+        below = part is not None and part < row.gpu_memory_utilization
+        condition = f"its row ({row.source}) is valid at {row.gpu_memory_utilization:g} and above"
+        if below and not self.shares:
             self._limit(
-                f"gpu_memory_utilization of {self.model} is {self.utilization:g}; its row"
-                f" ({row.source}) is valid at {row.gpu_memory_utilization:g} and above",
-                f"Set gpu_memory_utilization to {row.gpu_memory_utilization:g} or leave it out",
+                f"gpu_memory_utilization of {self.model} is {part:g}; {condition}",
+                f"Set gpu_memory_utilization to {row.gpu_memory_utilization:g} or leave it out, write"
+                " share: true for an estimate of what it has beside other services on the card",
                 row,
                 later,
             )
@@ -245,6 +239,13 @@ class _Resolution:
         cards = self.parallelism.count(row.min_cards, self.facts)
         if row.warning and cards == row.min_cards:
             self.warnings.append(f"{row.warning} ({row.source})")
+        if below and self.shares:
+            try:
+                return self._by_part(cards, row, condition)
+            except AscendError as error:
+                if not self.options.allow_untested:
+                    raise
+                self.warnings.append(f"untested: {error}")
         return self._assemble(
             cards,
             row.max_model_len if self.length is None else self.length,
@@ -254,13 +255,24 @@ class _Resolution:
             row.args,
         )
 
+    def _by_part(self, cards: int, row: Row, condition: str) -> Spec:
+        """With less memory than the row was measured with: no longer than the row, by an estimate."""
+        parallelism = replace(self.parallelism, cards=cards)
+        question = replace(self._without_row(), parallelism=parallelism)
+        answer = question.estimated()
+        *others, text = answer.warnings
+        length = min(answer.length, row.max_model_len or answer.length)
+        warnings = (*others, f"{text}; {condition}")
+        answer = replace(answer, length=length, min_cards=row.min_cards, warnings=warnings)
+        return self._by_answer(question, answer, row.args)
+
     def _unsupported(self, row: Row, later: Sequence[Row]) -> Spec:
         problem = (
             f"{self.model} is not supported on cards of {row.card_memory_gb:g} GB ({row.source})"
         )
         others = sorted({r.card_memory_gb for r in self.catalogue.rows(self.model) if r.supported})
         way = (
-            f"Use cards of {_memories(others)}"
+            f"Use cards of {memories_text(others)}"
             if others
             else "Add a row of your own (ascend_model_tables)"
         )
@@ -319,7 +331,9 @@ class _Resolution:
             configured="config" in self.request.extra,
         )
 
-    def _by_answer(self, question: Question, answer: Answer) -> Spec:
+    def _by_answer(
+        self, question: Question, answer: Answer, row_args: Mapping[str, Any] = _NONE
+    ) -> Spec:
         self.warnings.extend(answer.warnings)
         return self._assemble(
             answer.cards,
@@ -327,7 +341,7 @@ class _Resolution:
             question.utilization,
             answer.min_cards,
             answer.provenance,
-            {},
+            row_args,
         )
 
     # -- the rest -----------------------------------------------------------------------------

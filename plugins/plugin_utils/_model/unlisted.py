@@ -167,7 +167,7 @@ class Question:
             f" should carry {found.longest} tokens at utilization {self.utilization:g} by estimate"
         )
         if requested is None:
-            raise AscendError(f"{problem}. Give it more cards.")
+            raise AscendError(f"{problem}. Give it more cards, or more gpu_memory_utilization.")
         limit = f" (limited by its {found.limited_by}); max_model_len is {requested}"
         if not self.allow_untested:
             raise AscendError(
@@ -181,4 +181,4 @@ class Question:
                 f"Set max_model_len to {found.longest}, or give the scaling that its weights were made"
                 " for in args (hf-overrides)"
             )
-        return "Give it more cards or a shorter max_model_len"
+        return "Give it more cards, more gpu_memory_utilization or a shorter max_model_len"

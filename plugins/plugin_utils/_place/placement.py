@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import count
 from types import MappingProxyType
 
 from .._base.errors import AscendError
@@ -15,6 +16,7 @@ from .host_cards import HostCards
 from .kv_transfer import check_pairs
 from .ports import PortSettings, TakenPorts, assign_ports, check_disjoint, mooncake_ports
 from .service import ExistingPlacement, Placement, ServiceRequest
+from .taken import TakenCards
 
 _NOTHING: Mapping[str, ExistingPlacement] = MappingProxyType({})
 
@@ -41,6 +43,10 @@ def place(
     keeps its cards also where they are unavailable, pinned or not, for it serves; nobody else gets
     them. Only where the requests do not fit otherwise, all get their cards again from the start.
 
+    Services that name the same cards have them together, unless one has `share: false`, as far as
+    their parts of the memory add up. With `share: true` and a number of cards, a service takes the
+    first cards that others with it have and that have room for it, and else cards of its own.
+
     Raises AscendError that names both sides of a conflict and the way out.
     """
     _check_names(requests)
@@ -51,7 +57,11 @@ def place(
         if not existing:
             raise
         cards = _assign_cards(present, host, existing, keep=False)
-    hccl = {each.name: ports.hccl_ports(each.name, cards[each.name][0]) for each in present}
+    turns = _turns(present, cards, ports, existing)
+    hccl = {
+        each.name: ports.hccl_ports(each.name, cards[each.name][0], turns[each.name])
+        for each in present
+    }
     kv = _kv_ports(present, cards, ports)
     taken = [*kv.values(), *_chosen_ports(present, host, ports), *hccl.values()]
     check_disjoint(taken)
@@ -76,6 +86,30 @@ def place(
         else Placement(each.name)
         for each in requests
     ]
+
+
+def _turns(
+    requests: Sequence[ServiceRequest],
+    cards: Mapping[str, tuple[int, ...]],
+    ports: PortSettings,
+    existing: Mapping[str, ExistingPlacement],
+) -> dict[str, int]:
+    """Each service's number among those on its cards, from 0; those on the host keep theirs."""
+    turns: dict[str, int] = {}
+    taken: set[tuple[int, int]] = set()
+    for each in requests:
+        card, now = cards[each.name][0], existing.get(each.name)
+        turn = ports.hccl_turn(card, now.hccl_port) if now else None
+        if turn is not None and (card, turn) not in taken:
+            turns[each.name] = turn
+            taken.add((card, turn))
+    for each in requests:
+        if each.name in turns:
+            continue
+        card = cards[each.name][0]
+        turns[each.name] = next(n for n in count() if (card, n) not in taken)
+        taken.add((card, turns[each.name]))
+    return turns
 
 
 def _kv_ports(
@@ -135,13 +169,15 @@ def _assign_cards(
         return now.cards if now and now.running else ()
 
     cards: dict[str, tuple[int, ...]] = {}
-    owner: dict[int, str] = {}
+    taken = TakenCards()
     for request in requests:
         if request.pinned is not None:
             for card in request.pinned:
-                _check_pinned(request.name, card, host, owner, used_now(request.name))
-                owner[card] = request.name
-            cards[request.name] = request.pinned
+                _check_pinned(request.name, card, host, used_now(request.name))
+            fault = taken.named_fault(request, request.pinned)
+            if fault:
+                raise AscendError(fault)
+            cards[request.name] = taken.take(request, request.pinned)
     for request in requests:
         now = existing.get(request.name)
         if request.pinned is not None or now is None:
@@ -151,26 +187,28 @@ def _assign_cards(
         if not keep and host.unavailable.keys().isdisjoint(running):
             continue
         allowed = set(host.devices).intersection(running).difference(host.excluded)
-        if len(now.cards) == request.count and set(now.cards) <= {*host.usable, *allowed} - set(
-            owner
+        if (
+            len(now.cards) == request.count
+            and set(now.cards) <= {*host.usable, *allowed}
+            and taken.allow(request, now.cards)
         ):
-            cards[request.name] = now.cards
-            owner.update(dict.fromkeys(now.cards, request.name))
+            cards[request.name] = taken.take(request, now.cards)
     for request in requests:
         if request.name in cards:
             continue
-        free = [card for card in host.usable if card not in owner]
-        starts = block_starts(free, request.count, host.unit, host.position)
-        if not starts:
-            raise _no_room(request, host, owner, free)
-        cards[request.name] = tuple(range(starts[0], starts[0] + request.count))
-        owner.update(dict.fromkeys(cards[request.name], request.name))
+        shared = (each for each in taken.with_room(request) if set(each) <= set(host.usable))
+        block = next(shared, None)
+        if block is None:
+            free = [card for card in host.usable if card not in taken.owner]
+            starts = block_starts(free, request.count, host.unit, host.position)
+            if not starts:
+                raise _no_room(request, host, taken, free)
+            block = tuple(range(starts[0], starts[0] + request.count))
+        cards[request.name] = taken.take(request, block)
     return cards
 
 
-def _check_pinned(
-    name: str, card: int, host: HostCards, owner: Mapping[int, str], used_now: Sequence[int]
-) -> None:
+def _check_pinned(name: str, card: int, host: HostCards, used_now: Sequence[int]) -> None:
     if card in host.unavailable and card not in used_now:
         raise AscendError(
             f"service {name} wants card {card}, which is not available: {host.unavailable[card]}."
@@ -186,15 +224,10 @@ def _check_pinned(
             f"service {name} wants card {card}, which is excluded on this host: {host.describe()}."
             f" Name another card, or remove {card} from the excluded ones."
         )
-    if card in owner:
-        raise AscendError(
-            f"services {owner[card]} and {name} both want card {card}. Name another card for one of"
-            " them, or give one of them a number of cards instead."
-        )
 
 
 def _no_room(
-    request: ServiceRequest, host: HostCards, owner: Mapping[int, str], free: list[int]
+    request: ServiceRequest, host: HostCards, taken: TakenCards, free: list[int]
 ) -> AscendError:
     count, unit = request.count, host.unit
     need = f"service {request.name} needs {count} card{'s' if count > 1 else ''}"
@@ -210,13 +243,14 @@ def _no_room(
             " or serve it from another host."
         )
     used: dict[str, list[int]] = {}
-    for card, name in owner.items():
+    for card, name in taken.owner.items():
         used.setdefault(name, []).append(card)
-    users = "; ".join(f"{name}: {listed(taken)}" for name, taken in used.items())
+    users = "; ".join(f"{name}: {listed(cards)}" for name, cards in used.items())
     gone = [card for card in host.excluded if card in host.devices]
     return AscendError(
         f"{need} in one block{block_shape(count, unit)}. Free cards: {listed(free)};"
         f" {largest_blocks(free, count, unit, host.position)}. In use by {users}"
+        + (f"; shared: {taken.shared()}" if request.share and taken.shared() else "")
         + (f"; excluded: {listed(gone)}" if gone else "")
         + (f"; not available: {host.reasons()}" if host.unavailable else "")
         + ". Remove or shrink one of these, list the larger services first, name the cards"

@@ -24,6 +24,8 @@ PORT_MIN = 1024  # below, only root may listen, and the services do not run as r
 # Configuration Guide" of vllm-ascend's tutorial of disaggregation by Mooncake over several hosts.
 # (Mooncake up to 0.3.7; later ones draw from 100 for each card, and ASCEND_BASE_PORT moves them.)
 _MOONCAKE_BASE, _MOONCAKE_COUNT = 20000, 1000
+# Ranges of HCCL ports between those of a card and those of a second service on it: no host has more cards.
+_PER_TURN = 16
 _DRAWN = "ports of Mooncake"  # of any services: each finds one that is free
 
 
@@ -100,13 +102,14 @@ class PortSettings:
             _range(ephemeral, "ephemeral_ports"),
         )
 
-    def hccl_ports(self, name: str, card: int) -> TakenPorts:
+    def hccl_ports(self, name: str, card: int, turn: int = 0) -> TakenPorts:
         """HCCL ports of a service whose first card this is.
 
         They follow from the card, so ranges are disjoint because cards are, and stay when other
-        services go. Raises AscendError where HCCL or the kernel has no use for them.
+        services go. turn: above 0 for further services on the same cards; their ranges lie above those
+        of all cards. Raises AscendError where HCCL or the kernel has no use for them.
         """
-        first = self.hccl_base + card * self.hccl_count
+        first = self.hccl_base + (turn * _PER_TURN + card) * self.hccl_count
         way = f"Move the base of the HCCL ports, now {self.hccl_base}"
         ports = TakenPorts(name, "HCCL ports", first, first + self.hccl_count - 1, way)
         label = f"service {name}: the HCCL ports {first}-{ports.last} of card {card}"
@@ -117,6 +120,14 @@ class PortSettings:
             )
         self._check_range(label, ports)
         return ports
+
+    def hccl_turn(self, card: int, first: int | None) -> int | None:
+        """The turn of a service on a card whose HCCL ports begin at `first`; None where none does."""
+        if first is None or first < self.hccl_base:
+            return None
+        number, rest = divmod(first - self.hccl_base, self.hccl_count)
+        turn, of = divmod(number, _PER_TURN)
+        return turn if not rest and of == card else None
 
     def kv_ports(self, name: str, port: int | None, card: int, ranks: int) -> TakenPorts:
         """One port for each rank of a service that passes its KV cache on.

@@ -12,6 +12,7 @@ from typing import Any
 from .._base.errors import AscendError
 from .._base.values import kind_of, whole_number
 from .._base.words import listed
+from .._model.request import parse_share, parse_utilization
 from .._model.spec import Spec
 from .host_cards import card_ids
 from .kv_transfer import KvTransfer
@@ -26,6 +27,8 @@ class ServiceRequest:
     """What a spec asks of the placement.
 
     count: cards on this host. pinned: cards asked for by number, sorted. hosts: how many it has.
+    share: whether it may have its cards together with others; None: where it names the same cards.
+    utilization: its part of the memory of each card, 1 if the spec does not say.
     """
 
     name: str
@@ -35,6 +38,8 @@ class ServiceRequest:
     port: int | None = None
     kv_transfer: KvTransfer | None = None
     hosts: int = 1
+    share: bool | None = None
+    utilization: float = 1.0
 
     @classmethod
     def parse(cls, spec: Mapping[str, Any]) -> ServiceRequest:
@@ -48,7 +53,13 @@ class ServiceRequest:
         if state == "absent":
             return cls(name, state)
         count, pinned = _cards(name, spec)
-        port = spec.get("port")
+        port, share = spec.get("port"), spec.get("share")
+        part = spec.get("gpu_memory_utilization") or None
+        if share and part is None:
+            raise AscendError(
+                f"service {name} has share: true and no gpu_memory_utilization, its part of the memory"
+                " of each card. Write it, such as 0.3."
+            )
         return cls(
             name,
             state,
@@ -57,6 +68,8 @@ class ServiceRequest:
             None if port is None else parse_port(port, name),
             KvTransfer.parse(spec, name),
             len((spec.get("cluster") or {}).get("hosts") or (name,)),
+            None if share is None else parse_share(share, f"service {name}, share"),
+            1.0 if part is None else parse_utilization(part, f"service {name}, utilization"),
         )
 
 
@@ -92,14 +105,19 @@ def _cards(name: str, spec: Mapping[str, Any]) -> tuple[int, tuple[int, ...] | N
 
 @dataclass(frozen=True)
 class ExistingPlacement:
-    """Where a service is on the host now. running: its process is on these cards."""
+    """Where a service is on the host now. running: its process is on these cards.
+
+    hccl_port: the first of its HCCL ports.
+    """
 
     cards: tuple[int, ...]
     port: int | None = None
     running: bool = False
+    hccl_port: int | None = None
 
     def as_dict(self) -> dict[str, Any]:
-        return {"cards": list(self.cards), "port": self.port, "runs": self.running}
+        known = {"cards": list(self.cards), "port": self.port, "runs": self.running}
+        return known if self.hccl_port is None else {**known, "hccl_port": self.hccl_port}
 
 
 def existing_placements(value: object) -> dict[str, ExistingPlacement]:
@@ -118,7 +136,10 @@ def existing_placements(value: object) -> dict[str, ExistingPlacement]:
             )
         cards = sorted(card_ids(now.get("cards") or [], f"standing, service {name}"))
         existing[str(name)] = ExistingPlacement(
-            tuple(cards), whole_number(now.get("port")), bool(now.get("runs"))
+            tuple(cards),
+            whole_number(now.get("port")),
+            bool(now.get("runs")),
+            whole_number(now.get("hccl_port")),
         )
     return existing
 

@@ -16,8 +16,9 @@ from .._base.values import kind_of, plain, shown
 from .._base.words import counted
 from .._model.catalogue import Catalogue
 from .._model.estimate import device_of
-from .._model.resolve import resolve, resolve_terms
+from .._model.resolve import resolve
 from .._model.spec import Spec
+from .._model.terms import resolve_terms
 from .._model.versions import row_of
 from .capacity_hosts import HostKind
 

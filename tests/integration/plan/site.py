@@ -20,9 +20,9 @@ from ansible_collections.inferops.ascend.plugins.plugin_utils._model.resolve imp
     Options as ResolveOptions,
 )
 from ansible_collections.inferops.ascend.plugins.plugin_utils._model.resolve import (
-    resolve_terms,
     with_profile,
 )
+from ansible_collections.inferops.ascend.plugins.plugin_utils._model.terms import resolve_terms
 
 from ..hosts import environment
 

@@ -13,9 +13,9 @@ from ansible_collections.inferops.ascend.plugins.plugin_utils._model.facts impor
 from ansible_collections.inferops.ascend.plugins.plugin_utils._model.resolve import (
     Options,
     resolve,
-    resolve_terms,
     with_profile,
 )
+from ansible_collections.inferops.ascend.plugins.plugin_utils._model.terms import resolve_terms
 from ansible_collections.inferops.ascend.tests.unit.plugins.plugin_utils._model.resolving import (
     CATALOGUE,
     UNTESTED,
@@ -236,8 +236,8 @@ def test_a_utilization_under_the_rows() -> None:
         " tokens on 1 card at utilization 0.95) is valid at 0.95 and above"
     )
     assert rejection("Qwen3-14B", gpu_memory_utilization=0.9) == (
-        f"{problem}. Set gpu_memory_utilization to 0.95 or leave it out, or set allow_untested to"
-        " try it."
+        f"{problem}. Set gpu_memory_utilization to 0.95 or leave it out, write share: true for an"
+        " estimate of what it has beside other services on the card, or set allow_untested to try it."
     )
     got = spec("Qwen3-14B", gpu_memory_utilization=0.9, allow_untested=True)
     assert (got["gpu_memory_utilization"], got["warnings"]) == (0.9, [f"untested: {problem}"])

@@ -73,7 +73,7 @@ def test_a_request_beyond_the_estimate() -> None:
     assert got["warnings"][0] == f"untested: {problem}"
     assert rejection({"model": "Qwen3-14B", "cards": 1}, card_memory_gb=32, estimate=True) == (
         "Qwen3-14B on 1 card of 32 GB should carry 0 tokens at utilization 0.9 by estimate. Give"
-        " it more cards."
+        " it more cards, or more gpu_memory_utilization."
     )
 
 
