@@ -149,7 +149,7 @@ services:
   elements: dict
 standing:
   description: Units that this collection wrote, running or not, with C(name), C(cards) (logic
-    ids), C(port), and C(group) with C(rank), C(members) and C(port) of a service over several hosts.
+    ids), C(port), C(hccl_base_port), and C(group) with C(rank), C(members) and C(port) of a service over several hosts.
   returned: always
   type: list
   elements: dict

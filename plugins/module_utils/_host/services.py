@@ -67,8 +67,8 @@ def running_services(root: Path, template: str) -> list[dict[str, Any]]:
 def existing_services(root: Path, template: str) -> list[dict[str, Any]]:
     """Where the services are that this collection wrote, running or not, by name.
 
-    Returns {name, cards (logic ids), port, group}; `port` is None where the configuration is not
-    there. group: {rank, members, port, digest} of a service over several hosts, else None.
+    Returns {name, cards (logic ids), port, hccl_base_port, group}; `port` is None where the
+    configuration is not there. group: {rank, members, port, digest} of a service over several hosts, else None.
     """
     before, after = template.split("@", 1)
     found = []
@@ -79,12 +79,14 @@ def existing_services(root: Path, template: str) -> list[dict[str, Any]]:
             continue
         config = read(root / "etc" / before / f"{name}.yaml") or ""
         port = re.search(r"^port: ([0-9]+)$", config, re.MULTILINE)
-        cards = numbers(_written_marks(root, unit).get("ASCEND_RT_VISIBLE_DEVICES"))
+        marks = _written_marks(root, unit)
+        base = numbers(marks.get("HCCL_IF_BASE_PORT"))
         found.append(
             {
                 "name": name,
-                "cards": cards,
+                "cards": numbers(marks.get("ASCEND_RT_VISIBLE_DEVICES")),
                 "port": int(port.group(1)) if port else None,
+                "hccl_base_port": base[0] if base else None,
                 "group": group_of(root, before, name),
             }
         )

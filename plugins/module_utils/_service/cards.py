@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Any, Callable, Mapping, Sequence
+from typing import Any, Callable, Iterable, Mapping, Sequence
 
 VISIBLE = "ASCEND_RT_VISIBLE_DEVICES"
 # Seconds between two calls; npu-smi itself takes a second or two where there are eight cards.
@@ -29,8 +29,8 @@ def visible(environ: Mapping[str, str]) -> list[int] | None:
     return [int(word) for word in words] if all(word.isdigit() for word in words) else None
 
 
-def _mb_of_processes(card: Mapping[str, Any]) -> int:
-    """MB that processes use, as far as can be told.
+def _mb_of_processes(card: Mapping[str, Any], staying: Iterable[str]) -> int:
+    """MB that processes use, as far as can be told, without those of units that stay.
 
     npu-smi may list none though memory is in use, as where they run in a container. No idle card
     has half of its memory in use.
@@ -38,14 +38,19 @@ def _mb_of_processes(card: Mapping[str, Any]) -> int:
     used, total = card["memory_used_mb"], card["memory_total_mb"]
     if not card["processes"] and used and total and used > total / 2:
         return int(used)
-    return sum(each["memory_mb"] or 0 for each in card["processes"])
+    return sum(each["memory_mb"] or 0 for each in _leaving(card, staying))
+
+
+def _leaving(card: Mapping[str, Any], staying: Iterable[str]) -> list[Mapping[str, Any]]:
+    """The processes of a card that are not of units that stay on it."""
+    return [each for each in card["processes"] if each.get("unit") not in staying]
 
 
 class Freed:
     """Waits until cards are free, for a bounded time.
 
-    A card is free when no process is listed on it, and more than half of the memory that was used
-    before is back: that is more than rounding.
+    A card is free when no process is listed on it but those of the units `staying`, which share it, and
+    more than half of the memory that the others used before is back: that is more than rounding.
     """
 
     def __init__(
@@ -54,7 +59,9 @@ class Freed:
         timeout: float,
         cards: Sequence[int],
         read: Callable[[], Sequence[Mapping[str, Any]]] | None = None,
+        staying: Iterable[str] = (),
     ) -> None:
+        self.staying = frozenset(staying)
         self.timeout = timeout
         self.cards = cards if timeout > 0 else []
         self.earlier: dict[int, Mapping[str, Any]] = {}
@@ -74,17 +81,21 @@ class Freed:
         found = []
         for number, card in self._now().items():
             earlier, used = self.earlier.get(number), card["memory_used_mb"]
-            if card["processes"]:
+            leaving = _leaving(card, self.staying)
+            freed = _mb_of_processes(earlier, self.staying) if earlier else 0
+            if leaving:
                 who = ", ".join(
                     f"PID {each['pid']} ({each.get('command') or each.get('name') or '?'})"
-                    for each in card["processes"]
+                    for each in leaving
                 )
                 found.append(f"card {number} is in use by {who}")
             elif (
                 earlier
                 and used is not None
                 and earlier["memory_used_mb"] is not None
-                and used > earlier["memory_used_mb"] - _mb_of_processes(earlier) / 2
+                and used > earlier["memory_used_mb"] - freed / 2
+                # What stays on the card may take more meanwhile, and nothing is to come back.
+                and (freed or not card["processes"])
             ):
                 found.append(
                     f"card {number} has {used} MB in use though no process is listed on it"

@@ -68,14 +68,17 @@ class Actions:
         gone = [name for name in every if plan.desired[name].state == "absent"]
         kept = [name for name in every if name not in gone]
         up = plan.with_action("start restart", kept)
+        goes = plan.with_action("stop restart", kept)
         freed = cards.Freed(
             plan.module.params["npu_smi"],
             plan.module.params["free_timeout"],
             sorted({card for name in up for card in plan.cards.get(name, ())}),
+            # Others may have a card together with a service that is stopped.
+            staying=[plan.unit_of(name) for name in kept if name not in goes],
         )
         writes = Writes(plan, kept)
         first = plan.with_action("stop restart", writes.givers)
-        down = [name for name in plan.with_action("stop restart", kept) if name not in first]
+        down = [name for name in goes if name not in first]
         if down or first:
             freed.before()
         self._stop(first)

@@ -74,6 +74,7 @@ class HostChecks(CheckReport):
                 service["port"],
                 bool(service["cards"])
                 and set(service["cards"]) <= set(running.get(service["name"], ())),
+                service.get("hccl_base_port"),
             )
             for service in facts["standing"]
         }

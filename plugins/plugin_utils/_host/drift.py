@@ -311,13 +311,16 @@ class _Comparison:
 
     def cards(self, npu: Record, excluded: set[int]) -> None:
         """Every card has the processes of its service and no others. npu: what npu_info returns."""
-        owners = {card: name for name, target in self.wanted.items() for card in target["cards"]}
+        owners: dict[int, list[str]] = {}  # several where services share a card
+        for name, target in self.wanted.items():
+            for each in target["cards"]:
+                owners.setdefault(each, []).append(name)
         known = {f"vllm@{name}.service": service for name, service in self.by_name.items()}
         shown = [card for card in npu.get("cards", ()) if card["logic_id"] is not None]
         users: dict[str, set[int]] = {}
         for card in shown:
             number = int(card["logic_id"])
-            owner = owners.get(number)
+            owner = owners.get(number, [])
             for process in _once(card["processes"]):
                 service = known.get(process["unit"] or "")
                 if service is None:
@@ -325,7 +328,7 @@ class _Comparison:
                         self._foreign(card, process, owner)
                     continue
                 users.setdefault(service.name, set()).add(number)
-                if service.name != owner and service.name in self.wanted:
+                if service.name not in owner and service.name in self.wanted:
                     service.add(
                         "cards",
                         f"PID {process['pid']} of it is on card {number}, which is not one of its"
@@ -352,8 +355,8 @@ class _Comparison:
                     f"ss -ltnp sport = :{service.port}",
                 )
 
-    def _foreign(self, card: Record, process: Record, owner: str | None) -> None:
-        whose = f"the card of service {owner}" if owner else "a card of no service"
+    def _foreign(self, card: Record, process: Record, owner: Sequence[str]) -> None:
+        whose = f"the card of service {', '.join(owner)}" if owner else "a card of no service"
         unit = process.get("unit")
         stop = f"systemctl stop {unit}" if unit else f"kill {process['pid']}"
         self.drift.add(

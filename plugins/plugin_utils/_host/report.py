@@ -31,6 +31,7 @@ CHECKS = {
     "versions": "engine, CANN and Python against the version matrix",
     "processes": "other processes on cards",
     "memory": "free memory of cards against what services take",
+    "device_share": "services that have a card together against a setting of the driver",
     "mask": "the attention mask of a 310P",
     "placement": "whether all services find cards and ports",
     "ports": "ports of services on which other processes listen",

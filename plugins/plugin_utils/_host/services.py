@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from .._base.values import whole_number
@@ -63,43 +63,92 @@ def _check_lost(checks: HostChecks) -> None:
 def check_services(checks: HostChecks, placed: Sequence[PlacedService]) -> None:
     """Placed services against the cards and ports of their host."""
     by_id = {card["logic_id"]: card for card in checks.cards}
-    for service in placed:
-        if service.spec.state != "started":
-            continue
+    started = [service for service in placed if service.spec.state == "started"]
+    sharers: dict[tuple[int, ...], list[PlacedService]] = {}
+    for service in started:
+        sharers.setdefault(service.placement.cards, []).append(service)
+    for together in sharers.values():
+        check_memory(checks, together, [by_id[card] for card in together[0].placement.cards])
+    for service in started:
         its_cards = [by_id[card] for card in service.placement.cards]
-        check_memory(checks, service, its_cards)
-        check_mask(checks, service, its_cards)
+        check_mask(checks, service, its_cards, _utilization(sharers[service.placement.cards]))
         check_ports(checks, service.name, service.placement, len(its_cards))
+    _check_device_share(checks, sharers.values())
+
+
+def _utilization(services: Sequence[PlacedService]) -> float:
+    """Of all services on the same cards."""
+    return round(sum(service.spec.gpu_memory_utilization for service in services), 6)
+
+
+def _name(service: PlacedService) -> str:
+    return service.name
+
+
+def _names(services: Sequence[PlacedService]) -> str:
+    return f"service{'s' if services[1:] else ''} {', '.join(each.name for each in services)}"
 
 
 def check_memory(
-    checks: HostChecks, service: PlacedService, cards: Sequence[Mapping[str, Any]]
+    checks: HostChecks, services: Sequence[PlacedService], cards: Sequence[Mapping[str, Any]]
 ) -> None:
-    utilization = service.spec.gpu_memory_utilization
+    """services: those that have these cards, together."""
+    utilization = _utilization(services)
     for card in cards:
         if not checks.lacks_memory(card, utilization):
             continue
         share = (checks.free(card) or 0.0) / (checks.visible(card) or 1.0)
-        runs = checks.service_on(card) == service.name
+        runs = checks.service_on(card) in {service.name for service in services}
         published = visible_memory(card, checks.profile)
+        together = " together" if len(services) > 1 else ""
         checks.add(
             "warning" if runs or not published else "error",
             "memory",
-            f"service {service.name}, {format_card(card)}",
+            f"{_names(services)}, {format_card(card)}",
             f"{checks.memory_need(card, utilization)}; the engine would not start"
             + (" again." if runs else ".")
             + ("" if published else " How much of it the engine sees is not known."),
             f"Free the card's memory, or set gpu_memory_utilization to"
-            f" {int(share * 100) / 100:g} or less.",
+            f" {int(share * 100) / 100:g} or less{together}.",
+        )
+
+
+def _check_device_share(checks: HostChecks, sharers: Iterable[Sequence[PlacedService]]) -> None:
+    """Whether a card may be used from several mount namespaces is a setting of the driver.
+
+    It is off by default, and again when the host restarts: "device-share" in Huawei's reference of
+    npu-smi, and uda_occupy_dev_by_ns in the driver's uda_access.c. A unit has a namespace as a container
+    has.
+    """
+    by_id = {card["logic_id"]: card for card in checks.cards}
+    for together in sharers:
+        here = [each for each in map(checks.existing.get, map(_name, together)) if each]
+        if len(together) < 2 or sum(each.running for each in here) > 1:
+            continue  # what runs together may
+        commands = [
+            f"npu-smi set -t device-share -i {card['npu_id']} -c {card['chip_id'] or 0} -d 1"
+            for card in (by_id[number] for number in together[0].placement.cards)
+        ]
+        checks.warning(
+            "device_share",
+            _names(together),
+            "they have the same cards, which the driver allows only where the device-share of each card"
+            " is on. It is off by default and after each restart of the host; the second service then"
+            " fails with error 507899 or -8020.",
+            "Compare `npu-smi info -t device-share -i NPU -c CHIP`. To set it, as root while nothing uses"
+            f" the card: {'; '.join(commands)}",
         )
 
 
 def check_mask(
-    checks: HostChecks, service: PlacedService, cards: Sequence[Mapping[str, Any]]
+    checks: HostChecks,
+    service: PlacedService,
+    cards: Sequence[Mapping[str, Any]],
+    utilization: float,
 ) -> None:
+    """utilization: of all services on the cards."""
     if checks.profile is None or not checks.profile.quadratic_mask:
         return
-    utilization = service.spec.gpu_memory_utilization
     visible = min((checks.visible(card) or 0.0 for card in cards), default=0.0)
     left = visible * (1 - utilization)
     length = service.spec.max_model_len

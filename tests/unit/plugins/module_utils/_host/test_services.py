@@ -44,7 +44,8 @@ def test_where_services_stand_is_read_from_what_was_written(tmp_path: Path) -> N
         put(
             tmp_path,
             f"etc/systemd/system/vllm@{name}.service.d/placement.conf",
-            f"{mark(unit)}[Service]\nEnvironment=ASCEND_RT_VISIBLE_DEVICES=4,5\n",
+            f"{mark(unit)}[Service]\nEnvironment=ASCEND_RT_VISIBLE_DEVICES=4,5\n"
+            "Environment=HCCL_IF_BASE_PORT=61128\n",
         )
 
     write("chat", "vllm@chat.service")
@@ -56,7 +57,8 @@ def test_where_services_stand_is_read_from_what_was_written(tmp_path: Path) -> N
     write("down.1", "vllm@down.1.service")
     put(tmp_path, "etc/vllm/down.1.group.json", "[" * 10_000)
     write("copied", "vllm@chat.service")
+    placed = {"cards": [4, 5], "hccl_base_port": 61128}
     assert services.existing_services(tmp_path, "vllm@.service") == [
-        {"name": "chat", "cards": [4, 5], "port": 8003, "group": group},
-        {"name": "down.1", "cards": [4, 5], "port": None, "group": None},
+        {"name": "chat", "port": 8003, "group": group, **placed},
+        {"name": "down.1", "port": None, "group": None, **placed},
     ]

@@ -92,3 +92,26 @@ def test_visible_devices_are_read() -> None:
     assert visible({"ASCEND_RT_VISIBLE_DEVICES": ""}) == []
     assert visible({"ASCEND_RT_VISIBLE_DEVICES": "npu0"}) is None
     assert visible({}) is None
+
+
+def test_a_service_that_stays_on_a_shared_card_is_not_waited_for() -> None:
+    def shared(used: int, *units: str) -> dict[str, Any]:
+        found = card(0, used, *((40 + n, 20000) for n, _unit in enumerate(units)))
+        for process, unit in zip(found["processes"], units, strict=True):
+            process["unit"] = f"vllm@{unit}.service"
+        return found
+
+    def held(*shown: dict[str, Any], timeout: float = 60) -> list[str]:
+        readings = iter([[each] for each in shown])
+        freed = Freed(None, timeout, [0], lambda: next(readings), staying=["vllm@stays.service"])
+        freed.before()
+        found = freed.wait()
+        assert next(readings, None) is None, "it did not look until the end"
+        return found
+
+    both, alone = shared(43000, "goes", "stays"), shared(23000, "stays")
+    assert held(both, both, alone) == []
+    # The memory of the one that went comes back later than it ends.
+    assert held(both, shared(43000, "stays"), alone) == []
+    # Nothing went, and the one that stays may take more meanwhile.
+    assert held(alone, shared(25000, "stays")) == []
