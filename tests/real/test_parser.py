@@ -25,10 +25,8 @@ from ansible_collections.inferops.ascend.plugins.plugin_utils._model.options imp
     number,
 )
 from ansible_collections.inferops.ascend.plugins.plugin_utils._model.recipes import load_recipes
-from ansible_collections.inferops.ascend.plugins.plugin_utils._model.resolve import (
-    Options,
-    resolve_terms,
-)
+from ansible_collections.inferops.ascend.plugins.plugin_utils._model.resolve import Options
+from ansible_collections.inferops.ascend.plugins.plugin_utils._model.terms import resolve_terms
 from ansible_collections.inferops.ascend.plugins.plugin_utils._service.arguments import MANAGED
 from ansible_collections.inferops.ascend.plugins.plugin_utils._service.engine import (
     check_args,

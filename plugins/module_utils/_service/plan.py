@@ -209,9 +209,11 @@ class Plan:
         before: dict[str, frozenset[int]] = {}
         after: dict[str, frozenset[int]] = {}
         in_use: dict[str, frozenset[int]] = {}
+        shared, to_share = set(), set()
         for name in self.found | set(self.desired):
             state = self.states.get(self.unit_of(name))
-            in_use[name] = frozenset(cards.visible(state.environ) or () if state else ())
+            environ = state.environ if state else {}
+            in_use[name] = frozenset(cards.visible(environ) or ())
             changed = {each.desired.path: each.before for each in self.changes.get(name, ())}
             files = self.files.get(name)
             for file in files or self._files_of(name, {}):
@@ -219,9 +221,12 @@ class Plan:
                     continue
                 has = changed.get(file.path, file.content if files else read_text(file.path))
                 before[name] = before.get(name, frozenset()) | handover.placed(has)
+                if handover.shares(has) and (not in_use[name] or handover.SHARE in environ):
+                    shared.add(name)
                 if files:
                     after[name] = after.get(name, frozenset()) | handover.placed(file.content)
-        return handover.Placements(before, after, in_use)
+                    to_share |= {name} if handover.shares(file.content) else set()
+        return handover.Placements(before, after, in_use, frozenset(shared), frozenset(to_share))
 
     def _leave_blocked(self) -> None:
         """Leave the files of services as they are whose cards another one still has after this run."""

@@ -70,6 +70,9 @@ class TakenCards:
                 f"{both}, and {other} has the cards {listed(theirs)}, {request.name} {listed(cards)}:"
                 f" services share all of their cards or none. {way}"
             )
+        spanning = next((each.name for each in (*users, request) if each.hosts > 1), None)
+        if spanning:
+            return f"{both}, and {spanning} spans several hosts and cannot share. {way}"
         unwilling = next((each.name for each in (*users, request) if each.share is False), None)
         if unwilling:
             return f"{both}, and {unwilling} has share: false. Take that out, or {_lower(way)}"

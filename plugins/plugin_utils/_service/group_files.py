@@ -21,7 +21,13 @@ from .unit import UnitSettings
 
 _SECRET_MIN = 16  # characters
 # No texts for a service of one host: no file is written then.
-NO_TEXTS: Mapping[str, Any] = {"group": [], "group_file": "", "guard": ""}
+NO_TEXTS: Mapping[str, Any] = {
+    "group": [],
+    "group_file": "",
+    "guard": "",
+    "shares": False,
+    "turn": "",
+}
 
 
 def group_texts(
@@ -33,6 +39,7 @@ def group_texts(
     """
     name = str(service["name"])
     return {
+        **NO_TEXTS,
         "group": _unit_lines(name, group, settings),
         "group_file": _group_file(service, group, config, settings),
         "guard": group_program(),

@@ -20,6 +20,7 @@ from .group_files import NO_TEXTS, group_secrets, group_texts, guard_command
 from .hardening import writable_lines
 from .literal import check_env, env_of_options
 from .payload import build
+from .turns import sharing_names, turn_command, turn_texts
 from .unit import FILES, UnitSettings
 
 
@@ -28,13 +29,14 @@ def module_arguments(placed: Sequence[Mapping[str, Any]], settings: UnitSettings
 
     Raises AscendError for a service that cannot be written as it is asked for.
     """
+    sharing = sharing_names(placed)
     listed = [
         service
         if service.get("state") == "absent"
         else {
             **service,
             "user": settings.user_of(str(service["name"])),
-            "texts": service_texts(service, settings),
+            "texts": service_texts(service, settings, service["name"] in sharing),
         }
         for service in placed
     ]
@@ -85,8 +87,13 @@ def check_envs(service: Mapping[str, Any], settings: UnitSettings) -> None:
         check_env(env, what, settings.env_as_written)
 
 
-def service_texts(service: Mapping[str, Any], settings: UnitSettings) -> dict[str, Any]:
-    """{config, secrets} of a placed service, and {command} or {environment} by how it is run."""
+def service_texts(
+    service: Mapping[str, Any], settings: UnitSettings, shares: bool = False
+) -> dict[str, Any]:
+    """{config, secrets} of a placed service, and {command} or {environment} by how it is run.
+
+    shares: whether others may have the same cards.
+    """
     check_envs(service, settings)
     config = engine_config(
         service,
@@ -101,6 +108,8 @@ def service_texts(service: Mapping[str, Any], settings: UnitSettings) -> dict[st
     if group is not None:
         found = group_texts(service, group, config, settings)
         secrets.update(group_secrets(settings, str(service["name"])))
+    elif shares:
+        found.update(turn_texts(service, config, settings))
     found.update(config=engine_yaml(config), secrets=environment_file(secrets))
     env = service.get("env") or {}
     if isinstance(env, Mapping):
@@ -109,6 +118,7 @@ def service_texts(service: Mapping[str, Any], settings: UnitSettings) -> dict[st
         service = {**service, "env": {**members, **recipe, **settings.env, **env}}
     if settings.contained:
         words = guard_command(str(service["name"]), settings) if group else []
+        words = turn_command(service, config, settings) if shares and not group else words
         return {**found, "command": exec_words([*words, *arguments(service, settings)])}
     return {
         **found,

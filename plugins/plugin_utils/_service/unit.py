@@ -40,6 +40,11 @@ FILES: Mapping[str, Any] = {
             "src": str(_TEMPLATES / "group.py.j2"),
             "dest": "/usr/local/libexec/inferops/group-%i",
         },
+        # Likewise of services that share cards.
+        {
+            "src": str(_TEMPLATES / "turn.py.j2"),
+            "dest": "/usr/local/libexec/inferops/turn-%i",
+        },
     ],
     "state_directory": "/var/lib/vllm-services/%i",
 }

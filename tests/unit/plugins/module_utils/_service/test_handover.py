@@ -20,6 +20,7 @@ from ansible_collections.inferops.ascend.plugins.module_utils._service import wr
 from ansible_collections.inferops.ascend.plugins.module_utils._service.handover import (
     Placements,
     placed,
+    shares,
     without_cards,
 )
 
@@ -130,3 +131,25 @@ def test_services_that_share_a_card_and_keep_it_are_written_at_once() -> None:
 def test_a_placement_without_cards_is_of_the_collection() -> None:
     text = without_cards("vllm@a.service", "/etc/systemd/system/vllm@a.service.d/placement.conf")
     assert files.is_marked(text, "vllm@a.service") and placed(text) == frozenset()
+
+
+SHARED = "[Service]\nEnvironment=ASCEND_RT_VISIBLE_DEVICES=0\nEnvironment=INFEROPS_SHARE=1\n"
+
+
+def test_services_that_share_a_card_are_no_owners_to_each_other() -> None:
+    a, none = frozenset("a"), frozenset[str]()
+    card = frozenset([0])
+    joined: dict[str, Any] = {"before": {"a": card}, "after": {"a": card, "b": card}, "in_use": {}}
+    both = Placements(**joined, shared=a, to_share=frozenset("ab"))
+    assert both.givers() == [] and both.blocked(["a"], ["a"]) == {}
+    # One that had the card alone until now stops before the other one is written.
+    alone = Placements(**joined, shared=none, to_share=frozenset("ab"))
+    assert alone.givers() == ["a"]
+    # One that wants the card alone does not get it beside another one.
+    lonely = Placements(**joined, shared=a, to_share=a)
+    assert lonely.givers() == ["a"] and lonely.blocked(["a"], ["a"]) == {"b": "a"}
+
+
+def test_the_mark_of_those_that_share_is_read() -> None:
+    assert shares(SHARED) and placed(SHARED) == {0}
+    assert not shares(SHARED.replace("=1", "=0")) and not shares(None)

@@ -12,10 +12,8 @@ import pytest
 import yaml
 from ansible_collections.inferops.ascend.plugins.plugin_utils._base.errors import AscendError
 from ansible_collections.inferops.ascend.plugins.plugin_utils._model.catalogue import load_catalogue
-from ansible_collections.inferops.ascend.plugins.plugin_utils._model.resolve import (
-    Options,
-    resolve_terms,
-)
+from ansible_collections.inferops.ascend.plugins.plugin_utils._model.resolve import Options
+from ansible_collections.inferops.ascend.plugins.plugin_utils._model.terms import resolve_terms
 from ansible_collections.inferops.ascend.plugins.plugin_utils._weights.jobs import (
     jobs_of,
     progress_line,
