@@ -149,7 +149,9 @@ services:
   elements: dict
 standing:
   description: Units that this collection wrote, running or not, with C(name), C(cards) (logic
-    ids), C(port), C(hccl_base_port), and C(group) with C(rank), C(members) and C(port) of a service over several hosts.
+    ids), C(port), C(hccl_base_port), C(group) with C(rank), C(members) and C(port) of a service over several hosts, and
+    C(moved) with the cards that are others now than those that it was placed on, each with its
+    C(device), the PCI address that it C(was) and is C(now), and the device node C(at) which that card is.
   returned: always
   type: list
   elements: dict

@@ -196,6 +196,8 @@ notes:
     O(instances); C(instance_digest), which one of the files has to set in the environment of
     the process as C(INFEROPS_DIGEST); and in secret files C(secret_digest), likewise as
     C(INFEROPS_SECRET_DIGEST)."
+  - "On the host C(@CARDS:/dev/davinci0,/dev/davinci1@) in a file of an instance becomes the number of each
+    with the PCI address that its card has then, C(0=c1:00.0,1=c2:00.0)."
 """
 
 EXAMPLES = r"""
@@ -211,9 +213,6 @@ EXAMPLES = r"""
     instances:
       - name: mail
         queue: outgoing
-      - name: reports
-        queue: nightly
-        state: stopped
 """
 
 RETURN = r"""

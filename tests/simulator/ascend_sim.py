@@ -200,8 +200,24 @@ def used_mb(card: dict[str, Any], claims: dict[int, list[Process]]) -> int:
 
 
 def cards_of(state: dict[str, Any]) -> list[dict[str, Any]]:
-    """The cards the driver sees."""
-    return [card for card in state["cards"] if not card.get("missing")]
+    """The cards the driver sees: none before it is loaded."""
+    return [card for card in state["cards"] if not (state.get("late") or card.get("missing"))]
+
+
+def drop(state: dict[str, Any], logic_id: int) -> None:
+    """Lose a card as at a restart: the logic and physical ids of those after it close up."""
+    left = [card for card in state["cards"] if card["logic_id"] != logic_id]
+    if len(left) == len(state["cards"]):
+        raise SystemExit(f"ascend-sim: no card with logic id {logic_id}")
+    for place, card in enumerate(sorted(left, key=lambda card: int(card["logic_id"]))):
+        card["logic_id"] = card["phy_id"] = place
+    state["cards"] = left
+
+
+def bus_table(state: dict[str, Any]) -> str:
+    """The driver's table of PCI addresses and device numbers."""
+    rows = [(card["bus_id"].partition(":")[2].lower(), card["phy_id"]) for card in cards_of(state)]
+    return "".join(f"{address} ---> {number}\n" for address, number in rows)
 
 
 def tmpfiles(state: dict[str, Any]) -> str:

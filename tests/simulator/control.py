@@ -5,14 +5,18 @@
   ascend-sim show
   ascend-sim set FIELD=VALUE...             fields of the host: error=-8020 layout=hbm-wide
   ascend-sim card LOGIC_ID FIELD=VALUE...   fields of a card ('*': all): health=Alarm missing=true
+  ascend-sim drop LOGIC_ID                  lose a card as at a restart: the numbers of the others close up
   ascend-sim behaviour MODEL FIELD=VALUE... how the stand-in vLLM serves MODEL ('*': any)
   ascend-sim reset                          everything as it was installed
+  ascend-sim boot                           what the driver does at boot; run by ascend-sim.service
 A VALUE is JSON, or else a word. Device nodes follow the physical ids at once.
 """
 
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -21,6 +25,7 @@ from typing import Any
 import ascend_sim as sim
 import hccn_tool
 
+PCI = Path("/sys/bus/pci/devices")
 TMPFILES = Path("/etc/tmpfiles.d/ascend-sim.conf")
 HOST_ERRORS = (None, "-8005", "-8020", "hang")
 
@@ -43,6 +48,22 @@ def make_nodes(state: dict[str, Any]) -> None:
             node.unlink()
     TMPFILES.write_text(text)
     subprocess.run(["systemd-tmpfiles", "--create", "--boot", str(TMPFILES)], check=True)
+    make_bus(state)
+
+
+def make_bus(state: dict[str, Any]) -> None:
+    """The driver's table in the directory of every card in sysfs, in whose place a file system is."""
+    if not os.path.ismount(PCI):
+        subprocess.run(["mount", "-t", "tmpfs", "-o", "mode=0755", "none", str(PCI)], check=True)
+    for directory in PCI.iterdir():
+        shutil.rmtree(directory)
+    table = sim.bus_table(state)
+    for card in sim.cards_of(state):
+        directory = PCI / card["bus_id"].lower()
+        directory.mkdir(exist_ok=True)
+        file = directory / "devdrv_sysfs_bdf_to_devid"
+        file.touch(0o440)
+        file.write_text(table)
 
 
 def value(text: str) -> Any:
@@ -78,6 +99,15 @@ def main() -> int:
             assign(state, words[1:])
             if state["error"] not in HOST_ERRORS:
                 raise SystemExit(f"ascend-sim: error is one of {HOST_ERRORS}")
+        make_nodes(sim.load_state())
+        return 0
+    if verb == "drop" and len(words) == 2:
+        with sim.editing() as state:
+            sim.drop(state, int(words[1]))
+        make_nodes(sim.load_state())
+        return 0
+    if verb == "boot" and len(words) == 1:
+        make_bus(sim.load_state())
         return 0
     if verb == "card" and len(words) > 2:
         with sim.editing() as state:

@@ -17,6 +17,8 @@ from . import disk, reading
 from .errors import HostError
 
 _SHOWN_LINES = 200  # of a file that comes or goes, in a diff
+# In a unit: what tells which cards a service was placed on, and changes nothing for its process.
+_UNCOUNTED = "Environment=INFEROPS_CARDS="
 MARK = "# Managed by Ansible: inferops.ascend.systemd_instances"
 TEMPORARY = ".inferops-ascend-"
 # Of a unit, or of a configuration with secrets as long as the kernel takes them.
@@ -37,13 +39,21 @@ def is_marked(content: str, unit: str) -> bool:
 
 
 def effective(path: str, text: str) -> str:
-    """Return what of a file's text reaches a process: without our mark, units without comments."""
+    """Return what of a file's text decides how a process runs.
+
+    Without our mark; of units without comments, and without the cards' addresses, which a driver may
+    tell later.
+    """
     if text.startswith(MARK):
         text = text.partition("\n")[2]
     if "/systemd/" not in path:
         return text
     # Not splitlines(): only \n ends a line for systemd.
-    lines = [line for line in text.split("\n") if line.strip() and line[0] not in "#;"]
+    lines = [
+        line
+        for line in text.split("\n")
+        if line.strip() and line[0] not in "#;" and not line.startswith(_UNCOUNTED)
+    ]
     return "\n".join(lines)
 
 

@@ -12,6 +12,7 @@ from typing import Any
 from .._base.files import is_marked
 from .._base.reading import parse_json
 from .._base.systemctl import DIGEST, process_environ, unit_variables
+from .bus import CARDS, bus_ids, moved_cards
 from .files import read
 from .processes import pids, unit_of
 
@@ -67,15 +68,18 @@ def running_services(root: Path, template: str) -> list[dict[str, Any]]:
 def existing_services(root: Path, template: str) -> list[dict[str, Any]]:
     """Where the services are that this collection wrote, running or not, by name.
 
-    Returns {name, cards (logic ids), port, hccl_base_port, group}; `port` is None where the
-    configuration is not there. group: {rank, members, port, digest} of a service over several hosts, else None.
+    Returns {name, cards (logic ids), port, hccl_base_port, group, moved}; `port` is None where the
+    configuration is not there. group: {rank, members, port, digest} of a service over several hosts, else
+    None. moved: of `moved_cards`.
     """
     before, after = template.split("@", 1)
     found = []
+    known = bus_ids(root)
     for directory in sorted((root / "etc/systemd/system").glob(f"{before}@*{after}.d")):
         unit = directory.name[: -len(".d")]
         name = unit[len(before) + 1 : len(unit) - len(after)]
-        if not is_marked(read(directory / "placement.conf") or "", unit):
+        placement = read(directory / "placement.conf") or ""
+        if not is_marked(placement, unit):
             continue
         config = read(root / "etc" / before / f"{name}.yaml") or ""
         port = re.search(r"^port: ([0-9]+)$", config, re.MULTILINE)
@@ -88,6 +92,7 @@ def existing_services(root: Path, template: str) -> list[dict[str, Any]]:
                 "port": int(port.group(1)) if port else None,
                 "hccl_base_port": base[0] if base else None,
                 "group": group_of(root, before, name),
+                "moved": moved_cards(unit_variables(placement, (CARDS,)).get(CARDS), known),
             }
         )
     return found

@@ -22,6 +22,7 @@ from .._base.files import (
     set_aside,
 )
 from .._base.systemctl import UnitState, overrides, unit_variables
+from .._host.bus import with_addresses
 from .._host.services import group_of
 from . import cards, handover
 from .accounts import Accounts, Unneeded, User, processes_of
@@ -44,7 +45,8 @@ class Plan:
         self.patterns: list[dict[str, Any]] = parameters["instance_files"]
         programs = {name: program_of(path) for name, path in parameters["process_programs"].items()}
         texts: dict[str, str | None] = {
-            path: with_programs(text, programs) for path, text in parameters["contents"].items()
+            path: with_addresses(with_programs(text, programs))
+            for path, text in parameters["contents"].items()
         }
         texts.update(parameters["secret_contents"])
         self.shared = [

@@ -27,6 +27,7 @@ MANAGED = {
     "ASCEND_RT_VISIBLE_DEVICES": "the service's `cards`",
     "HCCL_IF_BASE_PORT": "the placement; its base is a role variable",
     "VLLM_API_KEY": "the service's `api_key`",
+    "INFEROPS_CARDS": "the service's `cards`",
     "INFEROPS_PROGRAM": "the role; the engine is vllm_service_executable",
     "INFEROPS_IMAGE": "the role; the image is vllm_runtime_image",
     "INFEROPS_VERSION": "the role; the version is vllm_service_engine_version",

@@ -147,6 +147,7 @@ def module_trial(
         host="127.0.0.1",
         shutdown_timeout=0,
         restart_delay=_DAY,
+        device_timeout=0,
         start_limit_burst=1,
         start_limit_interval=10 * _DAY,
         container_mounts=[*unit.container_mounts, f"{RESULT}:{RESULT}:rw"],
@@ -160,10 +161,10 @@ def module_trial(
         "instance_digest": "calibration",
         "secret_digest": "calibration",
     }
-    # What follows is of services over several hosts.
+    # What follows is of services over several hosts. A trial takes the cards as they are numbered now.
     shared, placement, config, secrets = (
         _moved(template(each["src"]).render(variables))
-        for each in (*SERVICE_FILES["files"], *SERVICE_FILES["instance_files"])[:4]
+        for each in (SERVICE_FILES["files"][0], *SERVICE_FILES["instance_files"][:3])
     )
     seconds = int(sum(timeouts.values())) + 600
     words = benchmark.words(service, _value(config, "model"))

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from .._base.words import listed
 from .._model.profiles import FIRST_GENERATION, has_memory, load_profiles, matching_profiles
 from .checks import HostChecks
-from .findings import format_card, format_process
+from .findings import format_card, format_moved, format_process
 
 # What the codes of problems with ids begin with.
 _ID_PROBLEMS = ("mapping_", "logic_id_", "phy_id_", "device_missing", "card_not_shown")
@@ -151,6 +151,19 @@ def check_excluded(checks: HostChecks) -> None:
             "ascend_host_excluded_cards takes logic ids; leave this as it is if the card is"
             " dead and gone.",
         )
+
+
+def check_identity(checks: HostChecks) -> None:
+    """Services whose cards are others now than those that they were placed on."""
+    for service in checks.facts["standing"]:
+        if service.get("moved"):
+            checks.warning(
+                "identity",
+                f"service {service['name']}",
+                f"{format_moved(service['moved'])}: the numbers of the cards have changed. It does not"
+                " start like this; deploy places it on the cards as they are numbered now.",
+                "If a card is missing, see `npu-smi info -l` and `dmesg -T | grep -i ascend` first.",
+            )
 
 
 def check_processes(checks: HostChecks) -> None:

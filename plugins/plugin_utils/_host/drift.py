@@ -28,6 +28,7 @@ from .findings import (
     HostDrift,
     ServiceDrift,
     format_card,
+    format_moved,
     format_process,
 )
 
@@ -120,6 +121,7 @@ class _Comparison:
         self.refused = converged.get("refused", ())
         self.plans = {each["name"]: each for each in converged.get("services", ())}
         self.seen = {each["name"]: each for each in status.get("services", ())}
+        self.moved = {each["name"]: each.get("moved") for each in facts.get("standing", ())}
         self.ours = {each["unit"]: each for each in facts.get("services", ())}
         self.by_name: dict[str, ServiceDrift] = {}
 
@@ -129,8 +131,10 @@ class _Comparison:
         """What deploy would reject before it compares anything."""
         for each in preflight.get("findings", ()):
             text = f"{each['subject']}: {each['message']}"
-            if each["code"] == "processes" or (problem and each["message"] in problem):
-                continue  # cards are compared below; a rejection is in the problem
+            if each["code"] in ("processes", "identity") or (
+                problem and each["message"] in problem
+            ):
+                continue  # cards and services are compared below; a rejection is in the problem
             if each["severity"] == "error":
                 self.drift.add(f"preflight_{each['code']}", text, each["advice"])
             else:
@@ -165,6 +169,9 @@ class _Comparison:
             if target.get("hosts"):
                 service.group = _group(target, seen)
             self._keep(service)
+            if self.moved.get(name):
+                text = f"{format_moved(self.moved[name])}: the numbers of the cards have changed."
+                service.add("identity", text, "See npu-smi info for a missing card. " + DEPLOY)
             self._unit(service, target, seen)
             if target["state"] == "started":
                 self._serving(service, target, seen)

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -94,3 +94,16 @@ def format_process(process: Mapping[str, Any]) -> str:
     name = process.get("command") or process.get("name") or "of unknown name"
     unit = process.get("unit")
     return f"PID {process['pid']} {name} " + (f"(unit {unit})" if unit else "(in no systemd unit)")
+
+
+def format_moved(moved: Sequence[Mapping[str, Any]]) -> str:
+    """Which cards of a service have another number now. moved: of host_info, not empty."""
+    parts = []
+    for each in moved:
+        text = f"{each['device']} was the card at PCI address {each['was']}"
+        if each["now"]:
+            text += f" and is the one at {each['now']} now"
+        if each["at"]:
+            text += f"{', ' if each['now'] else ' and is gone; '}that card is {each['at']} now"
+        parts.append(text)
+    return "; ".join(parts)

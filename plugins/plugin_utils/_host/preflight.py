@@ -27,6 +27,7 @@ def check_host(facts: Mapping[str, Any], settings: Settings, specs: Sequence[Spe
         cards.check_ids(checks)
         cards.check_health(checks)
         cards.check_excluded(checks)
+        cards.check_identity(checks)
         cards.check_processes(checks)
         cards.check_memory(checks)
     software.check_driver(checks)

@@ -30,6 +30,7 @@ CHECKS = {
     "engine": "the engine's program",
     "versions": "engine, CANN and Python against the version matrix",
     "processes": "other processes on cards",
+    "identity": "cards with other numbers",
     "memory": "free memory of cards against what services take",
     "device_share": "services that have a card together against a setting of the driver",
     "mask": "the attention mask of a 310P",

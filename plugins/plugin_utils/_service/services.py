@@ -21,7 +21,7 @@ from .hardening import writable_lines
 from .literal import check_env, env_of_options
 from .payload import build
 from .turns import sharing_names, turn_command, turn_texts
-from .unit import FILES, UnitSettings
+from .unit import FILES, UnitSettings, refusal
 
 
 def module_arguments(placed: Sequence[Mapping[str, Any]], settings: UnitSettings) -> dict[str, Any]:
@@ -117,8 +117,11 @@ def service_texts(
         members = group.environment() if group else {}
         service = {**service, "env": {**members, **recipe, **settings.env, **env}}
     if settings.contained:
-        words = guard_command(str(service["name"]), settings) if group else []
+        name = str(service["name"])
+        words = guard_command(name, settings) if group else []
         words = turn_command(service, config, settings) if shares and not group else words
+        if settings.device_timeout:
+            words = ["/bin/sh", "-c", f'{refusal(name)} exec "$@"', "sh", *words]
         return {**found, "command": exec_words([*words, *arguments(service, settings)])}
     return {
         **found,

@@ -25,7 +25,8 @@ FILES: Mapping[str, Any] = {
         {
             "src": str(_TEMPLATES / "vllm@.service.j2"),
             "dest": "/etc/systemd/system/vllm@.service",
-        }
+        },
+        {"src": str(_TEMPLATES / "start.sh.j2"), "dest": "/usr/local/libexec/inferops/start"},
     ],
     "instance_files": [
         {
@@ -51,6 +52,12 @@ FILES: Mapping[str, Any] = {
 # What a placed service does not carry, because it travels as a fact: the request has it.
 PRIVATE = ("env", "api_key", "secret_env")
 _LOST_AFTER_MIN = 1.0  # seconds
+
+
+def refusal(instance: str) -> str:
+    """A line of shell that ends a service which start.sh found on other cards than it was placed on."""
+    reason = f"/run/inferops-start/{instance}"
+    return f"[ ! -s {reason} ] || {{ cat {reason} >&2; exit 78; }};"
 
 
 @dataclass(frozen=True)
@@ -82,6 +89,7 @@ class UnitSettings:
     library_path: Sequence[str]
     shared_devices: Sequence[str]
     start_timeout: int
+    device_timeout: int
     shutdown_timeout: int
     restart_delay: int
     start_limit_burst: int
@@ -142,7 +150,10 @@ class UnitSettings:
         found: dict[str, Any] = {
             "container": self.contained,
             "version": unit_word(self.engine_version),
-            "start_timeout": self.start_timeout,
+            # The wait for device nodes ends first, and tells why.
+            "start_timeout": max(self.start_timeout, self.device_timeout + 60),
+            "engine_timeout": self.start_timeout,
+            "device_timeout": self.device_timeout,
             "stop_timeout": self.shutdown_timeout + 30,
             "restart_delay": self.restart_delay,
             "start_limit_burst": self.start_limit_burst,
@@ -162,6 +173,7 @@ class UnitSettings:
             "groups": " ".join(map(unit_word, self.groups)),
             "executable": unit_word(self.executable),
             "library_path": ":".join(map(unit_word, self.library_path)),
+            "refusal": refusal("%i") if self.device_timeout else "",
             "load_cann": "".join(
                 f"{line} \\\n".replace("$", "$$")
                 for line in load_cann(self.cann_scripts, "%i", ": install")

@@ -57,7 +57,7 @@ def test_where_services_stand_is_read_from_what_was_written(tmp_path: Path) -> N
     write("down.1", "vllm@down.1.service")
     put(tmp_path, "etc/vllm/down.1.group.json", "[" * 10_000)
     write("copied", "vllm@chat.service")
-    placed = {"cards": [4, 5], "hccl_base_port": 61128}
+    placed = {"cards": [4, 5], "hccl_base_port": 61128, "moved": []}
     assert services.existing_services(tmp_path, "vllm@.service") == [
         {"name": "chat", "port": 8003, "group": group, **placed},
         {"name": "down.1", "port": None, "group": None, **placed},

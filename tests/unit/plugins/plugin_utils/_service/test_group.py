@@ -166,9 +166,8 @@ def test_a_container_has_the_guard_before_its_client() -> None:
         vllm_service_container_engine="podman",
     )
     texts = service_texts(service("native", 0), contained)
-    assert texts["command"].startswith(
-        "/usr/bin/python3 /usr/local/libexec/inferops/group-big /etc/vllm/big.group.json -- podman"
-    )
+    guard = "/usr/bin/python3 /usr/local/libexec/inferops/group-big /etc/vllm/big.group.json --"
+    assert f" sh {guard} podman" in texts["command"]
     assert described(texts)["cleanup"][:2] == ["podman", "rm"]
 
 

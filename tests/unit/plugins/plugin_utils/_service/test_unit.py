@@ -65,6 +65,7 @@ def settings(**changed: Any) -> UnitSettings:
         "library_path": [],
         "shared_devices": [],
         "start_timeout": 3600,
+        "device_timeout": 600,
         "shutdown_timeout": 90,
         "restart_delay": 15,
         "start_limit_burst": 5,
@@ -132,4 +133,5 @@ def test_an_absent_service_has_no_texts() -> None:
     gone = {"name": "gone", "state": "absent", "cards": []}
     arguments = module_arguments([gone], settings())
     assert arguments["instances"] == [gone]
-    assert list(arguments["contents"]) == ["/etc/systemd/system/vllm@.service"]
+    shared = ["/etc/systemd/system/vllm@.service", "/usr/local/libexec/inferops/start"]
+    assert list(arguments["contents"]) == shared
