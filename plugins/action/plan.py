@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,8 +16,10 @@ from ansible import constants as C
 from ansible.errors import AnsibleActionFail, AnsibleError
 from ansible.plugins.action import ActionBase
 from ansible_collections.inferops.ascend.plugins.plugin_utils._base.errors import AscendError
+from ansible_collections.inferops.ascend.plugins.plugin_utils._base.lock import locked
 from ansible_collections.inferops.ascend.plugins.plugin_utils._base.words import WIDTH, wrap
 from ansible_collections.inferops.ascend.plugins.plugin_utils._model.catalogue import Catalogue
+from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.directory import LOCK
 from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.files import diffs
 from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.html import (
     html,
@@ -38,6 +41,7 @@ from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.result impor
 )
 from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.run import (
     Planning,
+    directories_of,
     existing_directories,
 )
 from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.terminal import (
@@ -64,6 +68,7 @@ ARGUMENTS = {
     "repack": {"type": "bool", "default": False},
     "locked": {"type": "bool", "default": False},
     "adopt_host_vars": {"type": "bool", "default": False},
+    "lock_timeout": {"type": "float", "default": 60},
     "markdown": {"type": "str", "default": ""},
     "html": {"type": "str", "default": ""},
     "facts": {"type": "list", "elements": "dict", "default": []},
@@ -92,17 +97,10 @@ class ActionModule(ActionBase):
         try:
             _reject_limit(task_vars)
             seen = _seen(given["facts"])
-            directories = existing_directories(
-                task_vars.get("ansible_inventory_sources") or (), settings.output
-            )
-            world = _World(self, task_vars)
-            world.leave_out(
-                each.path for directory in directories.values() for each in directory.plans.values()
-            )
-            outcome = Planning(world, settings, directories).run(world.hosts(given["hosts"]), seen)
-            if outcome.ask:
-                return {**result, "changed": False, "ask": outcome.ask}
-            return {**result, **self._finish(outcome, given, task_vars)}
+            with contextlib.ExitStack() as locks:
+                if not (check or given["locked"]):
+                    self._lock(locks, task_vars, given)
+                return {**result, **self._plan(settings, seen, given, task_vars)}
         except PlanRejected as rejected:
             count = len(rejected.problems)
             alone = f" {rejected.problems[0]}" if count == 1 else ""
@@ -119,6 +117,36 @@ class ActionModule(ActionBase):
         except AscendError as error:
             # Not from the error: ansible-core would add what caused it, which is in the text.
             raise AnsibleActionFail(str(error)) from None
+
+    def _lock(
+        self,
+        locks: contextlib.ExitStack,
+        task_vars: Mapping[str, Any],
+        given: Mapping[str, Any],
+    ) -> None:
+        """Keep other plans out of the directories that this one reads and writes, until it has ended."""
+        sources = task_vars.get("ansible_inventory_sources") or ()
+        for base in directories_of(sources, given["output"]):
+            timeout, report = given["lock_timeout"], self._display.display
+            locks.enter_context(locked(base, LOCK, "planning", timeout, report))
+
+    def _plan(
+        self,
+        settings: PlanSettings,
+        seen: Mapping[str, Sequence[Mapping[str, Any]]],
+        given: Mapping[str, Any],
+        task_vars: dict[str, Any],
+    ) -> dict[str, Any]:
+        sources = task_vars.get("ansible_inventory_sources") or ()
+        directories = existing_directories(sources, settings.output)
+        world = _World(self, task_vars)
+        world.leave_out(
+            each.path for directory in directories.values() for each in directory.plans.values()
+        )
+        outcome = Planning(world, settings, directories).run(world.hosts(given["hosts"]), seen)
+        if outcome.ask:
+            return {"changed": False, "ask": outcome.ask}
+        return self._finish(outcome, given, task_vars)
 
     def _finish(
         self, outcome: Run, given: Mapping[str, Any], task_vars: Mapping[str, Any]

@@ -48,6 +48,13 @@ options:
         C(host_vars/HOST), move it into that directory. Without it such a host is rejected.
     type: bool
     default: false
+  lock_timeout:
+    description:
+      - Seconds to wait for another plan that writes into the same directory. It is locked while a plan reads
+        and writes there, by C(.inferops-plan.lock) beside C(host_vars), unless this is a check.
+    type: float
+    default: 60
+    version_added: 0.3.0
   markdown:
     description:
       - Path of a Markdown page of the plan, for pull requests.

@@ -28,6 +28,8 @@ _MOST_BYTES = 8_000_000
 FILE = f"{INSTANCES}.yml"
 EXTENSIONS = (".yml", ".yaml", ".json")
 _COMMAND_LINE = "of the command line"
+# Beside host_vars, where a directory of inventories may be, of which Ansible passes over hidden files.
+LOCK = ".inferops-plan.lock"
 STAGE_PREFIX = ".inferops-plan-"  # a name that Ansible passes over in host_vars
 
 

@@ -51,15 +51,20 @@ class World(Inventory, Protocol):
         """A file of variables as Ansible loads it. Raises AscendError."""
 
 
+def directories_of(sources: Iterable[str], output: str) -> list[Path]:
+    """Every directory whose host_vars Ansible reads, and the output directory, sorted."""
+    bases = {Path(directory) for directory in Places(sources, "").directories}
+    if output:
+        bases.add(Places(sources, output).output)
+    return sorted(bases)
+
+
 def existing_directories(sources: Iterable[str], output: str) -> dict[Path, Directory]:
     """What is in every directory whose host_vars Ansible reads, and in the output directory.
 
     Raises AscendError where one cannot be read.
     """
-    bases = {Path(directory) for directory in Places(sources, "").directories}
-    if output:
-        bases.add(Places(sources, output).output)
-    return {base: read_directory(base) for base in sorted(bases)}
+    return {base: read_directory(base) for base in directories_of(sources, output)}
 
 
 @dataclass

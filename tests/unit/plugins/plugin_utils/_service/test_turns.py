@@ -72,6 +72,6 @@ def test_containers_take_turns_too() -> None:
         container_image="local/vllm:1",
         start_timeout=1800,
     )
-    turn = "ExecStart=/usr/bin/python3 /usr/local/libexec/inferops/turn-embed 0 192.0.2.7 8000 1800"
-    assert f"{turn} -- podman" in placement(files, "embed")
+    turn = "/usr/bin/python3 /usr/local/libexec/inferops/turn-embed 0 192.0.2.7 8000 1800"
+    assert f" sh {turn} -- podman" in placement(files, "embed")
     assert "INFEROPS_GUARD" not in placement(files, "embed")

@@ -1,0 +1,80 @@
+# SPDX-FileCopyrightText: The inferops.ascend authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Of runs that write into one directory one writes at a time, and a killed one keeps nobody out."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import socket
+from multiprocessing.synchronize import Event
+from pathlib import Path
+
+import pytest
+from ansible_collections.inferops.ascend.plugins.plugin_utils._base.errors import AscendError
+from ansible_collections.inferops.ascend.plugins.plugin_utils._base.lock import locked
+
+NAME = ".a.lock"
+FORK = multiprocessing.get_context("fork")
+
+
+def hold(directory: Path, holds: Event, may_end: Event) -> None:
+    with locked(directory, NAME, "planning", 60, print):
+        holds.set()
+        may_end.wait()
+
+
+def append(directory: Path, start: Event) -> None:
+    """Read a number from a file and write the next one, as a plan does with what exists."""
+    start.wait()
+    for _turn in range(50):
+        with locked(directory, NAME, "planning", 60, lambda _text: None):
+            file = directory / "count"
+            before = int(file.read_text()) if file.exists() else 0
+            file.write_text(str(before + 1))
+
+
+def test_of_two_processes_one_writes_at_a_time(tmp_path: Path) -> None:
+    start = FORK.Event()
+    both = [FORK.Process(target=append, args=(tmp_path, start)) for _each in range(2)]
+    for each in both:
+        each.start()
+    start.set()
+    for each in both:
+        each.join(120)
+    assert [each.exitcode for each in both] == [0, 0]
+    assert (tmp_path / "count").read_text() == "100"
+    assert os.listdir(tmp_path) == ["count"]
+
+
+def test_who_holds_it_is_told_and_a_killed_run_keeps_nobody_out(tmp_path: Path) -> None:
+    holds, may_end = FORK.Event(), FORK.Event()
+    other = FORK.Process(target=hold, args=(tmp_path, holds, may_end))
+    other.start()
+    assert holds.wait(60)
+    said: list[str] = []
+    with pytest.raises(AscendError) as rejected, locked(
+        tmp_path, NAME, "planning", 0.5, said.append
+    ):
+        pass
+    holder = f"process {os.getpid()} of "
+    for text in (str(rejected.value), *said):
+        assert holder in text and socket.gethostname() in text and "since" in text, text
+    assert len(said) == 1
+    assert other.pid is not None
+    os.kill(other.pid, signal.SIGKILL)
+    other.join(60)
+    assert (tmp_path / NAME).exists()
+    with locked(tmp_path, NAME, "planning", 0, said.append):
+        pass
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_directory_that_was_made_for_it_is_removed_unless_it_is_used(tmp_path: Path) -> None:
+    with locked(tmp_path / "a" / "b", NAME, "planning", 0, print):
+        pass
+    assert os.listdir(tmp_path) == []
+    with locked(tmp_path / "a" / "b", NAME, "planning", 0, print):
+        (tmp_path / "a" / "b" / "host_vars").mkdir()
+    assert os.listdir(tmp_path / "a" / "b") == ["host_vars"]
