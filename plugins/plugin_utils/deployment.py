@@ -273,7 +273,7 @@ class Deployment:
         """
         origins = {id(spec): n for n, found in enumerate(self._resolved) for spec in found}
         return {
-            "services": [_public(service.as_dict()) for service in self.services],
+            "services": [public(service.as_dict()) for service in self.services],
             "started": [
                 service.name for service in self.services if service.spec.state == "started"
             ],
@@ -389,7 +389,8 @@ def preload() -> None:
         role_defaults(role)
 
 
-def _public(service: Mapping[str, Any]) -> dict[str, Any]:
+def public(service: Mapping[str, Any]) -> dict[str, Any]:
+    """A service without its private keys."""
     return {key: value for key, value in service.items() if key not in PRIVATE}
 
 

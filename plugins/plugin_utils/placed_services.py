@@ -11,15 +11,14 @@ from typing import Any
 
 from ._base.variables import Variables
 from ._model.catalogue import Catalogue
-from ._service.unit import PRIVATE
-from .deployment import services_to_render
+from .deployment import public, services_to_render
 from .host_variables import HostVariables
 from .settings import Settings
 
 
 @dataclass(frozen=True)
 class PlacedHost:
-    """A host with its placed services, without what is private.
+    """A host with its placed services, without what is private unless that was asked for.
 
     address: at which Ansible reaches it. chip: what npu-smi calls its chips; empty where the host was not
     read. complete: every service that its variables list is placed.
@@ -36,13 +35,18 @@ class PlacedHost:
 
 
 def placed_host(
-    action: Any, host: str, hostvars: Any, catalogues: dict[tuple[str, ...], Catalogue]
+    action: Any,
+    host: str,
+    hostvars: Any,
+    catalogues: dict[tuple[str, ...], Catalogue],
+    *,
+    private: bool = False,
 ) -> PlacedHost:
     """A host as the action `deployment` found it in this run, else as its variables describe it.
 
     action: the plugin that asks (`ActionBase`). hostvars: Ansible's variable of that name. catalogues:
-    those that were read for other hosts, by the paths of tables. Raises AscendError for variables that
-    cannot be used.
+    those that were read for other hosts, by the paths of tables. private: with keys and environments of
+    the services, which then all have to have room. Raises AscendError for variables that cannot be used.
     """
     raw: Mapping[str, Any] = {**hostvars.raw_get(host), "hostvars": hostvars}
     reader = HostVariables(action, raw)
@@ -54,7 +58,7 @@ def placed_host(
     earlier = earlier if isinstance(earlier, Mapping) and "services" in earlier else {}
     if settings.instances is None:
         found: list[dict[str, Any]] = []
-    elif earlier and not earlier["fingerprint"]:
+    elif earlier and not earlier["fingerprint"] and not private:
         found = [dict(each) for each in earlier["services"]]  # some have no room on the real cards
     else:
         found = services_to_render(settings, lambda: catalogue, earlier)
@@ -69,6 +73,6 @@ def placed_host(
         settings,
         Variables(reader.read),
         catalogue,
-        tuple({key: value for key, value in each.items() if key not in PRIVATE} for each in found),
+        tuple(found if private else map(public, found)),
         bool(earlier.get("fingerprint", True)),
     )

@@ -35,6 +35,10 @@ PACKAGES = [
     "libnuma1",  # the real vLLM for CPU loads it
     "podman",  # services in containers, nested in the host
     "crun",
+    "haproxy",  # gateways
+    "keepalived",
+    "nftables",
+    "openssl",
 ]
 DPKG_EXCLUDES = ("/usr/share/doc/*", "/usr/share/man/*", "/usr/share/locale/*", "/usr/share/info/*")
 

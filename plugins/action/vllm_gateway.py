@@ -1,0 +1,121 @@
+# SPDX-FileCopyrightText: The inferops.ascend authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Renders the files of a gateway from the services of all hosts, and has a module converge them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, ClassVar
+
+from ansible.errors import AnsibleError
+from ansible_collections.inferops.ascend.plugins.plugin_utils._base.errors import AscendError
+from ansible_collections.inferops.ascend.plugins.plugin_utils._base.values import plain
+from ansible_collections.inferops.ascend.plugins.plugin_utils._gateway import (
+    backends,
+    files,
+    targets,
+)
+from ansible_collections.inferops.ascend.plugins.plugin_utils._gateway.gateway import TLS, Gateway
+from ansible_collections.inferops.ascend.plugins.plugin_utils._gateway.keys import parse_keys
+from ansible_collections.inferops.ascend.plugins.plugin_utils._model.catalogue import Catalogue
+from ansible_collections.inferops.ascend.plugins.plugin_utils.host_variables import (
+    HostAction,
+    hosts_matching,
+)
+from ansible_collections.inferops.ascend.plugins.plugin_utils.placed_services import placed_host
+
+
+class ActionModule(HostAction):
+    ARGUMENTS: ClassVar = {
+        "services": {"type": "str", "required": True},
+        "bind": {"type": "str", "default": "0.0.0.0"},
+        "port": {"type": "int", "default": 443},
+        "metrics_bind": {"type": "str", "default": "0.0.0.0"},
+        "metrics_port": {"type": "int", "default": 8405},
+        "tls": {"type": "str", "choices": list(TLS), "default": "self-signed"},
+        "certificate": {"type": "str", "default": ""},
+        "certificate_key": {"type": "str", "default": ""},
+        "names": {"type": "list", "elements": "str", "default": []},
+        "keys": {"type": "list", "elements": "dict", "default": [], "no_log": True},
+        "backends": {"type": "list", "elements": "dict", "default": [], "no_log": True},
+        "affinity": {"type": "list", "elements": "str", "default": []},
+        "paths": {"type": "list", "elements": "str", "required": True},
+        "max_body_mb": {"type": "int", "default": 4},
+        "max_connections": {"type": "int", "default": 1000},
+        "receive_timeout": {"type": "int", "default": 60},
+        "request_timeout": {"type": "int", "default": 3600},
+    }
+
+    def act(self, given: dict[str, Any]) -> dict[str, Any]:
+        # Values may be tagged subclasses, and are rendered and compared as plain ones.
+        given = plain(given, "the options of vllm_gateway")
+        found = [*self._targets(given["services"]), *targets.outside(given["backends"])]
+        gateway = Gateway.of(
+            given, parse_keys(given["keys"]), backends.backends_of(found, given["affinity"])
+        )
+        rendered = files.files_of(gateway, self._certificate(given))
+        result: dict[str, Any] = self._execute_module(
+            module_name="inferops.ascend.vllm_gateway_host",
+            module_args={
+                "folder": files.FOLDER,
+                "files": dict(rendered.folder),
+                "secrets": dict(rendered.secret),
+                "system": dict(rendered.system),
+                "digest": rendered.digest,
+                "names": self._names(given),
+            },
+            task_vars=self.task_vars,
+        )
+        warned = [*backends.warnings(gateway.backends), *gateway.warnings()]
+        if warned:
+            result["warnings"] = [*result.get("warnings", []), *warned]
+        result["backends"] = [backend.as_dict() for backend in gateway.backends]
+        result["report"] = gateway.report(self.variables.host)
+        return result
+
+    def _targets(self, pattern: str) -> list[targets.Target]:
+        """What the services of the hosts of a pattern are to a gateway."""
+        found = []
+        catalogues: dict[tuple[str, ...], Catalogue] = {}
+        for host in sorted(hosts_matching(self, self.task_vars["groups"], pattern)):
+            try:
+                found += self._targets_of(host, catalogues)
+            except AscendError as error:
+                raise AscendError(f"{host}: {error}") from error
+        return found
+
+    def _targets_of(
+        self, host: str, catalogues: dict[tuple[str, ...], Catalogue]
+    ) -> list[targets.Target]:
+        placed = placed_host(self, host, self.task_vars["hostvars"], catalogues, private=True)
+        unit = placed.settings.unit
+        routed = [targets.of_service(each, unit, host, placed.address) for each in placed.services]
+        return [target for target in routed if target is not None]
+
+    def _certificate(self, given: dict[str, Any]) -> str | None:
+        """What vllm_gateway_certificate and its key have, where they are to be used."""
+        if given["tls"] != "files":
+            return None
+        texts = []
+        for name in ("certificate", "certificate_key"):
+            if not given[name]:
+                raise AscendError(
+                    f"vllm_gateway_tls is files, and vllm_gateway_{name} is not set. Name a file in PEM"
+                    " on the controller."
+                )
+            try:
+                path = self._loader.get_real_file(self._find_needle("files", given[name]))
+                texts.append(Path(path).read_text(encoding="utf-8").rstrip("\n") + "\n")
+            except (AnsibleError, OSError, UnicodeError) as error:
+                raise AscendError(
+                    f"vllm_gateway_{name}, {given[name]}, cannot be read: {error}"
+                ) from error
+        return "".join(texts)
+
+    def _names(self, given: dict[str, Any]) -> list[str]:
+        """Names of a certificate that is made on the host; none where it is not."""
+        if given["tls"] != "self-signed":
+            return []
+        address = str(self.variables.read("ansible_host") or self.variables.host)
+        return list(dict.fromkeys([*given["names"], self.variables.host, address]))
