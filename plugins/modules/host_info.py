@@ -32,6 +32,12 @@ options:
   user:
     description: Account whose groups are read.
     type: str
+  users:
+    description: Accounts to read besides.
+    type: list
+    elements: str
+    default: []
+    version_added: 0.3.0
   unit:
     description: Template unit whose instances are read.
     type: str
@@ -56,6 +62,12 @@ options:
     default: []
   configurations:
     description: Directories of weights whose C(config.json) and size are read.
+    type: list
+    elements: path
+    default: []
+    version_added: 0.3.0
+  paths:
+    description: Paths whose owner, mode and ACL are read, with those of each directory on the way.
     type: list
     elements: path
     default: []
@@ -99,7 +111,11 @@ groups:
   type: list
   elements: str
 user:
-  description: C(name), C(exists) and C(groups) of the account.
+  description: C(name), C(exists), C(uid), C(groups) and C(gids) of the account.
+  returned: always
+  type: dict
+users:
+  description: The same of each of O(users).
   returned: always
   type: dict
 files:
@@ -139,6 +155,11 @@ configurations:
   description: Of each directory in O(configurations) the content of its C(config.json) as C(config),
     without labels, and the C(weight_bytes) by the index or the files of the weights, or null; null
     where there is no such file.
+  returned: always
+  type: dict
+paths:
+  description: Of each of O(paths) the C(steps) on the way to it and, of a directory, the C(entries)
+    that engines read, the directories C(behind) links among them, and the first C(broken) link.
   returned: always
   type: dict
 services:
@@ -181,12 +202,14 @@ def main() -> None:
             "npu_smi": {"type": "path"},
             "timeout": {"type": "float", "default": 30},
             "user": {"type": "str"},
+            "users": {"type": "list", "elements": "str", "default": []},
             "unit": {"type": "str", "default": "vllm@.service"},
             "files": {"type": "list", "elements": "path", "default": []},
             "executable": {"type": "path", "default": "/opt/vllm/current/bin/vllm"},
             "weights_dir": {"type": "path", "default": "/var/lib/vllm/weights"},
             "models": {"type": "list", "elements": "path", "default": []},
             "configurations": {"type": "list", "elements": "path", "default": []},
+            "paths": {"type": "list", "elements": "path", "default": []},
         },
         supports_check_mode=True,
     )
@@ -205,6 +228,8 @@ def main() -> None:
         weights_dir=given["weights_dir"],
         models=given["models"],
         configurations=given["configurations"],
+        paths=given["paths"],
+        accounts=given["users"],
     )
     module.exit_json(changed=False, **facts)
 

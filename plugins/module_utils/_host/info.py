@@ -17,6 +17,7 @@ from .addresses import addresses
 from .configurations import configuration
 from .files import below, field, read
 from .npu import davinci_nodes, npu_facts
+from .paths import Names, path_facts
 from .processes import ephemeral_ports, listening
 from .services import existing_services, running_services
 from .versions import cann_beside, driver, engine
@@ -79,17 +80,34 @@ def groups(root: Path) -> dict[str, dict[str, Any]]:
     return found
 
 
-def account(root: Path, name: str) -> dict[str, Any]:
-    """A local user: {name, exists, groups (names, the primary one first)}."""
-    known = groups(root)
+def users(root: Path) -> dict[str, dict[str, int]]:
+    """Users of /etc/passwd: {name: {uid, gid}}."""
+    found: dict[str, dict[str, int]] = {}
     for line in (read(root / "etc/passwd") or "").splitlines():
         fields = line.split(":")
-        if len(fields) == 7 and fields[0] == name:
-            primary = [group for group, entry in known.items() if str(entry["gid"]) == fields[3]]
-            others = [group for group, entry in known.items() if name in entry["members"]]
-            member = primary + [group for group in others if group not in primary]
-            return {"name": name, "exists": True, "groups": member}
-    return {"name": name, "exists": False, "groups": []}
+        if len(fields) == 7 and fields[2].isdigit() and fields[3].isdigit():
+            found.setdefault(fields[0], {"uid": int(fields[2]), "gid": int(fields[3])})
+    return found
+
+
+def account(root: Path, name: str) -> dict[str, Any]:
+    """A local user: {name, exists, uid, groups (names), gids}, the primary group first."""
+    user = users(root).get(name)
+    if user is None:
+        return {"name": name, "exists": False, "uid": None, "groups": [], "gids": []}
+    known = groups(root)
+    member = [group for group, entry in known.items() if entry["gid"] == user["gid"]]
+    member += [
+        group for group, entry in known.items() if name in entry["members"] and group not in member
+    ]
+    gids = dict.fromkeys([user["gid"], *(known[group]["gid"] for group in member)])
+    return {
+        "name": name,
+        "exists": True,
+        "uid": user["uid"],
+        "groups": member,
+        "gids": list(gids),
+    }
 
 
 def system(root: Path) -> dict[str, Any]:
@@ -121,17 +139,21 @@ def collect(
     weights_dir: str,
     models: Sequence[str],
     configurations: Sequence[str] = (),
+    paths: Sequence[str] = (),
+    accounts: Sequence[str] = (),
     root: Path = Path("/"),
 ) -> dict[str, Any]:
     """Everything that a preflight compares, in one reading.
 
     files: paths to read. models: directories of weights. configurations: those of them whose
-    config.json is read. executable: the engine's program.
-    Keys: npu, driver, devices, groups, user, files, cann, ports, ephemeral_ports, addresses, disk,
-    models, configurations, services, engine, system, tuned. Raises nothing: what is missing is named in the facts.
+    config.json is read. paths: whose owners, modes and ACLs are read, with those of all that is on the
+    way. accounts: users to read besides. executable: the engine's program.
+    Keys: npu, driver, devices, groups, user, users, files, cann, ports, ephemeral_ports, addresses, disk,
+    models, configurations, paths, services, engine, system, tuned. Raises nothing: what is missing is named in the facts.
     """
     known = groups(root)
     names = {entry["gid"]: name for name, entry in known.items()}
+    owners = Names({entry["uid"]: name for name, entry in users(root).items()}, names)
     nodes = [f"/dev/davinci{number}" for number in davinci_nodes(root)]
     devices = {path: path_state(root, path) for path in nodes}
     for device in devices.values():
@@ -142,6 +164,7 @@ def collect(
         "devices": devices,
         "groups": sorted(known),
         "user": account(root, user),
+        "users": {name: account(root, name) for name in accounts},
         "files": {path: path_state(root, path) for path in (*files, executable)},
         "cann": {path: cann_beside(root, path) for path in files},
         "ports": listening(root),
@@ -150,6 +173,7 @@ def collect(
         "disk": disk(root, weights_dir),
         "models": {directory: has_weights(root, directory) for directory in models},
         "configurations": {each: configuration(root, each) for each in configurations},
+        "paths": {each: path_facts(root, each, owners) for each in paths},
         "services": running_services(root, template),
         "standing": existing_services(root, template),
         "engine": engine(root, executable),

@@ -15,6 +15,7 @@ from .files import below
 # What an engine reads. Of weights the size counts, of the rest the content.
 _WEIGHTS = (".safetensors", ".bin", ".gguf", ".pt", ".pth")
 _TEXTS = (".json", ".txt", ".model", ".py", ".jinja", ".tiktoken")
+READ_BY_ENGINES = _WEIGHTS + _TEXTS
 _SMALL = 32 << 20  # bytes up to which the content is read
 _DEPTH = 3  # directories
 
@@ -31,7 +32,7 @@ def weight_files(root: Path, directory: str) -> dict[str, str] | None:
         depth = 0 if inside == "." else inside.count(os.sep) + 1
         directories[:] = sorted(d for d in directories if d[0] != "." and depth < _DEPTH)
         for name in names:
-            if name[0] != "." and name.endswith(_WEIGHTS + _TEXTS):
+            if name[0] != "." and name.endswith(READ_BY_ENGINES):
                 at = os.path.join(path, name)
                 found[os.path.relpath(at, top)] = _mark(at)
     return found or None

@@ -19,7 +19,9 @@ def test_accounts_and_groups(tmp_path: Path) -> None:
     assert info.account(tmp_path, "vllm") == {
         "name": "vllm",
         "exists": True,
+        "uid": 998,
         "groups": ["vllm", "HwHiAiUser"],
+        "gids": [998, 999],
     }
     assert not info.account(tmp_path, "nobody")["exists"]
 
