@@ -19,6 +19,7 @@ from .._base.errors import AscendError
 from .._base.systemd import escaped, service_environment, service_secrets, unit_word
 from .group import Group
 from .group_files import ray_command
+from .named_files import mounts
 from .unit import UnitSettings, load_cann
 
 # Outside /var/lib/vllm, whose files belong to the user of services that run without a container.
@@ -76,7 +77,7 @@ def arguments(service: Mapping[str, Any], how: UnitSettings) -> list[str]:
     words += [f"--device={unit_word(device)}" for device in service["devices"]]
     words += [f"--device={unit_word(device)}" for device in how.shared_devices]
     config = f"/etc/vllm/{name}.yaml"
-    volumes = [(HOME, "/var/lib/vllm", "rw"), (config, config, "ro"), *_mounts(service, how)]
+    volumes = [(HOME, "/var/lib/vllm", "rw"), (config, config, "ro"), *mounts(service, how)]
     for source, target, mode in dict.fromkeys(volumes):
         # Not --volume, for which docker makes an empty directory of what is missing on the host.
         text = f"--mount=type=bind,source={source},target={target}"
@@ -121,26 +122,6 @@ def _ray(service: Mapping[str, Any]) -> Ray | None:
     if group is None or group.engine != "ray":
         return None
     return Ray(shlex.join(ray_command(service, group)), group.leads)
-
-
-def _mounts(service: Mapping[str, Any], how: UnitSettings) -> list[tuple[str, str, str]]:
-    """(path on the host, path inside, ro or rw); what is below the weights is mounted with them."""
-    path = service.get("path")
-    weights = unit_word(how.weights_dir)
-    if path and not f"{path}/".startswith(f"{weights}/"):
-        weights = unit_word(path)
-    found = [(weights, weights, "ro")]
-    for mount in how.container_mounts:
-        parts = unit_word(mount).split(":")
-        parts += parts if len(parts) == 1 else []
-        parts += ["ro"] if len(parts) == 2 else []
-        if len(parts) != 3 or parts[2] not in ("ro", "rw") or not parts[1].startswith("/"):
-            raise AscendError(
-                f"vllm_service_container_mounts has {mount!r}. Write PATH, PATH:INSIDE or"
-                " PATH:INSIDE:rw, with absolute paths."
-            )
-        found.append((parts[0], parts[1], parts[2]))
-    return found
 
 
 def _environment(service: Mapping[str, Any], how: UnitSettings) -> list[str]:

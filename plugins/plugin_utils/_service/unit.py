@@ -81,6 +81,7 @@ class UnitSettings:
     container_image: str
     container_executable: str
     container_mounts: Sequence[str]
+    container_image_paths: Sequence[str]
     container_options: Sequence[str]
     user: str
     groups: Sequence[str]

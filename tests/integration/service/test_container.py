@@ -115,7 +115,8 @@ def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
     folder = tmp_path_factory.mktemp("container")
     with started(SCENARIO, folder / "inventory.yml", "--host", "h1:a2-64g") as inventory:
         image = shell(SCENARIO, "h1", MAKE).strip().splitlines()[-1]
-        shell(SCENARIO, "h1", "mkdir -p /var/lib/vllm/weights")
+        shell(SCENARIO, "h1", "mkdir -p /var/lib/vllm/weights /srv/templates")
+        shell(SCENARIO, "h1", "echo '{{ messages }}' >/srv/templates/tool.jinja")
         yield Host(inventory, image)
 
 
@@ -126,6 +127,7 @@ CHAT = {
     "port": 8000,
     "api_key": "key-1",
     "env": {"GREETING": 'a "b" $HOME 100%'},
+    "args": {"chat-template": "/srv/templates/tool.jinja"},
 }
 
 
@@ -175,6 +177,8 @@ def test_environment_and_secrets_arrive_as_written(host: Host) -> None:
     words = host.sh(f"cat /proc/{host.show('chat', 'MainPID')}/cmdline")
     assert "key-1" not in words
     assert "key-1" not in host.sh("cat /etc/systemd/system/vllm@*/*.conf")
+    # What args name is there, and nothing else of its directory.
+    assert host.sh("podman exec vllm-chat sh -c 'echo /srv/*/*'") == "/srv/templates/tool.jinja\n"
     # The weights cannot be changed from inside.
     assert "Read-only" in host.sh(
         f"nsenter -t {host.server('chat')} -m touch /var/lib/vllm/weights/x 2>&1", check=False

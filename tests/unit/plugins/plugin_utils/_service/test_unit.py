@@ -57,6 +57,7 @@ def settings(**changed: Any) -> UnitSettings:
         "container_image": "",
         "container_executable": "vllm",
         "container_mounts": [],
+        "container_image_paths": [],
         "container_options": [],
         "user": "vllm",
         "groups": ["HwHiAiUser"],
