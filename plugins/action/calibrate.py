@@ -44,7 +44,7 @@ from ansible_collections.inferops.ascend.plugins.plugin_utils._calibrate.trial i
 )
 from ansible_collections.inferops.ascend.plugins.plugin_utils._host.preflight import check_host
 from ansible_collections.inferops.ascend.plugins.plugin_utils._service.readiness import Watch
-from ansible_collections.inferops.ascend.plugins.plugin_utils.deployment import host_options
+from ansible_collections.inferops.ascend.plugins.plugin_utils.host_options import host_options
 from ansible_collections.inferops.ascend.plugins.plugin_utils.host_variables import (
     HostAction,
     find_table,

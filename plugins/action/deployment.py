@@ -9,10 +9,10 @@ from typing import Any, ClassVar
 
 from ansible_collections.inferops.ascend.plugins.plugin_utils.deployment import (
     Deployment,
-    host_options,
     preload,
 )
 from ansible_collections.inferops.ascend.plugins.plugin_utils.groups import check_ranks
+from ansible_collections.inferops.ascend.plugins.plugin_utils.host_options import host_options
 from ansible_collections.inferops.ascend.plugins.plugin_utils.host_variables import HostAction
 from ansible_collections.inferops.ascend.plugins.plugin_utils.settings import Settings
 
@@ -47,7 +47,7 @@ class ActionModule(HostAction):
         if report["findings"]:
             for line in text.splitlines():
                 self._display.display(line)
-        for key in ("invocation", "changed"):
+        for key in ("invocation", "changed", "paths"):
             facts.pop(key, None)
         return {
             "changed": False,

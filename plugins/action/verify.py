@@ -14,9 +14,9 @@ from ansible_collections.inferops.ascend.plugins.plugin_utils._base.errors impor
 from ansible_collections.inferops.ascend.plugins.plugin_utils._host import drift, drift_report
 from ansible_collections.inferops.ascend.plugins.plugin_utils._host.findings import HostDrift
 from ansible_collections.inferops.ascend.plugins.plugin_utils.deployment import (
-    host_options,
     preload,
 )
+from ansible_collections.inferops.ascend.plugins.plugin_utils.host_options import host_options
 from ansible_collections.inferops.ascend.plugins.plugin_utils.host_variables import (
     HostVariables,
     run_action,

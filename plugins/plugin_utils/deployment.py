@@ -11,7 +11,6 @@ verify compares with it.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -20,7 +19,6 @@ from ._base.errors import AscendError
 from ._base.values import flat
 from ._host.addresses import group_address
 from ._host.checks import HostChecks, name_of
-from ._host.configuration import is_unlisted
 from ._host.preflight import check_host
 from ._host.services import check_services
 from ._model import needs, recipes, versions
@@ -289,41 +287,6 @@ class Deployment:
         }
 
 
-# Options of the module host_info, and the settings that they are.
-_HOST_OPTIONS = {
-    "npu_smi": "npu_smi",
-    "timeout": "timeout",
-    "user": "user",
-    "files": "checked_scripts",
-    "executable": "checked_executable",
-    "weights_dir": "weights_dir",
-}
-
-
-def host_options(settings: Settings, deployment: Deployment | None) -> dict[str, Any]:
-    """The options of the module host_info.
-
-    deployment: of the host; None where there is none, because a variable cannot be used. Then the
-    settings that can be used count. Raises AscendError otherwise.
-    """
-    found: dict[str, Any] = {}
-    for option, name in _HOST_OPTIONS.items():
-        with suppress(*([] if deployment else [AscendError])):
-            value = getattr(settings, name)
-            found[option] = list(value) if isinstance(value, tuple) else value
-    if deployment:
-        models: dict[str, bool] = {}  # directories, and whether a service there is unlisted
-        for spec in deployment.specs:
-            directory = weights_directory(spec.as_dict(), settings.weights_dir)
-            if spec.state != "absent" and directory:
-                models[directory] = models.get(directory, False) or is_unlisted(spec)
-        found["models"] = list(models)
-        unlisted = [directory for directory in models if models[directory]]
-        if unlisted:
-            found["configurations"] = unlisted
-    return {option: value for option, value in found.items() if value not in ("", None)}
-
-
 def services_to_render(
     settings: Settings, catalogue: Callable[[], Catalogue], earlier: object
 ) -> list[dict[str, Any]]:
@@ -379,6 +342,7 @@ def preload() -> None:
     load_catalogue()
     load_profiles()
     vars_file("vllm_options.json")
+    vars_file("named_files.yml")
     versions.rows()
     needs.load_needs()
     recipes.load_recipes()

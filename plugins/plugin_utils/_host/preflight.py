@@ -10,7 +10,7 @@ from typing import Any
 
 from .._model.spec import Spec
 from ..settings import Settings
-from . import cards, configuration, services, software
+from . import cards, configuration, paths, services, software
 from .checks import HostChecks
 
 
@@ -37,5 +37,6 @@ def check_host(facts: Mapping[str, Any], settings: Settings, specs: Sequence[Spe
     software.check_versions(checks)
     services.check_existing(checks)
     services.check_weights(checks)
+    paths.check_paths(checks)
     configuration.check_configurations(checks)
     return checks

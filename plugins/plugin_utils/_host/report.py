@@ -47,6 +47,7 @@ CHECKS = {
     "cluster_ping": "whether the cards of one host of a service reach those of another",
     "cluster_pods": "the super-pods of an A3 against HCCL_LOGIC_SUPERPOD_ID",
     "disk": "space for weights that are not there yet",
+    "files": "weights, and files that args and env name: there, readable, and in a container mounted",
     "configuration": "config.json of weights against cards and length that no table lists",
     "weights": "whether weights are there (off unless asked for)",
 }

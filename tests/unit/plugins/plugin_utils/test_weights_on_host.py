@@ -10,9 +10,9 @@ import pytest
 from ansible_collections.inferops.ascend.plugins.plugin_utils._base.errors import AscendError
 from ansible_collections.inferops.ascend.plugins.plugin_utils._model.catalogue import load_catalogue
 from ansible_collections.inferops.ascend.plugins.plugin_utils.deployment import (
-    host_options,
     services_to_render,
 )
+from ansible_collections.inferops.ascend.plugins.plugin_utils.host_options import host_options
 
 from ._host.facts import card, facts
 from ._host.test_configuration import CONFIG

@@ -10,8 +10,8 @@ from ansible_collections.inferops.ascend.plugins.plugin_utils._host.findings imp
 from ansible_collections.inferops.ascend.plugins.plugin_utils._model.catalogue import load_catalogue
 from ansible_collections.inferops.ascend.plugins.plugin_utils.deployment import (
     Deployment,
-    host_options,
 )
+from ansible_collections.inferops.ascend.plugins.plugin_utils.host_options import host_options
 from ansible_collections.inferops.ascend.plugins.plugin_utils.settings import Settings
 
 from .facts import A2, checked, facts

@@ -1,0 +1,214 @@
+# SPDX-FileCopyrightText: The inferops.ascend authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Whether a service will find and may read its weights and the files that its `args` and `env` name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from .._model.spec import Spec
+from .._service import named_files
+from .._service.hidden import hidden_directories, hiding
+from .._service.named_files import NamedFile
+from ..settings import Settings
+from .access import ENTER, READ, Reader, change
+from .checks import HostChecks, name_of
+
+_CODE = "files"
+Step = Mapping[str, Any]
+
+
+def path_options(specs: Iterable[Spec], settings: Settings) -> dict[str, list[str]]:
+    """Options of the module host_info: the paths that services read, and the users that read them.
+
+    Raises AscendError for `args` or settings that cannot be used.
+    """
+    paths: dict[str, None] = {}
+    users: dict[str, None] = {}
+    for spec in specs:
+        if spec.state == "started":
+            paths.update((path, None) for path, _file in _files(spec, settings))
+            users[settings.user_of(name_of(spec))] = None
+    users.pop("", None)
+    found = {"paths": list(paths), "users": list(users)}
+    return {option: value for option, value in found.items() if value}
+
+
+def _files(spec: Spec, settings: Settings) -> list[tuple[str, NamedFile]]:
+    """Each file of a service with its path on the host; none that is in the image of its container."""
+    service, unit = {**spec.as_dict(), "name": name_of(spec)}, settings.unit
+    files = named_files.files_of(service, unit)
+    if not settings.in_containers:
+        return [(each.path, each) for each in files if each.kind != named_files.UNKNOWN]
+    mounted = named_files.mounts(service, unit)
+    places = [(named_files.on_host(each.path, mounted, unit), each) for each in files]
+    return [(path, each) for path, each in places if path is not None]
+
+
+def check_paths(checks: HostChecks) -> None:
+    """What services read, along the complete path. It is an error, because they would not start."""
+    facts = checks.facts.get("paths") or {}
+    for spec in checks.started if facts else ():
+        for path, file in _files(spec, checks.settings):
+            if path in facts:
+                _Check(checks, spec, path, file, facts[path]).run()
+
+
+@dataclass(frozen=True)
+class _Check:
+    """One file of one service."""
+
+    checks: HostChecks
+    spec: Spec
+    path: str
+    file: NamedFile
+    facts: Mapping[str, Any]
+
+    @property
+    def steps(self) -> Sequence[Step]:
+        found: Sequence[Step] = self.facts["steps"]
+        return found
+
+    @property
+    def last(self) -> Step:
+        return self.steps[-1]
+
+    @property
+    def what(self) -> str:
+        """The file, as the beginning of a sentence."""
+        weights = self.file.kind == named_files.MODEL and self.file.origin == "its weights"
+        return f"its weights {self.path}" if weights else f"{self.path} ({self.file.origin})"
+
+    def add(self, message: str, advice: str) -> None:
+        severity = "warning" if self.file.optional else "error"
+        subject = f"service {name_of(self.spec)}"
+        self.checks.add(severity, _CODE, subject, f"{self.what} {message}", advice)
+
+    def run(self) -> None:
+        contained = self.checks.settings.in_containers
+        if self.file.kind == named_files.UNKNOWN:
+            self._unmounted()
+        elif self.last["kind"] == "missing" and self.file.origin != "its weights":
+            self._missing()
+        elif not self._has_its_kind():
+            return
+        elif contained:
+            self._beyond_mounts()
+        elif not self._hidden():
+            self._unreadable()
+        if self.facts["broken"]:
+            self.add(
+                f"cannot be read completely: {self.facts['broken']} is a link that leads nowhere.",
+                "Download it again, or make the link lead to its file.",
+            )
+
+    def _missing(self) -> None:
+        lost = self.last["path"]
+        where = "" if lost == self.path else f": there is no {lost}"
+        advice = "Put it there, or correct the path."
+        if self.checks.settings.in_containers:
+            advice += (
+                " If it is in the image, name its directory in vllm_service_container_image_paths."
+            )
+        self.add(f"is not on this host{where}.", advice)
+
+    def _has_its_kind(self) -> bool:
+        wanted = {named_files.FILE: "file", named_files.DIRECTORY: "directory"}.get(self.file.kind)
+        kind = self.last["kind"]
+        if wanted is None or kind in (wanted, "unknown"):
+            return True
+        is_one = "a directory" if kind == "directory" else "no regular file"
+        needed = "a file" if wanted == "file" else "a directory"
+        self.add(f"is {is_one}; {needed} is needed.", "Correct the path.")
+        return False
+
+    # -- in a container ---------------------------------------------------------------------
+
+    def _unmounted(self) -> None:
+        """A variable of which it is not known what it means, with a path that is a file here."""
+        mounted = named_files.mounts(self.spec.as_dict(), self.checks.settings.unit)
+        if self.last["kind"] == "file" and not any(
+            _below(self.file.path, target) for _source, target, _mode in mounted
+        ):
+            self.checks.warning(
+                _CODE,
+                f"service {name_of(self.spec)}",
+                f"{self.what} is on this host, and its container does not see it.",
+                "If the service reads it, add it to vllm_service_container_mounts.",
+            )
+
+    def _beyond_mounts(self) -> None:
+        """Links out of what is mounted, as in the cache of a hub, lead nowhere inside."""
+        mounted = named_files.mounts(self.spec.as_dict(), self.checks.settings.unit)
+        sources = [source for source, target, _mode in mounted if source == target]
+        lost = [
+            step["path"]
+            for step in self.facts["behind"]
+            if not any(_below(source, step["path"]) for source in sources)
+            if not any(_below(step["path"], source) for source in sources)
+        ]
+        if lost:
+            self.add(
+                f"contains links to files below {lost[-1]}, which its container does not see.",
+                f"Add {lost[-1]} to vllm_service_container_mounts.",
+            )
+
+    # -- without one ------------------------------------------------------------------------
+
+    def _hidden(self) -> bool:
+        hidden = hidden_directories(self.checks.settings.unit.hardening)
+        for step in (*self.steps[1:], *self.facts["behind"]):
+            found = hiding(step["path"], hidden)
+            if found is not None:
+                directory, setting = found
+                self.add(
+                    f"cannot be read: the unit hides {directory} of the host from its services"
+                    f" ({setting}).",
+                    f"Move it to a directory such as {self.checks.settings.weights_dir}, or change the"
+                    " setting in vllm_service_hardening.",
+                )
+                return True
+        return False
+
+    def _unreadable(self) -> None:
+        user = self.checks.settings.user_of(name_of(self.spec))
+        reader = Reader.of(user, self.checks.facts, self.checks.settings.groups)
+        ways = [each for each in (*self.steps[:-1], *self.facts["behind"]) if _is_known(each)]
+        closed = [each for each in ways if not reader.may(each, ENTER)]
+        if closed:
+            self._report(reader, closed, "cannot be entered", ENTER)
+            return
+        if not _is_known(self.last):
+            return
+        ends = [self.last, *(self.facts["entries"] if self.file.kind == named_files.MODEL else ())]
+        for each in ends:
+            need = READ | ENTER if each["kind"] == "directory" else READ
+            if not reader.may(each, need):
+                self._report(reader, [each], "cannot be read", need)
+                return
+
+    def _report(self, reader: Reader, closed: Sequence[Step], cannot: str, need: int) -> None:
+        first = closed[0]
+        kind = "directory" if first["kind"] == "directory" else "file"
+        others = first.get("count", len(closed)) - 1
+        more = f" and {others} more" if others > 0 else ""
+        message = (
+            f"cannot be read by the user {reader.name}: the {kind} {first['path']}"
+            f" ({first['mode']}, {first['owner']}:{first['group']}){more} {cannot}."
+        )
+        below = "count" in first
+        targets = [self.last["path"]] if below else [str(each["path"]) for each in closed]
+        command = change(reader, first, need, targets, below)
+        place = self.checks.settings.weights_dir
+        self.add(message, f"Run `{command}`, or move it to a directory such as {place}.")
+
+
+def _is_known(step: Step) -> bool:
+    return "mode" in step
+
+
+def _below(path: str, directory: str) -> bool:
+    return f"{path}/".startswith(f"{directory.rstrip('/')}/")
