@@ -55,15 +55,21 @@ class PortAllocator:
         assignments: Sequence[Assignment],
         requested: Sequence[int | None],
         existing: Mapping[str, int],
+        parts: Sequence[float],
     ) -> list[int]:
         """A port for each assignment of a host: the one asked for, else the existing one, else the next.
+
+        parts: of the memory of their cards, of those that share them; else 0.
 
         Raises AscendError where there is none, or where one is wanted twice.
         """
         kept = [existing.get(assignment.name) for assignment in assignments]
         key = (
             id(hardware),
-            tuple((s.cards, w, k) for s, w, k in zip(assignments, requested, kept, strict=True)),
+            tuple(
+                (s.cards, w, k, p)
+                for s, w, k, p in zip(assignments, requested, kept, parts, strict=True)
+            ),
         )
         known = self._known.get(key)
         if known is None:
@@ -73,8 +79,9 @@ class PortAllocator:
                     "cards": len(assignment.cards),
                     "pinned_cards": list(assignment.cards),
                     "port": port,
+                    **({"share": True, "gpu_memory_utilization": part} if part else {}),
                 }
-                for assignment, port in zip(assignments, requested, strict=True)
+                for assignment, port, part in zip(assignments, requested, parts, strict=True)
             ]
             existing_placements = {
                 assignment.name: ExistingPlacement(assignment.cards, port)
@@ -97,10 +104,10 @@ def entries(
     """The entries of one host, by name. Raises AscendError where ports do not work out."""
     assignments = sorted(assignments, key=lambda assignment: assignment.name)
     requested = [services[assignment.service].request.port for assignment in assignments]
+    parts = [services[assignment.service].part for assignment in assignments]
+    ports = allocator.ports(hardware, assignments, requested, existing, parts)
     made = []
-    for assignment, port in zip(
-        assignments, allocator.ports(hardware, assignments, requested, existing), strict=True
-    ):
+    for assignment, port in zip(assignments, ports, strict=True):
         service = services[assignment.service]
         spec = service.specs[hardware.kind]
         settled: dict[str, Any] = {
@@ -174,6 +181,7 @@ def view(
         "given": given,
         "cluster": entry.get("cluster"),
         "engine": entry.get("engine") or spec.get("engine") if entry.get("cluster") else None,
+        "part": spec.get("gpu_memory_utilization"),
         "sizes": [int(spec.get(f"{each}_parallel_size") or 1) for each in _SIZES],
     }
 

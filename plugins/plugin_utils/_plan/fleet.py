@@ -45,7 +45,8 @@ class FleetService:
     that cannot carry it is absent, with the reason in `refused`. hosts: names of the candidates;
     services of the same candidates had better share one tuple, which is then read once.
     spread_required: never twice on a host. priority: higher first, where not all fits. pinned:
-    cards to take on whatever host.
+    cards to take on whatever host. part: of the memory of its cards, where it may have them together
+    with others; 0 where not.
     """
 
     name: str
@@ -56,6 +57,7 @@ class FleetService:
     priority: int = 0
     pinned: tuple[int, ...] | None = None
     refused: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    part: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

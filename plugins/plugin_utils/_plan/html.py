@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache, partial
 from itertools import groupby
 from pathlib import Path
@@ -219,12 +219,28 @@ def _blocks(
         service = services[run.services[0]]
         off = "" if service["state"] == "started" else " off"
         block.update(css=f"{css[_model(service)]} {width}{off}", notes=["continued"])
-        if run.services[0] not in named:
+        if run.services[0] not in named and run.services[1:]:
+            named.update(run.services)
+            together = [services[number] for number in run.services]
+            block.update(_shared(together, host, marks))
+        elif run.services[0] not in named:
             named.add(run.services[0])
             block.update(
-                mark=marks.get(place_key(host["name"], service["cards"]), ""),
+                mark=marks.get(place_key(host["name"], service), ""),
                 facts=_facts(service),
                 port=service["port"],
                 notes=notes_of(service, host),
             )
         yield block
+
+
+def _shared(services: Iterable[View], host: View, marks: Mapping[Place, str]) -> dict[str, Any]:
+    """What a block says of services that have its cards together: a line for each."""
+    facts = []
+    for service in services:
+        mark = marks.get(place_key(host["name"], service), "")
+        port = "" if service["port"] is None else f"port {service['port']}"
+        length = " ".join(_facts(service))
+        words = filter(None, [mark, *notes_of(service, host), length, port])
+        facts.append(f"{escaped(service['name'])}: {', '.join(words)}")
+    return {"facts": facts, "notes": [f"shared by {len(facts)}"]}

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import zip_longest
 
@@ -26,6 +26,7 @@ from .fleet import (
 from .reasons import Reasons
 from .repack import RepackingSearch
 from .search import Item, Room
+from .sharing import SharedCards, together
 
 
 def plan_fleet(
@@ -121,6 +122,7 @@ class _Planner(Fleet):
         on = {(each.service, each.host) for each in self.given}
         names = {(each.host, each.assignment.name) for each in self.given}
         room = list(self.room)
+        shared = SharedCards(self.services)
         kept = []
         for key in sorted(parts):
             number, service = key[0], self.services[key[0]]
@@ -128,7 +130,7 @@ class _Planner(Fleet):
             if service.replicas is not None and have[number] >= service.replicas:
                 continue
             if any(
-                each.mask & ~room[each.host]
+                (each.mask & ~room[each.host] and not shared.has_room(number, each.host, each.mask))
                 or (each.host, each.assignment.name) in names
                 or ((number, each.host) in on and not self.may_double(service))
                 for each in assignments
@@ -139,6 +141,7 @@ class _Planner(Fleet):
             have[number] += 1
             for each in assignments:
                 room[each.host] &= ~each.mask
+                shared.add(each)
                 names.add((each.host, each.assignment.name))
                 on.add((number, each.host))
             kept += assignments
@@ -203,31 +206,64 @@ class _Planner(Fleet):
                 replicas.append(each)
         return replicas
 
+    def _join(self, kept: Sequence[Fixed]) -> list[Fixed]:
+        """Replicas that have room on cards which kept ones share."""
+        shared = SharedCards(self.services, kept)
+        have = Counter(each.service for each in self._replicas([*self.given, *kept]))
+        on = {(each.service, each.host) for each in (*self.given, *kept)}
+        names = {(each.host, each.assignment.name) for each in (*self.given, *kept)}
+        joined = []
+        for number, service in enumerate(self.services):
+            need = self.needs[number]
+            for host, mask in list(shared.with_room(number, need.singles)):
+                if service.replicas is not None and have[number] >= service.replicas:
+                    break
+                if (
+                    (number, host) in on
+                    or (host, service.name) in names
+                    or (service.replicas is None and host not in self.targets[number])
+                    or need.pinned not in (0, mask)
+                ):
+                    continue
+                assignment = Assignment(service.name, self.hosts[host].name, tuple(cards_of(mask)))
+                fixed = Fixed(number, host, mask, assignment)
+                shared.add(fixed)
+                have[number] += 1
+                on.add((number, host))
+                names.add((host, service.name))
+                joined.append(fixed)
+        return joined
+
     def fill(self, kept: list[Fixed]) -> _Outcome:
         """Place what is not kept."""
+        kept = [*kept, *self._join(kept)]
         # Services that may be twice on a host are, only if not all has room otherwise.
-        items, left = self._items(kept, double=False)
+        sets, left = self._items(kept, double=False)
         search = self._search(kept)
-        without = search.place(items)
-        if without and any(self.may_double(self.services[item.service]) for item in items):
-            items, left = self._items(kept, double=True)
+        without = search.place(sets)
+        if without and any(
+            self.may_double(self.services[item.service])
+            for items in sets.values()
+            for item in items
+        ):
+            sets, left = self._items(kept, double=True)
             search = self._search(kept)
-            without = search.place(items)
-        levels = sorted({item.priority for item in items}, reverse=True)
+            without = search.place(sets)
+        levels = sorted({item.priority for item in sets}, reverse=True)
         if any(item.priority > levels[-1] for item in without):
             # Not all has room: what is of less priority comes after.
             search, without = self._search(kept), []
             for level in levels:
-                without += search.place([item for item in items if item.priority == level])
-        cut = {item.service for item in without if item in search.cut}
-        for item in without:
-            left.setdefault(item.service, []).append(item.place)
+                without += search.place([item for item in sets if item.priority == level])
+        cut = {each.service for item in without if item in search.cut for each in sets[item]}
+        for each in (each for item in without for each in sets[item]):
+            left.setdefault(each.service, []).append(each.place)
         for number, places in left.items():
             replicas = self.services[number].replicas
             if replicas is not None:  # the last ones
                 places[:] = range(replicas - len(places) + 1, replicas + 1)
         return _Outcome(
-            [*(fixed.assignment for fixed in kept), *self._assignments(search, kept)],
+            [*(fixed.assignment for fixed in kept), *self._assignments(search, kept, sets)],
             search.free,
             {number: sorted(left[number]) for number in sorted(left)},
             cut,
@@ -251,8 +287,8 @@ class _Planner(Fleet):
 
     def _items(
         self, kept: Iterable[Fixed], *, double: bool
-    ) -> tuple[list[Item], dict[int, list[int]]]:
-        """(what is to be placed, what has no room anyway by service).
+    ) -> tuple[dict[Item, list[Item]], dict[int, list[int]]]:
+        """(what is to be placed, with all that it is for; what has no room anyway by service).
 
         double: let services be twice on a host, also where there are hosts enough for all replicas.
         """
@@ -291,9 +327,11 @@ class _Planner(Fleet):
                 Item(need, number, not twice, service.priority, service.replicas)
                 for _unused in range(possible)
             ]
-        return items, left
+        return together(items, self.services, placed_on), left
 
-    def _assignments(self, search: RepackingSearch, kept: Iterable[Fixed]) -> Iterator[Assignment]:
+    def _assignments(
+        self, search: RepackingSearch, kept: Iterable[Fixed], sets: Mapping[Item, list[Item]]
+    ) -> Iterator[Assignment]:
         names = {number: set(names) for number, names in self.names.items()}
         for fixed in kept:
             names.setdefault(fixed.host, set()).add(fixed.assignment.name)
@@ -307,12 +345,13 @@ class _Planner(Fleet):
                 if host not in item.need.singles:
                     spans.setdefault(item, []).append(host)
                     continue
-                service = self.services[item.service].name
-                name, copy = service, 2
-                while name in taken or (name != service and name in self.service_at):
-                    name, copy = f"{service}-{copy}", copy + 1
-                taken.add(name)
-                yield Assignment(service, here.name, tuple(cards_of(block)), name=name)
+                for each in sets[item]:
+                    service = self.services[each.service].name
+                    name, copy = service, 2
+                    while name in taken or (name != service and name in self.service_at):
+                        name, copy = f"{service}-{copy}", copy + 1
+                    taken.add(name)
+                    yield Assignment(service, here.name, tuple(cards_of(block)), name=name)
         for item, numbers in spans.items():
             hosts = tuple(self.hosts[number].name for number in numbers)
             for rank, number in enumerate(numbers):

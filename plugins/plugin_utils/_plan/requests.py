@@ -39,7 +39,7 @@ SETTLED_KEYS = frozenset(PLAN_KEYS).union(
 # What is rendered, because the plan or the lookup reads it.
 READ_KEYS = SETTLED_KEYS.union(
     ("gpu_memory_utilization", "args", "kind", "huggingface", "modelscope"),
-    ("card_memory_gb", "state", "config", "path", "recipe"),
+    ("card_memory_gb", "state", "config", "path", "recipe", "share"),
 )
 # What the lookup, the placement and the plan return.
 RESULT_KEYS = frozenset(

@@ -54,7 +54,16 @@ class Service:
             priority=self.request.priority,
             pinned=pinned,
             refused=self.refused,
+            part=self.part,
         )
+
+    @property
+    def part(self) -> float:
+        """Of the memory of its cards, where it may have them together with others; 0 where not."""
+        parts = [
+            each["gpu_memory_utilization"] for each in self.specs.values() if each.get("share")
+        ]
+        return max(parts, default=0.0)
 
 
 def services_of(

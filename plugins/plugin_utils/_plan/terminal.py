@@ -165,18 +165,21 @@ def _host_lines(
 ) -> list[str]:
     services = host["services"]
     order = sorted(range(len(services)), key=lambda number: services[number]["cards"] or [1 << 30])
-    with_cards = [number for number in order if services[number]["cards"]]
+    fates = list(card_fates(host))
+    # Services that have the same cards together have one letter.
+    first = {number: users[0] for _card, fate, users in fates for number in users if fate == USED}
+    with_cards = [n for n in order if services[n]["cards"] and first.get(n, n) == n]
     # More services than letters on one host: the rest share a sign, the list still names them.
     letters = dict(zip_longest(with_cards, _LETTERS[: len(with_cards)], fillvalue="?"))
+    letters.update({number: letters[leads] for number, leads in first.items()})
     cells = {
-        card: letters[users[0]] if fate == USED else _CELL[fate]
-        for card, fate, users in card_fates(host)
+        card: letters[users[0]] if fate == USED else _CELL[fate] for card, fate, users in fates
     }
     seen.update(cells.values())
     legend = ["(by hand)"] if host["given"] else []
     for number in order:
         service = services[number]
-        mark = _MARK.get(marks.get(place_key(host["name"], service["cards"]), ""), "")
+        mark = _MARK.get(marks.get(place_key(host["name"], service), ""), "")
         seen.add(mark)
         notes = notes_of(service, host)
         about = f" ({'; '.join(notes)})" if notes else ""

@@ -10,24 +10,26 @@ the same text. Its shape::
               services: [{name, service, model, kind, cards: [ids], port, max_model_len (tokens),
                           basis, table, row, state, given: bool,
                           cluster: {leader, rank, hosts} or None, engine (of a cluster),
-                          sizes: [data, tensor, pipeline parallel]}]
+                          sizes: [data, tensor, pipeline parallel],
+                          part: of the memory of its cards}]
     changes:  [{service, before: {host, cards} or None, after: {host, cards} or None}]
 
 ``service`` is whose replica it is where ``name`` has a number behind it for being the second on a
-host; it may be left out. ``given`` is what was written by hand. Names are shown as they are, whatever they contain: characters
+host; it may be left out, as ``part``. ``given`` is what was written by hand. Names are shown as they are, whatever they contain: characters
 that a terminal or a browser would act on are written as escapes.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from .._base.words import listed
+from .._place.taken import fits
 
 View = Mapping[str, Any]  # of the plan, a host, a service or a change, as above
-Place = tuple[str, tuple[int, ...]]  # a host and cards
+Place = tuple[str, tuple[int, ...], str]  # a host, cards and what they serve
 
 # With more hosts or changes than this a list is folded away, and the page starts as an overview.
 LONG = 40
@@ -53,6 +55,12 @@ def count(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
+def share_cards(services: Sequence[View]) -> bool:
+    """Whether services have the same cards, and parts of their memory that they can have together."""
+    parts = [service.get("part") or 1.0 for service in services]
+    return len({tuple(service["cards"]) for service in services}) == 1 and fits(parts)
+
+
 def card_fates(host: View) -> Iterator[tuple[int, str, tuple[int, ...]]]:
     """Yield each card with its fate, also a card that only a service names."""
     wanted: dict[int, list[int]] = {card: [] for card in host["cards"]}
@@ -62,7 +70,8 @@ def card_fates(host: View) -> Iterator[tuple[int, str, tuple[int, ...]]]:
     excluded = set(host["excluded"])
     for card in sorted(wanted):
         users = tuple(wanted[card])
-        if len(users) + (card in excluded) > 1:
+        shared = len(users) > 1 and share_cards([host["services"][number] for number in users])
+        if (bool(users) if shared else len(users)) + (card in excluded) > 1:
             yield card, CLASH, users
         elif users:
             yield card, USED, users
@@ -87,20 +96,20 @@ def all_new(plan: View) -> bool:
     )
 
 
-def place_key(host: str, cards: Iterable[int]) -> Place:
-    return host, tuple(sorted(cards))
+def place_key(host: str, service: View) -> Place:
+    return host, tuple(sorted(service["cards"])), replica_of(service)
 
 
 def marks_of(plan: View) -> dict[Place, str]:
     """Host and cards to what this plan did there, where that sets it apart: ``added``, ``moved``.
 
-    By the cards, because changes name the service, and a second replica on a host is called NAME-2.
+    Changes name the service, and a second replica on a host is called NAME-2.
     """
     if all_new(plan):
         return {}
     return {
-        place_key(change["after"]["host"], change["after"]["cards"]): change_kind(change)
-        for change in plan["changes"]
+        place_key(change["after"]["host"], {**change["after"], "name": change["service"]}): kind
+        for change, kind in zip(plan["changes"], map(change_kind, plan["changes"]), strict=True)
         if change["after"] is not None
     }
 
@@ -153,6 +162,9 @@ def notes_of(service: View, host: View) -> list[str]:
         notes.append(f"rank {cluster['rank']} of {len(cluster['hosts'])}{leader}")
     if not service["cards"]:
         notes.append("no cards named")
+    same = [each for each in host["services"] if each["cards"] == service["cards"]]
+    if service["cards"] and len(same) > 1 and share_cards(same):
+        notes.append(f"{service['part']:g} of the memory")
     return notes
 
 
