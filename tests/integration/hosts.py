@@ -15,6 +15,12 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 HOSTS = ROOT / "tests" / "hosts" / "hosts"
 
+# Users that services had to themselves, and their state.
+REMOVE_USERS = (
+    "for user in $(sed -n 's/^\\([^:]*\\):.*:inferops.ascend .*/\\1/p' /etc/passwd); do userdel $user; done;"
+    " rm -rf /var/lib/vllm-services"
+)
+
 
 def scenario(purpose: str) -> str:
     """Return the name of this checkout's hosts for a purpose.

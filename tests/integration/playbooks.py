@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from .hosts import environment, shell
+from .hosts import REMOVE_USERS, environment, shell
 
 PROFILE = "atlas-800i-a2-64g"
 
@@ -21,7 +21,7 @@ CLEAN = (
     "systemctl unmask --quiet 'vllm@*' 2>/dev/null; systemctl kill -s KILL 'vllm@*' 2>/dev/null;"
     " systemctl stop 'vllm@*' train 2>/dev/null; rm -rf /etc/systemd/system/vllm@*"
     " /run/systemd/system/vllm@* /etc/systemd/system/multi-user.target.wants/vllm@*"
-    " /etc/vllm /var/lib/vllm /usr/local/libexec/inferops; systemctl daemon-reload; systemctl reset-failed; ascend-sim reset"
+    f" /etc/vllm /var/lib/vllm /usr/local/libexec/inferops; {REMOVE_USERS}; systemctl daemon-reload; systemctl reset-failed; ascend-sim reset"
 )
 
 

@@ -22,12 +22,10 @@ from .._service import causes
 from .._service.container import exec_words, program
 from .._service.services import service_texts, template
 from .._service.unit import FILES as SERVICE_FILES
-from .._service.unit import UnitSettings
+from .._service.unit import USER, UnitSettings
 from .search import Step
 
 _DAY = 86400
-# Of trials, where each service has a user to itself; its name is that of no service's.
-USER = "vllm"
 # Random tokens make a text that has a few more when it is read again, and a tokenizer may add some of
 # its own. What exceeds the context is refused by the server, by 0.11 also where only the answer does.
 _RESERVE = 16

@@ -51,6 +51,8 @@ FILES: Mapping[str, Any] = {
 }
 # What a placed service does not carry, because it travels as a fact: the request has it.
 PRIVATE = ("env", "api_key", "secret_env")
+# Of instances made by hand and of calibrations, where each service has a user to itself: that of no service.
+USER = "vllm"
 _LOST_AFTER_MIN = 1.0  # seconds
 
 
@@ -170,7 +172,7 @@ class UnitSettings:
         return {
             **found,
             # Of an instance made by hand; others have it in their placement.conf.
-            "user": unit_word(self.user) if self.user else "vllm-%i",
+            "user": unit_word(self.user or USER),
             "groups": " ".join(map(unit_word, self.groups)),
             "executable": unit_word(self.executable),
             "library_path": ":".join(map(unit_word, self.library_path)),

@@ -45,7 +45,7 @@ def test_the_secret_is_in_one_file_and_in_the_guard_alone(
     ]
     for host in HOSTS:
         files = (
-            f"grep -rlsF {SECRET} /etc /run /var/log /var/lib/vllm /usr/local /tmp /root || true"
+            f"grep -rlsF {SECRET} /etc /run /var/log /var/lib/vllm* /usr/local /tmp /root || true"
         )
         assert group.sh(host, files) == "/etc/vllm/big.env\n"
         assert group.sh(host, "stat -c '%a %U' /etc/vllm/big.env") == "600 root\n"

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from ..hosts import started
+from ..hosts import REMOVE_USERS, started
 from .site import PROFILES, SCENARIO, Site
 
 
@@ -33,6 +33,6 @@ def site(hosts: Path, tmp_path: Path) -> Iterator[Site]:
                 " 2>/dev/null; rm -rf /etc/systemd/system/vllm@*"
                 " /etc/systemd/system/multi-user.target.wants/vllm@* /etc/vllm /var/lib/vllm"
                 " /etc/sysctl.d/90-inferops* /var/lib/inferops-ascend /etc/security/limits.d/90-i*;"
-                " userdel vllm 2>/dev/null; systemctl daemon-reload; systemctl reset-failed;"
+                f" {REMOVE_USERS}; userdel vllm 2>/dev/null; systemctl daemon-reload; systemctl reset-failed;"
                 " sed -i s/=broken/=complete/ /etc/ascend_install.info; ascend-sim reset",
             )

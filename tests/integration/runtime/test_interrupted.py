@@ -26,7 +26,7 @@ def test_a_service_is_restarted_by_the_next_deploy_when_current_has_moved(host: 
     chat = {"model": "Qwen3-14B", "name": "chat", "port": 8000}
     assert host.install("0.18.0", **small("0.18.0")).status == 0
     run = host.deploy(chat)
-    assert (run.status, run.changed) == (0, 2), run.output  # account, services
+    assert (run.status, run.changed) == (0, 1), run.output  # services
     host.sh(
         "for i in $(seq 600); do curl -sf localhost:8000/health && exit 0; sleep 0.2; done; exit 1"
     )

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from ..hosts import HOST_PYTHON, started
+from ..hosts import HOST_PYTHON, REMOVE_USERS, started
 from .role import SCENARIO, Host
 
 
@@ -36,8 +36,6 @@ def host(fleet: Path, tmp_path: Path) -> Iterator[Host]:
     it.sh(
         "systemctl kill -s KILL 'vllm@*' 2>/dev/null; systemctl stop 'vllm@*' 2>/dev/null;"
         " rm -rf /etc/systemd/system/vllm@* /etc/systemd/system/multi-user.target.wants/vllm@*"
-        " /etc/vllm /var/lib/vllm /var/lib/vllm-services /var/lib/ascend-sim/behaviour.json;"
-        " for user in vllm $(sed -n 's/^\\([^:]*\\):.*:inferops.ascend .*/\\1/p' /etc/passwd); do"
-        " userdel $user 2>/dev/null; done;"
-        " systemctl daemon-reload; systemctl reset-failed; exit 0"
+        f" /etc/vllm /var/lib/vllm /var/lib/ascend-sim/behaviour.json; {REMOVE_USERS};"
+        " userdel vllm 2>/dev/null; systemctl daemon-reload; systemctl reset-failed; exit 0"
     )

@@ -134,12 +134,12 @@ CHAT = {
 def test_check_mode_then_a_blank_host_then_nothing(host: Host) -> None:
     before = host.sh("podman images --quiet; ls /etc/vllm 2>/dev/null", check=False)
     status, changed, output = host.play([CHAT], "--check")
-    assert (status, changed) == (0, 3), output  # the image, the account, the services
+    assert (status, changed) == (0, 2), output  # the image, the services
     assert "would be loaded from /srv/engine.tar" in output
     assert host.sh("podman images --quiet; ls /etc/vllm 2>/dev/null", check=False) == before
 
     status, changed, output = host.play([CHAT])
-    assert (status, changed) == (0, 3), output
+    assert (status, changed) == (0, 2), output
     assert host.wait(8000, "key-1")["data"][0]["max_model_len"] == 32768
     pid = host.show("chat", "MainPID")
     status, changed, output = host.play([CHAT])

@@ -86,7 +86,9 @@ def test_a_service_writes_where_it_is_told_to_and_nowhere_else(host: Host) -> No
     assert run.status == 0, run.output
     # Even root is refused there.
     inside = f"nsenter -t {host.pid('qwen3-0.6b')} -m"
-    host.sh(f"{inside} touch /srv/cache/a /srv/profiles/a /var/lib/vllm/a /dev/shm/a")
+    host.sh(
+        f"{inside} touch /srv/cache/a /srv/profiles/a /var/lib/vllm-services/qwen3-0.6b/a /dev/shm/a"
+    )
     refused = host.sh(f"{inside} touch /srv/other/a /etc/a /opt/a 2>&1", check=False)
     assert refused.count("Read-only file system") == 3, refused
     assert host.sh("systemctl show -P ProtectKernelLogs vllm@qwen3-0.6b") == "no\n"

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import yaml
 
-from ..hosts import HOST_PYTHON, environment, scenario, shell, started
+from ..hosts import HOST_PYTHON, REMOVE_USERS, environment, scenario, shell, started
 from . import role
 
 pytestmark = pytest.mark.hosts
@@ -123,7 +123,7 @@ def host(fleet: Path, tmp_path: Path) -> Iterator[Host]:
     it.sh(
         "systemctl kill -s KILL 'vllm@*' 2>/dev/null; systemctl stop 'vllm@*' web 2>/dev/null;"
         " rm -rf /etc/systemd/system/vllm@* /etc/systemd/system/multi-user.target.wants/vllm@*"
-        " /etc/vllm /var/lib/vllm; ascend-sim reset; systemctl daemon-reload;"
+        f" /etc/vllm /var/lib/vllm; {REMOVE_USERS}; ascend-sim reset; systemctl daemon-reload;"
         " systemctl reset-failed; exit 0"
     )
 
