@@ -30,6 +30,7 @@ ORDER = (
     "host",
     "weights",
     "plan",
+    "monitoring",
     "simulator",
 )
 
