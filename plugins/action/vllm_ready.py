@@ -68,6 +68,7 @@ class ActionModule(ActionBase):
         )
         self._begun = time.monotonic()
         self._retries = 0
+        watch.has_deployed(options["seen"])
         for line in watch.all_ready(options["seen"]):
             self._show(line)
         failure = self._wait(watch, options) if watch.waiting else None

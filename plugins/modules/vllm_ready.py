@@ -34,6 +34,8 @@ options:
     description:
       - An answer about the services of a moment ago, as the module M(inferops.ascend.systemd_instances)
         returns it in C(status). Where all of them served, the host is not contacted again.
+      - One of them that has gone meanwhile, or runs with other settings, was changed by another run, and is
+        not waited for.
     type: list
     elements: dict
     default: []

@@ -115,6 +115,8 @@ class Watch:
     def __init__(self, host: str, names: Sequence[str], step: int = 10) -> None:
         self.host, self.step = host, step
         self.seen = {name: _Seen() for name in names}
+        # What this run has deployed: the digest of each service's process, None where it was not seen.
+        self.deployed: dict[str, str | None] = {}
         self.last_line = 0.0
         self.looks = 0
 
@@ -132,6 +134,25 @@ class Watch:
     def failed(self) -> dict[str, str]:
         """Services that will not come up by themselves, and in a sentence why."""
         return {n: seen.problem for n, seen in self.seen.items() if seen.problem is not None}
+
+    def has_deployed(self, services: Sequence[Status]) -> None:
+        """Take in how the services were when this run had deployed them, to tell what others do later."""
+        for status in services:
+            if status["name"] in self.seen and status["state"] not in ("stopped", "absent"):
+                self.deployed[status["name"]] = status.get("digest_running")
+
+    def _changed(self, status: Status) -> str | None:
+        """What another run did to a service that this one deployed, in a sentence after its name."""
+        name, digest = status["name"], status.get("digest_running")
+        if name not in self.deployed or digest is None:
+            return None
+        before = self.deployed[name] = self.deployed[name] or digest
+        if digest == before:
+            return None
+        return (
+            "has other settings now: another run changed it while this one waited for it. Run deploy"
+            " again for those of this inventory."
+        )
 
     def all_ready(self, services: Sequence[Status]) -> list[str]:
         """Take in an earlier answer if all served then, and return the lines to show."""
@@ -153,7 +174,11 @@ class Watch:
                 continue
             before, seen.status = seen.status.get("state"), status
             seen.ready = status["state"] == "ready"
-            seen.problem = None if seen.ready else _final_problem(seen, status, before, waited)
+            seen.problem = self._changed(status)
+            if not seen.problem and not seen.ready:
+                deployed = status["name"] in self.deployed
+                seen.problem = _final_problem(seen, status, before, waited, deployed=deployed)
+            seen.ready = seen.ready and not seen.problem
             came_up = seen.ready and bool(seen.told)
             if self._is_new(seen, status):
                 text = status_line(status, with_cause=True)
@@ -225,10 +250,13 @@ class Watch:
         ]
 
 
-def _final_problem(seen: _Seen, status: Status, before: str | None, waited: float) -> str | None:
+def _final_problem(
+    seen: _Seen, status: Status, before: str | None, waited: float, *, deployed: bool
+) -> str | None:
     """Why a service will not come up by itself, in a sentence after its name; None if it may.
 
-    before: its state at the last check, None at the first. waited: seconds. A failure that another start may fix is
+    before: its state at the last check, None at the first. waited: seconds. deployed: it was there when
+    this run had deployed it. A failure that another start may fix is
     given that start, as systemd does.
     """
     lost = lost_engine(status)
@@ -262,6 +290,12 @@ def _final_problem(seen: _Seen, status: Status, before: str | None, waited: floa
         return (
             "is masked: somebody has switched it off on this host. Run systemctl unmask for its"
             " unit there, or set its state to stopped."
+        )
+    if state in ("stopped", "absent") and deployed:
+        what = "removed" if state == "absent" else "or somebody stopped"
+        return (
+            f"is {state} now: another run {what} it while this one waited for it. Run deploy again to"
+            " have it."
         )
     if state == "stopped":
         return (

@@ -255,6 +255,42 @@ def test_what_goes_down_while_it_is_waited_for_is_looked_at_once_more(state: str
     assert "inferops.ascend.deploy" in watch.failed["chat"]
 
 
+def deployed(**given: Any) -> readiness.Watch:
+    watch = readiness.Watch("npu-01", ["chat"], 10)
+    watch.has_deployed([status(**given), status("other", digest_running="1")])
+    return watch
+
+
+@pytest.mark.parametrize(
+    ("state", "words"),
+    [("absent", "another run removed it"), ("stopped", "another run or somebody stopped it")],
+)
+def test_a_deploy_that_lost_against_another_run_is_told_so(state: str, words: str) -> None:
+    watch = deployed(digest_running="1")
+    watch.update([status(digest_running="1")], 0)
+    watch.update([status(state=state)], 10)
+    assert watch.waiting == ["chat"], "the host may be about to restart"
+    watch.update([status(state=state)], 20)
+    assert words in watch.failed["chat"] and "Run deploy again" in watch.failed["chat"]
+
+
+@pytest.mark.parametrize("state", ["starting", "ready"])
+def test_other_settings_than_those_deployed_are_no_success(state: str) -> None:
+    for known in ("1", None):
+        watch = deployed(digest_running=known)
+        watch.update([status(digest_running="1")], 0)
+        watch.update([status(state="stopping", digest_running=None)], 5)
+        watch.update([status(state=state, digest_running="2")], 10)
+        assert "another run changed it" in watch.failed["chat"]
+        assert watch.ready == []
+
+
+def test_what_was_down_when_it_was_deployed_is_told_as_before() -> None:
+    watch = deployed(state="stopped")
+    watch.update([status(state="stopped")], 0)
+    assert "another run" not in watch.failed["chat"]
+
+
 def test_what_is_masked_is_not_to_be_started_by_a_deploy() -> None:
     masked = {**status(state="stopped"), "unit": {"load_state": "masked"}}
     assert "systemctl unmask" in watched(masked).failed["chat"]
