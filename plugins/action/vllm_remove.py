@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 
 from ansible_collections.inferops.ascend.plugins.plugin_utils import groups
 from ansible_collections.inferops.ascend.plugins.plugin_utils._base.errors import AscendError
+from ansible_collections.inferops.ascend.plugins.plugin_utils._base.runs import unclaimed
 from ansible_collections.inferops.ascend.plugins.plugin_utils._service import removal, unit
 from ansible_collections.inferops.ascend.plugins.plugin_utils.host_variables import (
     HostAction,
@@ -41,19 +42,23 @@ class ActionModule(HostAction):
     def _converge(
         self, names: list[str] | None, *, check: bool = False, leave_members: bool = False
     ) -> dict[str, Any]:
-        return run_action(
-            self,
-            "inferops.ascend.systemd_instances",
-            {
-                **unit.FILES,
-                "files": [],
-                "instances": [{"name": name, "state": "absent"} for name in names or ()],
-                "remove_unlisted": names is None,
-                "leave_members": leave_members,
-                "lock_timeout": self.settings.lock_timeout,
-            },
-            self.task_vars,
-            check_mode=check,
+        arguments = {
+            **unit.FILES,
+            "files": [],
+            "instances": [{"name": name, "state": "absent"} for name in names or ()],
+            "remove_unlisted": names is None,
+            "leave_members": leave_members,
+            "lock_timeout": self.settings.lock_timeout,
+        }
+        return unclaimed(
+            lambda run: run_action(
+                self,
+                "inferops.ascend.systemd_instances",
+                {**arguments, "run": run},
+                self.task_vars,
+                check_mode=check,
+            ),
+            self.task_vars.get("vllm_upgrade_take_over"),
         )
 
     def _check_hosts(self, names: list[str] | None, found: Mapping[str, Any]) -> None:

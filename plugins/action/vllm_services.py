@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from ansible_collections.inferops.ascend.plugins.plugin_utils import groups
+from ansible_collections.inferops.ascend.plugins.plugin_utils._base.runs import unclaimed
 from ansible_collections.inferops.ascend.plugins.plugin_utils._service import payload
 from ansible_collections.inferops.ascend.plugins.plugin_utils._service.readiness import (
     Watch,
@@ -51,11 +52,16 @@ class ActionModule(HostAction):
             arguments["completion"] = True
             # What waits for its restart differs from what is wanted.
             arguments["restart"] = "now"
-        result: dict[str, Any] = self._execute_module(
-            module_name="inferops.ascend.systemd_instances",
-            module_args=arguments,
-            task_vars=self.task_vars,
-        )
+
+        def converge(run: dict[str, Any]) -> dict[str, Any]:
+            done: dict[str, Any] = self._execute_module(
+                module_name="inferops.ascend.systemd_instances",
+                module_args={**arguments, "run": run},
+                task_vars=self.task_vars,
+            )
+            return done
+
+        result = unclaimed(converge, self.task_vars.get("vllm_upgrade_take_over"))
         warned = []
         if not given["left"]:
             warned = payload.warnings(services) + open_to_all(services, settings.unit.host)

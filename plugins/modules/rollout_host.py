@@ -28,8 +28,17 @@ options:
     description:
       - The record to write, as M(inferops.ascend.rollout) returns it. Without it the module reads.
     type: dict
+  claim:
+    description:
+      - V(take) claims the host for this run of ansible-playbook, or keeps it claimed, so that no other run
+        changes its services meanwhile; V(release) frees it again. In check mode neither is done.
+      - A claim ends with its process where that can be seen, with a restart of the host, and 24 hours after it
+        was last kept. C(vllm_upgrade_take_over=true) takes it over.
+    type: str
+    choices: [take, release]
 extends_documentation_fragment:
   - inferops.ascend.attributes
+  - inferops.ascend.run
 attributes:
   diff_mode:
     description: Has no difference to show.
@@ -53,6 +62,10 @@ RETURN = r"""
 record:
   description: The record, empty where there is none.
   returned: always
+  type: dict
+claimed:
+  description: What another run wrote that has the host, null for none. C(msg) says it in words.
+  returned: with O(claim)
   type: dict
 container_engine:
   description: As given.
@@ -84,7 +97,7 @@ images:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.inferops.ascend.plugins.module_utils._base import disk
+from ansible_collections.inferops.ascend.plugins.module_utils._base import claim, disk
 from ansible_collections.inferops.ascend.plugins.module_utils._base.errors import HostError
 from ansible_collections.inferops.ascend.plugins.module_utils._runtime import rollout
 
@@ -95,12 +108,18 @@ def main() -> None:
             "root": {"type": "path", "default": "/opt/vllm"},
             "container_engine": {"type": "str", "default": ""},
             "record": {"type": "dict"},
+            "claim": {"type": "str", "choices": ["take", "release"]},
+            "run": {"type": "dict", "default": {}},
         },
         supports_check_mode=True,
     )
     given = module.params
     record = rollout.read_record()
     try:
+        if given["claim"]:
+            if not module.check_mode:
+                (claim.take if given["claim"] == "take" else claim.release)(given["run"])
+            module.exit_json(changed=False, claimed=None)
         if given["record"] is not None:
             changed = record != given["record"]
             if changed and not module.check_mode:
@@ -112,6 +131,8 @@ def main() -> None:
             if engine
             else rollout.read_environments(module, given["root"])
         )
+    except claim.ClaimedError as error:
+        module.exit_json(changed=False, claimed=error.claim, msg=str(error))
     except (HostError, OSError) as error:
         module.fail_json(msg=disk.message(error))
     module.exit_json(changed=False, record=record, container_engine=engine, **found)

@@ -183,6 +183,7 @@ options:
 extends_documentation_fragment:
   - inferops.ascend.attributes
   - inferops.ascend.members
+  - inferops.ascend.run
   - inferops.ascend.rendered
   - inferops.ascend.users
 attributes:
@@ -196,8 +197,7 @@ notes:
     O(instances); C(instance_digest), which one of the files has to set in the environment of
     the process as C(INFEROPS_DIGEST); and in secret files C(secret_digest), likewise as
     C(INFEROPS_SECRET_DIGEST)."
-  - "On the host C(@CARDS:/dev/davinci0,/dev/davinci1@) in a file of an instance becomes the number of each
-    with the PCI address that its card has then, C(0=c1:00.0,1=c2:00.0)."
+  - "C(@CARDS:/dev/davinci0@) in a file becomes C(0=c1:00.0), with the PCI address that the card has then."
 """
 
 EXAMPLES = r"""
@@ -316,7 +316,7 @@ copies:
 import os
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.inferops.ascend.plugins.module_utils._base import disk
+from ansible_collections.inferops.ascend.plugins.module_utils._base import claim, disk
 from ansible_collections.inferops.ascend.plugins.module_utils._base.errors import HostError
 from ansible_collections.inferops.ascend.plugins.module_utils._base.lock import exclusive
 from ansible_collections.inferops.ascend.plugins.module_utils._service.converge import run
@@ -365,6 +365,7 @@ def main() -> None:
             "free_timeout": {"type": "float", "default": 0},
             "npu_smi": {"type": "path"},
             "leave_members": {"type": "bool", "default": False},
+            "run": {"type": "dict", "default": {}},
             "left": {"type": "list", "elements": "str", "default": []},
             "lock_timeout": {"type": "float", "default": 300},
             "probe": {"type": "bool", "default": False},
@@ -388,9 +389,10 @@ def main() -> None:
             # Not below /run/lock, where any user could lock it or replace it by a link.
             lock = "/run/inferops-ascend/{}.lock".format(module.params["unit"])
             with exclusive(lock, module.params["lock_timeout"], "changing these services"):
+                claim.check(module.params["run"])
                 result = run(module)
     except (HostError, OSError) as error:
-        module.fail_json(msg=disk.message(error))
+        module.fail_json(msg=disk.message(error), claimed=getattr(error, "claim", None))
     module.exit_json(**result)
 
 

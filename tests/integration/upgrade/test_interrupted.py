@@ -41,6 +41,15 @@ def test_the_run_after_a_controller_that_was_killed_completes_the_work(books: Bo
             assert running.stdout
             line = next(line for line in running.stdout if line.startswith("h2: chat: "))
             assert "ready" not in line
+            for other in (
+                books.run("deploy", "--limit", "h1"),
+                books.run("upgrade", vllm_runtime_version=NEW),
+            ):
+                assert other.status != 0, other.output
+                text = " ".join(other.output.split())
+                assert f"is changing this host and others (process {running.pid} of " in text
+                assert "wave 1: h1" not in text or SWITCH not in text
+            assert engine(books, "h1") == NEW
         finally:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(running.pid, signal.SIGKILL)
