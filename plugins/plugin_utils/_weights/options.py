@@ -12,6 +12,7 @@ from typing import Any
 
 from .._base.errors import AscendError
 from .._base.variables import Variables
+from .._service.literal import AS_WRITTEN, check_env
 
 HUBS = ("huggingface", "modelscope")
 SOURCES = ("local", *HUBS, "rsync", "nfs", "archive")
@@ -72,8 +73,12 @@ class WeightsOptions:
 
 
 def options_of_host(variables: Variables) -> dict[str, Any]:
-    """Options that follow from a host's variables where a task does not give them."""
+    """Options that follow from a host's variables where a task does not give them.
+
+    Raises AscendError for a variable of another kind, and for a secret in `vllm_weights_env`.
+    """
     env, packages = map(variables.mapping, ("vllm_weights_env", "vllm_weights_packages"))
+    check_env(env, "vllm_weights_env", variables.texts(AS_WRITTEN))
     if packages is None:
         packages = {
             "directory": f"{variables.text('vllm_runtime_root')}/tools",
