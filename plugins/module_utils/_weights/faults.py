@@ -24,7 +24,7 @@ _NAMES = {"huggingface": "Hugging Face", "modelscope": "ModelScope"}
 
 
 class WrongSize(Exception):
-    """A server sends another number of bytes than it lists."""
+    """A server sends another number of bytes than it lists, or bytes without end."""
 
 
 # -- patience --------------------------------------------------------------------------------------

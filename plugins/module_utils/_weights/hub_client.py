@@ -14,9 +14,11 @@ http_get_model_file continue a file at its byte, which hf_hub_download does no l
 
 from __future__ import annotations
 
+import errno
 import importlib
 import json
 import os
+import resource
 import sys
 import tempfile
 import threading
@@ -32,6 +34,8 @@ SEGMENT = 16 << 30
 # What a broken connection loses at most; the client of Hugging Face would lose 10 MB.
 CHUNK = 1 << 18
 MOST_CONFIG = 10_000_000
+# Bytes of memory for all of it: the listing of a model of 1000 files takes some 100 MB with its client.
+MOST_MEMORY = 4 << 30
 
 
 class Stopped(Exception):
@@ -268,7 +272,14 @@ def _read(hub: Any, entry: dict[str, Any], stop: threading.Event) -> None:
             raise Stopped
         if so_far() > size:
             os.truncate(partial, 0)
-        hub.read(path, partial, size, stop)
+        try:
+            hub.read(path, partial, size, stop)
+        except OSError as error:
+            if error.errno != errno.EFBIG:
+                raise
+            # A server that does not end: see `bound`.
+            os.truncate(partial, 0)
+            raise WrongSize from error
         if so_far() != size:
             raise WrongSize
 
@@ -280,9 +291,19 @@ def _read(hub: Any, entry: dict[str, Any], stop: threading.Event) -> None:
         raise
 
 
+def bound(request: dict[str, Any]) -> None:
+    """Let no answer of a hub take more memory than there may be, or a file be larger than the largest asked for."""
+    largest = max([MOST_CONFIG, *(each["size"] for each in request.get("files") or ())])
+    for limit, most in ((resource.RLIMIT_FSIZE, largest), (resource.RLIMIT_DATA, MOST_MEMORY)):
+        known = [each for each in resource.getrlimit(limit) if each != resource.RLIM_INFINITY]
+        least = min([most, *known])
+        resource.setrlimit(limit, (least, least))
+
+
 def main() -> None:
     """Answer the request on standard input."""
     request = json.loads(sys.stdin.readline())
+    bound(request)
     output = os.fdopen(os.dup(1), "w", encoding="utf-8")
     # What the clients print is not an answer.
     os.dup2(2, 1)

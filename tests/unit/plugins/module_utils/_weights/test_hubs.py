@@ -89,3 +89,29 @@ def test_a_client_that_cannot_be_installed_leaves_nothing_and_names_the_ways_out
     for words in ("modelscope>=1.26", "Python 3.", "wheels: ..., offline: true", "an archive"):
         assert words in str(caught.value)
     assert list((tmp_path / "tools").iterdir()) == []
+
+
+@pytest.mark.parametrize("source", ["huggingface", "modelscope"])
+def test_a_file_that_does_not_end_fills_no_disk(
+    hub: hubs.Hub, directory: Path, tmp_path: Path, source: str
+) -> None:
+    sent: list[int] = []
+
+    def endless(handler: hubs.Handler, asked: str, first: int) -> bool:
+        if asked != SHARD:
+            return False
+        handler.send_response(200)
+        handler.end_headers()
+        with suppress(OSError):
+            for _block in range(200):
+                handler.wfile.write(bytes(1_000_000))
+                sent.append(1_000_000)
+        return True
+
+    hub.fault = endless
+    job = job_of(hub, directory, source)
+    with pytest.raises(HostError, match="where the listing has"):
+        fetch.Fetch(job, Progress([job]), apart(tmp_path), 2).run()
+    files = [path for path in directory.rglob("*") if path.is_file()]
+    assert max((path.stat().st_size for path in files), default=0) <= hub_client.MOST_CONFIG
+    assert sum(sent) < 200_000_000
