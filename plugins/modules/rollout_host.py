@@ -100,6 +100,9 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.inferops.ascend.plugins.module_utils._base import claim, disk
 from ansible_collections.inferops.ascend.plugins.module_utils._base.errors import HostError
 from ansible_collections.inferops.ascend.plugins.module_utils._runtime import rollout
+from ansible_collections.inferops.ascend.plugins.module_utils._runtime.spec import Commands
+
+_TIMEOUT = 120.0  # seconds of one question to the container engine
 
 
 def main() -> None:
@@ -126,10 +129,11 @@ def main() -> None:
                 rollout.write_record(given["record"])
             module.exit_json(changed=changed, record=given["record"])
         engine = given["container_engine"]
+        commands = Commands(_TIMEOUT)
         found = (
-            rollout.read_images(module, engine, record)
+            rollout.read_images(commands, engine, record)
             if engine
-            else rollout.read_environments(module, given["root"])
+            else rollout.read_environments(commands, given["root"])
         )
     except claim.ClaimedError as error:
         module.exit_json(changed=False, claimed=error.claim, msg=str(error))

@@ -377,7 +377,6 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    module.run_command_environ_update = {"LC_ALL": "C", "SYSTEMD_PAGER": "", "SYSTEMD_COLORS": "0"}
     # Directories are for the service's user to enter, whatever umask root works with.
     os.umask(0o022)
     if os.geteuid() != 0:

@@ -238,6 +238,7 @@ from ansible_collections.inferops.ascend.plugins.module_utils._runtime.run impor
     Outcome,
 )
 from ansible_collections.inferops.ascend.plugins.module_utils._runtime.spec import (
+    Commands,
     EnvironmentSpec,
     Step,
 )
@@ -344,7 +345,7 @@ def main() -> None:
     os.umask(0o022)
     spec = _spec(module)
     try:
-        environments = Environments(module, spec)
+        environments = Environments(Commands(), spec)
         if module.check_mode:
             before, now, outcome = _compare(environments)
         else:

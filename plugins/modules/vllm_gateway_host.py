@@ -87,7 +87,6 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    module.run_command_environ_update = {"LC_ALL": "C", "SYSTEMD_PAGER": "", "SYSTEMD_COLORS": "0"}
     os.umask(0o022)
     if os.geteuid() != 0:
         module.fail_json(msg="A gateway is set up by root alone: run this task with become: true.")

@@ -64,6 +64,7 @@ def run(
     received: Callable[[bytes], None] | None = None,
     shared: Sequence[int] = (),
     most: int = MOST_OUTPUT,
+    cwd: str | None = None,
 ) -> Output:
     """Run a program to its end and return what it printed.
 
@@ -72,7 +73,7 @@ def run(
     given: written to its standard input, which then stays open as long as this process runs.
     received: is called with the standard output as it comes, and at least once a second.
     shared: descriptors that it keeps open, such as that of a lock.
-    most: bytes of either output after which it is killed.
+    most: bytes of either output after which it is killed. cwd: the directory that it runs in.
 
     Raises HostError if it cannot be started, ProcessTimeout if it does not end in time, TooMuchOutput
     if it prints more than `most`.
@@ -86,6 +87,7 @@ def run(
             env=None if env is None else dict(env),
             start_new_session=True,
             pass_fds=shared,
+            cwd=cwd,
         )
     except OSError as error:
         raise HostError(f"{command[0]} cannot be run: {error}") from error

@@ -12,10 +12,11 @@ import tempfile
 import time
 from typing import Any, Mapping, NamedTuple
 
+from .._base import process
 from .._base.errors import HostError
 from .._base.files import DesiredFile, FileChange, compare, mark, read_text, stage, switch
 from .._base.systemctl import DIGEST, UnitState, unit_variables
-from .._service.units import Module, Units
+from .._service.units import Module, Units, systemctl
 from . import certificate
 from .master import Master, NotRunning
 
@@ -24,6 +25,7 @@ CONFIGURATION = "haproxy.cfg"
 # In the gateway's directory, whose other files may be somebody else's.
 _GENERATED = ("errors", "models")
 _RELOAD = 30.0  # seconds until a new worker has to be there
+_CHECK = 60.0  # seconds that HAProxy may take to read a configuration
 
 
 class Wanted(NamedTuple):
@@ -132,9 +134,9 @@ class Host:
                 with open(path, "w", encoding="utf-8") as handle:
                     handle.write(text)
             command = [self._program, "-c", "-q", "-C", folder, "-f", CONFIGURATION]
-            status, output, errors = self._module.run_command(command)
-            if status:
-                text = (errors + output).strip()
+            done = process.run(command, _CHECK)
+            if done.status:
+                text = (done.errors + done.text).strip()
                 raise HostError(
                     f"HAProxy rejects the configuration, and nothing was changed:\n{text}"
                 )
@@ -185,9 +187,9 @@ class Host:
             if step == "daemon-reload":
                 self._units.systemctl(step)
                 continue
-            status, _output, errors = self._module.run_command(["systemctl", step, UNIT])
-            if status:
-                raise HostError(self._failure(step, errors.strip()))
+            done = systemctl(step, UNIT)
+            if done.status:
+                raise HostError(self._failure(step, done.errors.strip()))
             if step != "enable":
                 self._await(step)
 

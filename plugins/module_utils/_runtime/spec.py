@@ -5,13 +5,16 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from typing import Any, Mapping, NamedTuple, Protocol
 
+from .._base import process
+
 
 class Module(Protocol):
-    """What is used of AnsibleModule."""
+    """What runs the commands of an installation."""
 
     def run_command(
         self,
@@ -21,6 +24,25 @@ class Module(Protocol):
         pass_fds: tuple[int, ...] | None = None,
     ) -> tuple[int, str, str]:
         """Run a command; return status, output and errors."""
+
+
+class Commands:
+    """Runs commands within bounds. timeout: seconds of one; an installation takes as long as it takes."""
+
+    def __init__(self, timeout: float = math.inf) -> None:
+        self.timeout = timeout
+
+    def run_command(
+        self,
+        args: list[str],
+        environ_update: dict[str, str] | None = None,
+        cwd: str | None = None,
+        pass_fds: tuple[int, ...] | None = None,
+    ) -> tuple[int, str, str]:
+        """Run a command; return status, output and errors. Raises HostError, as process.run does."""
+        env = {**os.environ, **(environ_update or {})}
+        done = process.run(args, self.timeout, env, shared=pass_fds or (), cwd=cwd)
+        return done.status, done.text, done.errors
 
 
 class Step(NamedTuple):

@@ -5,10 +5,13 @@
 
 from __future__ import annotations
 
+import math
+import os
 import time
 from pathlib import Path
 from typing import Any, Mapping, NoReturn, Protocol
 
+from .._base import process
 from .._base.errors import HostError
 from .._base.systemctl import (
     DIGEST,
@@ -18,13 +21,25 @@ from .._base.systemctl import (
     process_environ,
     unit_states,
 )
-from .._base.text import printable
 from .journal import clean, cut
 
 # What a service is, as one word.
 READY, STARTING, UNHEALTHY = "ready", "starting", "unhealthy"
 RESTARTING, STOPPING, STOPPED = "restarting", "stopping", "stopped"
 FAILED, ABSENT, UNKNOWN = "failed", "absent", "unknown"
+
+
+_READING = 120.0  # seconds; a stop takes as long as the unit allows, what only reads has to answer
+
+
+def systemctl(*arguments: str) -> process.Output:
+    """Run systemctl. Raises HostError where it cannot be run or, asked to show, does not answer."""
+    timeout = _READING if arguments[0] == "show" else math.inf
+    return process.run(["systemctl", *arguments], timeout, _environment())
+
+
+def _environment() -> dict[str, str]:
+    return {**os.environ, "LC_ALL": "C", "SYSTEMD_PAGER": "", "SYSTEMD_COLORS": "0"}
 
 
 class Module(Protocol):
@@ -34,7 +49,6 @@ class Module(Protocol):
     check_mode: bool
     _diff: bool
 
-    def run_command(self, args: list[str]) -> tuple[int, str, str]: ...
     def fail_json(self, msg: str, **result: Any) -> NoReturn: ...
     def warn(self, warning: str) -> None: ...
     def selinux_enabled(self) -> bool: ...
@@ -50,13 +64,13 @@ class Units:
 
     def systemctl(self, *arguments: str) -> str:
         """What systemctl prints. Raises HostError where it fails."""
-        code, out, err = self.module.run_command(["systemctl", *arguments])
-        if code != 0:
+        done = systemctl(*arguments)
+        if done.status != 0:
             raise HostError(
-                f"systemctl {' '.join(arguments)} failed with status {code}:"
-                f" {printable(err or out).strip()}"
+                f"systemctl {' '.join(arguments)} failed with status {done.status}:"
+                f" {(done.errors or done.text).strip()}"
             )
-        return out
+        return done.text
 
     def states(self, units: list[str], pattern: str = "") -> dict[str, UnitState]:
         """Return what systemd reports of the units, with the environment of their processes.
@@ -102,7 +116,11 @@ class Units:
     def journal(self, unit: str) -> list[str]:
         """The last ten lines of a unit's journal."""
         options = ["--lines", "10", "--output", "cat", "--no-pager", "--quiet"]
-        _code, out, _err = self.module.run_command(["journalctl", "--unit", unit, *options])
+        command = ["journalctl", "--unit", unit, *options]
+        try:
+            out = process.run(command, _READING, _environment()).text
+        except HostError as error:
+            out = str(error)  # what it is read for is reported all the same
         return [cut(clean(line)) for line in out.split("\n") if clean(line)]
 
     def label(self, temporary: str, final: str) -> None:
