@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-READ, ENTER = 4, 1
+READ, WRITE, ENTER = 4, 2, 1
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,11 +14,13 @@ from .._model.spec import Spec
 from .._service import named_files
 from .._service.hidden import hidden_directories, hiding
 from .._service.named_files import NamedFile
+from .._service.unit import FILES
 from ..settings import Settings
-from .access import ENTER, READ, Reader, change
+from .access import ENTER, READ, WRITE, Reader, change
 from .checks import HostChecks, name_of
 
 _CODE = "files"
+_ALWAYS_WRITABLE = ("/tmp", "/var/tmp", "/dev/shm")
 Step = Mapping[str, Any]
 
 
@@ -42,9 +45,20 @@ def _files(spec: Spec, settings: Settings) -> list[tuple[str, NamedFile]]:
     service, unit = {**spec.as_dict(), "name": name_of(spec)}, settings.unit
     files = named_files.files_of(service, unit)
     if not settings.in_containers:
-        return [(each.path, each) for each in files if each.kind != named_files.UNKNOWN]
+        state = str(FILES["state_directory"]).replace("%i", service["name"])
+        always = (*_ALWAYS_WRITABLE, state)
+        return [
+            (each.path, each)
+            for each in files
+            if each.kind != named_files.UNKNOWN
+            if each.kind != named_files.WRITTEN or not any(_below(each.path, it) for it in always)
+        ]
     mounted = named_files.mounts(service, unit)
-    places = [(named_files.on_host(each.path, mounted, unit), each) for each in files]
+    places = [
+        (named_files.on_host(each.path, mounted, unit), each)
+        for each in files
+        if each.kind != named_files.WRITTEN
+    ]
     return [(path, each) for path, each in places if path is not None]
 
 
@@ -91,6 +105,8 @@ class _Check:
         contained = self.checks.settings.in_containers
         if self.file.kind == named_files.UNKNOWN:
             self._unmounted()
+        elif self.file.kind == named_files.WRITTEN:
+            self._unwritable()
         elif self.last["kind"] == "missing" and self.file.origin != "its weights":
             self._missing()
         elif not self._has_its_kind():
@@ -189,6 +205,29 @@ class _Check:
             if not reader.may(each, need):
                 self._report(reader, [each], "cannot be read", need)
                 return
+
+    def _unwritable(self) -> None:
+        """A directory that the service writes below: the unit lets it make none."""
+        user = self.checks.settings.user_of(name_of(self.spec))
+        reader = Reader.of(user, self.checks.facts, self.checks.settings.groups)
+        make = f"`install -d -o {user} -m 0700 {shlex.quote(self.path)}`"
+        if self.last["kind"] == "missing":
+            self.add(
+                "is not there, and its service writes there but cannot make it.",
+                f"Deploy, then run {make}, and deploy again."
+                if reader.uid is None
+                else f"Run {make}.",
+            )
+        elif reader.uid is not None and _is_known(self.last):
+            ways = [each for each in self.steps[:-1] if _is_known(each)]
+            if not all(reader.may(each, ENTER) for each in ways) or not reader.may(
+                self.last, WRITE | ENTER
+            ):
+                shown = f"{self.last['mode']}, {self.last['owner']}:{self.last['group']}"
+                self.add(
+                    f"({shown}) is where its service writes, and the user {user} may not.",
+                    f"Give it to that user: `chown -R {user} {shlex.quote(self.path)}`.",
+                )
 
     def _report(self, reader: Reader, closed: Sequence[Step], cannot: str, need: int) -> None:
         first = closed[0]

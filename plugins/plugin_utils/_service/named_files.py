@@ -25,6 +25,8 @@ from .options import options_of
 from .unit import UnitSettings
 
 FILE, DIRECTORY, MODEL = "file", "directory", "model"
+# A directory that the service writes below.
+WRITTEN = "written"
 # An absolute path in a variable of which it is not known what it means.
 UNKNOWN = "unknown"
 _PATH = re.compile(r"/[^\x00-\x1f]+")
@@ -37,7 +39,8 @@ class NamedFile:
 
     Attributes:
         path: absolute, as the service sees it.
-        kind: file, directory, model (a directory of which every file is read) or unknown.
+        kind: file, directory, model (a directory of which every file is read), written (a directory that
+            the service writes below) or unknown.
         origin: what names it, in words: `args, chat-template`.
         optional: the service starts without it.
     """
@@ -75,6 +78,15 @@ def _known() -> Mapping[str, Mapping[str, _Entry]]:
     }
 
 
+@lru_cache(maxsize=1)
+def _written() -> tuple[frozenset[str], frozenset[str]]:
+    """Variables and options that name directories which are written."""
+    data = vars_file("hardening.yml")["written"]
+    return frozenset(name for group in data["env"].values() for name in group), frozenset(
+        data["options"]
+    )
+
+
 def files_of(service: Mapping[str, Any], settings: UnitSettings) -> tuple[NamedFile, ...]:
     """The weights of a service, and each file that its `args` and `env` name; each path once.
 
@@ -95,6 +107,8 @@ def _all(service: Mapping[str, Any], settings: UnitSettings) -> Iterator[NamedFi
     args = read_args(known, engine, f"service {service.get('name') or service.get('model')}")
     for name, value in args.items():
         entry = _known()["options"].get(name)
+        if name in _written()[1] and isinstance(value, str) and _PATH.fullmatch(value):
+            yield NamedFile(value, WRITTEN, f"args, {name}", True)
         if entry:
             for item in value if isinstance(value, list) else [value]:
                 yield from _of_option(entry, f"args, {name}", from_json(item))
@@ -139,6 +153,9 @@ def _of_variable(name: str, text: object) -> Iterator[NamedFile]:
     if not isinstance(text, str):
         return
     parts = re.split("[: ]+", text) if entry and entry.many else [text]
+    if name in _written()[0] and _PATH.fullmatch(text):
+        yield NamedFile(text, WRITTEN, f"env, {name}", True)
+        return
     for path in parts:
         if _PATH.fullmatch(path) and (entry or ":" not in path):
             kind = entry.kind if entry and entry.kind else UNKNOWN
@@ -157,7 +174,11 @@ def mounts(service: Mapping[str, Any], settings: UnitSettings) -> list[tuple[str
     found = _given_mounts(service, settings)
     for each in sorted(files_of(service, settings), key=lambda file: file.path):
         mounted = any(_below(each.path, target) for _source, target, _mode in found)
-        if each.kind != UNKNOWN and not mounted and on_host(each.path, found, settings):
+        if (
+            each.kind not in (UNKNOWN, WRITTEN)
+            and not mounted
+            and on_host(each.path, found, settings)
+        ):
             try:
                 word = unit_word(each.path)
             except AscendError as error:

@@ -166,3 +166,31 @@ def test_the_host_is_asked_for_what_its_services_read_and_for_their_users() -> N
     settings = Settings({**variables, "vllm_service_user": "vllm"}.get)
     specs = Deployment(settings, load_catalogue()).specs
     assert path_options(specs, settings) == {"paths": ["/m"], "users": ["vllm"]}
+
+
+def test_a_directory_that_a_service_writes_below() -> None:
+    path = "/data/cache"
+    request = {"env": {"VLLM_CACHE_ROOT": path}}
+    good = {WEIGHTS: way(WEIGHTS)}
+    told = found({**good, path: way(path)}, request)
+    assert (told.severity, told.message) == (
+        "warning",
+        f"{path} (env, VLLM_CACHE_ROOT) (0755, root:root) is where its service writes, and the user"
+        " vllm may not.",
+    )
+    assert f"`chown -R vllm {path}`" in told.advice
+    lost = way(path, {"path": path, "kind": "missing", "error": ""})
+    told = found({**good, path: lost}, request)
+    assert told.advice == f"Run `install -d -o vllm -m 0700 {path}`."
+    mine = {**good, path: way(path, at(path, "0700", uid=998))}
+    service = {"model": "Qwen3-14B", "name": "pd", "path": WEIGHTS, **request}
+    assert codes(checked(facts(paths=mine, users=USERS), service, user="vllm")) == []
+
+
+def test_what_every_service_may_write_is_not_asked_for() -> None:
+    env = {"TMPDIR": "/tmp/x", "VLLM_CACHE_ROOT": "/var/lib/vllm-services/a/c", "HF_HOME": "/hf"}
+    requests = [{"model": "Qwen3-14B", "name": "a", "path": "/m", "env": env}]
+    variables = {"vllm_service_instances": requests, "ascend_host_profile": A2}
+    settings = Settings(variables.get)
+    specs = Deployment(settings, load_catalogue()).specs
+    assert path_options(specs, settings) == {"paths": ["/m", "/hf"], "users": ["vllm-a"]}

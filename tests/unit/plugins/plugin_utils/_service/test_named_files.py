@@ -121,8 +121,8 @@ def test_variables_of_the_service_of_all_services_and_of_a_recipe_count() -> Non
         "/c.so",
         "/yr.json",
     ]
-    # What it means is not known.
-    assert found["/cache"] == ("unknown", "env, VLLM_CACHE_ROOT")
+    assert found["/cache"] == ("written", "env, VLLM_CACHE_ROOT")
+    assert named({"env": {"OTHER": "/o"}})["/o"] == ("unknown", "env, OTHER")
 
 
 def test_a_container_sees_what_is_named_and_nothing_twice() -> None:
