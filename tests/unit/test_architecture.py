@@ -20,6 +20,7 @@ CONTROLLER = (
     ("host_variables", "deployment"),
     ("group_check",),
     ("groups",),
+    ("_status",),
     ("_host", "_weights", "_runtime", "_plan", "_calibrate", "_gateway", "_monitoring"),
     ("settings",),
     ("_service",),

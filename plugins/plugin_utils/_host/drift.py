@@ -16,6 +16,7 @@ from types import MappingProxyType
 from typing import Any
 
 from .._base.words import listed
+from .card_states import card_states
 from .findings import (
     DEPLOY,
     DIFFERS,
@@ -90,7 +91,9 @@ def compare(
     sides.preflight(preflight, problem)
     sides.shared()
     sides.services()
-    sides.cards(facts.get("npu") or {}, set(excluded))
+    npu = facts.get("npu") or {}
+    sides.cards(npu, set(excluded))
+    drift.cards = card_states(npu, [service.name for service in drift.services], set(excluded))
     for service in drift.services:
         if any(each.code == "refused" for each in service.findings):
             service.findings = [
@@ -165,7 +168,14 @@ class _Comparison:
             seen = self.seen.get(name, {})
             state = str(seen.get("state") or UNKNOWN)
             length = target["max_model_len"]
-            service = ServiceDrift(name, list(target["cards"]), target["port"], length, state)
+            service = ServiceDrift(
+                name,
+                list(target["cards"]),
+                target["port"],
+                length,
+                state,
+                target.get("model") or "",
+            )
             if target.get("hosts"):
                 service.group = _group(target, seen)
             self._keep(service)
@@ -191,7 +201,7 @@ class _Comparison:
         for name, seen in self.seen.items():
             if name not in self.by_name:
                 self._keep(
-                    ServiceDrift(name, [], seen.get("port"), None, str(seen["state"]), UNKNOWN)
+                    ServiceDrift(name, [], seen.get("port"), None, str(seen["state"]), "", UNKNOWN)
                 )
 
     def _keep(self, service: ServiceDrift) -> None:

@@ -50,6 +50,7 @@ class ServiceDrift:
     port: int | None
     max_model_len: int | None
     state: str
+    model: str = ""
     verdict: str = OK
     progress: str = ""
     group: dict[str, Any] | None = None
@@ -68,6 +69,7 @@ class HostDrift:
         ok: whether the host counts as right for the exit status.
         findings: what is wrong with the host itself. notes: what is worth knowing and wrong with
             nothing.
+        cards: {id (logic), health, excluded, foreign (processes of others)} of each that npu-smi shows.
     """
 
     host: str
@@ -76,6 +78,7 @@ class HostDrift:
     services: list[ServiceDrift] = field(default_factory=list)
     findings: list[Difference] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    cards: list[dict[str, Any]] = field(default_factory=list)
 
     def add(self, code: str, message: str, advice: str) -> None:
         self.findings.append(Difference(code, message, advice))

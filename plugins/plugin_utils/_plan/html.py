@@ -152,6 +152,7 @@ def html(plan: View) -> str:
         script_hash=_hash(script),
         total=totals_of(plan),
         numbers={host["name"]: number for number, host in enumerate(plan["hosts"])},
+        status=plan.get("status"),
         touched={
             end["host"]
             for change in plan["changes"]
@@ -218,6 +219,7 @@ def _blocks(
             continue
         service = services[run.services[0]]
         off = "" if service["state"] == "started" else " off"
+        off += " wrong" if service.get("wrong") else ""
         block.update(css=f"{css[_model(service)]} {width}{off}", notes=["continued"])
         if run.services[0] not in named and run.services[1:]:
             named.update(run.services)

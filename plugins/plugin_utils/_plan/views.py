@@ -14,6 +14,9 @@ the same text. Its shape::
                           part: of the memory of its cards}]
     changes:  [{service, before: {host, cards} or None, after: {host, cards} or None}]
 
+A view of what runs adds ``wrong`` and ``notes`` (texts) to services and ``wrong`` to hosts, and ``status``
+instead of changes: {title, moment, problems, waiting, sections}.
+
 ``service`` is whose replica it is where ``name`` has a number behind it for being the second on a
 host; it may be left out, as ``part``. ``given`` is what was written by hand. Names are shown as they are, whatever they contain: characters
 that a terminal or a browser would act on are written as escapes.
@@ -165,7 +168,7 @@ def notes_of(service: View, host: View) -> list[str]:
     same = [each for each in host["services"] if each["cards"] == service["cards"]]
     if service["cards"] and len(same) > 1 and share_cards(same):
         notes.append(f"{service['part']:g} of the memory")
-    return notes
+    return notes + list(service.get("notes", ()))
 
 
 def replica_of(service: View) -> str:

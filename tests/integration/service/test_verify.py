@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 import yaml
 
 from ..hosts import scenario, started
-from ..playbooks import CLEAN, Books, codes
+from ..playbooks import CLEAN, PROFILE, Books, codes
 
 pytestmark = pytest.mark.hosts
 
@@ -66,7 +67,7 @@ def test_every_host_is_looked_at_before_the_run_fails(books: Books) -> None:
     values = yaml.safe_load(books.inventory.read_text())
     hosts = values["all"]["hosts"]
     hosts["gone"] = {"ansible_host": "192.0.2.1", "ansible_ssh_timeout": 2}
-    hosts["bare"] = dict(hosts["h1"])
+    hosts["bare"] = {**hosts["h1"], "ascend_host_profile": PROFILE}
     books.inventory.write_text(yaml.safe_dump(values))
     for host in ("h1", "h2", "gone"):
         books.list_services(host, SMALL)
@@ -93,6 +94,21 @@ def test_every_host_is_looked_at_before_the_run_fails(books: Books) -> None:
     assert [each["name"] for each in verdicts["bare"]["services"]] == ["small"], "what is there"
     assert "Hosts: 1 ok, 1 differs, 1 failed, 1 unreachable" in ran.output
     assert max(map(len, re.findall(r'^        ".*"?,?$', ran.output, re.M))) <= 80
+
+    page, data = books.folder / "status.html", books.folder / "status.json"
+    ran = books.run("status", vllm_status_html=str(page), vllm_status_output=str(data))
+    assert ran.status == 0, ran.output
+    first = next(line for line in ran.output.splitlines() if "problems:" in line)
+    assert first.strip() == '"3 problems:",', "an on-call person reads it first"
+    assert "host    0123 4567  services" in ran.output
+    assert "h2      A... .x..  A small" in ran.output
+    found = json.loads(data.read_text())
+    assert {each["host"]: each["state"] for each in found["hosts"]} == {
+        host: verdict["state"] for host, verdict in verdicts.items()
+    }
+    assert found["hosts"][1]["cards"][5]["use"] == "foreign"
+    assert "systemctl stop train.service" in page.read_text()
+    assert books.run("status", vllm_status_fail=True).status == 2
 
     _unused, verdicts = books.verify("--limit", "h2", ascend_host_excluded_cards=[5])
     assert verdicts["h2"]["ok"], "an excluded card is nobody's business"

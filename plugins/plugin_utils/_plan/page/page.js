@@ -44,6 +44,7 @@
   });
 
   const filters = {
+    wrong: (host) => host.item.matches(".wrong") || host.item.querySelector(".wrong"),
     changed: (host) => host.item.classList.contains("changed"),
     free: (host) => host.item.querySelector(".free"),
     out: (host) => host.item.querySelector(".out"),

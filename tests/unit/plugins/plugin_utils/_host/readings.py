@@ -70,6 +70,7 @@ def card(number: int, *users: tuple[int, str | None]) -> dict[str, Any]:
         "npu_id": number,
         "chip_id": 0,
         "logic_id": number,
+        "health": "OK",
         "device": f"/dev/davinci{number}",
         "processes": [
             {"pid": pid, "name": "python", "command": "python3 -m x", "unit": unit}

@@ -30,6 +30,7 @@ def test_what_is_expected_leaves_secrets_behind() -> None:
     assert expected_services(services, Settings({}.get).unit) == [
         {
             "name": "chat",
+            "model": "Qwen3-14B",
             "state": "started",
             "cards": [0],
             "port": 8000,

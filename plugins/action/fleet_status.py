@@ -1,0 +1,67 @@
+# SPDX-FileCopyrightText: The inferops.ascend authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Sums up what the hosts and gateways of a play answered, as text, as data, and as one page."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ansible.plugins.action import ActionBase
+from ansible_collections.inferops.ascend.plugins.module_utils._base import disk
+from ansible_collections.inferops.ascend.plugins.plugin_utils._host import drift_report
+from ansible_collections.inferops.ascend.plugins.plugin_utils._status import views
+from ansible_collections.inferops.ascend.plugins.plugin_utils._status.fleet import fleet_status
+
+NAMES = {"type": "list", "elements": "str", "default": []}
+
+
+class ActionModule(ActionBase):
+    TRANSFERS_FILES = False
+    _requires_connection = False
+
+    def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        self._supports_check_mode = True
+        result: dict[str, Any] = super().run(tmp, task_vars)
+        given = self.validate_argument_spec(
+            argument_spec={
+                "hosts": NAMES,
+                "gateways": NAMES,
+                "compared": {"type": "str", "required": True},
+                "rollouts": {"type": "str", "required": True},
+                "servers": {"type": "str", "required": True},
+                "moment": {"type": "str", "required": True},
+                "output": {"type": "path"},
+                "html": {"type": "path"},
+            }
+        )[1]
+        known: Mapping[str, Any] = (task_vars or {})["hostvars"]
+
+        def registered(host: str, name: str) -> Mapping[str, Any]:
+            return known[host].get(name) or {}
+
+        reports = [
+            registered(host, given["compared"]).get("report") or drift_report.missing(host)
+            for host in given["hosts"]
+        ]
+        status = fleet_status(
+            reports,
+            {host: registered(host, given["rollouts"]).get("record") for host in given["hosts"]},
+            {host: registered(host, given["servers"]) for host in given["gateways"]},
+        )
+        texts = {
+            "output": f"{json.dumps({'moment': given['moment'], **status}, indent=2, sort_keys=True)}\n",
+            "html": views.page(status, given["moment"]) if given["html"] else "",
+        }
+        for name, text in texts.items():
+            if given[name] and not self._task.check_mode:
+                path = Path(given[name])
+                try:
+                    path.write_text(text, encoding="utf-8")
+                except OSError as error:
+                    words = disk.explain(error, str(path), len(text.encode()))
+                    return {**result, "failed": True, "msg": f"{words} Name another file."}
+        return {**result, "changed": False, "data": status, "lines": views.lines(status)}

@@ -1,0 +1,166 @@
+# SPDX-FileCopyrightText: The inferops.ascend authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""How a fleet is now: hosts, services, cards, gateways, the last rollout, and what waits, as data.
+
+Everything was read before: hosts are compared by the action `verify`, gateways are asked by the module
+`vllm_gateway_servers`, rollouts are the records on the hosts.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from .._host import drift_report
+from .._host.findings import DIFFERS, FAILED, LOADING, OK, UNREACHABLE
+from .._runtime.engines import Record, State
+
+Report = Mapping[str, Any]
+
+# An A2 card, a die of an A3 card or a chip of a 300I Duo is one of these.
+USED, FREE, EXCLUDED, UNHEALTHY, FOREIGN = "used", "free", "excluded", "unhealthy", "foreign"
+
+
+def fleet_status(
+    reports: Sequence[Report], records: Mapping[str, object], gateways: Mapping[str, Report]
+) -> dict[str, Any]:
+    """Return what is known of a fleet, in plain types, by `vars/schemas/status.schema.json`.
+
+    reports: of `verify`, one for each host. records: of rollouts, by host. gateways: what
+    vllm_gateway_servers returned, by host; with `unreachable` or `failed` where it could not be asked.
+    """
+    sums = drift_report.summary(reports)
+    hosts = [_host(report, Record.parse(records.get(report["host"]))) for report in reports]
+    asked = [_gateway(host, found) for host, found in gateways.items()]
+    problems = [*_problems(reports, sums["groups"]), *_gateway_problems(asked)]
+    cards = Counter(card["use"] for host in hosts for card in host["cards"])
+    return {
+        "ok": sums["ok"] and not problems,
+        "hosts": hosts,
+        "groups": sums["groups"],
+        "gateways": asked,
+        "problems": problems,
+        "waiting": list(_waiting(hosts, asked)),
+        "summary": {
+            "hosts": sums["hosts"],
+            "services": sums["services"],
+            "cards": dict(cards),
+            "gateways": dict(Counter(each["state"] for each in asked)),
+        },
+    }
+
+
+def _host(report: Report, record: Record) -> dict[str, Any]:
+    """A host as it was compared, with its cards and its last rollout."""
+    rollout = None if record.state is State.NONE else record.as_dict()
+    return {**report, "cards": list(_cards(report)), "rollout": rollout}
+
+
+def _cards(report: Report) -> Iterator[dict[str, Any]]:
+    """{id, use, services, health} of each card; use is the worst that is true of it."""
+    owners: dict[int, list[str]] = {}
+    for service in report["services"]:
+        for card in service["cards"]:
+            owners.setdefault(card, []).append(service["name"])
+    for card in report["cards"]:
+        services = owners.get(card["id"], [])
+        if card["health"] not in ("", "OK"):
+            use = UNHEALTHY
+        elif card["foreign"]:
+            use = FOREIGN
+        elif services:
+            use = USED
+        else:
+            use = EXCLUDED if card["excluded"] else FREE
+        yield {
+            "id": card["id"],
+            "use": use,
+            "health": card["health"],
+            "services": services,
+            "foreign": list(card["foreign"]),
+        }
+
+
+def _gateway(host: str, found: Report) -> dict[str, Any]:
+    """{host, state, servers, error}; state is ok, unreachable, failed, or absent where none runs."""
+    if found.get("unreachable") or found.get("failed"):
+        state = UNREACHABLE if found.get("unreachable") else FAILED
+        return {"host": host, "state": state, "servers": [], "error": str(found.get("msg") or "")}
+    state = OK if found.get("running") else "absent"
+    return {"host": host, "state": state, "servers": list(found.get("servers") or []), "error": ""}
+
+
+def _problem(host: str, service: str, message: str, advice: str) -> dict[str, str]:
+    return {"host": host, "service": service, "message": message, "advice": advice}
+
+
+def _problems(reports: Sequence[Report], groups: Sequence[Report]) -> Iterator[dict[str, str]]:
+    """What is wrong, hosts that were not reached first."""
+    for report in sorted(reports, key=lambda each: each["state"] not in (UNREACHABLE, FAILED)):
+        for finding in report["findings"]:
+            yield _problem(report["host"], "", finding["message"], finding["advice"])
+        for service in report["services"]:
+            for finding in service["findings"]:
+                yield _problem(
+                    report["host"], service["name"], finding["message"], finding["advice"]
+                )
+    for group in groups:
+        if group["verdict"] == DIFFERS:
+            yield _problem(", ".join(group["hosts"]), group["name"], group["message"], "")
+
+
+def _gateway_problems(gateways: Sequence[Report]) -> Iterator[dict[str, str]]:
+    """Gateways that do not run, and names of models that no server of theirs answers."""
+    for each in gateways:
+        host = each["host"]
+        if each["state"] == UNREACHABLE:
+            words = f"the gateway was not reached: {each['error']}"
+            yield _problem(host, "", words, f"Try it alone: ansible -m ping {host}")
+        elif each["state"] == FAILED:
+            yield _problem(host, "", f"the gateway could not be asked: {each['error']}", "")
+        elif each["state"] != OK:
+            advice = f"Run the playbook gateway, or see why it ended: journalctl -u vllm-gateway, on {host}."
+            yield _problem(host, "", "no gateway runs here.", advice)
+        backends: dict[str, list[Report]] = {}
+        for server in each["servers"]:
+            backends.setdefault(server["backend"], []).append(server)
+        for backend, servers in backends.items():
+            if not any(server["up"] for server in servers):
+                words = f"no server of {backend} takes requests: {_states(servers)}."
+                yield _problem(host, backend, words, "See these services above, and diagnose.")
+            else:
+                for server in servers:
+                    if not server["up"] and not server["drained"]:
+                        words = (
+                            f"{server['name']} of {backend} gets no requests: {server['health']}."
+                        )
+                        yield _problem(
+                            host, backend, words, "See this service above, and diagnose."
+                        )
+
+
+def _states(servers: Sequence[Report]) -> str:
+    return ", ".join(
+        f"{server['name']} {'drained' if server['drained'] else server['health']}"
+        for server in servers
+    )
+
+
+def _waiting(hosts: Sequence[Report], gateways: Sequence[Report]) -> Iterator[dict[str, str]]:
+    """{host, service, message}: what is under way, or was not completed."""
+    for host in hosts:
+        name, rollout = host["host"], host["rollout"]
+        for service in host["services"]:
+            if service["verdict"] == LOADING:
+                words = f"loading: {service['progress']}".rstrip(": ")
+                yield {"host": name, "service": service["name"], "message": words}
+        if rollout and rollout["state"] == State.BEGUN.value:
+            words = f"{rollout['action']} {rollout['before']} -> {rollout['after']} began and has not ended"
+            yield {"host": name, "service": "", "message": words}
+    for each in gateways:
+        for server in each["servers"]:
+            if server["drained"]:
+                words = f"{server['name']} is drained, {server['sessions']} requests left"
+                yield {"host": each["host"], "service": server["backend"], "message": words}
