@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from .findings import format_process
@@ -26,10 +26,18 @@ def card_states(
             "excluded": card["logic_id"] in excluded,
             "foreign": [
                 format_process(process)
-                for process in card["processes"]
+                for process in once(card["processes"])
                 if process["unit"] not in units
             ],
         }
         for card in npu.get("cards", ())
         if card["logic_id"] is not None
     ]
+
+
+def once(processes: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """One process of each unit, and all that are in none."""
+    kept: dict[object, Mapping[str, Any]] = {}
+    for process in processes:
+        kept.setdefault(process.get("unit") or process["pid"], process)
+    return list(kept.values())

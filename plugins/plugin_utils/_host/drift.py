@@ -16,7 +16,7 @@ from types import MappingProxyType
 from typing import Any
 
 from .._base.words import listed
-from .card_states import card_states
+from .card_states import card_states, once
 from .findings import (
     DEPLOY,
     DIFFERS,
@@ -201,7 +201,9 @@ class _Comparison:
         for name, seen in self.seen.items():
             if name not in self.by_name:
                 self._keep(
-                    ServiceDrift(name, [], seen.get("port"), None, str(seen["state"]), "", UNKNOWN)
+                    ServiceDrift(
+                        name, [], seen.get("port"), None, str(seen["state"]), verdict=UNKNOWN
+                    )
                 )
 
     def _keep(self, service: ServiceDrift) -> None:
@@ -338,7 +340,7 @@ class _Comparison:
         for card in shown:
             number = int(card["logic_id"])
             owner = owners.get(number, [])
-            for process in _once(card["processes"]):
+            for process in once(card["processes"]):
                 service = known.get(process["unit"] or "")
                 if service is None:
                     if number not in excluded:
@@ -393,11 +395,3 @@ def _group(target: Record, seen: Record) -> dict[str, Any]:
         "status": written.get("status") or "",
         "missing": written.get("missing") or [],
     }
-
-
-def _once(processes: Sequence[Record]) -> list[Record]:
-    """One process of each unit, and all that are in none."""
-    kept: dict[object, Record] = {}
-    for process in processes:
-        kept.setdefault(process.get("unit") or process["pid"], process)
-    return list(kept.values())

@@ -39,7 +39,8 @@ class Difference:
 
 @dataclass
 class ServiceDrift:
-    """The comparison of one service. `cards` are logic ids, `max_model_len` is in tokens.
+    """The comparison of one service. `cards` are logic ids, `max_model_len` is in tokens, `part` is of
+    the memory of its cards.
 
     `progress` is how far one has come that is still loading, in words. `group` is, of a service over
     several hosts, {hosts (by rank), rank, members, digest, status, missing} as its host has it.
@@ -51,6 +52,7 @@ class ServiceDrift:
     max_model_len: int | None
     state: str
     model: str = ""
+    part: float | None = None
     verdict: str = OK
     progress: str = ""
     group: dict[str, Any] | None = None

@@ -135,7 +135,7 @@ def expected_services(
 ) -> list[dict[str, Any]]:
     """What status and /v1/models should report, without secrets.
 
-    Returns {name, model, state, cards, port, max_model_len (tokens), aliases, hosts, rank} of each service that
+    Returns {name, model, part (of the cards' memory), state, cards, port, max_model_len (tokens), aliases, hosts, rank} of each service that
     is not absent; aliases are the ids that /v1/models should list, hosts those of a service over several,
     by rank. Raises AscendError as `engine_config`.
     """
@@ -150,6 +150,7 @@ def expected_services(
             {
                 "name": str(service["name"]),
                 "model": str(service.get("model") or ""),
+                "part": service.get("gpu_memory_utilization"),
                 "state": str(service.get("state") or "started"),
                 "cards": [int(card) for card in service["cards"]],
                 "port": int(service["port"]),

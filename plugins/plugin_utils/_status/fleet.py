@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from .._host import drift_report
+from .._host import drift, drift_report
 from .._host.findings import DIFFERS, FAILED, LOADING, OK, UNREACHABLE
 from .._runtime.engines import Record, State
 
@@ -87,7 +87,12 @@ def _gateway(host: str, found: Report) -> dict[str, Any]:
     """{host, state, servers, error}; state is ok, unreachable, failed, or absent where none runs."""
     if found.get("unreachable") or found.get("failed"):
         state = UNREACHABLE if found.get("unreachable") else FAILED
-        return {"host": host, "state": state, "servers": [], "error": str(found.get("msg") or "")}
+        return {
+            "host": host,
+            "state": state,
+            "servers": [],
+            "error": drift.reason(str(found.get("msg") or "")),
+        }
     state = OK if found.get("running") else "absent"
     return {"host": host, "state": state, "servers": list(found.get("servers") or []), "error": ""}
 

@@ -133,6 +133,7 @@ def _service(host: Mapping[str, Any], service: Mapping[str, Any]) -> dict[str, A
         "cluster": cluster,
         "engine": "",
         "sizes": [1, 1, 1],
+        "part": service["part"],
         "wrong": service["verdict"] == DIFFERS,
         "notes": _notes(host["cards"], service),
     }

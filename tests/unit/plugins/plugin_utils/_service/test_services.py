@@ -31,6 +31,7 @@ def test_what_is_expected_leaves_secrets_behind() -> None:
         {
             "name": "chat",
             "model": "Qwen3-14B",
+            "part": 0.9,
             "state": "started",
             "cards": [0],
             "port": 8000,
