@@ -114,6 +114,42 @@ def test_every_host_is_looked_at_before_the_run_fails(books: Books) -> None:
     assert verdicts["h2"]["ok"], "an excluded card is nobody's business"
 
 
+def test_services_have_one_card_together(books: Books) -> None:
+    embed = {"model": "bge-m3", "name": "embed", "share": True, "gpu_memory_utilization": 0.5}
+    rerank = {"model": "bge-reranker-v2-m3", "name": "rerank", "share": True}
+    rerank["gpu_memory_utilization"] = 0.3
+    more = {"model": "bge-base-zh-v1.5", "name": "more", "share": True}
+    books.sh("h1", "for name in embed rerank more; do ascend-sim behaviour $name shared=true; done")
+    books.list_services("h1", embed, rerank)
+    ran = books.run("deploy", "--limit", "h1")
+    assert ran.status == 0, ran.output
+    assert "npu-smi set -t device-share -i 0 -c 0 -d 1" in ran.output
+    assert "estimated, never run: bge-m3" in ran.output
+    journal = books.sh("h1", "journalctl -o cat -u vllm@embed -u vllm@rerank")
+    assert journal.count("another service of this card is starting, waiting for it") == 1
+    ask = "curl -sSf -H content-type:application/json localhost"
+    books.sh("h1", f"""{ask}:8000/v1/embeddings -d '{{"model": "bge-m3", "input": "a"}}'""")
+    books.sh("h1", f"""{ask}:8001/rerank -d '{{"query": "a", "documents": ["b"]}}'""")
+
+    def pids() -> str:
+        return books.sh("h1", "systemctl show -P MainPID vllm@embed vllm@rerank")
+
+    both = pids()
+    third = {**more, "gpu_memory_utilization": 0.2}
+    books.list_services("h1", *({**each, "cards": [0]} for each in (embed, rerank, third)))
+    ran = books.run("deploy", "--limit", "h1", ansible_host="192.0.2.1")
+    assert ran.status == 2 and "UNREACHABLE" not in ran.output
+    assert "services embed, rerank and more all want card 0 and take 0.5 + 0.3 + 0.2" in ran.output
+    books.list_services("h1", {**more, "gpu_memory_utilization": 0.1}, rerank, embed)
+    ran = books.run("deploy", "--limit", "h1")
+    assert ran.status == 0 and "device-share" not in ran.output, ran.output
+    assert pids() == both, "what runs stays, though another one joins it"
+    assert books.sh("h1", "npu-smi info | grep -c EngineCor") == "3\n"
+    ran, verdicts = books.verify("--limit", "h1")
+    assert ran.status == 0, ran.output
+    assert [each["cards"] for each in verdicts["h1"]["services"]] == [[0], [0], [0]]
+
+
 def test_what_still_loads_is_told_from_what_is_wrong(books: Books) -> None:
     books.list_services("h1", SMALL)
     books.sh("h1", "ascend-sim behaviour Qwen3-0.6B delay=600")

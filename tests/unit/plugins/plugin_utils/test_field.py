@@ -81,3 +81,24 @@ def test_one_tensor_parallel_group_over_two_hosts_by_hand(tmp_path: Path) -> Non
     )
     assert "vllm_plan_services" in said
     assert said.endswith("Leave them out of args.")
+
+
+@pytest.mark.parametrize("allow_untested", [True, False])
+def test_two_small_models_on_one_card(allow_untested: bool) -> None:
+    """vllm-ascend issues 4404, 5707 and 7308."""
+    values = {
+        "ascend_host_profile": "atlas-800i-a2-64g",
+        "vllm_service_allow_untested": allow_untested,
+        "vllm_service_instances": [
+            {"model": model, "cards": [0], "gpu_memory_utilization": 0.3, "path": f"/data/{model}"}
+            for model in ("bge-m3", "bge-reranker-v2-m3")
+        ],
+    }
+    deployment = Deployment(Settings(values.get), load_catalogue([]))
+    deployment.check_declared()
+    services = [service.as_dict() for service in deployment.services]
+    assert [each["cards"] for each in services] == [[0], [0]]
+    assert [each["port"] for each in services] == [8000, 8001]
+    for each in services:
+        (warning,) = each["warnings"]
+        assert warning.startswith("estimated, never run") and each["max_model_len"] == 8192
