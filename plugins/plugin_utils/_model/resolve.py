@@ -88,6 +88,8 @@ def resolve(request: object, catalogue: Catalogue, options: Options) -> Spec:
         return Spec(parsed.name or model or "", model, 0, extra={"state": "absent"})
     where = (options.hub, options.on_host) if options.estimate else ()
     subject = identify(parsed, catalogue, *where)
+    part = parsed.gpu_memory_utilization or options.gpu_memory_utilization
+    check_stated(parsed, subject.match.model, part)
     if not subject.known:
         return _unread(parsed, subject)
     return _Resolution(parsed, subject, catalogue, options).spec()
@@ -146,7 +148,6 @@ class _Resolution:
         self._check_sharing()
 
     def _check_sharing(self) -> None:
-        check_stated(self.request, self.model, self.utilization)
         options = self.options
         fault = self.shares and counts_others(self.model, options.engine_version, options.profile)
         if fault and not options.allow_untested:

@@ -6,10 +6,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from .._base.errors import AscendError
 from .catalogue import Catalogue
 from .resolve import Options, memories_text, resolve
+from .sharing import shared_positions
 from .spec import Spec
 
 
@@ -25,7 +27,8 @@ def resolve_terms(terms: Sequence[object], catalogue: Catalogue, options: Option
     for term in terms:
         flat.extend(term if isinstance(term, (list, tuple)) else [term])
     specs: list[Spec] = []
-    for term in flat:
+    sharing = shared_positions(flat)
+    for position, term in enumerate(flat):
         if isinstance(term, str) and term.strip() == "*":
             memory = options.card_memory_gb
             rows = list(catalogue.every_row(memory))
@@ -36,5 +39,6 @@ def resolve_terms(terms: Sequence[object], catalogue: Catalogue, options: Option
                 )
             specs.extend(resolve(row.model, catalogue, options) for row in rows)
         else:
-            specs.append(resolve(term, catalogue, options))
+            alike = replace(options, shares_cards=True) if position in sharing else options
+            specs.append(resolve(term, catalogue, alike))
     return specs

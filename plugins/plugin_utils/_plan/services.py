@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Any
 
@@ -15,6 +15,7 @@ from .._base.values import kind_of, whole_number
 from .._base.words import listed
 from .._model.catalogue import Catalogue
 from .._model.resolve import resolve
+from .._model.sharing import shared_positions
 from .._place.host_cards import card_ids
 from .._place.names import service_name
 from .._service.engine import check_args
@@ -198,6 +199,7 @@ def given_services(
     specs = []
     clusters: dict[str, Any] = {}
     catalogue = reader.inventory.catalogue(hardware.tables)
+    sharing = shared_positions(value)
     for number, item in enumerate(value, 1):
         label = f"{where}, service {number}"
         if is_template(item):
@@ -209,7 +211,8 @@ def given_services(
                 key: reader.rendered(host, entry, f"{label}, {key}") if key in read else None
                 for key, entry in values.items()
             }
-        spec = resolve(values, catalogue, hardware.options).as_dict()
+        options = replace(hardware.options, shares_cards=number - 1 in sharing)
+        spec = resolve(values, catalogue, options).as_dict()
         if spec.get("state") != "absent":
             check_service_args(spec, service_name(spec), hardware)
         cluster = spec.pop("cluster", None)

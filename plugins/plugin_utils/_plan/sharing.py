@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 from .._place.taken import fits
 from .fleet import Fixed, FleetService
-from .search import Item
+from .search import Item, Need
 
 
 class SharedCards:
@@ -56,10 +56,10 @@ def together(
 ) -> dict[Item, list[Item]]:
     """Items to search room for, each with those that it is for.
 
-    Services that may go to the same hosts, and take as many cards there, are put together, those of many
-    replicas and large parts first. All replicas of a service go with those of one other service, so
-    that they are on different hosts where those are. One of which `placed` (hosts, by service) has
-    replicas already leads.
+    Services are put together with one that leads, if they may go wherever it may, and take as many
+    cards there. Those of many replicas, few hosts and large parts lead. All replicas of a service go
+    with those of one that leads, so that they are on different hosts where those are; if they have to
+    be, those have to be too. One of which `placed` (hosts, by service) has replicas already leads.
     """
     found: dict[Item, list[Item]] = {}
     groups: dict[tuple[int, int], list[Item]] = {}
@@ -68,39 +68,47 @@ def together(
             groups.setdefault((item.need.number, item.service), []).append(item)
         else:
             found[item] = [item]
-    led: dict[int, dict[int, list[_Set]]] = {}  # by need and the service that leads
-    order = sorted(
-        groups,
-        key=lambda key: (
-            not placed[key[1]],
-            -len(groups[key]),
-            -services[key[1]].part,
-            services[key[1]].name,
-        ),
-    )
-    for need, service in order:
-        group, part = groups[need, service], services[service].part
-        leaders = led.setdefault(need, {})
-        joined = None if placed[service] else _with_room(leaders.values(), len(group), part)
+    led: list[list[_Set]] = []  # of each service that leads
+
+    def order(group: list[Item]) -> tuple[bool, int, int, float, str]:
+        first = group[0]
+        service = services[first.service]
+        hosts = len(first.need.singles)
+        return not placed[first.service], -len(group), hosts, -service.part, service.name
+
+    for group in sorted(groups.values(), key=order):
+        number = group[0].service
+        part = services[number].part
+        joined = None if placed[number] else _with_room(led, group, part)
         if joined is None:
-            joined = leaders[service] = [_Set([]) for _item in group]
+            joined = [_Set([]) for _item in group]
+            led.append(joined)
         for item, each in zip(group, joined, strict=True):
             each.items.append(item)
             each.parts.append(part)
-    for leaders in led.values():
-        for each in (each for sets in leaders.values() for each in sets):
-            first = each.items[0]
-            alone = any(item.alone for item in each.items)
-            priority = max(item.priority for item in each.items)
-            lead = Item(first.need, first.service, alone, priority, first.replicas, first.place)
-            found[lead] = each.items
+    for each in (each for sets in led for each in sets):
+        first = each.items[0]
+        priority = max(item.priority for item in each.items)
+        lead = Item(first.need, first.service, first.alone, priority, first.replicas, first.place)
+        found[lead] = each.items
     return found
 
 
-def _with_room(leaders: Iterable[Sequence[_Set]], count: int, part: float) -> list[_Set] | None:
+def _with_room(
+    led: Iterable[Sequence[_Set]], group: Sequence[Item], part: float
+) -> list[_Set] | None:
     """As many sets of one service that leads, with room for the part; None if none has them."""
-    for sets in leaders:
+    for sets in led:
+        first, leads = group[0], sets[0].items[0]
+        if not _may_follow(first.need, leads.need) or (first.alone and not leads.alone):
+            continue
         free = [each for each in sets if fits([*each.parts, part])]
-        if len(free) >= count:
-            return free[:count]
+        if len(free) >= len(group):
+            return free[: len(group)]
     return None
+
+
+def _may_follow(need: Need, leads: Need) -> bool:
+    """Whether a service may go wherever the one that leads may, on as many cards."""
+    same = all(need.singles.get(host) == cards for host, cards in leads.singles.items())
+    return same and need.pinned == leads.pinned and not need.spans and not leads.spans

@@ -7,9 +7,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from ansible_collections.inferops.ascend.plugins.plugin_utils._base.errors import AscendError
+from ansible_collections.inferops.ascend.plugins.plugin_utils._model.identify import OnHost
+from ansible_collections.inferops.ascend.plugins.plugin_utils._model.resolve import Options
 from ansible_collections.inferops.ascend.plugins.plugin_utils._model.sharing import shared_positions
+from ansible_collections.inferops.ascend.plugins.plugin_utils._model.terms import resolve_terms
 
-from .resolving import rejection, spec, user_table
+from .resolving import CATALOGUE, rejection, spec, user_table
 
 SMALL = {"model": "bge-m3", "share": True, "gpu_memory_utilization": 0.3}
 
@@ -90,3 +94,17 @@ def test_requests_that_name_the_same_cards_share_them() -> None:
     assert shared_positions(["c", one, other, {"model": "d", "cards": [0]}]) == {1, 2}
     assert shared_positions([one, {**other, "share": False}]) == set()
     assert shared_positions([one, {**other, "state": "absent"}]) == set()
+
+
+def test_terms_that_name_the_same_cards_are_estimated() -> None:
+    """As the host's services are, so that roles which resolve them otherwise agree."""
+    terms = [{"model": "bge-m3", "cards": [0], "gpu_memory_utilization": 0.3}, "Qwen3-14B"]
+    with pytest.raises(AscendError, match="is valid at 0.95 and above"):
+        resolve_terms(terms, CATALOGUE, Options())
+    specs = resolve_terms([*terms, {**SMALL, "cards": [0]}], CATALOGUE, Options())
+    assert [spec.provenance["basis"] for spec in specs] == ["estimated", "measured", "estimated"]
+
+
+def test_a_part_is_asked_for_before_the_weights_are_read() -> None:
+    asked = {"model": "/data/unknown", "share": True}
+    assert "has to be stated" in rejection(asked, estimate=True, on_host=OnHost())

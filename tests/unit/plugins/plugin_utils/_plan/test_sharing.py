@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.fleet import (
@@ -37,6 +38,13 @@ def test_services_of_a_card_are_put_together() -> None:
     assert len({*map(tuple, found.values())}) == 3
 
 
+def test_one_that_may_go_anywhere_follows_one_that_may_not() -> None:
+    services = [part("any", 0.3), part("there", 0.3, ["h3"]), part("other", 0.3, ["h2"])]
+    found = where(plan(HOSTS, services))
+    together = [sorted(names) for names in found.values() if len(names) > 1]
+    assert together in ([["any", "there"]], [["any", "other"]])
+
+
 def test_one_of_each_on_every_host() -> None:
     services = [part("a", 0.3, replicas=None), part("b", 0.3, replicas=None)]
     assert where(plan(HOSTS, services)) == {name: {"a": [0], "b": [0]} for name in FOUR}
@@ -52,6 +60,14 @@ def test_replicas_are_on_different_hosts_as_others() -> None:
     assert sum("b" in found[each] for each in FOUR) == 4
     assert sum("a" in found[each] for each in FOUR) == 3
     assert all(found[each]["a"] == found[each]["b"] for each in FOUR if "a" in found[each])
+
+
+def test_what_has_to_spread_does_not_follow_what_need_not() -> None:
+    services = [part("a", 0.1, NAMES, replicas=4), part("b", 0.3, NAMES, replicas=2)]
+    services[1] = replace(services[1], spread_required=True)
+    planned = plan(TWO, services)
+    assert planned.unplaced == ()
+    assert [each.host for each in planned.assignments if each.service == "b"] == ["h1", "h2"]
 
 
 def test_what_exists_stays_and_what_is_added_joins_it() -> None:
