@@ -1,15 +1,17 @@
 # SPDX-FileCopyrightText: The inferops.ascend authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Makes the files that Prometheus takes from the placed services of all hosts."""
+"""Makes the files that Prometheus takes from the placed services of all hosts, and has a module write them."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from ansible.plugins.action import ActionBase
+from ansible_collections.inferops.ascend.plugins.plugin_utils._base.data import ROOT
 from ansible_collections.inferops.ascend.plugins.plugin_utils._base.errors import AscendError
 from ansible_collections.inferops.ascend.plugins.plugin_utils._base.values import plain
+from ansible_collections.inferops.ascend.plugins.plugin_utils._base.variables import role_default
 from ansible_collections.inferops.ascend.plugins.plugin_utils._model.catalogue import Catalogue
 from ansible_collections.inferops.ascend.plugins.plugin_utils._monitoring.files import Limits, files
 from ansible_collections.inferops.ascend.plugins.plugin_utils._monitoring.fleet import (
@@ -23,10 +25,14 @@ from ansible_collections.inferops.ascend.plugins.plugin_utils.placed_services im
     placed_host,
 )
 
+# What is the same for every fleet.
+FILES = ROOT / "roles" / "vllm_monitoring" / "files"
+SHIPPED = ("rules/inferops_ascend.yml", "dashboards/inferops_ascend.json")
+METRICS_PORT = "vllm_gateway_metrics_port"
 ARGUMENTS: dict[str, dict[str, Any]] = {
     "hosts": {"type": "list", "elements": "str", "required": True},
     "gateways": {"type": "list", "elements": "str", "default": []},
-    "gateway_port": {"type": "int", "default": 8404},
+    "directory": {"type": "str", "required": True},
     "targets": {"type": "str", "required": True},
     "first_token_seconds": {"type": "float"},
     "card_temperature": {"type": "float"},
@@ -35,7 +41,6 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
 
 class ActionModule(ActionBase):
     TRANSFERS_FILES = False
-    _requires_connection = False
 
     def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         self._supports_check_mode = True
@@ -44,9 +49,7 @@ class ActionModule(ActionBase):
         hostvars = (task_vars or {})["hostvars"]
         try:
             placed = self._placed(given["hosts"], hostvars)
-            fleet = _fleet(
-                placed, {host: _address(hostvars, host) for host in given["gateways"]}, given
-            )
+            fleet = _fleet(placed, {host: _gateway(hostvars, host) for host in given["gateways"]})
         except AscendError as error:
             return {**result, "failed": True, "msg": str(error)}
         limits = Limits(given["first_token_seconds"], given["card_temperature"])
@@ -56,12 +59,16 @@ class ActionModule(ActionBase):
             for host in placed
             if not host.complete
         ]
-        return {
-            **result,
-            "changed": False,
-            "files": files(fleet, limits, given["targets"]),
-            **({"warnings": warnings} if warnings else {}),
-        }
+        made = files(fleet, limits, given["targets"])
+        texts = {path: (FILES / path).read_text(encoding="utf-8") for path in SHIPPED}
+        written = self._execute_module(
+            module_name="inferops.ascend.monitoring_files",
+            module_args={"directory": given["directory"], "files": {**texts, **made}},
+            task_vars=task_vars,
+        )
+        if warnings:
+            written["warnings"] = [*written.get("warnings", []), *warnings]
+        return {**result, **written, "files": made}
 
     def _placed(self, hosts: list[str], hostvars: Any) -> list[PlacedHost]:
         """Raises AscendError that names every host whose variables cannot be used."""
@@ -77,30 +84,28 @@ class ActionModule(ActionBase):
         return found
 
 
-def _fleet(placed: list[PlacedHost], gateways: dict[str, str], given: dict[str, Any]) -> Fleet:
+def _fleet(placed: list[PlacedHost], gateways: dict[str, str]) -> Fleet:
     planned: dict[str, int | None] = {}
     for host in placed:
         planned.update(planned_services(host.variables, host.catalogue))
-    return Fleet(
-        [
-            watched_host(
-                host.name,
-                host.settings,
-                host.variables,
-                host.services,
-                planned,
-                host.catalogue,
-                host.address,
-                host.chip,
-            )
-            for host in placed
-        ],
-        planned,
-        {host: joined(address, given["gateway_port"]) for host, address in gateways.items()},
-    )
+    hosts = [
+        watched_host(
+            host.name,
+            host.settings,
+            host.variables,
+            host.services,
+            planned,
+            host.catalogue,
+            host.address,
+            host.chip,
+        )
+        for host in placed
+    ]
+    return Fleet(hosts, planned, gateways)
 
 
-def _address(hostvars: Any, host: str) -> str:
-    return str(
-        hostvars[host].get("vllm_monitoring_address") or hostvars[host].get("ansible_host") or host
-    )
+def _gateway(hostvars: Any, host: str) -> str:
+    """The target of a gateway."""
+    known = hostvars[host]
+    address = known.get("vllm_monitoring_address") or known.get("ansible_host") or host
+    return joined(str(address), int(known.get(METRICS_PORT) or role_default(METRICS_PORT)))

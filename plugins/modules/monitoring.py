@@ -3,18 +3,19 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 
-# What it does is in plugins/action/monitoring.py; nothing of it runs on a host.
+# What it does is in plugins/action/monitoring.py; the host runs the module monitoring_files.
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: monitoring
-short_description: Make the files that Prometheus takes from the placed services of a fleet
+short_description: Write the files that Prometheus takes from the placed services of a fleet
 version_added: 0.3.0
 description:
-  - Makes targets for C(file_sd), rules that record what the fleet should be, and scrape jobs, from the
+  - Writes targets for C(file_sd), rules that record what the fleet should be, and scrape jobs, from the
     variables of all hosts and, where the action M(inferops.ascend.deployment) ran in the same play as
     RV(ignore:ascend_host_deployment), from what it found.
-  - It runs on the controller alone and writes nothing; the role C(vllm_monitoring) does.
+  - It writes the recording rules and alerts that every fleet has, and the dashboard, beside them. Hosts of services
+    are not contacted.
 options:
   hosts:
     description: Names of the hosts with services.
@@ -22,14 +23,14 @@ options:
     elements: str
     required: true
   gateways:
-    description: Names of the hosts of the gateway.
+    description: Names of the hosts of the gateway; C(vllm_gateway_metrics_port) of each is its port.
     type: list
     elements: str
     default: []
-  gateway_port:
-    description: Port of the metrics of the gateway.
-    type: int
-    default: 8404
+  directory:
+    description: Directory on the host of this task, which gets the files.
+    type: str
+    required: true
   targets:
     description: Directory in which Prometheus finds the files of targets.
     type: str
@@ -42,25 +43,26 @@ options:
     type: float
 extends_documentation_fragment:
   - inferops.ascend.attributes
-attributes:
-  platform:
-    description: The controller.
-    platforms: posix
 seealso:
   - module: inferops.ascend.deployment
 """
 
 EXAMPLES = r"""
-- name: Make what Prometheus takes
+- name: Write what Prometheus takes
   inferops.ascend.monitoring:
     hosts: "{{ groups.ascend }}"
+    directory: /etc/prometheus
     targets: /etc/prometheus/targets
-  register: made
 """
 
 RETURN = r"""
+written:
+  description: Paths of the files that changed, or would change, below the directory.
+  returned: success
+  type: list
+  elements: str
 files:
-  description: Text by path, relative to a directory of your choice.
+  description: Text of the files of this fleet by path, below the directory.
   returned: success
   type: dict
   sample:

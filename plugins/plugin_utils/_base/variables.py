@@ -20,7 +20,7 @@ from .values import kind_of, shown, whole_number
 # A variable's value, rendered and in plain types; None where it is not set. Raises AscendError.
 Reader = Callable[[str], Any]
 
-_ROLES = ("ascend_host", "vllm_service", "vllm_runtime", "vllm_monitoring")
+_ROLES = ("ascend_host", "vllm_service", "vllm_runtime", "vllm_gateway", "vllm_monitoring")
 _TRUE = ("true", "yes", "on", "1", "y", "t")
 _FALSE = ("false", "no", "off", "0", "n", "f", "")
 
