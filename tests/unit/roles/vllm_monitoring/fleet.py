@@ -4,8 +4,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.server
 import json
+import socket
 import subprocess
 import threading
 import urllib.parse
@@ -46,6 +48,14 @@ haproxy_backend_http_responses_total{proxy="model-chat",code="2xx"} 7
 haproxy_server_status{proxy="model-chat",server="chat:h1",state="DOWN"} 1
 haproxy_server_status{proxy="model-chat",server="chat:h1",state="UP"} 0
 """
+
+
+def low_port() -> int:
+    """A free port of those that npu-exporter takes, which are not all that are free."""
+    for port in range(20000, 30000):
+        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
+    raise AssertionError("no port from 20000 to 29999 is free")
 
 
 class Prometheus:
@@ -115,7 +125,7 @@ def answering(text: str) -> Iterator[int]:
 def watched(directory: Path, programs: Path, rules: Path, options: Path) -> Iterator[Prometheus]:
     """Stand-ins of three versions, of npu-exporter and of a gateway, and Prometheus over them."""
     hosts = {name: Host(directory / name, options) for name in VERSIONS}
-    exporter, port = free_ports(2)
+    exporter, port = low_port(), free_ports(1)[0]
     first = hosts["old"]
     running: list[subprocess.Popen[bytes]] = []
     try:
@@ -158,8 +168,8 @@ def watched(directory: Path, programs: Path, rules: Path, options: Path) -> Iter
                 running.append(subprocess.Popen(command, stdout=log, stderr=log))
             prometheus = Prometheus(port)
             for host in hosts.values():
-                until(host.healthy)
-            until(lambda: prometheus.value("sum(up)") == 5)
+                until(host.healthy, 180)
+            until(lambda: prometheus.value("sum(up)") == 5, 180)
             yield prometheus
     finally:
         for process in running:

@@ -71,7 +71,7 @@ def test_every_panel_has_rows(prometheus: Prometheus, dashboard: Path) -> None:
 
     # A ratio of rates has none before a request was served.
     load(prometheus)
-    until(rows, 60)
+    until(rows, 180)
 
 
 def load(prometheus: Prometheus) -> None:
@@ -110,7 +110,7 @@ def test_what_is_wrong_waits_to_fire_and_the_rest_is_silent(prometheus: Promethe
     def pending() -> set[str]:
         return {each["labels"]["alertname"] for each in prometheus.ask("alerts").get("alerts", [])}
 
-    until(lambda: expected <= pending())
+    until(lambda: expected <= pending(), 180)
     assert pending() == expected
 
 
@@ -122,7 +122,7 @@ def test_annotations_are_rendered(prometheus: Prometheus) -> None:
             found[each["labels"]["alertname"]] = each["annotations"]
         return "NpuHot" in found and "VllmReplicasMissing" in found
 
-    until(alert)
+    until(alert, 180)
     assert found["VllmReplicasMissing"]["summary"] == "lost has fewer replicas than planned"
     assert "--limit h1" in found["NpuHot"]["description"]
 
