@@ -4,7 +4,9 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -163,6 +165,18 @@ def tried(name: str, series: Series, labels: Series, count: int) -> dict[str, An
     }
 
 
+def run_cases(
+    promtool: Path, rules: Path, directory: Path, cases: Sequence[dict[str, Any]]
+) -> None:
+    """Have promtool try cases in its form."""
+    file = directory / "cases.yml"
+    tests = {"rule_files": [str(rules)], "evaluation_interval": "1m", "tests": list(cases)}
+    file.write_text(yaml.safe_dump(tests))
+    command = [promtool, "test", "rules", file]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 def test_every_alert_has_its_cases(rules: Path) -> None:
     assert {rule["alert"] for rule in alerts(rules)} == set(CASES)
 
@@ -175,14 +189,7 @@ def test_alerts_fire_and_are_silent(
         tried(name, case.fires if count else case.silent, case.labels if count else {}, count)
         for name, case in CASES.items()
     ]
-    file = tmp_path / "cases.yml"
-    file.write_text(
-        yaml.safe_dump({"rule_files": [str(rules)], "evaluation_interval": "1m", "tests": tests})
-    )
-    done = subprocess.run(
-        [promtool, "test", "rules", file], capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
+    run_cases(promtool, rules, tmp_path, tests)
 
 
 def test_an_alert_leads_to_its_page_and_to_a_playbook(rules: Path, repository: Path) -> None:
@@ -194,3 +201,36 @@ def test_an_alert_leads_to_its_page_and_to_a_playbook(rules: Path, repository: P
         assert notes["runbook_url"].endswith(f"docs/oncall.md#{rule['alert'].lower()}")
         command = notes["description"].split("ansible-playbook inferops.ascend.")[1]
         assert command.split()[0] in playbooks | {"gateway"}, rule["alert"]
+
+
+def test_an_error_code_is_printed_with_all_its_digits(
+    promtool: Path, rules: Path, tmp_path: Path
+) -> None:
+    (rule,) = (each for each in alerts(rules) if each["alert"] == "NpuErrorCode")
+    description = (
+        "/dev/davinci3 of h1 has the error code 2160197632; the service chat runs on it. Run:"
+        " ansible-playbook inferops.ascend.verify -i INVENTORY --limit h1"
+    )
+    expected = {
+        "exp_labels": {
+            "severity": "warning",
+            **dict(re.findall(r'(\w+)="([^"]*)"', f'{CHAT},id="3"')),
+        },
+        "exp_annotations": {
+            "summary": "Card 3 of h1 has an error code",
+            "description": description,
+            "runbook_url": rule["annotations"]["runbook_url"],
+        },
+    }
+    case = {
+        "interval": "1m",
+        "input_series": [
+            {"series": f"npu_chip_info_error_code{{{CARD}}}", "values": "2160197632x40"},
+            {"series": HEALTH, "values": "1x40"},
+            {"series": INFO, "values": "1x40"},
+        ],
+        "alert_rule_test": [
+            {"eval_time": "10m", "alertname": "NpuErrorCode", "exp_alerts": [expected]}
+        ],
+    }
+    run_cases(promtool, rules, tmp_path, [case])
