@@ -154,7 +154,8 @@ class Handler(BaseHTTPRequestHandler):
         begun = time.monotonic()
         self.server.meter.begin()
         try:
-            time.sleep(self.server.behaviour.request_seconds)
+            if not request.get("stream"):
+                time.sleep(self.server.behaviour.request_seconds)
             if (
                 self.server.to_engine is not None
                 and ask(self.server.to_engine, "step", None) is None
@@ -190,7 +191,9 @@ class Handler(BaseHTTPRequestHandler):
         usage = {"prompt_tokens": sum(tokens), "total_tokens": sum(tokens)}
         base = {"id": "standin-0", "created": int(time.time()), "model": name, "usage": usage}
         text = f"({vllm_config.STAND_IN})"
-        if path == "/completions":
+        if request.get("stream") and path in ("/completions", "/chat/completions"):
+            self.stream(path, {**base, "usage": None}, text.split(" "))
+        elif path == "/completions":
             choice = {"index": 0, "text": text, "logprobs": None, "finish_reason": "stop"}
             self.answer(200, {**base, "object": "text_completion", "choices": [choice]})
         elif path == "/chat/completions":
@@ -209,3 +212,25 @@ class Handler(BaseHTTPRequestHandler):
                 for i in range(len(texts))
             ]
             self.answer(200, {**base, "object": "list", "data": data})
+
+    def stream(self, path: str, base: dict[str, Any], words: list[str]) -> None:
+        """An answer in server-sent events, a word each, over the seconds that a request takes."""
+        self.send_response(200)
+        self.send_header("Content-Type", "text/event-stream; charset=utf-8")
+        self.send_header("Transfer-Encoding", "chunked")
+        self.end_headers()
+        for word in words:
+            time.sleep(self.server.behaviour.request_seconds / len(words))
+            choice: dict[str, Any] = {"index": 0, "finish_reason": None}
+            if path == "/completions":
+                event = {**base, "object": "text_completion", "choices": [{**choice, "text": word}]}
+            else:
+                choice["delta"] = {"content": word}
+                event = {**base, "object": "chat.completion.chunk", "choices": [choice]}
+            self.chunk(f"data: {json.dumps(event)}\n\n")
+        self.chunk("data: [DONE]\n\n")
+        self.chunk("")
+
+    def chunk(self, text: str) -> None:
+        data = text.encode()
+        self.wfile.write(b"%x\r\n%s\r\n" % (len(data), data))

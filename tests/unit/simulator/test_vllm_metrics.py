@@ -69,3 +69,14 @@ def test_it_counts_requests_and_tokens_and_shows_what_a_test_sets(host: Host) ->
     behaviour = Path(host.environment["ASCEND_SIM_BEHAVIOUR"])
     behaviour.write_text(json.dumps({"*": {"metrics": {"num_requests_waiting": 4}}}))
     assert values(host.ask("/metrics")[1])["num_requests_waiting"] == 4
+
+
+def test_a_stream_is_events_up_to_done(host: Host) -> None:
+    host.serve("")
+    until(host.healthy)
+    body = {"messages": [{"content": "one"}], "stream": True}
+    _status, text = host.ask("/v1/chat/completions", json.dumps(body))
+    *events, last, end = text.split("\n\n")
+    assert (last, end) == ("data: [DONE]", "")
+    words = [json.loads(each[6:])["choices"][0]["delta"]["content"] for each in events]
+    assert " ".join(words) == "(stand-in of the Ascend simulator, not vLLM)"
