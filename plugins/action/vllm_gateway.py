@@ -72,6 +72,7 @@ class ActionModule(HostAction):
             result["warnings"] = [*result.get("warnings", []), *warned]
         result["backends"] = [backend.as_dict() for backend in gateway.backends]
         result["report"] = gateway.report(self.variables.host)
+        result["ports"] = targets.ports_by_host(found)
         return result
 
     def _targets(self, pattern: str) -> list[targets.Target]:
@@ -117,5 +118,8 @@ class ActionModule(HostAction):
         """Names of a certificate that is made on the host; none where it is not."""
         if given["tls"] != "self-signed":
             return []
-        address = str(self.variables.read("ansible_host") or self.variables.host)
-        return list(dict.fromkeys([*given["names"], self.variables.host, address]))
+        return list(dict.fromkeys([*given["names"], self.variables.host, self._address]))
+
+    @property
+    def _address(self) -> str:
+        return str(self.variables.read("ansible_host") or self.variables.host)

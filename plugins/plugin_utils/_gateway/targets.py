@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -33,7 +33,7 @@ class Target:
     """A server and the names of models that it answers to.
 
     Attributes:
-        service: its service's name; empty for one that is not of the fleet.
+        service, host: its service's name and host; empty for one that is not of the fleet.
         names: served names, aliases and adapters, without one twice.
         length: max_model_len in tokens, None where it is not known.
         api_key: which it wants of clients; empty for none.
@@ -42,6 +42,7 @@ class Target:
 
     name: str
     service: str
+    host: str
     address: str
     port: int
     names: tuple[str, ...]
@@ -92,6 +93,7 @@ def of_service(
     return Target(
         server_name(str(service["name"]), host),
         str(service["name"]),
+        host,
         address,
         int(service["port"]),
         tuple(dict.fromkeys(names)),
@@ -124,7 +126,16 @@ def outside(value: object) -> list[Target]:
             if not match or not 0 < int(match.group(2)) < 65536:
                 raise AscendError(f"{who}: {shown(server)} is not ADDRESS:PORT.")
             host, port = match.group(1).strip("[]"), int(match.group(2))
-            found.append(Target(server_name(host, str(port)), "", host, port, names, None, key))
+            found.append(Target(server_name(host, str(port)), "", "", host, port, names, None, key))
+    return found
+
+
+def ports_by_host(targets: Iterable[Target]) -> dict[str, list[int]]:
+    """The ports of the fleet's services, sorted, by their hosts."""
+    found: dict[str, list[int]] = {}
+    for each in targets:
+        if each.host:
+            found[each.host] = sorted([*found.get(each.host, []), each.port])
     return found
 
 

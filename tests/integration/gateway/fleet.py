@@ -19,7 +19,7 @@ from ..hosts import scenario
 from ..playbooks import Books, Ran
 
 SCENARIO = scenario("gateway")
-GATEWAY = "gw1"
+GATEWAY, OTHER = "gw1", "gw2"
 CHAT = {"model": "Qwen3-0.6B", "name": "chat", "port": 8000}
 EMBED_KEY = "key-of-the-embedding-service"
 EMBED = {"model": "bge-large-zh-v1.5", "name": "embed", "api_key": EMBED_KEY}
@@ -29,8 +29,22 @@ KEYS = [{"name": "all", "key": ALL}, {"name": "some", "key": SOME, "models": ["c
 
 @dataclass
 class Answer:
+    """`text` is what came; a stream is complete with its last event."""
+
     status: int
-    json: Any
+    text: str
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.text)
+
+    @property
+    def complete(self) -> bool:
+        return (
+            self.status == 200
+            and not self.text.startswith("data:")
+            or self.text.endswith("data: [DONE]\n\n")
+        )
 
 
 class Fleet(Books):
@@ -45,13 +59,17 @@ class Fleet(Books):
         values = {f"vllm_gateway_{name}": value for name, value in extra.items()}
         return self.run("gateway", *flags, **values)
 
-    def context(self) -> ssl.SSLContext:
-        """For TLS that trusts the gateway's certificate alone."""
-        pem = self.sh(GATEWAY, "openssl x509 -in /etc/vllm-gateway/tls.pem")
-        return ssl.create_default_context(cadata=pem)
+    def certificate(self, host: str = GATEWAY) -> str:
+        """The certificate of a gateway, the only one that its clients trust."""
+        return self.sh(host, "openssl x509 -in /etc/vllm-gateway/tls.pem")
+
+    @property
+    def shared(self) -> str:
+        return shared_address(yaml.safe_load(self.inventory.read_text()))
 
     def client(self, key: str = ALL) -> Client:
-        return Client(self.address(GATEWAY), self.context(), key)
+        context = ssl.create_default_context(cadata=self.certificate())
+        return Client(self.address(GATEWAY), context, key)
 
 
 @dataclass
@@ -74,36 +92,44 @@ class Client:
         with contextlib.suppress(ssl.SSLEOFError, BrokenPipeError, ConnectionResetError):
             connection.request("POST" if body else "GET", path, body, headers)
         answer = connection.getresponse()
-        text = answer.read()
+        text = answer.read().decode()
         connection.close()
-        return Answer(answer.status, json.loads(text))
+        return Answer(answer.status, text)
 
 
 @dataclass
 class Load:
-    """Clients that ask for a model without a pause; `failed` are the answers that were none."""
+    """Clients that ask for a model without a pause; `failed` are the answers that were none.
+
+    streams: every other client asks for streams.
+    """
 
     client: Client
+    streams: bool = False
     model: str = "chat"
     threads: int = 4
     served: int = 0
     failed: list[str] = field(default_factory=list)
 
-    def _run(self) -> None:
+    def _run(self, stream: bool) -> None:
+        more = {"stream": True} if stream else {}
         while not self._over.is_set():
             try:
-                answer = self.client.ask(self.model)
+                answer = self.client.ask(self.model, **more)
             except (OSError, http.client.HTTPException) as error:
                 self.failed.append(repr(error))
                 continue
-            if answer.status == 200:
+            if answer.complete:
                 self.served += 1
             else:
-                self.failed.append(f"{answer.status} {answer.json}")
+                self.failed.append(f"{answer.status} {answer.text}")
 
     def __enter__(self) -> Load:
         self._over = threading.Event()
-        self._threads = [threading.Thread(target=self._run) for _n in range(self.threads)]
+        self._threads = [
+            threading.Thread(target=self._run, args=(self.streams and bool(number % 2),))
+            for number in range(self.threads)
+        ]
         for thread in self._threads:
             thread.start()
         return self
@@ -114,19 +140,28 @@ class Load:
             thread.join()
 
 
+def shared_address(inventory: Any) -> str:
+    """An address of the hosts' network that none of them has."""
+    address = str(inventory["all"]["hosts"][GATEWAY]["ansible_host"])
+    return f"{address.rpartition('.')[0]}.200"
+
+
 def write_inventory(folder: Path, started: Path) -> None:
     """The groups of a fleet, beside the addresses of its hosts."""
     text = started.read_text(encoding="utf-8")
     inventory = yaml.safe_load(text)
     inventory["all"]["children"] = {
         "ascend": {"hosts": {"h1": None, "h2": None}},
-        "ascend_gateway": {"hosts": {GATEWAY: None}},
+        "ascend_gateway": {"hosts": {GATEWAY: None, OTHER: None}},
     }
     (folder / "fleet.yml").write_text(yaml.safe_dump(inventory))
     variables = folder / "group_vars"
     variables.mkdir()
-    (variables / "ascend_gateway.yml").write_text(
-        yaml.safe_dump({"vllm_gateway_keys": KEYS, "vllm_gateway_max_body_mb": 1})
-    )
+    shared = {
+        "vllm_gateway_keys": KEYS,
+        "vllm_gateway_max_body_mb": 1,
+        "vllm_gateway_vip": f"{shared_address(inventory)}/24",
+    }
+    (variables / "ascend_gateway.yml").write_text(yaml.safe_dump(shared))
     values = {"vllm_service_restart_delay": 2, "vllm_service_ready_interval": 1}
     (variables / "ascend.yml").write_text(yaml.safe_dump(values))

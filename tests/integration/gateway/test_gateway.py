@@ -5,8 +5,9 @@
 from __future__ import annotations
 
 import json
+import ssl
 import subprocess
-import threading
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -19,8 +20,10 @@ from .fleet import (
     EMBED,
     EMBED_KEY,
     GATEWAY,
+    OTHER,
     SCENARIO,
     SOME,
+    Client,
     Fleet,
     Load,
     write_inventory,
@@ -36,6 +39,7 @@ def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
     """Two hosts that serve chat, one of them a model for embeddings with a key, and a blank gateway."""
     folder = tmp_path_factory.mktemp("gateway")
     flags = ["--host", "h1:a2-64g", "--host", "h2:a2-64g", "--host", f"{GATEWAY}:none"]
+    flags += ["--host", f"{OTHER}:none"]
     with started(SCENARIO, folder / "hosts.yml", *flags) as inventory:
         (folder / "fleet").mkdir()
         write_inventory(folder / "fleet", inventory)
@@ -99,14 +103,15 @@ def test_a_replica_that_is_killed_costs_no_request(fleet: Fleet) -> None:
             wait_for(load, 20)
             fleet.wait_until_serving("h1", 8000)
     assert not load.failed, load.failed[:3]
+    assert servers(fleet, "ready", "chat:h1")["reached"]
 
 
 def test_a_reload_keeps_requests_and_what_is_taken_out(fleet: Fleet) -> None:
     drained = servers(fleet, "drained", "chat:h2")
     assert drained["reached"] and drained["others_up"] == {"model-chat": 1}
-    with Load(fleet.client()) as load:
+    with Load(fleet.client(), streams=True) as load:
         wait_for(load, 20)
-        ran = fleet.gateway("--diff", affinity=["chat"])
+        ran = fleet.gateway("--diff", "--limit", GATEWAY, affinity=["chat"])
         assert ran.status == 0, ran.output
         assert ran.changed(GATEWAY) == 1
         wait_for(load, 20)
@@ -120,7 +125,7 @@ def test_a_reload_keeps_requests_and_what_is_taken_out(fleet: Fleet) -> None:
 def test_what_haproxy_rejects_is_not_written(fleet: Fleet) -> None:
     before = fleet.sh(GATEWAY, LOADED)
     for flags in ((), ("--check",)):
-        ran = fleet.gateway(*flags, bind="no-such-host.invalid")
+        ran = fleet.gateway("--limit", GATEWAY, *flags, bind="no-such-host.invalid")
         assert ran.status == 2
         assert "HAProxy rejects the configuration, and nothing was changed" in ran.output
     assert fleet.sh(GATEWAY, LOADED) == before
@@ -138,13 +143,44 @@ def test_a_gateway_that_is_killed_comes_back(fleet: Fleet) -> None:
     assert client.ask("chat").status == 200
 
 
+def test_another_gateway_takes_the_shared_address(fleet: Fleet) -> None:
+    holds = f"ip -4 addr | grep -q 'inet {fleet.shared}/' && echo yes || echo no"
+
+    def holder(*others: str) -> str:
+        for _n in range(300):
+            for host in (GATEWAY, OTHER):
+                if host not in others and fleet.sh(host, holds).strip() == "yes":
+                    return host
+            time.sleep(0.1)
+        raise AssertionError("no gateway has the address")
+
+    first = holder()
+    fleet.sh(first, "systemctl stop vllm-gateway")
+    second = holder(first)
+    context = ssl.create_default_context(cadata=fleet.certificate(second))
+    assert Client(fleet.shared, context, ALL).ask("chat").status == 200
+    fleet.sh(first, "systemctl start vllm-gateway")
+
+
+def test_gateways_alone_reach_the_services_where_that_is_asked_for(fleet: Fleet) -> None:
+    there = f"curl -sf -m 5 -o /dev/null {fleet.address('h1')}:8000/health && echo yes || echo no"
+    assert fleet.sh("h2", there).strip() == "yes"
+    some = ("--limit", f"h1,{GATEWAY}")
+    ran = fleet.gateway(*some, firewall="nftables")
+    assert ran.status == 0, ran.output
+    assert [fleet.sh(host, there).strip() for host in ("h2", "h1", OTHER)] == ["no", "yes", "yes"]
+    ran = fleet.gateway(*some, firewall="absent")
+    assert ran.status == 0, ran.output
+    assert fleet.sh("h2", there).strip() == "yes"
+
+
 def test_a_stopped_service_and_a_moved_port_are_routed_as_they_are(fleet: Fleet) -> None:
     """The state kept over a reload has the port from before it."""
     fleet.list_services("h1", {**CHAT, "port": 8010})
     fleet.list_services("h2", {**CHAT, "state": "stopped"})
     done = fleet.run("deploy")
     assert done.status == 0, done.output
-    ran = fleet.gateway()
+    ran = fleet.gateway("--limit", GATEWAY)
     assert ran.status == 0, ran.output
     client = fleet.client()
     assert [client.ask("chat").status for _n in range(4)] == [200] * 4
@@ -155,11 +191,10 @@ def test_a_stopped_service_and_a_moved_port_are_routed_as_they_are(fleet: Fleet)
 def wait_for(load: Load, number: int) -> None:
     """Until so many more requests were served."""
     goal = load.served + number
-    until = threading.Event()
     for _n in range(600):
         if load.served >= goal:
             return
-        until.wait(0.1)
+        time.sleep(0.1)
     raise AssertionError(f"{load.served} of {goal} requests were served: {load.failed[:3]}")
 
 

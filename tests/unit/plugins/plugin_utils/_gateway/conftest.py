@@ -51,7 +51,7 @@ class Engine:
                 self.end_headers()
 
             def do_POST(self) -> None:
-                request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                request = json.loads(self.body())
                 if request.get("stream"):
                     self.stream()
                     return
@@ -65,6 +65,15 @@ class Engine:
                 self.send_header("Content-Length", str(len(body)))
                 self.end_headers()
                 self.wfile.write(body)
+
+            def body(self) -> bytes:
+                if self.headers["Transfer-Encoding"] != "chunked":
+                    return self.rfile.read(int(self.headers["Content-Length"]))
+                found = b""
+                while size := int(self.rfile.readline(), 16):
+                    found += self.rfile.read(size)
+                    self.rfile.readline()
+                return found
 
             def stream(self) -> None:
                 self.send_response(200)
@@ -85,7 +94,7 @@ class Engine:
 
     def target(self, service: str, host: str, *names: str, **more: Any) -> Target:
         port = int(self.server.server_address[1])
-        return Target(f"{service}:{host}", service, "127.0.0.1", port, names, 32768, **more)
+        return Target(f"{service}:{host}", service, host, "127.0.0.1", port, names, 32768, **more)
 
     def stop(self) -> None:
         self.server.shutdown()

@@ -47,7 +47,7 @@ def routed(variables: dict[str, Any] | None = None, **changed: Any) -> Target | 
 
 def target(name: str, *names: str, **more: Any) -> Target:
     service, _colon, host = name.partition(":")
-    return Target(name, service, host, 8000, names, **more)
+    return Target(name, service, host, host, 8000, names, **more)
 
 
 def summary(backends: list[Backend]) -> dict[str, tuple[set[str], list[str]]]:
