@@ -72,6 +72,12 @@ options:
     elements: path
     default: []
     version_added: 0.3.0
+  shared_cards:
+    description: Logic ids of cards that services share, whose device-share setting is read.
+    type: list
+    elements: int
+    default: []
+    version_added: 0.3.0
 extends_documentation_fragment:
   - inferops.ascend.attributes.facts
 notes:
@@ -94,6 +100,11 @@ RETURN = r"""
 npu:
   description: What M(inferops.ascend.npu_info) returns. Each process has C(command)
     besides, the start of its command line up to the first option.
+  returned: always
+  type: dict
+device_share:
+  description: Whether each of O(shared_cards) may be used from several containers at a time, by
+    logic id; cards of which npu-smi does not tell it are missing.
   returned: always
   type: dict
 driver:
@@ -210,6 +221,7 @@ def main() -> None:
             "models": {"type": "list", "elements": "path", "default": []},
             "configurations": {"type": "list", "elements": "path", "default": []},
             "paths": {"type": "list", "elements": "path", "default": []},
+            "shared_cards": {"type": "list", "elements": "int", "default": []},
         },
         supports_check_mode=True,
     )
@@ -228,6 +240,7 @@ def main() -> None:
         weights_dir=given["weights_dir"],
         models=given["models"],
         configurations=given["configurations"],
+        shared_cards=given["shared_cards"],
         paths=given["paths"],
         accounts=given["users"],
     )

@@ -44,7 +44,16 @@ def host_options(settings: Settings, deployment: Deployment | None) -> dict[str,
             if spec.state != "absent" and directory:
                 models[directory] = models.get(directory, False) or is_unlisted(spec)
         found.update(models=list(models), **path_options(deployment.specs, settings))
+        shared = _shared_cards(deployment)
+        if shared:
+            found["shared_cards"] = shared
         unlisted = [directory for directory in models if models[directory]]
         if unlisted:
             found["configurations"] = unlisted
     return {option: value for option, value in found.items() if value not in ("", None)}
+
+
+def _shared_cards(deployment: Deployment) -> list[int]:
+    """Cards that several services get, as far as this is known without the host."""
+    placed = [service.placement.cards for service in deployment.services]
+    return sorted({card for cards in placed if placed.count(cards) > 1 for card in cards})

@@ -231,6 +231,9 @@ def by_type(state: State, claims: Claims, options: dict[str, str]) -> tuple[str,
         return board(state, npu, groups[npu], chip), 0
     if kind == "health":
         return "".join(health(card) for card in cards), 0
+    if kind == "device-share" and chip:
+        # As in Huawei's reference; nobody recorded it.
+        return pairs([("Device-share Status", bool(chip.get("device_share")))]), 0
     if kind == "usages":
         return usages(state, npu, cards, claims), 0
     if kind == "memory":

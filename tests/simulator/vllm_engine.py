@@ -55,7 +55,7 @@ def open_cards(service: Service, shared: bool) -> list[int]:
     for card in service.visible:
         descriptor = open_node(f"davinci{card['phy_id']}")
         opened.append(descriptor)
-        if shared:
+        if shared or card.get("device_share"):
             continue
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

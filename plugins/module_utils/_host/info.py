@@ -15,6 +15,7 @@ from typing import Any, Sequence
 
 from .addresses import addresses
 from .configurations import configuration
+from .device_share import device_share
 from .files import below, field, read
 from .npu import davinci_nodes, npu_facts
 from .paths import Names, path_facts
@@ -141,14 +142,16 @@ def collect(
     configurations: Sequence[str] = (),
     paths: Sequence[str] = (),
     accounts: Sequence[str] = (),
+    shared_cards: Sequence[int] = (),
     root: Path = Path("/"),
 ) -> dict[str, Any]:
     """Everything that a preflight compares, in one reading.
 
     files: paths to read. models: directories of weights. configurations: those of them whose
     config.json is read. paths: whose owners, modes and ACLs are read, with those of all that is on the
-    way. accounts: users to read besides. executable: the engine's program.
-    Keys: npu, driver, devices, groups, user, users, files, cann, ports, ephemeral_ports, addresses, disk,
+    way. accounts: users to read besides. shared_cards: logic ids of cards whose setting for that is
+    read. executable: the engine's program.
+    Keys: npu, device_share, driver, devices, groups, user, users, files, cann, ports, ephemeral_ports, addresses, disk,
     models, configurations, paths, services, engine, system, tuned. Raises nothing: what is missing is named in the facts.
     """
     known = groups(root)
@@ -158,8 +161,10 @@ def collect(
     devices = {path: path_state(root, path) for path in nodes}
     for device in devices.values():
         device["group"] = names.get(device["gid"])
+    npu = npu_facts(npu_smi, timeout, root)
     return {
-        "npu": npu_facts(npu_smi, timeout, root),
+        "npu": npu,
+        "device_share": device_share(npu_smi, timeout, npu["cards"], shared_cards, root),
         "driver": driver(root),
         "devices": devices,
         "groups": sorted(known),

@@ -125,18 +125,30 @@ def _check_device_share(checks: HostChecks, sharers: Iterable[Sequence[PlacedSer
         here = [each for each in map(checks.existing.get, map(_name, together)) if each]
         if len(together) < 2 or sum(each.running for each in here) > 1:
             continue  # what runs together may
+        cards = [by_id[number] for number in together[0].placement.cards]
+        known = checks.facts.get("device_share") or {}
+        missing = [card for card in cards if known.get(str(card["logic_id"])) is not True]
+        if not missing:
+            continue
+        off = [card["logic_id"] for card in missing if str(card["logic_id"]) in known]
         commands = [
             f"npu-smi set -t device-share -i {card['npu_id']} -c {card['chip_id'] or 0} -d 1"
-            for card in (by_id[number] for number in together[0].placement.cards)
+            for card in missing
         ]
-        checks.warning(
+        checks.add(
+            # That of units is known from the driver's source alone.
+            "error" if off and checks.settings.unit.contained else "warning",
             "device_share",
             _names(together),
             "they have the same cards, which the driver allows only where the device-share of each card"
-            " is on. It is off by default and after each restart of the host; the second service then"
-            " fails with error 507899 or -8020.",
-            "Compare `npu-smi info -t device-share -i NPU -c CHIP`. To set it, as root while nothing uses"
-            f" the card: {'; '.join(commands)}",
+            + (
+                f" is on; that of card {listed(off)} is off."
+                if off
+                else " is on, which is not known."
+            )
+            + " It is off by default and after each restart of the host; the second service then fails"
+            " with error 507899 or -8020.",
+            f"Set it as root while nothing uses the card: {'; '.join(commands)}",
         )
 
 

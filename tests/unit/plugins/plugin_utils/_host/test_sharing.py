@@ -9,6 +9,8 @@ from typing import Any
 from ansible_collections.inferops.ascend.plugins.plugin_utils._host import drift
 from ansible_collections.inferops.ascend.plugins.plugin_utils._model.catalogue import load_catalogue
 from ansible_collections.inferops.ascend.plugins.plugin_utils.deployment import Deployment
+from ansible_collections.inferops.ascend.plugins.plugin_utils.host_options import host_options
+from ansible_collections.inferops.ascend.plugins.plugin_utils.settings import Settings
 
 from . import readings
 from .facts import card, checked, codes, errors, facts, process
@@ -64,11 +66,30 @@ def test_the_parts_of_a_card_are_held_against_its_memory_together() -> None:
 
 
 def test_a_setting_of_the_driver_is_told_with_its_command() -> None:
-    (warning,) = checked(facts(), EMBED, RERANK).findings
-    assert (warning.severity, warning.code) == ("warning", "device_share")
-    assert "device-share of each card is on" in warning.message
-    assert warning.advice.endswith("npu-smi set -t device-share -i 0 -c 0 -d 1")
+    def found(host: dict[str, Any], **more: Any) -> tuple[str, str]:
+        (finding,) = checked(host, EMBED, RERANK, **more).findings
+        assert finding.code == "device_share"
+        assert finding.advice.endswith("npu-smi set -t device-share -i 0 -c 0 -d 1")
+        return finding.severity, finding.message
+
+    severity, message = found(facts())
+    assert severity == "warning" and "is on, which is not known" in message
+    severity, message = found(facts(device_share={"0": False}))
+    assert severity == "warning" and "that of card 0 is off" in message
+    assert checked(facts(device_share={"0": True}), EMBED, RERANK).findings == []
     assert checked(facts(), EMBED).findings == []
+
+
+def test_containers_do_not_start_where_it_is_off() -> None:
+    contained = {
+        "vllm_service_method": "container",
+        "vllm_service_container_image": "local/vllm:1",
+        "ascend_host_profile": "atlas-800i-a2-64g",
+        "vllm_service_instances": [EMBED, RERANK],
+    }
+    deployment = Deployment(Settings(contained.get), load_catalogue())
+    checks = deployment.check(facts(device_share={"0": False}))
+    assert ("error", "device_share") in codes(checks)
 
 
 def test_verify_takes_both_for_the_services_of_the_card() -> None:
@@ -107,3 +128,16 @@ def test_verify_takes_both_for_the_services_of_the_card() -> None:
     )
     (tenant,) = compared().findings
     assert "the card of service embed, rerank, is in use by PID 77" in tenant.message
+
+
+def test_the_setting_is_asked_of_shared_cards_alone() -> None:
+    values = {"ascend_host_profile": "atlas-800i-a2-64g"}
+
+    def asked(*requests: Any) -> Any:
+        settings = Settings({**values, "vllm_service_instances": list(requests)}.get)
+        deployment = Deployment(settings, load_catalogue())
+        deployment.check_declared()
+        return host_options(settings, deployment).get("shared_cards")
+
+    assert asked("Qwen3-14B", EMBED, RERANK) == [1]
+    assert asked("Qwen3-14B", EMBED) is None
