@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 from ansible_collections.inferops.ascend.plugins.plugin_utils import groups
 from ansible_collections.inferops.ascend.plugins.plugin_utils._base.errors import AscendError
 from ansible_collections.inferops.ascend.plugins.plugin_utils._base.runs import unclaimed
+from ansible_collections.inferops.ascend.plugins.plugin_utils._gateway import leaving
 from ansible_collections.inferops.ascend.plugins.plugin_utils._service import removal, unit
 from ansible_collections.inferops.ascend.plugins.plugin_utils.host_variables import (
     HostAction,
@@ -82,7 +83,11 @@ class ActionModule(HostAction):
             lost = [host for host in group["hosts"] if host not in here]
             if lost and (names is None or name in names):
                 lines += removal.detail(groups.left_behind(name, lost))
-        return {**result, "report": lines}
+        return {
+            **result,
+            "report": lines,
+            "stopping": leaving.stopping(result, self.variables.host),
+        }
 
     def _listed(self) -> list[str]:
         """Names that the host's variables list, as far as they can be read: what runs is removed anyway."""

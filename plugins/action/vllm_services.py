@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 
 from ansible_collections.inferops.ascend.plugins.plugin_utils import groups
 from ansible_collections.inferops.ascend.plugins.plugin_utils._base.runs import unclaimed
+from ansible_collections.inferops.ascend.plugins.plugin_utils._gateway import leaving
 from ansible_collections.inferops.ascend.plugins.plugin_utils._service import payload
 from ansible_collections.inferops.ascend.plugins.plugin_utils._service.readiness import (
     Watch,
@@ -68,6 +69,9 @@ class ActionModule(HostAction):
         warned += [groups.left_behind(name, grouped.behind[name]) for name in grouped.behind]
         if warned:
             result["warnings"] = [*result.get("warnings", []), *warned]
+        here = self.variables.host
+        result["stopping"] = leaving.stopping(result, here)
+        result["serving"] = leaving.serving(services, here)
         if given["compare"]:
             return {**result, "changed": False, "expected": expected}
         hosts = self.task_vars.get("ansible_play_hosts_all") or [self.variables.host]

@@ -65,4 +65,9 @@ groups:
   description: C(rank) and C(hosts) of each service over several hosts that was on the host before.
   returned: success
   type: dict
+stopping:
+  description: Servers of gateways, as M(inferops.ascend.vllm_gateway_servers) names them, whose services stop.
+  returned: success
+  type: list
+  elements: str
 """

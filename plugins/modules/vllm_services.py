@@ -77,6 +77,17 @@ held:
   description: By name, why a service over several hosts was left as it is on this host.
   returned: without O(compare=true)
   type: dict
+stopping:
+  description: Servers of gateways, as M(inferops.ascend.vllm_gateway_servers) names them, whose services stop
+    or restart in this run.
+  returned: always
+  type: list
+  elements: str
+serving:
+  description: Those of services that are to run.
+  returned: always
+  type: list
+  elements: str
 expected:
   description: C(name), C(state), C(cards), C(port), C(max_model_len) and C(aliases) of each service.
   returned: with O(compare=true)

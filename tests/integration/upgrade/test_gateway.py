@@ -1,0 +1,102 @@
+# SPDX-FileCopyrightText: The inferops.ascend authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Clients of a gateway, streams too, notice nothing of an upgrade or a deploy of the replicas behind it."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import ssl
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pytest
+import yaml
+
+from ..gateway.fleet import Answer, Client, Load
+from ..playbooks import Books
+from .replicas import CHAT, NEW, OLD, blank, engine
+
+pytestmark = pytest.mark.hosts
+
+GATEWAY = "h3"
+KEY = "key-of-a-client-of-the-gateway"
+
+
+@dataclass
+class Streaming(Client):
+    """A client that wants its answers word by word, and counts one that breaks off as failed."""
+
+    def ask(self, model: str = "", path: str = "", body: object = None, **more: object) -> Answer:
+        connection = http.client.HTTPSConnection(self.address, context=self.context, timeout=120)
+        headers = {"Authorization": f"Bearer {self.key}"}
+        text = json.dumps({"model": model, "stream": True, "max_tokens": 20, "messages": []})
+        connection.request("POST", "/v1/chat/completions", text, headers)
+        answer = connection.getresponse()
+        lines = answer.read().split()
+        connection.close()
+        complete = bool(lines) and lines[-1] == b"[DONE]"
+        return Answer(answer.status if complete else 599, [line.decode() for line in lines[-3:]])
+
+
+@pytest.fixture
+def front(books: Books) -> Iterator[tuple[Client, Client]]:
+    """Two replicas of the old version behind a gateway; a client that waits for answers, and one that streams."""
+    inventory = yaml.safe_load(books.inventory.read_text())
+    inventory["all"]["children"] = {
+        "ascend": {"hosts": {"h1": None, "h2": None}},
+        "ascend_gateway": {"hosts": {GATEWAY: None}},
+    }
+    books.inventory.write_text(yaml.safe_dump(inventory))
+    keys = [{"name": "client", "key": KEY}]
+    variables = yaml.safe_dump({"vllm_gateway_keys": keys})
+    (books.folder / "group_vars" / "ascend_gateway.yml").write_text(variables)
+    for host in ("h1", "h2"):
+        books.list_services(host, CHAT)
+        books.sh(host, "ascend-sim behaviour chat request_seconds=0.2")
+    for book in ("deploy", "gateway"):
+        ran = books.run(book)
+        assert ran.status == 0, ran.output
+    pem = books.sh(GATEWAY, "openssl x509 -in /etc/vllm-gateway/tls.pem")
+    context = ssl.create_default_context(cadata=pem)
+    address = inventory["all"]["hosts"][GATEWAY]["ansible_host"]
+    yield Client(address, context, KEY), Streaming(address, context, KEY)
+    books.sh(GATEWAY, "systemctl disable --now vllm-gateway", check=False)
+
+
+def states(books: Books) -> set[str]:
+    """What the gateway gives requests to, by the module that an operator asks."""
+    ran = books.run("status", vllm_status_output=str(books.folder / "status.json"))
+    assert ran.status == 0, ran.output
+    (gateway,) = json.loads((books.folder / "status.json").read_text())["gateways"]
+    return {server["name"] for server in gateway["servers"] if server["up"]}
+
+
+def test_no_request_is_lost_while_replicas_are_upgraded_and_deployed(
+    books: Books, front: tuple[Client, Client]
+) -> None:
+    blank(books)
+    plain, streaming = front
+    with Load(plain, threads=2) as waited, Load(streaming, threads=2) as streamed:
+        ran = books.run("upgrade", vllm_runtime_version=NEW)
+        assert ran.status == 0, ran.output
+        assert [engine(books, host) for host in ("h1", "h2")] == [NEW, NEW]
+
+        books.list_services("h1", {**CHAT, "env": {"OMP_NUM_THREADS": 2}})
+        ran = books.run("deploy", "--limit", "h1", vllm_service_engine_version=NEW)
+        assert ran.status == 0, ran.output
+    assert waited.failed == [] and streamed.failed == []
+    assert waited.served > 20 and streamed.served > 20
+    assert states(books) == {"chat:h1", "chat:h2"}
+
+
+def test_a_service_that_is_removed_gets_no_more_requests_before_it_stops(
+    books: Books, front: tuple[Client, Client]
+) -> None:
+    with Load(front[0], threads=2) as waited:
+        ran = books.run("remove", "--limit", "h2", vllm_remove_services="chat")
+        assert ran.status == 0, ran.output
+    assert waited.failed == []
+    assert states(books) == {"chat:h1"}
+    ran = books.run("upgrade", "--check", "--limit", "h1", vllm_runtime_version=OLD)
+    assert ran.status == 0, ran.output
