@@ -17,7 +17,7 @@ PYTEST := $(RUN) pytest -q -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 help: ## Show what there is to make
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
 
-demo: hosts ## Start two simulated Ascend hosts and deploy four services on them
+demo: hosts ## Serve five models on two simulated Ascend hosts behind one address, and upgrade them
 	@$(RUN) tests/demo/demo up
 
 demo-down: ## Stop the hosts of the demo
