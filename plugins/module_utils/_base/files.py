@@ -216,13 +216,14 @@ def stage(change: FileChange, label: Callable[[str, str], None]) -> Staged:
     Raises HostError where the disk does not take it.
     """
     path, content = change.desired.path, change.desired.content
-    if content is None:
-        return Staged(change, "")
     try:
+        _check_mutable(path)
+        if content is None:
+            return Staged(change, "")
         os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
         return Staged(change, _write_temporary(path, content, change.desired.mode, label))
     except OSError as error:
-        words = disk.explain(error, path, _size(content))
+        words = disk.explain(error, path, _size(content or ""))
         raise HostError(f"{words} It is as it was.") from error
 
 
@@ -268,6 +269,12 @@ def write_atomically(
         raise HostError(
             f"{disk.explain(error, path, _size(content))} {path} is as it was."
         ) from error
+
+
+def _check_mutable(path: str) -> None:
+    """Raises OSError for a file that may not be replaced, as one with the attribute `immutable`."""
+    if os.path.isfile(path) and not os.path.islink(path):
+        os.close(os.open(path, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC))
 
 
 def _size(content: str) -> int:

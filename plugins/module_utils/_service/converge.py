@@ -9,7 +9,7 @@ from typing import Any
 
 from .._base import disk
 from .._base.errors import HostError
-from .._base.files import remove_leftovers, stage, switch
+from .._base.files import remove_leftovers
 from . import accounts, cards, status
 from .plan import Plan
 from .units import Module, describe
@@ -76,7 +76,7 @@ class Actions:
             # Others may have a card together with a service that is stopped.
             staying=[plan.unit_of(name) for name in kept if name not in goes],
         )
-        writes = Writes(plan, kept)
+        writes = Writes(plan, kept, gone)
         first = plan.with_action("stop restart", writes.givers)
         down = [name for name in goes if name not in first]
         if down or first:
@@ -88,8 +88,7 @@ class Actions:
         self._stop([name for name in plan.with_action("stop", gone) if name not in first])
         self._enable("disable", False)
         for name in [each for each in gone if each not in self.still_up]:
-            for change in plan.changes[name]:
-                switch(stage(change, plan.units.label))
+            writes.remove(name)
         if gone:
             remove_leftovers(plan.paths)
         self._enable("enable", True)

@@ -25,7 +25,7 @@ from .plan import Plan
 class Writes:
     """The changed files of services, staged. Raises HostError where the disk does not take one."""
 
-    def __init__(self, plan: Plan, kept: Sequence[str]) -> None:
+    def __init__(self, plan: Plan, kept: Sequence[str], gone: Sequence[str]) -> None:
         self.plan = plan
         # Services of which another one gets a card.
         self.givers = plan.placed.givers()
@@ -33,13 +33,7 @@ class Writes:
         try:
             self.shared = [stage(change, plan.units.label) for change in plan.shared_changes]
             self.empty = {name: self._emptied(name) for name in self.givers}
-            self.files = {
-                name: [
-                    stage(self._after_emptying(name, each), plan.units.label)
-                    for each in plan.changes[name]
-                ]
-                for name in kept
-            }
+            self.files = {name: self._staged(name) for name in [*kept, *gone]}
         except HostError as error:
             remove_leftovers(plan.paths)
             raise HostError(
@@ -62,6 +56,11 @@ class Writes:
             sync_directory(os.path.dirname(each.change.desired.path))
         rest = [each for name in kept for each in self.files[name]]
         return copies + self._switch(self.shared + rest, stopped)
+
+    def remove(self, name: str) -> None:
+        """Remove the files of a service that is gone."""
+        for each in self.files[name]:
+            switch(each)
 
     def _switch(self, files: Sequence[Staged], stopped: Sequence[str]) -> list[str]:
         copies = []
@@ -94,11 +93,15 @@ class Writes:
             if self._gives(each)
         ]
 
-    def _after_emptying(self, name: str, change: FileChange) -> FileChange:
-        """The change once `_emptied` was made, which kept the copy of a foreign file."""
-        return (
-            change._replace(foreign=False) if name in self.empty and self._gives(change) else change
-        )
+    def _staged(self, name: str) -> list[Staged]:
+        """The changes of a service. What `_emptied` replaces before has its copy then."""
+        return [
+            stage(
+                each._replace(foreign=False) if name in self.empty and self._gives(each) else each,
+                self.plan.units.label,
+            )
+            for each in self.plan.changes[name]
+        ]
 
 
 def _progress(paths: Sequence[str], number: int, stopped: Sequence[str]) -> str:

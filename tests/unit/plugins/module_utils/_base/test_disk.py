@@ -86,7 +86,7 @@ def writes(directory: Path, *files: DesiredFile) -> Writes:
         units=SimpleNamespace(label=None),
         accounts=SimpleNamespace(create=lambda: None),
     )
-    return Writes(plan, [])
+    return Writes(plan, [], [])
 
 
 def test_nothing_changes_where_one_file_has_no_room(small: Path, tmp_path: Path) -> None:

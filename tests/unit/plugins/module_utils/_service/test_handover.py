@@ -89,7 +89,7 @@ def test_no_moment_shows_two_owners(
 
     monkeypatch.setattr(writes, "switch", switch)
     kept = [name for name in after if name in changes]
-    ready = writes.Writes(plan, kept)
+    ready = writes.Writes(plan, kept, [])
     ready.make(kept, (), [])
     assert all(map(disjoint, seen)), (before, after, waits, seen)
     expected = {name: after[name] for name in kept}
