@@ -91,6 +91,11 @@ def parse_show(text: str) -> list[dict[str, str]]:
     ]
 
 
+def number(text: str | None) -> int:
+    """The integer of a property, 0 where there is none."""
+    return int(text) if text and re.fullmatch(r"-?[0-9]{1,20}", text) else 0
+
+
 def unit_states(text: str) -> list[UnitState]:
     """Parse the same with PROPERTIES into the state of each unit."""
     states = []
@@ -104,14 +109,14 @@ def unit_states(text: str) -> list[UnitState]:
             enabled=values.get("UnitFileState") == "enabled",
             masked=values.get("LoadState") == "masked"
             or values.get("UnitFileState", "") in ("masked", "masked-runtime"),
-            pid=int(values.get("MainPID") or 0),
-            restarts=int(values.get("NRestarts") or 0),
+            pid=number(values.get("MainPID")),
+            restarts=number(values.get("NRestarts")),
             needs_reload=values.get("NeedDaemonReload") == "yes",
             result=values.get("Result", ""),
             exit_status=values.get("ExecMainStatus", ""),
             fragment=values.get("FragmentPath", ""),
             drop_ins=_paths(values.get("DropInPaths", "")),
-            started=int(values.get("ExecMainStartTimestampMonotonic") or 0) / 1e6,
+            started=number(values.get("ExecMainStartTimestampMonotonic")) / 1e6,
         )
         states.append(state)
     return states

@@ -32,7 +32,8 @@ def _written_marks(root: Path, unit: str) -> dict[str, str]:
 
 
 def numbers(text: str | None) -> list[int]:
-    return [int(part) for part in (text or "").split(",") if part.strip().isdigit()]
+    words = [part.strip() for part in (text or "").split(",")]
+    return [int(word) for word in words if word.isdecimal() and len(word) < 10]
 
 
 def running_services(root: Path, template: str) -> list[dict[str, Any]]:

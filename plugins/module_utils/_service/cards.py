@@ -26,7 +26,8 @@ def visible(environ: Mapping[str, str]) -> list[int] | None:
     if text is None:
         return None
     words = [word.strip() for word in text.split(",") if word.strip()]
-    return [int(word) for word in words] if all(word.isdigit() for word in words) else None
+    numbers = all(word.isdecimal() and len(word) < 10 for word in words)
+    return [int(word) for word in words] if numbers else None
 
 
 def _mb_of_processes(card: Mapping[str, Any], staying: Iterable[str]) -> int:

@@ -17,6 +17,7 @@ from typing import Any, Callable, Mapping, NamedTuple, Sequence
 from .._base import process, systemctl
 from .._base.errors import HostError
 from .._base.files import instance_of
+from .._base.systemctl import number
 from .._host.processes import listening
 from .._host.services import group_of
 from . import cards, kernel
@@ -36,7 +37,6 @@ from .units import (
     as_unit,
     elapsed,
     environ_of,
-    number,
     state_of,
 )
 

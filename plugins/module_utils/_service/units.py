@@ -18,6 +18,7 @@ from .._base.systemctl import (
     PROPERTIES,
     SECRET_DIGEST,
     UnitState,
+    number,
     process_environ,
     unit_states,
 )
@@ -87,8 +88,8 @@ class Units:
                 f"systemd does not answer on this host, so no service can be managed: {error}"
             ) from None
         states: dict[str, UnitState] = {}
-        for number, state in enumerate(unit_states(text)):
-            unit = units[number] if number < len(units) else state.name
+        for place, state in enumerate(unit_states(text)):
+            unit = units[place] if place < len(units) else state.name
             if unit in states:
                 continue
             environ = self.environ(state.pid) if state.running else {}
@@ -139,11 +140,6 @@ def describe(name: str, state: UnitState, journal: list[str]) -> str:
     lines += ["    " + line for line in journal] or ["    (empty)"]
     lines.append(f"  More: journalctl -u {name}")
     return "\n".join(lines)
-
-
-def number(text: str | None) -> int:
-    """The integer of a property, 0 where there is none."""
-    return int(text) if text and text.lstrip("-").isdigit() else 0
 
 
 def elapsed(values: Mapping[str, str], now: float) -> float | None:

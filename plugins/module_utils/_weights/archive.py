@@ -118,7 +118,8 @@ def unpack(job: Job, path: str, directory: str, seen: Callable[[int], None]) -> 
                 _members(job, archive, directory)
             while counted.read(BLOCK):
                 pass
-        except (tarfile.TarError, EOFError, ValueError) as error:
+        # tarfile raises TypeError where the header of gzip ends too early.
+        except (tarfile.TarError, EOFError, ValueError, TypeError) as error:
             raise HostError(
                 f"the archive {bare_url(job.location)} cannot be unpacked ({error}): is it a tar"
                 " (plain, gz, bz2 or xz), and complete?"
