@@ -12,7 +12,7 @@ WORKERS ?= 3
 PYTEST := $(RUN) pytest -q -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-down test unit lint types sanity molecule integration test-real test-long test-cluster benchmark release matrix clean
+.PHONY: help demo demo-down test unit lint types sanity molecule integration test-real test-long test-cluster campaign benchmark release matrix clean
 
 help: ## Show what there is to make
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -25,7 +25,7 @@ demo-down: ## Stop the hosts of the demo
 
 # REAL=tests/real adds what `test-real` runs, which brings 4 GB.
 test: hosts browser haproxy ## Run everything, style, types, sanity and molecule included
-	@$(PYTEST) -m 'not long' --durations=40 tests/benchmark tests/checks tests/integration tests/unit $(REAL)
+	@$(PYTEST) -m 'not long' --durations=40 tests/benchmark tests/campaign tests/checks tests/integration tests/unit $(REAL)
 
 unit: haproxy ## Run the quick tests, which need no test hosts
 	@$(PYTEST) tests/unit
@@ -57,6 +57,10 @@ test-long: hosts ## Try the longer cases that `test` leaves out
 
 test-cluster: hosts ## Lose parts of the real vLLM and the real Ray over two hosts, in every way
 	@$(RUN) pytest -q --durations=20 tests/cluster
+
+# CAMPAIGN_SEED=N repeats one.
+campaign: hosts ## Kill runs anywhere and restart the host, fill disks, race runs, damage inputs; 20 minutes
+	@CAMPAIGN=all $(RUN) timeout 1200 pytest -q -n $(WORKERS) --dist load --durations=10 tests/campaign
 
 benchmark: hosts ## Print ratios of speed; nothing is asserted
 	@$(RUN) tests/benchmark/run

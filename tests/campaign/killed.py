@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: The inferops.ascend authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Put on a host as `sitecustomize.py`: ends the Python program that loads it before its operation KILL_AT.
+"""Copied to a host as `sitecustomize.py`: ends the Python program that loads it before its operation KILL_AT.
 
 An operation is a file that is opened for writing, renamed, linked, removed or given a mode, a directory
 that is made or removed, and a program that is run. The interpreter tells of each before it does it. What

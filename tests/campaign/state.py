@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: The inferops.ascend authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Put on a host: prints as JSON who owns which cards there, and what a killed run has left."""
+"""Copied to a host: prints as JSON who owns which cards there, and what a killed run has left."""
 
 from __future__ import annotations
 

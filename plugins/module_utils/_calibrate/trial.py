@@ -17,7 +17,7 @@ from typing import Any, Callable, Mapping, NamedTuple, Sequence
 
 from .._base import process
 from .._base.errors import HostError
-from .._base.files import write_atomically
+from .._base.files import TEMPORARY, write_atomically
 from .._base.reading import read_json
 from .._host.npu import npu_facts
 from .._service import journal, status
@@ -98,7 +98,7 @@ def remove() -> None:
     found = glob.glob(f"{UNITS}/vllm-calibrate@*") + glob.glob(
         f"{UNITS}/vllm-calibrate-benchmark@*"
     )
-    for path in [*found, FILES, RESULT]:
+    for path in [*found, *glob.glob(f"{UNITS}/{TEMPORARY}*"), FILES, RESULT]:
         if os.path.isdir(path):
             shutil.rmtree(path)
         elif os.path.exists(path):

@@ -12,7 +12,7 @@ import re
 import shutil
 from typing import Any, Mapping
 
-from .._base.files import read_text, write_atomically
+from .._base.files import read_text, remove_leftovers, write_atomically
 from .environments import read_json, states
 from .run import Environments
 from .spec import EnvironmentSpec, Module
@@ -32,6 +32,7 @@ def read_record(path: str = RECORD) -> dict[str, Any]:
 def write_record(record: Mapping[str, Any], path: str = RECORD) -> None:
     """Write the record completely or not at all."""
     os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
+    remove_leftovers([path])
     write_atomically(path, json.dumps(record) + "\n")
 
 

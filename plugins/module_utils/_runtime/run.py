@@ -13,7 +13,7 @@ import shutil
 from typing import Iterable, NamedTuple
 
 from .._base.errors import HostError
-from .._base.files import sync_directory, write_atomically
+from .._base.files import remove_leftovers, sync_directory, write_atomically
 from .build import build
 from .environments import (
     COMPLETE,
@@ -148,6 +148,7 @@ class Environments:
             shutil.rmtree(path)
         for path in glob.glob(os.path.join(root, SWITCHING + "*")):
             os.unlink(path)
+        remove_leftovers([os.path.join(path, USED) for path in glob.glob(os.path.join(root, "*"))])
 
     def _remove(self, names: Iterable[str]) -> None:
         for name in names:

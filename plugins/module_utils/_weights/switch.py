@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 from typing import Iterator
 
 from .._base.errors import HostError
-from .._base.files import sync_directory
+from .._base.files import TEMPORARY, sync_directory
 from .._base.lock import try_lock
 from .jobs import Job, Progress
 from .marker import read_marker
@@ -111,8 +111,13 @@ def left_behind(directory: str) -> list[str]:
     if not os.access(above, os.R_OK | os.W_OK):
         return []
     left = [os.path.join(above, name) for name in os.listdir(above) if name.startswith(stem)]
-    lock = os.path.join(directory, LOCK)
-    return left + ([lock] if os.path.exists(lock) else [])
+    with suppress(FileNotFoundError, NotADirectoryError):
+        left += [
+            os.path.join(directory, name)
+            for name in os.listdir(directory)
+            if name == LOCK or name.startswith(TEMPORARY)
+        ]
+    return left
 
 
 def remove_left(directory: str) -> None:

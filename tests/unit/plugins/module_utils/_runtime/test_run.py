@@ -127,6 +127,15 @@ def test_the_switch_is_seen_complete_by_whoever_reads(root: Path) -> None:
     assert sorted(p.name for p in root.iterdir() if p.name.startswith(".")) == []
 
 
+def test_what_a_killed_switch_left_is_removed(root: Path) -> None:
+    for left in (root / ".inferops-ascend-a", root / "2" / ".inferops-ascend-b"):
+        left.touch()
+    environments = Environments(Local(), EnvironmentSpec(str(root), "2"), str(root / "no-proc"))
+    environments.act(environments.compare())
+    assert list(root.glob("*/.inferops-ascend-*")) == []
+    assert (root / ".inferops-ascend-a").exists(), "nothing writes there"
+
+
 def test_one_that_was_never_current_is_no_way_back(root: Path) -> None:
     make(root, "9")
     assert compare(root, "3").previous == "2"

@@ -54,7 +54,7 @@ def disjoint(found: dict[str, frozenset[int]]) -> bool:
 def test_no_moment_shows_two_owners(
     seed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The real writes of a run, looked at after each rename."""
+    """The real writes of a run, read after each rename."""
     directory = tmp_path / "systemd"
     directory.mkdir()
     chance = random.Random(seed)

@@ -74,6 +74,20 @@ def test_two_states_of_a_share_are_never_put_together(
     assert not list(directory.glob("*.inferops-incomplete"))
 
 
+def test_a_marker_that_was_not_finished_is_removed(
+    hub: hubs.Hub, directory: Path, tmp_path: Path
+) -> None:
+    job = Job(
+        str(directory), "Qwen3-14B", "nfs", location=str(put(tmp_path / "mnt", hub.models[ID]))
+    )
+    download(job)
+    (directory / ".inferops-ascend-killed").write_text("half")
+    assert checked(job).state == "verify"
+    download(job)
+    assert checked(job).state == "complete"
+    assert not (directory / ".inferops-ascend-killed").exists() and (directory / MARKER).exists()
+
+
 def test_another_place_than_before_is_reported_and_nothing_replaced(
     hub: hubs.Hub, directory: Path, tmp_path: Path
 ) -> None:
