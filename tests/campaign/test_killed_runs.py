@@ -27,13 +27,23 @@ def points(operations: list[str], chance: random.Random, everything: bool) -> li
     return [chance.choice(renamed[len(renamed) // 2 + 1 :])]
 
 
+# Parts, for as many workers. The first one is the short form too.
+PARTS = [*(("after", part, 4) for part in (1, 2, 3, 4)), ("deferred", 1, 2), ("deferred", 2, 2)]
+PARTS += [("nothing", 1, 1)]
+
+
 @pytest.mark.parametrize(
-    "what",
-    ["after", *(pytest.param(each, marks=pytest.mark.long) for each in ("deferred", "nothing"))],
+    ("what", "part", "parts"),
+    [
+        pytest.param(*each, marks=[pytest.mark.long] if number else [])
+        for number, each in enumerate(PARTS)
+    ],
 )
 def test_no_card_has_two_owners_wherever_a_run_is_killed(
     target: Target,
     what: str,
+    part: int,
+    parts: int,
     everything: bool,
     chance: random.Random,
     figure: Callable[..., None],
@@ -46,7 +56,7 @@ def test_no_card_has_two_owners_wherever_a_run_is_killed(
     operations = target.operations(what)
     last = "after" if what == "deferred" else what
     tried = down = 0
-    for at in points(operations, chance, everything):
+    for at in points(operations, chance, everything)[part - 1 :: parts]:
         assert target.run("before").status == 0
         assert target.state()["processes"] == cards_of(BEFORE)
         where = f"{what} killed before operation {at}: {operations[at - 1]}"
@@ -65,7 +75,7 @@ def test_no_card_has_two_owners_wherever_a_run_is_killed(
         tried, down = tried + 1, down + bool(missing)
     figure(
         "killed runs",
-        f"{what}: before each of {len(operations)} operations, then a reboot",
+        f"{what}: before each of {len(operations)} operations, then a reboot; {part} of {parts}",
         tried,
         f"no card had two owners; a service was down until the next run {down} times",
     )
