@@ -24,7 +24,8 @@ def points(operations: list[str], chance: random.Random, everything: bool) -> li
         for number, operation in enumerate(operations, 1)
         if operation.startswith("os.rename") and operation.endswith("placement.conf")
     ]
-    return [chance.choice(renamed[len(renamed) // 2 + 1 :])]
+    between = renamed[len(renamed) // 2 + 1 :]
+    return [chance.choice(between or range(1, len(operations) + 1))]
 
 
 # Parts, for as many workers. The first one is the short form too.

@@ -239,7 +239,10 @@ class Plan:
             decision = self.decisions[name]
             if decision.action in ("start", "restart"):
                 reason = f"its cards are free when {other} has others"
-                self.decisions[name] = decision._replace(action="wait", reason=reason, enable=None)
+                decision = decision._replace(action="wait", reason=reason)
+            if decision.action == "wait":
+                # Nothing is there yet that could be started at boot.
+                self.decisions[name] = decision._replace(enable=None)
         for name in [*self.left, *blocked]:
             self.changes[name] = []
             self.placed.after.pop(name, None)

@@ -43,7 +43,8 @@ def test_deferred_writes_and_the_next_deploy_restarts(books: Books) -> None:
     ran = books.run("deploy", "--limit", "h1", vllm_service_restart="deferred")
     assert ran.status == 0, ran.output
     assert "new: its cards are free when chat is restarted" in ran.output, ran.output
-    assert books.sh("h1", "systemctl is-active vllm@new || true").strip() == "inactive"
+    state = books.sh("h1", "systemctl is-active vllm@new; systemctl is-enabled vllm@new; true")
+    assert state.split() == ["inactive", "disabled"], "it has no files yet"
 
     ran = books.run("deploy", "--limit", "h1")
     assert ran.status == 0, ran.output
