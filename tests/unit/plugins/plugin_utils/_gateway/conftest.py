@@ -52,6 +52,11 @@ class Engine:
 
             def do_POST(self) -> None:
                 request = json.loads(self.body())
+                if request.get("hold"):  # no answer until the connection ends
+                    with contextlib.suppress(ConnectionResetError):
+                        self.connection.recv(1)
+                    engine.gone.set()
+                    return
                 if request.get("stream"):
                     self.stream()
                     return

@@ -123,18 +123,35 @@ def test_a_slow_client_gets_408_and_holds_up_nobody(start: Start) -> None:
         assert client.recv(100).startswith(b"HTTP/1.1 408")
 
 
+def request(**body: Any) -> bytes:
+    text = json.dumps(body).encode()
+    head = f"POST /v1/completions HTTP/1.1\r\nHost: x\r\nContent-Length: {len(text)}\r\n\r\n"
+    return head.encode() + text
+
+
 def test_a_stream_comes_as_it_is_made_and_ends_with_its_client(start: Start) -> None:
     engine = Engine("one")
     running = start(engine.target("chat", "h1", "chat"))
-    body = json.dumps({"model": "chat", "stream": True}).encode()
-    head = f"POST /v1/completions HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n"
     begun = time.monotonic()
     with socket.create_connection(("127.0.0.1", running.port), timeout=60) as client:
-        client.sendall(head.encode() + body)
+        client.sendall(request(model="chat", stream=True))
         seen = b""
         while b"data: 3" not in seen:
             seen += client.recv(1000)
     assert time.monotonic() - begun < 20, "it has 600 parts, one each 0.05 s"
+    assert engine.gone.wait(20)
+
+
+def test_the_engine_is_told_when_a_client_does_not_wait_for_its_answer(start: Start) -> None:
+    engine = Engine("one")
+    running = start(engine.target("chat", "h1", "chat"))
+    with socket.create_connection(("127.0.0.1", running.port), timeout=60) as client:
+        client.sendall(request(model="chat", hold=True))
+        while 'haproxy_server_current_sessions{proxy="model-chat",server="chat:h1"} 1' not in (
+            running.ask(path="/metrics", method="GET", port=running.metrics_port).body.decode()
+        ):
+            pass
+        assert not engine.gone.is_set()
     assert engine.gone.wait(20)
 
 
