@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import select
 import socket
 import subprocess
 import sys
@@ -72,8 +73,9 @@ def start(tmp_path: Path) -> Iterator[Start]:
 
 
 def waits(process: subprocess.Popen[str]) -> bool:
-    """Whether it tells that it waits; blocks until it tells something."""
+    """Whether it tells that it waits."""
     assert process.stderr is not None
+    assert select.select([process.stderr], [], [], 30)[0], "it tells nothing"
     return "another service of this card is starting" in process.stderr.readline()
 
 

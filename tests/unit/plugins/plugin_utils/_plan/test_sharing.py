@@ -81,6 +81,12 @@ def test_what_exists_stays_and_what_is_added_joins_it() -> None:
     assert again.assignments == planned.assignments and again.moved == ()
 
 
+def test_two_replicas_of_a_service_do_not_keep_one_card() -> None:
+    before = [Assignment("a", "h2", (5,)), Assignment("a", "h2", (5,), name="a-2")]
+    planned = plan([host("h2")], [part("a", 0.3, ["h2"], replicas=2)], before)
+    assert len({each.cards for each in planned.assignments}) == 2
+
+
 def test_parts_that_grew_are_taken_apart() -> None:
     before = [Assignment("a", "h2", (5,)), Assignment("b", "h2", (5,))]
     planned = plan(HOSTS, [part("a", 0.6), part("b", 0.6)], before)
