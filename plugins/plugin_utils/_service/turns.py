@@ -13,7 +13,7 @@ from .._base import data
 from .._base.systemd import environment_line, unit_word
 from .unit import UnitSettings
 
-# Addresses that stand for every one of the host.
+# Addresses that mean every one of the host.
 _EVERY = ("", "0.0.0.0", "::")
 
 
