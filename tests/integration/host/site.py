@@ -34,10 +34,10 @@ state = json.load(open(path))
 for card in state["cards"]:
     card["phy_id"] = (card["logic_id"] + 4) % 8
     card["npu_id"] = card["logic_id"] + 24
-state["cards"][2]["health"] = "Alarm"
 state["cards"][5]["processes"] = [{"pid": int(sys.argv[1]), "name": "sleep", "memory_mb": 50000}]
 json.dump(state, open(path, "w"))
 X
+ascend-sim card 2 health=Alarm
 """
 # A3: memory of a die is in use, and no process shows.
 HIDDEN = "ascend-sim card 5 memory_idle=40000"
