@@ -57,7 +57,9 @@ class Site:
         """What the collection could have changed on a host."""
         return self.sh(
             host,
-            "find /etc /opt /var/lib/vllm /var/lib/inferops-ascend -printf '%p %m %u %T@ %l\\n'"
+            "find /etc /opt /var/lib/vllm /var/lib/inferops-ascend"
+            # The simulator writes these when its cards change.
+            " ! -name hccn.conf ! -name ascend-sim.conf -printf '%p %m %u %T@ %l\\n'"
             " 2>/dev/null | sort;"
             " systemctl list-units --all --plain --no-legend 'vllm@*' 'train*'",
         )
