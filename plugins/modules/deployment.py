@@ -47,7 +47,7 @@ EXAMPLES = r"""
 RETURN = r"""
 services:
   description: The placed services, as the filter P(inferops.ascend.place#filter) returns them, without
-    what is private; and C(user), the account of the processes of each, empty in a container.
+    what is private; and C(user), the account of the processes of each.
   returned: success
   type: list
   elements: dict

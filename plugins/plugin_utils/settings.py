@@ -266,8 +266,8 @@ class Settings:
     cann_scripts = _texts("ascend_host_cann_scripts", "vllm_service_cann_scripts")
 
     def user_of(self, service: str) -> str:
-        """The account that a service's processes run as; empty in a container."""
-        return "" if self.in_containers else self.user or account_name(service)
+        """The account of the host as which a service's processes run."""
+        return self.user or account_name(service)
 
     @cached_property
     def env(self) -> dict[str, Any]:

@@ -8,6 +8,7 @@ All files are below /run, so that a restart of the host removes them as well.
 
 from __future__ import annotations
 
+import contextlib
 import glob
 import os
 import shutil
@@ -29,7 +30,6 @@ SERVER, BENCHMARK = "vllm-calibrate@.service", "vllm-calibrate-benchmark@.servic
 UNITS = "/run/systemd/system"
 FILES = "/run/vllm-calibrate"
 STATE = "/var/lib/vllm-calibrate"
-RESULT = "/run/vllm-calibrate-result"  # the benchmark's RuntimeDirectory
 _PAUSE = 1.0
 _SETTLE = 3.0  # seconds for the last lines of a process to reach the journal
 _FREE = 60.0
@@ -42,7 +42,8 @@ Report = Callable[[str, Any], None]
 class Trial(NamedTuple):
     """What is run.
 
-    user: that it runs as, empty in a container. server, benchmark: texts of the template units. placement, benchmark_placement: their drop-ins.
+    user: that it runs as. server, benchmark: texts of the template units. placement,
+    benchmark_placement: their drop-ins.
     cards: logic ids.
     start_timeout, benchmark_timeout: seconds. phases, failures: what the journal is read with.
     """
@@ -98,13 +99,18 @@ def remove() -> None:
     found = glob.glob(f"{UNITS}/vllm-calibrate@*") + glob.glob(
         f"{UNITS}/vllm-calibrate-benchmark@*"
     )
-    for path in [*found, *glob.glob(f"{UNITS}/{TEMPORARY}*"), FILES, RESULT]:
+    for path in [*found, *glob.glob(f"{UNITS}/{TEMPORARY}*"), FILES]:
         if os.path.isdir(path):
             shutil.rmtree(path)
         elif os.path.exists(path):
             os.unlink(path)
     if found:
         _systemctl("daemon-reload")
+
+
+def _result_file(trial: Trial) -> Path:
+    """What the benchmark wrote, in the directory that is its working directory."""
+    return Path(STATE, trial.name, f"{trial.name}.json")
 
 
 def _systemctl(*words: str, timeout: float = 60) -> None:
@@ -134,8 +140,9 @@ def _write(trial: Trial) -> None:
         os.makedirs(directory, exist_ok=True)
         write_atomically(f"{UNITS}/{unit}", text)
         write_atomically(f"{directory}/placement.conf", placement)
-    if trial.user:
-        make_private(f"{STATE}/{trial.name}", trial.user)
+    make_private(f"{STATE}/{trial.name}", trial.user)
+    with contextlib.suppress(FileNotFoundError):
+        _result_file(trial).unlink()
     os.makedirs(FILES, exist_ok=True)
     write_atomically(f"{FILES}/{trial.name}.yaml", trial.config)
     if trial.secrets:
@@ -226,7 +233,7 @@ def _benchmark(trial: Trial, check: Callable[[], None]) -> bool:
 def _result(trial: Trial) -> dict[str, Any]:
     """The figures of vLLM's result file, without its lists of one entry a request."""
     try:
-        data = read_json(Path(RESULT, f"{trial.name}.json"))
+        data = read_json(_result_file(trial))
     except (OSError, ValueError):
         return {}
     if not isinstance(data, dict):

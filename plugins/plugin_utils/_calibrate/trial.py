@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ansible_collections.inferops.ascend.plugins.module_utils._calibrate.trial import FILES, RESULT
+from ansible_collections.inferops.ascend.plugins.module_utils._calibrate.trial import FILES
 
 from .._base.errors import AscendError
 from .._base.systemd import unit_word
@@ -33,7 +33,6 @@ _RESERVE = 16
 _SERVE = f"serve --config {FILES}/%i.yaml"
 # Containers of trials; a service of the host may have the name of the model.
 _CONTAINER = "vllm-calibrate-"
-_RESULT_DIRECTORY = f"RuntimeDirectory={RESULT.rsplit('/', 1)[-1]}\nRuntimeDirectoryPreserve=yes\n"
 # What the unit of the benchmark does not have of the server's.
 _OF_THE_SERVER = (
     *("Restart", "RestartSec", "RestartPreventExitStatus", "TimeoutStartSec"),
@@ -79,7 +78,7 @@ class Benchmark:
         words += ["--metric-percentiles", "99", "--num-prompts", str(self.prompts)]
         return [
             *words,
-            *("--disable-tqdm", "--save-result", "--result-dir", RESULT),
+            *("--disable-tqdm", "--save-result", "--result-dir", "."),
             *("--result-filename", f"{name}.json"),
         ]
 
@@ -148,7 +147,6 @@ def module_trial(
         device_timeout=0,
         start_limit_burst=1,
         start_limit_interval=10 * _DAY,
-        container_mounts=[*unit.container_mounts, f"{RESULT}:{RESULT}:rw"],
     )
     name = str(service["name"])
     service = {**service, "served_model_name": name, "user": unit.user_of(name)}
@@ -173,7 +171,6 @@ def module_trial(
     if unit.contained:
         placement = placement.replace(f"--name=vllm-{name} ", f"--name={_CONTAINER}{name} ")
         benchmark_placement = f"[Service]\nExecStart={_inside(name, unit, words)}\n"
-        settings += _RESULT_DIRECTORY
     return {
         "name": service["name"],
         "user": service["user"],
@@ -213,7 +210,7 @@ def _benchmark_unit(server: str, words: Sequence[str]) -> str:
             continue
         lines.append(line)
         if line == "[Service]":
-            lines.append(f"{_RESULT_DIRECTORY}TimeoutStartSec=infinity")
+            lines.append("TimeoutStartSec=infinity")
     text = "\n".join(lines).replace("Type=exec\n", "Type=oneshot\n")
     return text.replace(_SERVE, " ".join(["bench serve", *words]))
 

@@ -113,6 +113,7 @@ class _Check:
             return
         elif contained:
             self._beyond_mounts()
+            self._unreadable()
         elif not self._hidden():
             self._unreadable()
         if self.facts["broken"]:
@@ -172,7 +173,7 @@ class _Check:
                 f"Add {lost[-1]} to vllm_service_container_mounts.",
             )
 
-    # -- without one ------------------------------------------------------------------------
+    # -- what its user may do ----------------------------------------------------------------
 
     def _hidden(self) -> bool:
         hidden = hidden_directories(self.checks.settings.unit.hardening)
@@ -192,7 +193,7 @@ class _Check:
     def _unreadable(self) -> None:
         user = self.checks.settings.user_of(name_of(self.spec))
         reader = Reader.of(user, self.checks.facts, self.checks.settings.groups)
-        ways = [each for each in (*self.steps[:-1], *self.facts["behind"]) if _is_known(each)]
+        ways = [each for each in self._ways() if _is_known(each)]
         closed = [each for each in ways if not reader.may(each, ENTER)]
         if closed:
             self._report(reader, closed, "cannot be entered", ENTER)
@@ -205,6 +206,15 @@ class _Check:
             if not reader.may(each, need):
                 self._report(reader, [each], "cannot be read", need)
                 return
+
+    def _ways(self) -> list[Mapping[str, Any]]:
+        """The directories that lead to the file; those above a mount do not exist in a container."""
+        ways = [*self.steps[:-1], *self.facts["behind"]]
+        if not self.checks.settings.in_containers:
+            return ways
+        mounted = named_files.mounts(self.spec.as_dict(), self.checks.settings.unit)
+        sources = [source for source, _target, _mode in mounted]
+        return [way for way in ways if any(_below(way["path"], source) for source in sources)]
 
     def _unwritable(self) -> None:
         """A directory that the service writes below: the unit lets it make none."""

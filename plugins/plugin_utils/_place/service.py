@@ -175,7 +175,7 @@ class Placement:
 class PlacedService:
     """A spec with its placement.
 
-    user: the account that its processes run as; empty in a container.
+    user: the account of the host that its processes run as.
     """
 
     spec: Spec

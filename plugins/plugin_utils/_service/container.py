@@ -20,10 +20,14 @@ from .._base.systemd import escaped, service_environment, service_secrets, unit_
 from .group import Group
 from .group_files import ray_command
 from .named_files import mounts
-from .unit import UnitSettings, load_cann
+from .unit import FILES, UnitSettings, load_cann
 
-# Outside /var/lib/vllm, whose files belong to the user of services that run without a container.
-HOME = "/var/lib/vllm-container"
+# The home inside, which is the directory of the service's state.
+_INSIDE = "/var/lib/vllm"
+# What is writable beside the home, and gone with the container. Code is compiled and loaded there.
+_TEMPORARY = ("/run", "/tmp", "/var/tmp")
+# An image does not know the account: HCCL does not start for a user without a name (vllm-ascend issue 9490).
+_NAMES = ("/etc/passwd", "/etc/group")
 
 
 def exec_words(words: Sequence[str]) -> str:
@@ -61,9 +65,12 @@ def arguments(service: Mapping[str, Any], how: UnitSettings) -> list[str]:
         )
     name, podman = str(service["name"]), how.container_engine == "podman"
     # Podman logs its events to the journal of the unit unless told not to.
-    words = [how.container_engine, *(["--events-backend=none"] if podman else [])]
-    words += ["run", "--rm", f"--name=vllm-{name}", "--pull=never", "--network=host"]
-    words += ["--security-opt=no-new-privileges", "--pids-limit=-1"]
+    client = [how.container_engine, *(["--events-backend=none"] if podman else []), "run"]
+    words = ["/bin/sh", "-c", _as_user(how, client), how.user_of(name)]
+    words += ["--rm", f"--name=vllm-{name}", "--pull=never", "--network=host"]
+    words += ["--security-opt=no-new-privileges", "--cap-drop=ALL", "--pids-limit=-1"]
+    words += ["--read-only", f"--workdir={_INSIDE}"]
+    words += [f"--tmpfs={path}:rw,exec,nosuid,nodev,mode=1777" for path in _TEMPORARY]
     if not any("label=" in str(option) for option in how.container_options):
         # Under SELinux a container may open neither the cards nor the host's files, unless these
         # get container labels, which would lock out the host's programs.
@@ -77,7 +84,13 @@ def arguments(service: Mapping[str, Any], how: UnitSettings) -> list[str]:
     words += [f"--device={unit_word(device)}" for device in service["devices"]]
     words += [f"--device={unit_word(device)}" for device in how.shared_devices]
     config = f"/etc/vllm/{name}.yaml"
-    volumes = [(HOME, "/var/lib/vllm", "rw"), (config, config, "ro"), *mounts(service, how)]
+    names = [] if how.user == "root" else [(path, path, "ro") for path in _NAMES]
+    volumes = [
+        (FILES["state_directory"].replace("%i", name), _INSIDE, "rw"),
+        (config, config, "ro"),
+        *names,
+    ]
+    volumes += mounts(service, how)
     for source, target, mode in dict.fromkeys(volumes):
         # Not --volume, for which docker makes an empty directory of what is missing on the host.
         text = f"--mount=type=bind,source={source},target={target}"
@@ -86,6 +99,20 @@ def arguments(service: Mapping[str, Any], how: UnitSettings) -> list[str]:
     words += [str(option) for option in how.container_options]
     script = program(name, how, f"serve --config {config}", _ray(service))
     return [*words, "--entrypoint=/bin/bash", unit_word(how.container_image), "-c", script]
+
+
+def _as_user(how: UnitSettings, client: Sequence[str]) -> str:
+    """The script that becomes `client`, with the numbers of an account of the host, which is its $0.
+
+    They are asked for at each start.
+    """
+    groups = " ".join(map(unit_word, how.groups))
+    return (
+        'u=$(id -u "$0") && g=$(id -g "$0") || exit 78;'
+        f" for name in {groups}; do n=$(getent group $name | cut -d: -f3);"
+        ' set -- --group-add=${n:?"this host has no group $name"} "$@"; done;'
+        f' exec {" ".join(client)} --user=$u:$g "$@"'
+    )
 
 
 def program(name: str, how: UnitSettings, words: str, ray: Ray | None = None) -> str:
@@ -129,7 +156,7 @@ def _environment(service: Mapping[str, Any], how: UnitSettings) -> list[str]:
     values = {
         "PYTHONUNBUFFERED": 1,
         "VLLM_ENGINE_READY_TIMEOUT_S": how.start_timeout,
-        "HOME": "/var/lib/vllm",
+        "HOME": _INSIDE,
         "ASCEND_RT_VISIBLE_DEVICES": visible_inside(service["cards"]),
         "HCCL_IF_BASE_PORT": service["hccl_ports"][0],
         **service["env"],

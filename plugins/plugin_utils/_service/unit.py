@@ -139,8 +139,8 @@ class UnitSettings:
         return self.method == "container"
 
     def user_of(self, service: str) -> str:
-        """The account that a service's processes run as; empty in a container."""
-        return "" if self.contained else unit_word(self.user or account_name(service))
+        """The account of the host as which a service's processes run."""
+        return unit_word(self.user or account_name(service))
 
     def removal(self, name: str) -> list[str]:
         """The command that removes the container of a service, if there is one."""

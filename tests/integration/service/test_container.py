@@ -166,8 +166,54 @@ def test_inside_are_the_services_own_cards_numbered_from_0(host: Host) -> None:
 def opened(host: Host, server: str, node: str) -> str:
     """What a process of the container is told when it opens a copy of a node."""
     number = host.sh(f"stat -c '%Hr %Lr' {node}").strip()
-    host.sh(f"rm -f /proc/{server}/root/opt/node; mknod /proc/{server}/root/opt/node c {number}")
-    return host.sh("podman exec vllm-chat sh -c ': < /opt/node' 2>&1", check=False).strip()
+    host.sh(f"rm -f /proc/{server}/root/dev/node; mknod /proc/{server}/root/dev/node c {number}")
+    return host.sh("podman exec vllm-chat sh -c ': < /dev/node' 2>&1", check=False).strip()
+
+
+def test_the_server_is_confined_to_its_user_and_home(host: Host) -> None:
+    server = host.server("chat")
+    status = dict(
+        line.split(":\t", 1)
+        for line in host.sh(f"cat /proc/{server}/status").splitlines()
+        if "\t" in line
+    )
+    user, group, driver = host.sh(
+        "id -u vllm-chat; id -g vllm-chat; getent group HwHiAiUser"
+    ).split()
+    assert status["Uid"].split() == [user] * 4
+    assert status["Gid"].split() == [group] * 4
+    assert driver.split(":")[2] in status["Groups"].split()
+    masks = {name: status[name].strip() for name in ("CapPrm", "CapEff", "CapBnd", "CapAmb")}
+    assert set(masks.values()) == {"0" * 16}, masks
+    assert status["NoNewPrivs"].strip() == "1"
+    assert status["Seccomp"].strip() == "2"
+    # Whoever runs inside has a name.
+    inside = "podman exec vllm-chat sh -c"
+    assert host.sh(f"{inside} 'id -un'") == "vllm-chat\n"
+    host.sh(f"{inside} 'touch $HOME/a /tmp/a /run/a /var/tmp/a /dev/shm/a'")
+    assert host.sh("stat -c '%U %a' /var/lib/vllm-services/chat") == "vllm-chat 700\n"
+    # The root of the image and the homes of other services, even for root.
+    refused = host.sh(f"nsenter -t {server} -m touch /opt/a /etc/a 2>&1", check=False)
+    assert refused.count("Read-only file system") == 2, refused
+
+
+def test_each_part_of_it_can_be_undone(host: Host) -> None:
+    options = ["--shm-size=64m", "--read-only=false", "--cap-add=SYS_NICE"]
+    loose = {"vllm_service_container_options": options, "vllm_service_user": "root"}
+    status, _changed, output = host.play([CHAT], **loose)
+    assert status == 0, output
+    host.wait(8000, "key-1")
+    server = host.server("chat")
+    assert host.sh(f"grep -E '^(Uid|CapBnd)' /proc/{server}/status").split() == [
+        *("Uid:", "0", "0", "0", "0"),
+        *("CapBnd:", "0000000000800000"),
+    ]
+    host.sh("podman exec vllm-chat sh -c 'touch /opt/a $HOME/a'")
+    status, _changed, output = host.play([CHAT])
+    assert status == 0, output
+    host.wait(8000, "key-1")
+    # What root left in the home is the service's again.
+    host.sh("podman exec vllm-chat sh -c 'touch $HOME/a'")
 
 
 def test_environment_and_secrets_arrive_as_written(host: Host) -> None:

@@ -194,3 +194,10 @@ def test_what_every_service_may_write_is_not_asked_for() -> None:
     settings = Settings(variables.get)
     specs = Deployment(settings, load_catalogue()).specs
     assert path_options(specs, settings) == {"paths": ["/m", "/hf"], "users": ["vllm-a"]}
+
+
+def test_in_a_container_what_is_above_a_mount_is_not_on_the_way() -> None:
+    told = contained({"/m/a": way("/m/a", at("/m", "0700"), at("/m/a", "0700"))}, {"path": "/m/a"})
+    assert "cannot be read by the user vllm-pd: the directory /m/a (0700, root:root)" in (
+        told.message
+    )

@@ -5,6 +5,8 @@
 from __future__ import annotations
 
 import shlex
+import subprocess
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -56,6 +58,54 @@ def test_the_services_own_cards_and_no_others(engine: str) -> None:
     assert "--pull=never" in command
 
 
+@pytest.mark.parametrize("engine", ["podman", "docker"])
+def test_a_container_has_no_right_that_its_user_has_not(engine: str) -> None:
+    command = words(engine)
+    assert {"--cap-drop=ALL", "--security-opt=no-new-privileges", "--read-only"} <= set(command)
+    assert [each.partition(":")[0] for each in values(command, "tmpfs")] == [
+        "/run",
+        "/tmp",
+        "/var/tmp",
+    ]
+    # What a user writes comes after it.
+    changed = words(engine, container_options=["--read-only=false", "--cap-add=SYS_NICE"])
+    assert changed.index("--read-only") < changed.index("--read-only=false")
+
+
+def test_the_client_has_the_numbers_of_the_account(tmp_path: Path) -> None:
+    """The words of the command run by a shell, with programs of the host that print what they are given."""
+    programs = {"podman": 'printf "%s\\n" "$@"'}
+    known = 'case "$1$2" in -uvllm-chat) echo 990;; -gvllm-chat) echo 991;; *) exit 1;; esac'
+    programs["id"] = known
+    programs["getent"] = '[ "$2" = HwHiAiUser ] && echo "$2:x:1000:"'
+    for name, script in programs.items():
+        (tmp_path / name).write_text(f"#!/bin/sh\n{script}\n", encoding="utf-8")
+        (tmp_path / name).chmod(0o755)
+
+    def run(**more: Any) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            words(**more),
+            capture_output=True,
+            text=True,
+            check=False,
+            env={"PATH": f"{tmp_path}:/usr/bin:/bin"},
+        )
+
+    printed = run().stdout.splitlines()
+    assert printed[:4] == ["--events-backend=none", "run", "--user=990:991", "--group-add=1000"]
+    assert printed[4:6] == ["--rm", "--name=vllm-chat"]
+    # By these systemd does not start it again.
+    assert run(user="nobody-at-all").returncode == 78
+    gone = run(groups=["nosuch"])
+    assert gone.returncode == 2 and "this host has no group nosuch" in gone.stderr
+
+
+def test_root_keeps_the_names_of_the_image() -> None:
+    command = words(user="root")
+    assert "root" in command
+    assert bind("/etc/passwd") not in values(command, "mount")
+
+
 def test_podman_stays_beneath_the_unit_and_docker_knows_no_such_option() -> None:
     assert "--cgroups=split" in words("podman")
     assert not {"--cgroups=split", "--sdnotify=ignore", "--events-backend=none"} & set(
@@ -89,8 +139,10 @@ def bind(source: str, target: str = "", *, rw: bool = False) -> str:
 def test_folders_are_read_only_unless_said_otherwise() -> None:
     command = words(container_mounts=["/usr/local/dcmi", "/a:/b", "/c:/d:rw"])
     assert values(command, "mount") == [
-        bind("/var/lib/vllm-container", "/var/lib/vllm", rw=True),
+        bind("/var/lib/vllm-services/chat", "/var/lib/vllm", rw=True),
         bind("/etc/vllm/chat.yaml"),
+        bind("/etc/passwd"),
+        bind("/etc/group"),
         bind("/var/lib/vllm/weights"),
         bind("/usr/local/dcmi"),
         bind("/a", "/b"),

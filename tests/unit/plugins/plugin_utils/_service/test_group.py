@@ -167,7 +167,7 @@ def test_a_container_has_the_guard_before_its_client() -> None:
     )
     texts = service_texts(service("native", 0), contained)
     guard = "/usr/bin/python3 /usr/local/libexec/inferops/group-big /etc/vllm/big.group.json --"
-    assert f" sh {guard} podman" in texts["command"]
+    assert f" sh {guard} /bin/sh -c" in texts["command"]
     assert described(texts)["cleanup"][:2] == ["podman", "rm"]
 
 

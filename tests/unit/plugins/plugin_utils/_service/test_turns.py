@@ -73,5 +73,5 @@ def test_containers_take_turns_too() -> None:
         start_timeout=1800,
     )
     turn = "/usr/bin/python3 /usr/local/libexec/inferops/turn-embed 0 192.0.2.7 8000 1800"
-    assert f" sh {turn} -- podman" in placement(files, "embed")
+    assert f" sh {turn} -- /bin/sh -c" in placement(files, "embed")
     assert "INFEROPS_GUARD" not in placement(files, "embed")
