@@ -73,7 +73,9 @@ class Site:
         for host, values in variables.items():
             (folder / f"{host}.yml").write_text(yaml.safe_dump(values), encoding="utf-8")
         inventory = self.folder / "inventory.yml"
-        inventory.write_text(self.inventory.read_text(encoding="utf-8"), encoding="utf-8")
+        values = yaml.safe_load(self.inventory.read_text(encoding="utf-8"))
+        values["all"]["children"] = {"ascend": {"hosts": dict.fromkeys(values["all"]["hosts"])}}
+        inventory.write_text(yaml.safe_dump(values), encoding="utf-8")
         name = book if book.endswith(".yml") else f"inferops.ascend.{book}"
         command = ["ansible-playbook", "-i", str(inventory), name]
         command += ["--limit", ",".join(variables), *flags]
