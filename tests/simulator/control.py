@@ -61,6 +61,8 @@ def make_bus(state: dict[str, Any]) -> None:
     for card in sim.cards_of(state):
         directory = PCI / card["bus_id"].lower()
         directory.mkdir(exist_ok=True)
+        # Of a processing accelerator. Gloo, which the real engine uses, reads it of every device.
+        (directory / "class").write_text("0x120000\n")
         file = directory / "devdrv_sysfs_bdf_to_devid"
         file.touch(0o440)
         file.write_text(table)
