@@ -63,7 +63,11 @@ class Gateway:
             )
         listed = given["paths"]
         paths = tuple(map(str, listed)) if isinstance(listed, Sequence) else ()
-        wrong = [path for path in paths if not path.startswith("/") or path != path.strip()]
+        wrong = [
+            path
+            for path in paths
+            if not path.startswith("/") or not path.isprintable() or " " in path
+        ]
         if wrong or not paths:
             raise AscendError(
                 f"vllm_gateway_paths has {shown(wrong)}; paths such as /v1/chat/completions are needed."

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from .._base.errors import AscendError
 from .._base.values import kind_of, shown, whole_number
+from .names import can_be_found
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 _DIGEST = re.compile(r"[0-9A-Fa-f]{64}")
@@ -106,6 +107,11 @@ def _models(value: Mapping[str, object], who: str) -> tuple[str, ...] | None:
     for each in models:
         if not isinstance(each, str):
             raise AscendError(f"{who}: models lists {kind_of(each)}, where a name is needed.")
+        if not can_be_found(each):
+            raise AscendError(
+                f"{who}: models lists {shown(each)}. A name that a service answers to is needed; it has"
+                " no space."
+            )
     return tuple("".join([each]) for each in models)
 
 

@@ -12,6 +12,8 @@ from __future__ import annotations
 import hashlib
 import re
 
+from .._base.values import bad_character
+
 # HAProxy's identifiers (configuration manual, 4.2 and "proxy names").
 _OTHER = re.compile(r"[^A-Za-z0-9_.:-]")
 
@@ -24,6 +26,11 @@ def server_name(service: str, host: str) -> str:
 def backend_name(name: str) -> str:
     """The name of the backend of a model. name: one that it is served under."""
     return f"model-{identifier(name)}"
+
+
+def can_be_found(name: str) -> bool:
+    """Whether a name of a model can be in HAProxy's maps, whose lines are a key, a space and a value."""
+    return bool(name) and not re.search(r"\s|^#", name) and not bad_character(name)
 
 
 def identifier(text: str) -> str:

@@ -15,11 +15,11 @@ from ansible_collections.inferops.ascend.plugins.module_utils._base.reading impo
 
 from .._base.errors import AscendError
 from .._base.systemd import service_secrets
-from .._base.values import bad_character, kind_of, shown, whole_number
+from .._base.values import kind_of, shown, whole_number
 from .._place.kv_transfer import KvTransfer
 from .._service.engine import engine_config
 from .._service.unit import UnitSettings
-from .names import server_name
+from .names import can_be_found, server_name
 
 _ANY = ("0.0.0.0", "::", "")
 _ADDRESS = re.compile(r"(\[[0-9A-Fa-f:]+\]|[A-Za-z0-9._-]+):([0-9]{1,5})")
@@ -121,6 +121,10 @@ def outside(value: object) -> list[Target]:
         key = each.get("api_key") or ""
         if not isinstance(key, str):
             raise AscendError(f"{who}: api_key is {kind_of(key)}; a text is needed.")
+        if not key.isascii() or not key.isprintable() or " " in key:
+            raise AscendError(
+                f"{who}: api_key has a character that no Authorization header carries."
+            )
         for server in servers:
             match = _ADDRESS.fullmatch(server)
             if not match or not 0 < int(match.group(2)) < 65536:
@@ -141,7 +145,7 @@ def ports_by_host(targets: Iterable[Target]) -> dict[str, list[int]]:
 
 def check_name(name: str, who: str) -> None:
     """Raises AscendError for a model's name that HAProxy's maps cannot have."""
-    if not name or re.search(r"\s", name) or bad_character(name) or name.startswith("#"):
+    if not can_be_found(name):
         raise AscendError(
             f"{who} is served as {shown(name)}, and the gateway finds no name that is empty, has a"
             " space or begins with #. Give it another one (served_model_name)."

@@ -131,6 +131,10 @@ def test_servers_outside_the_fleet_are_backends_too() -> None:
     for server in ("10.0.0.9", "10.0.0.9:0", "10.0.0.9:70000", "http://a:1"):
         with pytest.raises(AscendError, match="is not ADDRESS:PORT"):
             outside([{"names": ["pd"], "servers": [server]}])
+    for key in ("k\nmodel-chat other", "k k"):
+        with pytest.raises(AscendError, match="api_key has a character") as caught:
+            outside([{"names": ["pd"], "servers": ["a:1"], "api_key": key}])
+        assert key not in str(caught.value)
 
 
 def test_names_for_haproxy_differ_where_the_names_differ() -> None:
@@ -158,6 +162,7 @@ def test_a_key_is_known_by_its_hash_alone() -> None:
         ([{"name": "a", "key": KEY}, {"name": "b", "key": KEY}], "a and b have the same key"),
         ([{"name": "a", "key": KEY}, {"name": "a", "key": KEY + "x"}], "the same name"),
         ([{"name": "a", "key": KEY, "models": "m"}], "a list of names"),
+        ([{"name": "a", "key": KEY, "models": ["m\nb"]}], "A name that a service answers to"),
         ([{"name": "a", "key": KEY, "requests_per_minute": 0}], "from 1 on"),
         ([{"name": "a", "key": KEY, "rate": 5}], "has rate"),
         ({"a": KEY}, "a list of keys"),
