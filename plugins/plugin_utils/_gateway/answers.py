@@ -43,7 +43,9 @@ def answers(gateway: Gateway) -> dict[str, str]:
     paths = ", ".join(gateway.paths)
     found = {f"errors/{status}.json": error(*words) for status, words in FAILURES.items()}
     found["errors/401.json"] = error(
-        _REQUEST, "invalid_api_key", "No valid key in the header Authorization: Bearer KEY."
+        _REQUEST,
+        "invalid_api_key",
+        "No valid key in the header Authorization: Bearer KEY, or x-api-key: KEY.",
     )
     found["errors/403.json"] = _formatted(
         error("permission_error", "model_not_allowed", "This key may not ask for the model MODEL.")

@@ -11,7 +11,7 @@ import shutil
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -37,7 +37,7 @@ OPTIONS: dict[str, Any] = {
 
 
 class Engine:
-    """A server that answers with its name, the model and the Authorization it got."""
+    """A server that answers with its name, the model and the keys it got."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -64,6 +64,7 @@ class Engine:
                     "engine": engine.name,
                     "model": request["model"],
                     "authorization": self.headers.get("Authorization"),
+                    "x-api-key": self.headers.get("x-api-key"),
                 }
                 body = json.dumps(found).encode()
                 self.send_response(200)
@@ -141,10 +142,11 @@ class Running:
         body: Any = None,
         method: str = "POST",
         port: int = 0,
+        headers: Mapping[str, str] | None = None,
         **more: Any,
     ) -> Answer:
         connection = http.client.HTTPConnection("127.0.0.1", port or self.port, timeout=60)
-        headers = {"Authorization": f"Bearer {key}"} if key else {}
+        headers = {**(headers or {}), **({"Authorization": f"Bearer {key}"} if key else {})}
         if method == "POST" and body is None:
             body = json.dumps({"model": model, **more}).encode()
         # It may answer before it has read all.

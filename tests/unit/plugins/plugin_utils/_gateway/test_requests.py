@@ -8,9 +8,11 @@ import hashlib
 import json
 import socket
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from ansible_collections.inferops.ascend.plugins.plugin_utils._base.errors import AscendError
 
 from .conftest import Engine
 
@@ -56,6 +58,23 @@ def test_the_models_of_all_hosts_are_listed_and_those_of_a_key_alone(two: Runnin
     assert listed["data"][0]["max_model_len"] == 32768
     listed = two.ask(key=SOME, path="/v1/models", method="GET").json
     assert [each["id"] for each in listed["data"]] == ["chat"]
+
+
+def test_a_key_may_come_as_x_api_key_and_goes_no_further(two: Running) -> None:
+    answer = two.ask("chat", headers={"x-api-key": ALL})
+    assert (answer.status, answer.json["authorization"], answer.json["x-api-key"]) == (
+        200, None, None,
+    )  # fmt: skip
+    answer = two.ask("bge", headers={"x-api-key": SOME})
+    assert (answer.status, answer.code) == (403, "model_not_allowed")
+    assert two.ask("chat", headers={"x-api-key": "wrong-key"}).status == 401
+    # A wrong Authorization is not made good by the other header.
+    assert two.ask("chat", "wrong-key", headers={"x-api-key": ALL}).status == 401
+
+
+def test_a_path_is_one_line(start: Start) -> None:
+    with pytest.raises(AscendError, match="vllm_gateway_paths has"):
+        start(paths=["/v1/completions\n/"])
 
 
 def test_what_is_rejected_has_the_shape_of_an_error_of_openai(two: Running) -> None:
@@ -161,6 +180,13 @@ def test_a_replica_that_is_gone_costs_no_request(start: Start) -> None:
     assert {running.ask("chat").json["engine"] for _n in range(4)} == {"one", "other"}
     one.stop()
     assert {running.ask("chat").json["engine"] for _n in range(20)} == {"other"}
+
+
+def test_a_host_that_does_not_resolve_takes_out_no_other(start: Start) -> None:
+    one, other = Engine("one"), Engine("other")
+    lost = replace(other.target("chat", "h2", "chat"), address="no-such-host.invalid")
+    running = start(one.target("chat", "h1", "chat"), lost)
+    assert {running.ask("chat").json["engine"] for _n in range(4)} == {"one"}
 
 
 def test_a_model_without_a_replica_is_503(start: Start) -> None:
