@@ -6,16 +6,26 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from ansible.plugins.action import ActionBase
 from ansible_collections.inferops.ascend.plugins.module_utils._base import disk
+from ansible_collections.inferops.ascend.plugins.plugin_utils._base.errors import AscendError
+from ansible_collections.inferops.ascend.plugins.plugin_utils._gateway.targets import Target
 from ansible_collections.inferops.ascend.plugins.plugin_utils._host import drift_report
+from ansible_collections.inferops.ascend.plugins.plugin_utils._model.catalogue import Catalogue
 from ansible_collections.inferops.ascend.plugins.plugin_utils._status import views
 from ansible_collections.inferops.ascend.plugins.plugin_utils._status.fleet import fleet_status
+from ansible_collections.inferops.ascend.plugins.plugin_utils.host_variables import (
+    HostVariables,
+    hosts_matching,
+)
+from ansible_collections.inferops.ascend.plugins.plugin_utils.placed_services import routed_services
 
+PATTERN = "vllm_gateway_services"
 NAMES = {"type": "list", "elements": "str", "default": []}
 
 
@@ -51,6 +61,7 @@ class ActionModule(ActionBase):
             reports,
             {host: registered(host, given["rollouts"]).get("record") for host in given["hosts"]},
             {host: registered(host, given["servers"]) for host in given["gateways"]},
+            self._routed(given["hosts"], given["gateways"], task_vars or {}),
         )
         texts = {
             "output": f"{json.dumps({'moment': given['moment'], **status}, indent=2, sort_keys=True)}\n",
@@ -65,3 +76,22 @@ class ActionModule(ActionBase):
                     words = disk.explain(error, str(path), len(text.encode()))
                     return {**result, "failed": True, "msg": f"{words} Name another file."}
         return {**result, "changed": False, "data": status, "lines": views.lines(status)}
+
+    def _routed(
+        self, hosts: Sequence[str], gateways: Sequence[str], variables: Mapping[str, Any]
+    ) -> dict[str, list[Target]]:
+        """By gateway, what it routes to on these hosts, by their variables."""
+        hostvars, groups = variables["hostvars"], variables["groups"]
+        catalogues: dict[tuple[str, ...], Catalogue] = {}
+        found: dict[str, list[Target]] = {}
+        for host in hosts if gateways else ():
+            # What is wrong with variables is said where the host is compared with them.
+            with suppress(AscendError):
+                found[host] = routed_services(self, host, hostvars, catalogues)
+        routed = {}
+        for gateway in gateways:
+            reader = HostVariables(self, {**hostvars.raw_get(gateway), "hostvars": hostvars})
+            pattern = reader.read(PATTERN)
+            chosen = found if pattern is None else hosts_matching(self, groups, str(pattern))
+            routed[gateway] = [each for host in found if host in chosen for each in found[host]]
+        return routed

@@ -23,7 +23,7 @@ from ansible_collections.inferops.ascend.plugins.plugin_utils.host_variables imp
     HostAction,
     hosts_matching,
 )
-from ansible_collections.inferops.ascend.plugins.plugin_utils.placed_services import placed_host
+from ansible_collections.inferops.ascend.plugins.plugin_utils.placed_services import routed_services
 
 
 class ActionModule(HostAction):
@@ -77,22 +77,11 @@ class ActionModule(HostAction):
 
     def _targets(self, pattern: str) -> list[targets.Target]:
         """What the services of the hosts of a pattern are to a gateway."""
-        found = []
+        found: list[targets.Target] = []
         catalogues: dict[tuple[str, ...], Catalogue] = {}
         for host in sorted(hosts_matching(self, self.task_vars["groups"], pattern)):
-            try:
-                found += self._targets_of(host, catalogues)
-            except AscendError as error:
-                raise AscendError(f"{host}: {error}") from error
+            found += routed_services(self, host, self.task_vars["hostvars"], catalogues)
         return found
-
-    def _targets_of(
-        self, host: str, catalogues: dict[tuple[str, ...], Catalogue]
-    ) -> list[targets.Target]:
-        placed = placed_host(self, host, self.task_vars["hostvars"], catalogues, private=True)
-        unit = placed.settings.unit
-        routed = [targets.of_service(each, unit, host, placed.address) for each in placed.services]
-        return [target for target in routed if target is not None]
 
     def _certificate(self, given: dict[str, Any]) -> str | None:
         """What vllm_gateway_certificate and its key have, where they are to be used."""

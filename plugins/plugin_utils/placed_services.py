@@ -9,7 +9,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ._base.errors import AscendError
 from ._base.variables import Variables
+from ._gateway import targets
 from ._model.catalogue import Catalogue
 from .deployment import public, services_to_render
 from .host_variables import HostVariables
@@ -76,3 +78,22 @@ def placed_host(
         tuple(found if private else map(public, found)),
         bool(earlier.get("fingerprint", True)),
     )
+
+
+def routed_services(
+    action: Any,
+    host: str,
+    hostvars: Any,
+    catalogues: dict[tuple[str, ...], Catalogue],
+) -> list[targets.Target]:
+    """The services of a host that a gateway routes to, with their keys; arguments of `placed_host`.
+
+    Raises AscendError that names the host.
+    """
+    try:
+        placed = placed_host(action, host, hostvars, catalogues, private=True)
+        unit = placed.settings.unit
+        found = [targets.of_service(each, unit, host, placed.address) for each in placed.services]
+    except AscendError as error:
+        raise AscendError(f"{host}: {error}") from error
+    return [target for target in found if target is not None]

@@ -10,12 +10,16 @@ from typing import Any
 
 import jsonschema
 import pytest
+from ansible_collections.inferops.ascend.plugins.plugin_utils._gateway.targets import Target
 from ansible_collections.inferops.ascend.plugins.plugin_utils._host import drift, drift_report
-from ansible_collections.inferops.ascend.plugins.plugin_utils._status.fleet import fleet_status
+from ansible_collections.inferops.ascend.plugins.plugin_utils._status.fleet import (
+    fleet_status as status_of,
+)
 from ansible_collections.inferops.ascend.plugins.plugin_utils._status.views import lines, page
 
 from .._host.readings import Readings
 
+TARGET = Target("chat:npu-01", "chat", "npu-01", "10.0.0.1", 8000, ("chat",))
 RECORD = {"state": "begun", "action": "upgrade", "before": "0.18.0", "after": "0.23.0"}
 
 
@@ -31,6 +35,13 @@ def server(
         "health": health,
         "sessions": 3 if drained else 0,
     }
+
+
+def fleet_status(
+    reports: list[Any], records: dict[str, Any], gateways: dict[str, Any], *routed: Target
+) -> dict[str, Any]:
+    """Of gateways that all route to the same."""
+    return status_of(reports, records, gateways, dict.fromkeys(gateways, routed))
 
 
 def report(host: Readings) -> dict[str, Any]:
@@ -89,12 +100,15 @@ def test_a_gateway_is_asked_for_what_it_can_still_answer(host: Readings) -> None
         "gw-02": {"running": True, "servers": [down]},
         "gw-03": {"running": False},
         "gw-04": {"unreachable": True, "msg": "timed out"},
+        # As `failed_when: false` leaves it.
+        "gw-05": {"failed": False, "msg": "Missing sudo password"},
     }
     assert messages(fleet_status([report(host)], {}, gateways)) == [
         "gw-01 model-chat: chat:npu-02 of model-chat gets no requests: DOWN.",
         "gw-02 model-chat: no server of model-chat takes requests: chat:npu-02 DOWN.",
         "gw-03 : no gateway runs here.",
         "gw-04 : the gateway was not reached: timed out",
+        "gw-05 : the gateway could not be asked: Missing sudo password",
     ]
 
 
@@ -112,11 +126,57 @@ def test_what_is_under_way_waits_and_is_not_wrong(host: Readings) -> None:
     assert lines(status)[0] == "Nothing is wrong; not everything serves yet."
 
 
+def test_a_server_is_down_while_its_service_loads(host: Readings) -> None:
+    host.chat.update(state="starting", phase="weights", percent=25)
+    down = server("npu-01", up=False, health="DOWN")
+    for others, expected in (
+        ([], []),
+        ([server("npu-02")], []),
+        (
+            [server("npu-02", up=False, health="DOWN")],
+            ["gw-01 model-chat: no server of model-chat takes requests: chat:npu-01 DOWN, chat:npu-02 DOWN."],
+        ),
+    ):  # fmt: skip
+        gateway = {"running": True, "servers": [down, *others]}
+        status = fleet_status([report(host)], {}, {"gw-01": gateway}, TARGET)
+        assert messages(status) == expected
+        assert messages(status, "waiting") == ["npu-01 chat: loading: weights 25 %"]
+
+
+def test_a_server_whose_name_does_not_resolve_is_not_taken_for_a_drained_one(
+    host: Readings,
+) -> None:
+    lost = server("npu-02", up=False, drained=True, health="MAINT (resolution)")
+    gateway = {"running": True, "servers": [server("npu-01"), lost]}
+    status = fleet_status([report(host)], {}, {"gw-01": gateway})
+    assert messages(status) == [
+        "gw-01 model-chat: chat:npu-02 of model-chat gets no requests: its address does not resolve here."
+    ]
+    assert status["waiting"] == []
+
+
+def test_a_gateway_that_does_not_know_what_serves_is_outdated(host: Readings) -> None:
+    moved = {**server("npu-01"), "address": "10.0.0.1:8010"}
+    for servers in ([server("npu-02")], [server("npu-02"), moved]):
+        gateway = {"running": True, "servers": servers}
+        status = fleet_status([report(host)], {}, {"gw-01": gateway}, TARGET)
+        assert messages(status) == [
+            "gw-01 : this gateway was set up before chat:npu-01 served, and sends no requests there."
+        ]
+        assert status["problems"][0]["advice"] == "Run the playbook gateway."
+    known = {"gw-01": {"running": True, "servers": [server("npu-01")]}}
+    assert fleet_status([report(host)], {}, known, TARGET)["problems"] == []
+    # What does not serve yet gets no requests by any configuration.
+    host.chat.update(state="starting")
+    gateway = {"running": True, "servers": [server("npu-02")]}
+    assert fleet_status([report(host)], {}, {"gw-01": gateway}, TARGET)["problems"] == []
+
+
 def test_the_data_is_as_its_schema_describes_it(host: Readings, repository: Path) -> None:
     schema = json.loads((repository / "vars/schemas/status.schema.json").read_text("utf-8"))
     gateways = {
         "gw-01": {"running": True, "servers": [server("npu-01")]},
-        "gw-02": {"failed": True},
+        "gw-02": {"msg": "no"},
     }
     for records in ({}, {"npu-01": RECORD}):
         status = fleet_status([report(host), unreachable("npu-02")], records, gateways)
