@@ -21,17 +21,19 @@ CARD = 'host="h1",id="3"'
 INFO = f'inferops_service_card_info{{{CHAT},id="3"}}'
 HEALTH = f"npu_chip_info_health_status{{{CARD}}}"
 SERVER = 'haproxy_server_status{job="haproxy",host="gw",proxy="model-chat",server="chat:h1",state="DOWN"}'
+DRAINED, MAINTAINED = SERVER.replace("DOWN", "DRAIN"), SERVER.replace("DOWN", "MAINT")
 BACKEND = 'haproxy_backend_status{job="haproxy",host="gw",proxy="model-chat",state="DOWN"}'
 
 Series = dict[str, str]
 
 
 class Case(NamedTuple):
-    """fires, silent: values by series, one a minute. labels: of the alert that fires."""
+    """fires, silent: values by series, one a minute. labels: of the alert that fires, after so many minutes."""
 
     fires: Series
     silent: Series
     labels: Series = {}
+    minutes: int = 30
 
 
 def waiting(values: str) -> Series:
@@ -138,6 +140,12 @@ CASES = {
         {'up{job="haproxy",host="gw"}': "0x40"}, {'up{job="haproxy",host="gw"}': "1x40"}
     ),
     "GatewayServerDown": Case({SERVER: "1x40"}, {SERVER: "1 0x40"}, {"server": "chat:h1"}),
+    "GatewayServerDrained": Case(
+        {DRAINED: "1x30 0x69", MAINTAINED: "0x30 1x69"},
+        {DRAINED: "1x40 0x59", MAINTAINED: "0x50 1x49"},
+        {"server": "chat:h1"},
+        90,
+    ),
     "GatewayModelDown": Case({BACKEND: "1x40"}, {BACKEND: "0x40"}, {"proxy": "model-chat"}),
 }
 
@@ -147,8 +155,9 @@ def alerts(rules: Path) -> list[dict[str, Any]]:
     return [rule for group in groups for rule in group["rules"] if "alert" in rule]
 
 
-def tried(name: str, series: Series, labels: Series, count: int) -> dict[str, Any]:
-    """A case in promtool's form: how many of the alert fire after 30 minutes."""
+def tried(name: str, case: Case, count: int) -> dict[str, Any]:
+    """A case in promtool's form: how many of the alert fire, 1 or 0."""
+    series, labels = (case.fires, case.labels) if count else (case.silent, {})
     chosen = {"alertname": name, "alertstate": "firing", **labels}
     matchers = ",".join(f'{label}="{value}"' for label, value in chosen.items())
     return {
@@ -158,7 +167,7 @@ def tried(name: str, series: Series, labels: Series, count: int) -> dict[str, An
         "promql_expr_test": [
             {
                 "expr": f"count(ALERTS{{{matchers}}}) or vector(0)",
-                "eval_time": "30m",
+                "eval_time": f"{case.minutes}m",
                 "exp_samples": [{"labels": "{}", "value": count}],
             }
         ],
@@ -185,10 +194,7 @@ def test_every_alert_has_its_cases(rules: Path) -> None:
 def test_alerts_fire_and_are_silent(
     promtool: Path, rules: Path, tmp_path: Path, count: int
 ) -> None:
-    tests = [
-        tried(name, case.fires if count else case.silent, case.labels if count else {}, count)
-        for name, case in CASES.items()
-    ]
+    tests = [tried(name, case, count) for name, case in CASES.items()]
     run_cases(promtool, rules, tmp_path, tests)
 
 
@@ -201,6 +207,13 @@ def test_an_alert_leads_to_its_page_and_to_a_playbook(rules: Path, repository: P
         assert notes["runbook_url"].endswith(f"docs/oncall.md#{rule['alert'].lower()}")
         command = notes["description"].split("ansible-playbook inferops.ascend.")[1]
         assert command.split()[0] in playbooks | {"gateway"}, rule["alert"]
+
+
+def test_the_page_names_units_that_there_are(repository: Path) -> None:
+    page = (repository / "docs" / "oncall.md").read_text(encoding="utf-8")
+    units = {path.name.split(".")[0] for path in repository.glob("roles/*/templates/*.service.j2")}
+    commands = re.findall(r"(?:systemctl [a-z]+|journalctl -u) ([a-z-]+@?)", page)
+    assert {"vllm-gateway", "vllm@", "npu-exporter"} <= set(commands) <= units
 
 
 def test_an_error_code_is_printed_with_all_its_digits(
