@@ -72,7 +72,6 @@ class ActionModule(HostAction):
             result["warnings"] = [*result.get("warnings", []), *warned]
         result["backends"] = [backend.as_dict() for backend in gateway.backends]
         result["report"] = gateway.report(self.variables.host)
-        result["ports"] = targets.ports_by_host(found)
         return result
 
     def _targets(self, pattern: str) -> list[targets.Target]:

@@ -78,10 +78,6 @@ backends:
   returned: always
   type: list
   elements: dict
-ports:
-  description: Ports of the services that are routed to, by host.
-  returned: always
-  type: dict
 report:
   description: The address and its models, in lines.
   returned: always

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -131,15 +131,6 @@ def outside(value: object) -> list[Target]:
                 raise AscendError(f"{who}: {shown(server)} is not ADDRESS:PORT.")
             host, port = match.group(1).strip("[]"), int(match.group(2))
             found.append(Target(server_name(host, str(port)), "", "", host, port, names, None, key))
-    return found
-
-
-def ports_by_host(targets: Iterable[Target]) -> dict[str, list[int]]:
-    """The ports of the fleet's services, sorted, by their hosts."""
-    found: dict[str, list[int]] = {}
-    for each in targets:
-        if each.host:
-            found[each.host] = sorted([*found.get(each.host, []), each.port])
     return found
 
 
