@@ -165,7 +165,9 @@ def test_another_gateway_takes_the_shared_address(fleet: Fleet) -> None:
     ran = fleet.gateway("--limit", second, vip="")
     assert ran.status == 0, ran.output
     assert holder(second) == first
-    assert fleet.sh(second, "ls /etc/keepalived/keepalived.conf 2>/dev/null || echo none") == "none\n"
+    assert (
+        fleet.sh(second, "ls /etc/keepalived/keepalived.conf 2>/dev/null || echo none") == "none\n"
+    )
 
 
 def test_gateways_alone_reach_the_services_where_that_is_asked_for(fleet: Fleet) -> None:
