@@ -1,15 +1,9 @@
 # SPDX-FileCopyrightText: The inferops.ascend authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Two hosts of services and a gateway before them, and clients that ask it."""
+"""Two hosts of services and two gateways before them."""
 
 from __future__ import annotations
 
-import contextlib
-import http.client
-import json
-import ssl
-import threading
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +11,7 @@ import yaml
 
 from ..hosts import scenario
 from ..playbooks import Books, Ran
+from .clients import Client
 
 SCENARIO = scenario("gateway")
 GATEWAY, OTHER = "gw1", "gw2"
@@ -25,26 +20,6 @@ EMBED_KEY = "key-of-the-embedding-service"
 EMBED = {"model": "bge-large-zh-v1.5", "name": "embed", "api_key": EMBED_KEY}
 ALL, SOME = "client-key-for-all-models", "client-key-for-some-models"
 KEYS = [{"name": "all", "key": ALL}, {"name": "some", "key": SOME, "models": ["chat"]}]
-
-
-@dataclass
-class Answer:
-    """`text` is what came; a stream is complete with its last event."""
-
-    status: int
-    text: str
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.text)
-
-    @property
-    def complete(self) -> bool:
-        return (
-            self.status == 200
-            and not self.text.startswith("data:")
-            or self.text.endswith("data: [DONE]\n\n")
-        )
 
 
 class Fleet(Books):
@@ -68,76 +43,7 @@ class Fleet(Books):
         return shared_address(yaml.safe_load(self.inventory.read_text()))
 
     def client(self, key: str = ALL) -> Client:
-        context = ssl.create_default_context(cadata=self.certificate())
-        return Client(self.address(GATEWAY), context, key)
-
-
-@dataclass
-class Client:
-    """Asks a gateway."""
-
-    address: str
-    context: ssl.SSLContext
-    key: str
-
-    def ask(
-        self, model: str = "", path: str = "/v1/chat/completions", body: Any = None, **more: Any
-    ) -> Answer:
-        """The answer to a request for a model; to GET without one."""
-        connection = http.client.HTTPSConnection(self.address, context=self.context, timeout=120)
-        headers = {"Authorization": f"Bearer {self.key}"}
-        if body is None and model:
-            body = json.dumps({"model": model, **more}).encode()
-        # It may answer before it has read all.
-        with contextlib.suppress(ssl.SSLEOFError, BrokenPipeError, ConnectionResetError):
-            connection.request("POST" if body else "GET", path, body, headers)
-        answer = connection.getresponse()
-        text = answer.read().decode()
-        connection.close()
-        return Answer(answer.status, text)
-
-
-@dataclass
-class Load:
-    """Clients that ask for a model without a pause; `failed` are the answers that were none.
-
-    streams: every other client asks for streams.
-    """
-
-    client: Client
-    streams: bool = False
-    model: str = "chat"
-    threads: int = 4
-    served: int = 0
-    failed: list[str] = field(default_factory=list)
-
-    def _run(self, stream: bool) -> None:
-        more = {"stream": True} if stream else {}
-        while not self._over.is_set():
-            try:
-                answer = self.client.ask(self.model, **more)
-            except (OSError, http.client.HTTPException) as error:
-                self.failed.append(repr(error))
-                continue
-            if answer.complete:
-                self.served += 1
-            else:
-                self.failed.append(f"{answer.status} {answer.text}")
-
-    def __enter__(self) -> Load:
-        self._over = threading.Event()
-        self._threads = [
-            threading.Thread(target=self._run, args=(self.streams and bool(number % 2),))
-            for number in range(self.threads)
-        ]
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._over.set()
-        for thread in self._threads:
-            thread.join()
+        return Client.of(self.address(GATEWAY), self.certificate(), key)
 
 
 def shared_address(inventory: Any) -> str:

@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import json
-import ssl
 import subprocess
 import time
 from collections.abc import Iterator
@@ -14,6 +13,7 @@ from typing import Any
 import pytest
 
 from ..hosts import environment, started
+from .clients import Client, Load
 from .fleet import (
     ALL,
     CHAT,
@@ -23,9 +23,7 @@ from .fleet import (
     OTHER,
     SCENARIO,
     SOME,
-    Client,
     Fleet,
-    Load,
     write_inventory,
 )
 
@@ -158,8 +156,8 @@ def test_another_gateway_takes_the_shared_address(fleet: Fleet) -> None:
     first = holder()
     fleet.sh(first, "systemctl stop vllm-gateway")
     second = holder(first)
-    context = ssl.create_default_context(cadata=fleet.certificate(second))
-    assert Client(fleet.shared, context, ALL).ask("chat").status == 200
+    client = Client.of(fleet.shared, fleet.certificate(second), ALL)
+    assert client.ask("chat").status == 200
     fleet.sh(first, "systemctl start vllm-gateway")
 
     ran = fleet.gateway("--limit", second, vip="")

@@ -4,16 +4,13 @@
 
 from __future__ import annotations
 
-import http.client
 import json
-import ssl
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import pytest
 import yaml
 
-from ..gateway.fleet import Answer, Client, Load
+from ..gateway.clients import Client, Load
 from ..playbooks import Books
 from .replicas import CHAT, NEW, OLD, blank, engine
 
@@ -23,25 +20,9 @@ GATEWAY = "h3"
 KEY = "key-of-a-client-of-the-gateway"
 
 
-@dataclass
-class Streaming(Client):
-    """A client that wants its answers word by word, and counts one that breaks off as failed."""
-
-    def ask(self, model: str = "", path: str = "", body: object = None, **more: object) -> Answer:
-        connection = http.client.HTTPSConnection(self.address, context=self.context, timeout=120)
-        headers = {"Authorization": f"Bearer {self.key}"}
-        text = json.dumps({"model": model, "stream": True, "max_tokens": 20, "messages": []})
-        connection.request("POST", "/v1/chat/completions", text, headers)
-        answer = connection.getresponse()
-        lines = answer.read().split()
-        connection.close()
-        complete = bool(lines) and lines[-1] == b"[DONE]"
-        return Answer(answer.status if complete else 599, [line.decode() for line in lines[-3:]])
-
-
 @pytest.fixture
-def front(books: Books) -> Iterator[tuple[Client, Client]]:
-    """Two replicas of the old version behind a gateway; a client that waits for answers, and one that streams."""
+def front(books: Books) -> Iterator[Client]:
+    """A client of a gateway before two replicas of the old version."""
     inventory = yaml.safe_load(books.inventory.read_text())
     inventory["all"]["children"] = {
         "ascend": {"hosts": {"h1": None, "h2": None}},
@@ -58,9 +39,7 @@ def front(books: Books) -> Iterator[tuple[Client, Client]]:
         ran = books.run(book)
         assert ran.status == 0, ran.output
     pem = books.sh(GATEWAY, "openssl x509 -in /etc/vllm-gateway/tls.pem")
-    context = ssl.create_default_context(cadata=pem)
-    address = inventory["all"]["hosts"][GATEWAY]["ansible_host"]
-    yield Client(address, context, KEY), Streaming(address, context, KEY)
+    yield Client.of(inventory["all"]["hosts"][GATEWAY]["ansible_host"], pem, KEY)
     books.sh(GATEWAY, "systemctl disable --now vllm-gateway", check=False)
 
 
@@ -73,11 +52,10 @@ def states(books: Books) -> set[str]:
 
 
 def test_no_request_is_lost_while_replicas_are_upgraded_and_deployed(
-    books: Books, front: tuple[Client, Client]
+    books: Books, front: Client
 ) -> None:
     blank(books)
-    plain, streaming = front
-    with Load(plain, threads=2) as waited, Load(streaming, threads=2) as streamed:
+    with Load(front, streams=True) as load:
         ran = books.run("upgrade", vllm_runtime_version=NEW)
         assert ran.status == 0, ran.output
         assert [engine(books, host) for host in ("h1", "h2")] == [NEW, NEW]
@@ -85,18 +63,18 @@ def test_no_request_is_lost_while_replicas_are_upgraded_and_deployed(
         books.list_services("h1", {**CHAT, "env": {"OMP_NUM_THREADS": 2}})
         ran = books.run("deploy", "--limit", "h1", vllm_service_engine_version=NEW)
         assert ran.status == 0, ran.output
-    assert waited.failed == [] and streamed.failed == []
-    assert waited.served > 20 and streamed.served > 20
+    assert load.failed == []
+    assert load.served > 40
     assert states(books) == {"chat:h1", "chat:h2"}
 
 
 def test_a_service_that_is_removed_gets_no_more_requests_before_it_stops(
-    books: Books, front: tuple[Client, Client]
+    books: Books, front: Client
 ) -> None:
-    with Load(front[0], threads=2) as waited:
+    with Load(front, threads=2) as load:
         ran = books.run("remove", "--limit", "h2", vllm_remove_services="chat")
         assert ran.status == 0, ran.output
-    assert waited.failed == []
+    assert load.failed == []
     assert states(books) == {"chat:h1"}
     ran = books.run("upgrade", "--check", "--limit", "h1", vllm_runtime_version=OLD)
     assert ran.status == 0, ran.output
