@@ -30,7 +30,7 @@ class ActionModule(HostAction):
         if not given["gateways"]:
             raise AscendError(
                 "the inventory has no gateway that services could admit. List gateways in the group"
-                " ascend_gateway, or set vllm_gateway_firewall to none."
+                " ascend_gateway, name them (-e ascend_gateways=PATTERN), or set vllm_gateway_firewall to none."
             )
         hostvars = self.task_vars["hostvars"]
         addresses = {admitted(each) for each in given["admits"]}

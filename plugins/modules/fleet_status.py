@@ -56,7 +56,7 @@ EXAMPLES = r"""
 - name: Sum up how the fleet is
   inferops.ascend.fleet_status:
     hosts: "{{ groups.ascend }}"
-    gateways: "{{ groups.ascend_gateway | default([]) }}"
+    gateways: "{{ groups.ascend_gateway }}"
     compared: found
     rollouts: rollout
     servers: gateway
