@@ -15,6 +15,10 @@ from ansible_collections.inferops.ascend.plugins.plugin_utils._model.resolve imp
     resolve,
 )
 from ansible_collections.inferops.ascend.plugins.plugin_utils._model.terms import resolve_terms
+from ansible_collections.inferops.ascend.plugins.plugin_utils._place.names import (
+    account_name,
+    service_name,
+)
 
 
 def blocks(path: Path) -> list[str]:
@@ -83,3 +87,11 @@ def test_the_entry_of_a_service_over_hosts_is_what_the_model_needs(repository: P
     (placed,) = place([spec.as_dict()], 8)
     assert (placed["port"], len(placed["cards"])) == (8000, 8)
     assert placed["args"]["enable-expert-parallel"] is True
+
+
+def test_the_user_of_a_service_has_the_name_that_the_page_tells(repository: Path) -> None:
+    text = (repository / "docs" / "unit.md").read_text(encoding="utf-8")
+    told = re.search(r"accounts cannot have \(`(\S+)`\).* gets a hash: `(\S+)`", text)
+    assert told
+    assert account_name(told[1]) == told[2]
+    assert service_name({"name": "Qwen2.5-7B", "model": "Qwen2.5-7B"}) == told[1]
