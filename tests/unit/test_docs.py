@@ -7,8 +7,10 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import pytest
 import yaml
 from ansible_collections.inferops.ascend.plugins.filter.place import place_filter as place
+from ansible_collections.inferops.ascend.plugins.plugin_utils._base.errors import AscendError
 from ansible_collections.inferops.ascend.plugins.plugin_utils._model.catalogue import load_catalogue
 from ansible_collections.inferops.ascend.plugins.plugin_utils._model.resolve import (
     Options,
@@ -19,6 +21,8 @@ from ansible_collections.inferops.ascend.plugins.plugin_utils._place.names impor
     account_name,
     service_name,
 )
+from ansible_collections.inferops.ascend.plugins.plugin_utils.deployment import Deployment
+from ansible_collections.inferops.ascend.plugins.plugin_utils.settings import Settings
 
 
 def blocks(path: Path) -> list[str]:
@@ -95,3 +99,20 @@ def test_the_user_of_a_service_has_the_name_that_the_page_tells(repository: Path
     assert told
     assert account_name(told[1]) == told[2]
     assert service_name({"name": "Qwen2.5-7B", "model": "Qwen2.5-7B"}) == told[1]
+
+
+def test_services_share_a_card_as_the_page_shows_it(repository: Path) -> None:
+    def cards(requests: list[dict[str, object]]) -> list[list[int]]:
+        variables = {"ascend_host_profile": "atlas-800i-a2-64g", "vllm_service_instances": requests}
+        deployment = Deployment(Settings(variables.get), load_catalogue())
+        deployment.check_declared()
+        return [list(each.placement.cards) for each in deployment.services]
+
+    first, second = (
+        yaml.safe_load(block)["vllm_service_instances"]
+        for block in blocks(repository / "docs" / "sharing.md")
+    )
+    assert cards(first) == cards(second) == [[0], [0]]
+    with pytest.raises(AscendError, match="share: true"):
+        cards([first[0], second[1]])
+    assert cards([first[0], {**second[1], "share": True}]) == [[0], [0]]

@@ -113,10 +113,14 @@ class PortSettings:
         way = f"Move the base of the HCCL ports, now {self.hccl_base}"
         ports = TakenPorts(name, "HCCL ports", first, first + self.hccl_count - 1, way)
         label = f"service {name}: the HCCL ports {first}-{ports.last} of card {card}"
+        advice = "Lower"
+        if turn:
+            label += f", which has {turn} other services before this one,"
+            advice = "Let fewer services have the card together, or lower"
         if ports.last > PORT_MAX or first > HCCL_BASE_MAX:
             raise AscendError(
                 f"{label} go beyond what HCCL takes (a base of at most {HCCL_BASE_MAX}, ports up to"
-                f" {PORT_MAX}). Lower the base of the HCCL ports, now {self.hccl_base}."
+                f" {PORT_MAX}). {advice} the base of the HCCL ports, now {self.hccl_base}."
             )
         self._check_range(label, ports)
         return ports

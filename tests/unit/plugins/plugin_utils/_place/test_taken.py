@@ -147,3 +147,18 @@ def test_share_is_a_yes_or_no(wrong: object) -> None:
     assert "write true or false" in rejection(
         [spec("a", 1, share=wrong, gpu_memory_utilization=0.3)], 8
     )
+
+
+def test_as_many_as_have_ports_for_hccl_share_a_card() -> None:
+    specs = [part(f"s{number}", 0.05) for number in range(10)]
+    placed = place(specs[:9], 8)
+    assert {each["cards"][0] for each in placed} == {0}
+    assert rejection(specs, 8) == (
+        "service s9: the HCCL ports 65608-65639 of card 0, which has 9 other services before this"
+        " one, go beyond what HCCL takes (a base of at most 65520, ports up to 65535). Let fewer"
+        " services have the card together, or lower the base of the HCCL ports, now 61000."
+    )
+    # The last cards of a host of 16 have one less.
+    last = [{**spec, "pinned_cards": [14]} for spec in specs]
+    assert len(place(last[:8], 16)) == 8
+    assert "of card 14, which has 8 other services" in rejection(last[:9], 16)
