@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .._model.spec import Spec
-from .._service import named_files
+from .._service import file_names, named_files
 from .._service.hidden import hidden_directories, hiding
 from .._service.named_files import NamedFile
 from .._service.unit import FILES
@@ -50,14 +50,14 @@ def _files(spec: Spec, settings: Settings) -> list[tuple[str, NamedFile]]:
         return [
             (each.path, each)
             for each in files
-            if each.kind != named_files.UNKNOWN
-            if each.kind != named_files.WRITTEN or not any(_below(each.path, it) for it in always)
+            if each.kind != file_names.UNKNOWN
+            if each.kind != file_names.WRITTEN or not any(_below(each.path, it) for it in always)
         ]
     mounted = named_files.mounts(service, unit)
     places = [
         (named_files.on_host(each.path, mounted, unit), each)
         for each in files
-        if each.kind != named_files.WRITTEN
+        if each.kind != file_names.WRITTEN
     ]
     return [(path, each) for path, each in places if path is not None]
 
@@ -93,7 +93,7 @@ class _Check:
     @property
     def what(self) -> str:
         """The file, as the beginning of a sentence."""
-        weights = self.file.kind == named_files.MODEL and self.file.origin == "its weights"
+        weights = self.file.kind == file_names.MODEL and self.file.origin == "its weights"
         return f"its weights {self.path}" if weights else f"{self.path} ({self.file.origin})"
 
     def add(self, message: str, advice: str) -> None:
@@ -103,9 +103,9 @@ class _Check:
 
     def run(self) -> None:
         contained = self.checks.settings.in_containers
-        if self.file.kind == named_files.UNKNOWN:
+        if self.file.kind == file_names.UNKNOWN:
             self._unmounted()
-        elif self.file.kind == named_files.WRITTEN:
+        elif self.file.kind == file_names.WRITTEN:
             self._unwritable()
         elif self.last["kind"] == "missing" and self.file.origin != "its weights":
             self._missing()
@@ -133,7 +133,7 @@ class _Check:
         self.add(f"is not on this host{where}.", advice)
 
     def _has_its_kind(self) -> bool:
-        wanted = {named_files.FILE: "file", named_files.DIRECTORY: "directory"}.get(self.file.kind)
+        wanted = {file_names.FILE: "file", file_names.DIRECTORY: "directory"}.get(self.file.kind)
         kind = self.last["kind"]
         if wanted is None or kind in (wanted, "unknown"):
             return True
@@ -200,7 +200,7 @@ class _Check:
             return
         if not _is_known(self.last):
             return
-        ends = [self.last, *(self.facts["entries"] if self.file.kind == named_files.MODEL else ())]
+        ends = [self.last, *(self.facts["entries"] if self.file.kind == file_names.MODEL else ())]
         for each in ends:
             need = READ | ENTER if each["kind"] == "directory" else READ
             if not reader.may(each, need):

@@ -14,6 +14,7 @@ from collections.abc import Collection, Iterable, Mapping
 
 from .._base.errors import AscendError
 from .._base.systemd import MANAGED
+from .file_names import relative_option, relative_variable
 from .options import Option
 
 # Lists the variables that look like something else and are meant as they are written.
@@ -91,6 +92,8 @@ def _problem(name: str, value: str) -> str | None:
         return "has a blank or the end of a line before or after its value. Remove it."
     if _QUOTED.fullmatch(value) and len(value) > 1:
         return "has quotes around its value, which would become a part of it. Remove them."
+    if relative_variable(name, value):
+        return "names a file by a path that depends on where its process runs. Write the absolute path."
     if value.endswith("\\"):
         return "ends with a backslash, as a line of a shell that goes on. Remove it."
     return None
@@ -101,8 +104,16 @@ def check_option(option: Option, value: str, label: str, alone: bool) -> None:
 
     alone: it is not an item of a list. Raises AscendError, beginning with `label`.
     """
-    if value.strip().startswith(("{", "[")) or option.name == "chat-template":
-        return  # JSON, where outer blanks do not count, or a template, where they do
+    # In JSON outer blanks do not count, and in a template they do.
+    if not value.strip().startswith(("{", "[")) and option.name != "chat-template":
+        _check_text(option, value, label, alone)
+    if relative_option(option.name, value):
+        raise AscendError(
+            f"{label} is {value!r}, which depends on where the engine runs. Write the absolute path."
+        )
+
+
+def _check_text(option: Option, value: str, label: str, alone: bool) -> None:
     if value != value.strip():
         raise AscendError(
             f"{label} is {value!r}, with a blank or the end of a line before or after it, which vLLM"

@@ -12,23 +12,17 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
-from .._base.data import vars_file
 from .._base.errors import AscendError
 from .._base.systemd import unit_word
 from .arguments import read_args
 from .engine import weights_directory
 from .engine_names import from_json
+from .file_names import MODEL, UNKNOWN, WRITTEN, Entry, option_entry, variable_entry, written
 from .options import options_of
 from .unit import UnitSettings
 
-FILE, DIRECTORY, MODEL = "file", "directory", "model"
-# A directory that the service writes below.
-WRITTEN = "written"
-# An absolute path in a variable of which it is not known what it means.
-UNKNOWN = "unknown"
 _PATH = re.compile(r"/[^\x00-\x1f]+")
 _NAMED = re.compile(r"[^={/]+=(/.*)")
 
@@ -51,42 +45,6 @@ class NamedFile:
     optional: bool = False
 
 
-@dataclass(frozen=True)
-class _Entry:
-    """An entry of the file, whose head says what its keys mean."""
-
-    kind: str | None
-    keys: Mapping[str, str]
-    many: bool
-    optional: bool
-
-
-@lru_cache(maxsize=1)
-def _known() -> Mapping[str, Mapping[str, _Entry]]:
-    data = vars_file("named_files.yml")
-    return {
-        part: {
-            name: _Entry(
-                entry.get("kind"),
-                entry.get("keys", {}),
-                bool(entry.get("list")),
-                entry.get("missing") == "warning",
-            )
-            for name, entry in data[part].items()
-        }
-        for part in ("options", "env")
-    }
-
-
-@lru_cache(maxsize=1)
-def _written() -> tuple[frozenset[str], frozenset[str]]:
-    """Variables and options that name directories which are written."""
-    data = vars_file("hardening.yml")["written"]
-    return frozenset(name for group in data["env"].values() for name in group), frozenset(
-        data["options"]
-    )
-
-
 def files_of(service: Mapping[str, Any], settings: UnitSettings) -> tuple[NamedFile, ...]:
     """The weights of a service, and each file that its `args` and `env` name; each path once.
 
@@ -106,8 +64,8 @@ def _all(service: Mapping[str, Any], settings: UnitSettings) -> Iterator[NamedFi
     known = {**service, "kind": service.get("kind") or "embed"}
     args = read_args(known, engine, f"service {service.get('name') or service.get('model')}")
     for name, value in args.items():
-        entry = _known()["options"].get(name)
-        if name in _written()[1] and isinstance(value, str) and _PATH.fullmatch(value):
+        entry = option_entry(name)
+        if name in written()[1] and isinstance(value, str) and _PATH.fullmatch(value):
             yield NamedFile(value, WRITTEN, f"args, {name}", True)
         if entry:
             for item in value if isinstance(value, list) else [value]:
@@ -122,7 +80,7 @@ def _env(service: Mapping[str, Any], settings: UnitSettings) -> dict[Any, Any]:
     return {**recipe, **settings.env, **(env if isinstance(env, Mapping) else {})}
 
 
-def _of_option(entry: _Entry, origin: str, value: object) -> Iterator[NamedFile]:
+def _of_option(entry: Entry, origin: str, value: object) -> Iterator[NamedFile]:
     if isinstance(value, (Mapping, list)):
         for key, path in _pairs(value):
             kind = entry.keys.get(key)
@@ -149,11 +107,11 @@ def _pairs(value: object) -> Iterator[tuple[str, str]]:
 
 
 def _of_variable(name: str, text: object) -> Iterator[NamedFile]:
-    entry = _known()["env"].get(name)
+    entry = variable_entry(name)
     if not isinstance(text, str):
         return
     parts = re.split("[: ]+", text) if entry and entry.many else [text]
-    if name in _written()[0] and _PATH.fullmatch(text):
+    if name in written()[0] and _PATH.fullmatch(text):
         yield NamedFile(text, WRITTEN, f"env, {name}", True)
         return
     for path in parts:

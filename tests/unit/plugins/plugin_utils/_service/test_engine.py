@@ -332,6 +332,8 @@ AWKWARD = st.text() | st.text(st.sampled_from("aé'\"%$#:{}[]\\\n\t -_.0=!&*?|>@
 @settings(max_examples=200, deadline=None)
 @given(AWKWARD, st.sampled_from(VERSIONS))
 def test_any_text_arrives_or_is_refused(text: str, version: str) -> None:
+    if text and not set(text) & set("{}\n"):
+        text += "{}"  # a template; without such a character it is a path
     one = with_args(chat_template=text)
     try:
         written = engine_yaml(engine_config(one, version))
