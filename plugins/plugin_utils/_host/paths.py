@@ -12,8 +12,9 @@ from typing import Any
 
 from .._model.spec import Spec
 from .._service import file_names, named_files
+from .._service.container import writable_at
 from .._service.hidden import hidden_directories, hiding
-from .._service.named_files import NamedFile
+from .._service.named_files import NamedFile, below
 from .._service.unit import FILES
 from ..settings import Settings
 from .access import ENTER, READ, WRITE, Reader, change
@@ -51,24 +52,44 @@ def _files(spec: Spec, settings: Settings) -> list[tuple[str, NamedFile]]:
             (each.path, each)
             for each in files
             if each.kind != file_names.UNKNOWN
-            if each.kind != file_names.WRITTEN or not any(_below(each.path, it) for it in always)
+            if each.kind != file_names.WRITTEN or not any(below(each.path, it) for it in always)
         ]
     mounted = named_files.mounts(service, unit)
     places = [
-        (named_files.on_host(each.path, mounted, unit), each)
+        (
+            writable_at(each.path, service, unit)
+            if each.kind == file_names.WRITTEN
+            else named_files.on_host(each.path, mounted, unit),
+            each,
+        )
         for each in files
-        if each.kind != file_names.WRITTEN
     ]
-    return [(path, each) for path, each in places if path is not None]
+    return [(path, each) for path, each in places if path]
 
 
 def check_paths(checks: HostChecks) -> None:
     """What services read, along the complete path. It is an error, because they would not start."""
     facts = checks.facts.get("paths") or {}
-    for spec in checks.started if facts else ():
-        for path, file in _files(spec, checks.settings):
+    for spec in checks.started:
+        if checks.settings.in_containers:
+            _check_read_only(checks, spec)
+        for path, file in _files(spec, checks.settings) if facts else ():
             if path in facts:
                 _Check(checks, spec, path, file, facts[path]).run()
+
+
+def _check_read_only(checks: HostChecks, spec: Spec) -> None:
+    """What a service writes below where its container lets it write nothing."""
+    service, unit = {**spec.as_dict(), "name": name_of(spec)}, checks.settings.unit
+    for each in named_files.files_of(service, unit):
+        if each.kind == file_names.WRITTEN and writable_at(each.path, service, unit) is None:
+            checks.error(
+                _CODE,
+                f"service {service['name']}",
+                f"{each.path} ({each.origin}) is where it writes, and is read-only in its container.",
+                f"Leave {each.origin.split()[-1]} out, so that it is in the service's home, or add"
+                f" {each.path}:{each.path}:rw to vllm_service_container_mounts.",
+            )
 
 
 @dataclass(frozen=True)
@@ -148,7 +169,7 @@ class _Check:
         """A variable of which it is not known what it means, with a path that is a file here."""
         mounted = named_files.mounts(self.spec.as_dict(), self.checks.settings.unit)
         if self.last["kind"] == "file" and not any(
-            _below(self.file.path, target) for _source, target, _mode in mounted
+            below(self.file.path, target) for _source, target, _mode in mounted
         ):
             self.checks.warning(
                 _CODE,
@@ -164,8 +185,8 @@ class _Check:
         lost = [
             step["path"]
             for step in self.facts["behind"]
-            if not any(_below(source, step["path"]) for source in sources)
-            if not any(_below(step["path"], source) for source in sources)
+            if not any(below(source, step["path"]) for source in sources)
+            if not any(below(step["path"], source) for source in sources)
         ]
         if lost:
             self.add(
@@ -212,31 +233,39 @@ class _Check:
         ways = [*self.steps[:-1], *self.facts["behind"]]
         if not self.checks.settings.in_containers:
             return ways
+        return [way for way in ways if self._is_mounted(way)]
+
+    def _is_mounted(self, step: Step) -> bool:
+        """Whether a container sees it."""
+        if not self.checks.settings.in_containers:
+            return False
         mounted = named_files.mounts(self.spec.as_dict(), self.checks.settings.unit)
-        sources = [source for source, _target, _mode in mounted]
-        return [way for way in ways if any(_below(way["path"], source) for source in sources)]
+        return any(below(step["path"], source) for source, _target, _mode in mounted)
 
     def _unwritable(self) -> None:
-        """A directory that the service writes below: the unit lets it make none."""
+        """A directory that the service writes below, which a unit without a container lets it not make."""
         user = self.checks.settings.user_of(name_of(self.spec))
         reader = Reader.of(user, self.checks.facts, self.checks.settings.groups)
         make = f"`install -d -o {user} -m 0700 {shlex.quote(self.path)}`"
-        if self.last["kind"] == "missing":
+        last = self.last
+        if last["kind"] == "missing" and self._is_mounted(self.steps[-2]):
+            last = self.steps[-2]  # nothing keeps the engine in a container from making the rest
+        if last["kind"] == "missing":
             self.add(
                 "is not there, and its service writes there but cannot make it.",
                 f"Deploy, then run {make}, and deploy again."
                 if reader.uid is None
                 else f"Run {make}.",
             )
-        elif reader.uid is not None and _is_known(self.last):
-            ways = [each for each in self.steps[:-1] if _is_known(each)]
+        elif reader.uid is not None and _is_known(last):
+            ways = [each for each in self._ways() if _is_known(each)]
             if not all(reader.may(each, ENTER) for each in ways) or not reader.may(
-                self.last, WRITE | ENTER
+                last, WRITE | ENTER
             ):
-                shown = f"{self.last['mode']}, {self.last['owner']}:{self.last['group']}"
+                shown = f"{last['mode']}, {last['owner']}:{last['group']}"
                 self.add(
                     f"({shown}) is where its service writes, and the user {user} may not.",
-                    f"Give it to that user: `chown -R {user} {shlex.quote(self.path)}`.",
+                    f"Give it to that user: `chown -R {user} {shlex.quote(last['path'])}`.",
                 )
 
     def _report(self, reader: Reader, closed: Sequence[Step], cannot: str, need: int) -> None:
@@ -248,16 +277,12 @@ class _Check:
             f"cannot be read by the user {reader.name}: the {kind} {first['path']}"
             f" ({first['mode']}, {first['owner']}:{first['group']}){more} {cannot}."
         )
-        below = "count" in first
-        targets = [self.last["path"]] if below else [str(each["path"]) for each in closed]
-        command = change(reader, first, need, targets, below)
+        several = "count" in first
+        targets = [self.last["path"]] if several else [str(each["path"]) for each in closed]
+        command = change(reader, first, need, targets, several)
         place = self.checks.settings.weights_dir
         self.add(message, f"Run `{command}`, or move it to a directory such as {place}.")
 
 
 def _is_known(step: Step) -> bool:
     return "mode" in step
-
-
-def _below(path: str, directory: str) -> bool:
-    return f"{path}/".startswith(f"{directory.rstrip('/')}/")

@@ -10,6 +10,7 @@ the digest and the host's numbers of the cards.
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from .._base.errors import AscendError
 from .._base.systemd import escaped, service_environment, service_secrets, unit_word
 from .group import Group
 from .group_files import ray_command
-from .named_files import mounts
+from .named_files import below, mounts
 from .unit import FILES, UnitSettings, load_cann
 
 # The home inside, which is the directory of the service's state.
@@ -89,8 +90,8 @@ def arguments(service: Mapping[str, Any], how: UnitSettings) -> list[str]:
         (FILES["state_directory"].replace("%i", name), _INSIDE, "rw"),
         (config, config, "ro"),
         *names,
+        *mounts(service, how),
     ]
-    volumes += mounts(service, how)
     for source, target, mode in dict.fromkeys(volumes):
         # Not --volume, for which docker makes an empty directory of what is missing on the host.
         text = f"--mount=type=bind,source={source},target={target}"
@@ -99,6 +100,30 @@ def arguments(service: Mapping[str, Any], how: UnitSettings) -> list[str]:
     words += [str(option) for option in how.container_options]
     script = program(name, how, f"serve --config {config}", _ray(service))
     return [*words, "--entrypoint=/bin/bash", unit_word(how.container_image), "-c", script]
+
+
+def writable_at(path: str, service: Mapping[str, Any], how: UnitSettings) -> str | None:
+    """Where a path that a service writes below is on the host.
+
+    Empty where it is the service's home, or not on the host; None where the container cannot write there.
+    Raises AscendError as `arguments`.
+    """
+    options = [str(option) for option in how.container_options]
+    root = "rw" if "--read-only=false" in options else "ro"
+    # Any directory that an option names is taken for one that it mounts.
+    named = [word for option in options for word in re.split("[=:, ]", option)]
+    found = [
+        *(("", word, "rw") for word in named if word.startswith("/")),
+        *mounts(service, how),
+        *(("", each, "rw") for each in (_INSIDE, "/dev/shm", *_TEMPORARY)),
+        ("", "/", root),
+    ]
+    source, target, mode = max(
+        (each for each in found if below(path, each[1])), key=lambda each: len(each[1].rstrip("/"))
+    )
+    if mode == "ro":
+        return None
+    return source + path[len(target) :] if source else ""
 
 
 def _as_user(how: UnitSettings, client: Sequence[str]) -> str:

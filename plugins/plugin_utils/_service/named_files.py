@@ -131,7 +131,7 @@ def mounts(service: Mapping[str, Any], settings: UnitSettings) -> list[tuple[str
     """
     found = _given_mounts(service, settings)
     for each in sorted(files_of(service, settings), key=lambda file: file.path):
-        mounted = any(_below(each.path, target) for _source, target, _mode in found)
+        mounted = any(below(each.path, target) for _source, target, _mode in found)
         if (
             each.kind not in (UNKNOWN, WRITTEN)
             and not mounted
@@ -149,11 +149,11 @@ def mounts(service: Mapping[str, Any], settings: UnitSettings) -> list[tuple[str
 
 def on_host(path: str, mounted: list[tuple[str, str, str]], settings: UnitSettings) -> str | None:
     """Where a path inside a container is on the host; None for one that is in the image."""
-    inside = [each for each in mounted if _below(path, each[1])]
+    inside = [each for each in mounted if below(path, each[1])]
     if inside:
         source, target, _mode = max(inside, key=lambda each: len(each[1]))
         return source + path[len(target) :]
-    if any(_below(path, directory) for directory in settings.container_image_paths):
+    if any(below(path, directory) for directory in settings.container_image_paths):
         return None
     return path
 
@@ -162,7 +162,7 @@ def _given_mounts(service: Mapping[str, Any], settings: UnitSettings) -> list[tu
     """The weights, with which what is below them is mounted, and what the user lists."""
     path = service.get("path")
     weights = unit_word(settings.weights_dir)
-    if path and not _below(str(path), weights):
+    if path and not below(str(path), weights):
         weights = unit_word(path)
     found = [(weights, weights, "ro")]
     for mount in settings.container_mounts:
@@ -178,5 +178,6 @@ def _given_mounts(service: Mapping[str, Any], settings: UnitSettings) -> list[tu
     return found
 
 
-def _below(path: str, directory: str) -> bool:
+def below(path: str, directory: str) -> bool:
+    """Whether a path is a directory or below it."""
     return f"{path}/".startswith(f"{directory.rstrip('/')}/")

@@ -7,6 +7,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from ansible_collections.inferops.ascend.plugins.plugin_utils._host.checks import HostChecks
 from ansible_collections.inferops.ascend.plugins.plugin_utils._host.findings import Finding
 from ansible_collections.inferops.ascend.plugins.plugin_utils._host.paths import path_options
 from ansible_collections.inferops.ascend.plugins.plugin_utils._model.catalogue import load_catalogue
@@ -41,7 +42,7 @@ def found(paths: dict[str, Any], request: dict[str, Any] | None = None, **more: 
     return only(checked(host, request, **{"user": "vllm", **more}))
 
 
-def contained(paths: dict[str, Any], request: dict[str, Any], **more: Any) -> Finding:
+def contained_checks(paths: dict[str, Any], request: dict[str, Any], **more: Any) -> HostChecks:
     variables = {
         "vllm_service_method": "container",
         "vllm_service_container_image": "example/i@sha256:" + "0" * 64,
@@ -52,7 +53,11 @@ def contained(paths: dict[str, Any], request: dict[str, Any], **more: Any) -> Fi
         **more,
     }
     deployment = Deployment(Settings(variables.get), load_catalogue())
-    return only(deployment.check(facts(paths=paths, users={})))
+    return deployment.check(facts(paths=paths, users=USERS))
+
+
+def contained(paths: dict[str, Any], request: dict[str, Any], **more: Any) -> Finding:
+    return only(contained_checks(paths, request, **more))
 
 
 def test_weights_in_the_home_of_root() -> None:
@@ -201,3 +206,81 @@ def test_in_a_container_what_is_above_a_mount_is_not_on_the_way() -> None:
     assert "cannot be read by the user vllm-pd: the directory /m/a (0700, root:root)" in (
         told.message
     )
+
+
+@pytest.mark.parametrize(
+    ("request_", "options"),
+    [
+        ({"env": {"VLLM_CACHE_ROOT": "/data/cache"}}, {}),
+        ({"env": {"VLLM_CACHE_ROOT": "/data/cache"}}, {"mounts": ["/data"]}),
+        (
+            {"env": {"VLLM_CACHE_ROOT": "/data/cache"}},
+            {"mounts": ["/srv:/data:rw", "/d:/data/cache"]},
+        ),
+        ({"args": {"download-dir": "/m/x"}}, {}),
+        ({"env": {"HOME": "/workspace/home"}}, {"options": ["--tmpfs=/workspace/other"]}),
+    ],
+)
+def test_what_a_container_cannot_write_is_an_error(
+    request_: dict[str, Any], options: dict[str, Any]
+) -> None:
+    variables = {f"vllm_service_container_{name}": value for name, value in options.items()}
+    (where,) = request_
+    ((name, path),) = request_[where].items()
+    told = contained({}, request_, **variables)
+    assert (told.severity, told.code) == ("error", "files")
+    assert told.message == (
+        f"{path} ({where}, {name}) is where it writes, and is read-only in its container."
+    )
+    assert told.advice == (
+        f"Leave {name} out, so that it is in the service's home, or add {path}:{path}:rw to"
+        " vllm_service_container_mounts."
+    )
+
+
+@pytest.mark.parametrize(
+    ("path", "options"),
+    [
+        ("/var/lib/vllm/cache", {}),
+        ("/tmp/cache", {}),
+        ("/dev/shm/cache", {}),
+        ("/data/cache", {"mounts": ["/data:/data:rw"]}),
+        ("/data/cache", {"options": ["--tmpfs=/data:rw,size=1g"]}),
+        ("/data/cache", {"options": ["-v", "/srv:/data/cache"]}),
+        ("/opt/cache", {"options": ["--read-only=false"]}),
+    ],
+)
+def test_what_a_container_can_write_is_no_finding(path: str, options: dict[str, Any]) -> None:
+    variables = {f"vllm_service_container_{name}": value for name, value in options.items()}
+    checks = contained_checks({"/m": way("/m")}, {"env": {"VLLM_CACHE_ROOT": path}}, **variables)
+    assert codes(checks) == []
+
+
+def test_what_a_container_writes_on_the_host_is_its_users() -> None:
+    request = {"env": {"VLLM_CACHE_ROOT": "/inside/cache"}}
+    more = {
+        "vllm_service_container_mounts": ["/srv/a:/inside:rw"],
+        "vllm_service_user": "vllm",
+    }
+    good, path = {"/m": way("/m")}, "/srv/a/cache"
+    closed = way(path, at("/srv", "0700"))
+    told = contained({**good, path: closed}, request, **more)
+    assert told.severity == "warning"
+    assert f"`chown -R vllm {path}`" in told.advice
+    mine = at("/srv/a", "0700", uid=998)
+    assert (
+        codes(contained_checks({**good, path: way(path, mine, at(path, uid=998))}, request, **more))
+        == []
+    )
+    # The engine makes what is missing below a mount, where it may.
+    lost = [at("/"), at("/srv"), mine, {"path": path, "kind": "missing", "error": ""}]
+    assert codes(contained_checks({**good, path: {**closed, "steps": lost}}, request, **more)) == []
+    lost[2] = at("/srv/a")
+    told = contained({**good, path: {**closed, "steps": lost}}, request, **more)
+    assert "`chown -R vllm /srv/a`" in told.advice
+    told = contained(
+        {**good, path: {**closed, "steps": [*lost[:2], {**lost[3], "path": "/srv/a"}]}},
+        request,
+        **more,
+    )
+    assert told.advice == f"Run `install -d -o vllm -m 0700 {path}`."
