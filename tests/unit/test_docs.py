@@ -30,6 +30,7 @@ def blocks(path: Path) -> list[str]:
 
 
 HOME = re.compile(r"https://github\.com/inferops/ascend/(?:blob|tree)/main/([^)#\s]+)")
+COMMAND = re.compile(r"ansible-playbook\b[^\n]*?\binferops\.ascend\.(\w+)")
 LINK = re.compile(r"\]\((?!https?:|#)([^)#\s]+)")
 
 
@@ -53,6 +54,18 @@ def test_the_first_page_has_no_link_that_only_works_in_the_repository(repository
     assert not LINK.findall((repository / "README.md").read_text(encoding="utf-8"))
 
 
+def test_every_playbook_that_a_document_runs_is_there(repository: Path) -> None:
+    playbooks = {path.stem for path in (repository / "playbooks").glob("*.yml")}
+    pages = [repository / "README.md", *repository.glob("docs/**/*.md")]
+    unknown = {
+        f"{page.relative_to(repository)}: {name}"
+        for page in pages
+        for name in COMMAND.findall(page.read_text(encoding="utf-8"))
+        if name not in playbooks
+    }
+    assert not unknown
+
+
 def test_defaults_of_the_group_reach_every_module(repository: Path) -> None:
     runtime = yaml.safe_load((repository / "meta" / "runtime.yml").read_text(encoding="utf-8"))
     modules = sorted(path.stem for path in (repository / "plugins" / "modules").glob("*.py"))
@@ -73,6 +86,14 @@ def test_the_inventory_of_the_readme_resolves(repository: Path) -> None:
     host = inventory["all"]["hosts"]["npu-01"]
     specs = resolve_terms(host["vllm_service_instances"], load_catalogue(), Options())
     assert [spec.model for spec in specs] == ["Qwen3-14B", "Qwen2.5-72B", "bge-large-zh-v1.5"]
+
+
+def test_the_inventory_of_the_first_hour_resolves(repository: Path) -> None:
+    inventory = yaml.safe_load(blocks(repository / "docs" / "first-hour.md")[0])
+    host = inventory["ascend"]["hosts"]["npu-01"]
+    (spec,) = resolve_terms(host["vllm_service_instances"], load_catalogue(), Options())
+    (placed,) = place([spec.as_dict()], 8)
+    assert (placed["port"], host["ascend_host_profile"]) == (8000, "atlas-800i-a2-64g")
 
 
 def test_the_services_of_prefill_and_decode_fit_on_a_host(repository: Path) -> None:
