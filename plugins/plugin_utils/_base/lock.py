@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from ansible_collections.inferops.ascend.plugins.module_utils._base import disk
 from ansible_collections.inferops.ascend.plugins.module_utils._base.lock import try_lock
 from ansible_collections.inferops.ascend.plugins.module_utils._base.reading import read_bytes
 
@@ -32,19 +33,25 @@ def locked(
 
     Waits up to `timeout` seconds for another run, and tells `report` once for whom. activity: what a run
     does, for the messages. The kernel frees the lock of a run that was killed; its file, which is left
-    then, is taken over. A directory into which this account cannot write is not locked: nothing can be
-    written there.
+    then, is taken over, whoever it belongs to. A directory into which this account cannot write is not
+    locked: nothing can be written there.
 
-    Raises AscendError where another run does not end in time.
+    Raises AscendError where another run does not end in time, or the file cannot be locked.
     """
     path = directory / name
     made = [each for each in (directory, *directory.parents) if not each.exists()]
+    descriptor = None
     try:
-        descriptor = _opened(path)
-    except OSError:
+        descriptor = _waited(path, activity, timeout, report)
+    except OSError as error:
+        if directory.is_dir() and os.access(directory, os.W_OK | os.X_OK):
+            raise AscendError(
+                f"{disk.explain(error, str(path))} It is the lock of runs that are {activity} there, and"
+                " nothing was written. If no such run is there, remove it."
+            ) from error
+    if descriptor is None:
         yield  # what is written there fails, with its own words
         return
-    descriptor = _waited(path, descriptor, activity, timeout, report)
     try:
         with contextlib.suppress(OSError):
             _describe(descriptor)
@@ -60,27 +67,37 @@ def locked(
 
 
 def _opened(path: Path) -> int:
+    """The file of the lock, for every account to open: who may write into the directory is to wait."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-    return os.open(path, flags, 0o666)
+    flags = os.O_NOFOLLOW | os.O_CLOEXEC
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | flags, 0o666)
+    except PermissionError:
+        # Left by another account: the kernel locks what can be read, too.
+        return os.open(path, os.O_RDONLY | flags)
+    with contextlib.suppress(OSError):
+        os.fchmod(descriptor, 0o666)
+    return descriptor
 
 
-def _waited(
-    path: Path, descriptor: int, activity: str, timeout: float, report: Callable[[str], None]
-) -> int:
-    """The descriptor of the locked file that is at the path. Closes the one given if it raises."""
+def _waited(path: Path, activity: str, timeout: float, report: Callable[[str], None]) -> int:
+    """The descriptor of the locked file that is at the path. Raises OSError, AscendError."""
     deadline = time.monotonic() + timeout
     told = False
     while True:
-        if try_lock(descriptor):
-            if _is_at(descriptor, path):
-                return descriptor
-            os.close(descriptor)  # the run before has removed it
-            descriptor = _opened(path)
-            continue
+        descriptor = _opened(path)
+        try:
+            held = try_lock(descriptor)
+        except OSError:
+            os.close(descriptor)
+            raise
+        if held and _is_at(descriptor, path):
+            return descriptor
+        os.close(descriptor)
+        if held:
+            continue  # the run before has removed it
         holder = _holder(path)
         if time.monotonic() >= deadline:
-            os.close(descriptor)
             raise AscendError(
                 f"Another run is {activity} in {path.parent} ({holder}) and did not end within"
                 f" {timeout:g} s. Nothing was written. Wait until it has ended and run this again; the"

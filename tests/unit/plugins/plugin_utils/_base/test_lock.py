@@ -25,6 +25,12 @@ def hold(directory: Path, holds: Event, may_end: Event) -> None:
         may_end.wait()
 
 
+def hold_as(user: int, directory: Path, holds: Event, may_end: Event) -> None:
+    os.umask(0o077)
+    os.setuid(user)
+    hold(directory, holds, may_end)
+
+
 def append(directory: Path, start: Event) -> None:
     """Read a number from a file and write the next one, as a plan does with what exists."""
     start.wait()
@@ -78,3 +84,42 @@ def test_a_directory_that_was_made_for_it_is_removed_unless_it_is_used(tmp_path:
     with locked(tmp_path / "a" / "b", NAME, "planning", 0, print):
         (tmp_path / "a" / "b" / "host_vars").mkdir()
     assert os.listdir(tmp_path / "a" / "b") == ["host_vars"]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="runs as other users")
+def test_other_accounts_that_may_write_there_wait_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also for a file of which a killed run of another account left nothing but the right to read it."""
+    tmp_path.chmod(0o777)
+    monkeypatch.chdir(tmp_path)  # they may not enter what is above
+    here = Path()
+    for left in (False, True):
+        if left:
+            (here / NAME).touch(0o644)
+        holds, may_end, second = FORK.Event(), FORK.Event(), FORK.Event()
+        first, other = (
+            FORK.Process(target=hold_as, args=(user, here, *events), daemon=True)
+            for user, events in ((1001, (holds, may_end)), (1002, (second, may_end)))
+        )
+        first.start()
+        assert holds.wait(60)
+        other.start()
+        assert not second.wait(1), "two accounts write at once"
+        may_end.set()
+        first.join(60)
+        assert second.wait(60)
+        other.join(60)
+        assert (first.exitcode, other.exitcode) == (0, 0)
+        assert os.listdir(here) == []
+
+
+def test_a_lock_that_cannot_be_opened_is_no_reason_to_write_without_it(tmp_path: Path) -> None:
+    (tmp_path / NAME).symlink_to("elsewhere")
+    with pytest.raises(AscendError, match=f"{NAME}.*nothing was written"), locked(
+        tmp_path, NAME, "planning", 0, print
+    ):
+        raise AssertionError("it went on")
+    (tmp_path / "file").touch()
+    with locked(tmp_path / "file", NAME, "planning", 0, print):
+        pass  # what writes there fails, and tells why
