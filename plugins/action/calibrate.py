@@ -24,13 +24,12 @@ from ansible_collections.inferops.ascend.plugins.plugin_utils._calibrate.place i
     place_trial,
 )
 from ansible_collections.inferops.ascend.plugins.plugin_utils._calibrate.record import (
-    locked,
     read_record,
     text_of,
     write_record,
+    write_row,
     write_text,
 )
-from ansible_collections.inferops.ascend.plugins.plugin_utils._calibrate.row import with_row
 from ansible_collections.inferops.ascend.plugins.plugin_utils._calibrate.search import Step
 from ansible_collections.inferops.ascend.plugins.plugin_utils._calibrate.session import (
     Calibration,
@@ -218,13 +217,9 @@ class ActionModule(HostAction):
                 f" vllm_calibrate_shortest, or quantized weights. {self._chart} shows all trials."
             )
         row = calibration.row(answer, trials, conditions, self.variables.host, self._chart.name)
-        with locked(self._table):
-            before = text_of(self._table)
-            if changed or before is None:
-                after = with_row(before, row, self._table.stem, str(self._table))
-                write_text(self._table, after)
-                if self._task.diff:
-                    result["diff"] = {"before": before or "", "after": after}
+        before, after = write_row(self._table, row, changed, self._show)
+        if self._task.diff and after != before:
+            result["diff"] = {"before": before or "", "after": after}
         self._show(
             f"{calibration.model}: {in_k(answer.length)} ({answer.length} tokens) on"
             f" {counted(answer.cards, 'card')}, in {counted(len(trials), 'start')}; {self._table}"

@@ -6,11 +6,10 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import os
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,12 @@ from ansible_collections.inferops.ascend.plugins.module_utils._base.reading impo
 )
 
 from .._base.errors import AscendError
+from .._base.lock import locked
 from .outcome import Ended
+from .row import with_row
+
+LOCK = ".inferops-calibrate.lock"
+_TIMEOUT = 60.0  # seconds; a row is written in much less
 
 
 def text_of(path: Path) -> str | None:
@@ -86,12 +90,19 @@ def write_text(path: Path, text: str) -> None:
         ) from error
 
 
-@contextlib.contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """Let one process at a time read and write a file, as where several hosts are calibrated at once."""
-    descriptor = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
+def write_row(
+    table: Path, row: Mapping[str, Any], changed: bool, report: Callable[[str], None]
+) -> tuple[str | None, str | None]:
+    """Write the row of a calibration into a table, which is made if need be; return its text before and after.
+
+    changed: whether there is something new; if not, an existing table stays as it is. Hosts may be
+    calibrated at once: one process at a time reads and writes. report: is told whom it waits for. Raises
+    AscendError.
+    """
+    with locked(table.parent, LOCK, "writing the row of a calibration", _TIMEOUT, report):
+        before = text_of(table)
+        if before is not None and not changed:
+            return before, before
+        after = with_row(before, row, table.stem, str(table))
+        write_text(table, after)
+        return before, after

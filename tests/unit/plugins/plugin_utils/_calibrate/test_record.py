@@ -4,16 +4,21 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import os
+from multiprocessing.synchronize import Barrier
 from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
+import yaml
 from ansible_collections.inferops.ascend.plugins.plugin_utils._base.errors import AscendError
 from ansible_collections.inferops.ascend.plugins.plugin_utils._calibrate.chart import chart
 from ansible_collections.inferops.ascend.plugins.plugin_utils._calibrate.outcome import Ended
 from ansible_collections.inferops.ascend.plugins.plugin_utils._calibrate.record import (
     read_record,
     write_record,
+    write_row,
 )
 from ansible_collections.inferops.ascend.plugins.plugin_utils._calibrate.search import (
     Search,
@@ -51,6 +56,32 @@ def test_another_file_is_rejected(tmp_path: Path, text: str) -> None:
     path.write_text(text)
     with pytest.raises(AscendError, match="is not the state of a calibration"):
         read_record(path, CONDITIONS)
+
+
+FORK = multiprocessing.get_context("fork")
+
+
+def write_rows(table: Path, name: str, together: Barrier) -> None:
+    together.wait(60)
+    for number in range(20):
+        row = {"model": f"{name}-{number}", "card_memory_gb": 64.0}
+        write_row(table, row, True, lambda _text: None)
+
+
+def test_hosts_that_are_calibrated_at_once_lose_none_of_their_rows(tmp_path: Path) -> None:
+    together = FORK.Barrier(2)
+    both = [
+        FORK.Process(target=write_rows, args=(tmp_path / "ours.yml", name, together), daemon=True)
+        for name in ("a", "b")
+    ]
+    for each in both:
+        each.start()
+    for each in both:
+        each.join(120)
+    assert [each.exitcode for each in both] == [0, 0]
+    rows = yaml.safe_load((tmp_path / "ours.yml").read_text())["rows"]
+    assert {each["model"] for each in rows} == {f"{n}-{i}" for n in "ab" for i in range(20)}
+    assert os.listdir(tmp_path) == ["ours.yml"]
 
 
 def test_the_chart_shows_every_trial_and_the_result() -> None:
