@@ -137,3 +137,34 @@ def test_services_share_a_card_as_the_page_shows_it(repository: Path) -> None:
     with pytest.raises(AscendError, match="share: true"):
         cards([first[0], second[1]])
     assert cards([first[0], {**second[1], "share": True}]) == [[0], [0]]
+
+
+FENCED = re.compile(r"^```[^\n]*\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+INDENTED = re.compile(r"^ {4}(\S.*)$", re.MULTILINE)
+COMMENT = re.compile(r"(?:^|\s+)#\s.*$", re.MULTILINE)
+FIRST_CELL = re.compile(r"^\| ([^|]*`[^|]*) \|", re.MULTILINE)
+NAMES = re.compile(r"\b(?:inferops\.ascend\.\w+|(?:ascend|vllm)_\w+)")
+
+
+def shown(text: str) -> list[str]:
+    """What a page shows as code, without the comments in it, which each language has in its words."""
+    code = [*FENCED.findall(text), *INDENTED.findall(FENCED.sub("", text))]
+    return [COMMENT.sub("", block) for block in code]
+
+
+CHINESE = sorted(Path(__file__).parents[2].glob("docs/zh/*.md"))
+
+
+def listed(text: str) -> list[list[str]]:
+    """The code in the first cell of each line of a table: checks, messages, playbooks."""
+    return [re.findall(r"`[^`]+`", cell) for cell in FIRST_CELL.findall(text)]
+
+
+@pytest.mark.parametrize("page", CHINESE, ids=lambda page: page.stem)
+def test_a_chinese_page_shows_and_names_what_the_english_one_does(page: Path) -> None:
+    docs = page.parents[1]
+    original = docs.parent / "README.md" if page.stem == "README" else docs / page.name
+    chinese, english = (path.read_text(encoding="utf-8") for path in (page, original))
+    assert shown(chinese) == shown(english)
+    assert listed(chinese) == listed(english)
+    assert set(NAMES.findall(chinese)) == set(NAMES.findall(english))
