@@ -41,7 +41,7 @@ def message(claim: Mapping[str, Any]) -> str:
         *(one_line(str(claim.get(key)), 64) for key in ("pid", "user", "host", "since"))
     )
     return (
-        f"An upgrade or rollback is changing this host and others ({who}). Nothing was changed here. Wait"
+        f"An upgrade or rollback is changing this host and others ({who}). No service was changed here. Wait"
         " until it has ended. If it was killed, run it again, which completes it: on the controller where it"
         " ran it is known to have ended; from another one add -e vllm_upgrade_take_over=true."
     )
