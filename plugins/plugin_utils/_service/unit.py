@@ -54,6 +54,8 @@ PRIVATE = ("env", "api_key", "secret_env")
 # Of instances made by hand and of calibrations, where each service has a user to itself: that of no service.
 USER = "vllm"
 _LOST_AFTER_MIN = 1.0  # seconds
+# Of a number that may not be 0; none may be below.
+_LEAST = {"start_timeout": 1}
 
 
 def refusal(instance: str) -> str:
@@ -112,6 +114,9 @@ class UnitSettings:
                 number = whole_number(value)
                 if number is None:
                     raise AscendError(f"{name} is {value!r}; an integer is needed.")
+                least = _LEAST.get(each.name, 0)
+                if number < least:
+                    raise AscendError(f"{name} is {number}; at least {least} is needed.")
                 value = number
             elif each.type == "float":
                 value = seconds(value, name)

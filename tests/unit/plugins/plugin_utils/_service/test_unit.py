@@ -113,6 +113,9 @@ def test_values_of_templates_come_out_as_they_are_meant() -> None:
     [
         ({"options_version": "0.1"}, "version of vLLM is '0.1'"),
         ({"start_timeout": "soon"}, "vllm_service_start_timeout is 'soon'"),
+        ({"start_timeout": 0}, "vllm_service_start_timeout is 0; at least 1 is needed"),
+        ({"device_timeout": -5}, "vllm_service_device_timeout is -5; at least 0 is needed"),
+        ({"restart_delay": -1}, "vllm_service_restart_delay is -1; at least 0 is needed"),
         ({"groups": "HwHiAiUser"}, "vllm_service_groups is a string; a list is needed"),
         ({"env": []}, "vllm_service_env is a list"),
         ({"env": {"A": True}}, "A is a boolean"),
@@ -122,6 +125,12 @@ def test_settings_that_cannot_be_written_are_rejected(changed: dict[str, Any], w
     with pytest.raises(AscendError) as caught:
         service_texts(SERVICE, settings(**changed))
     assert words in str(caught.value)
+
+
+def test_a_time_of_zero_is_what_it_is_for() -> None:
+    """To wait for nothing is an answer, but for the start."""
+    texts = settings(device_timeout=0, shutdown_timeout=0, restart_delay=0).texts()
+    assert (texts["device_timeout"], texts["stop_timeout"]) == (0, 30)
 
 
 def test_a_path_of_the_unit_is_a_plain_word() -> None:
