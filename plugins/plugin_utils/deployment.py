@@ -31,6 +31,7 @@ from ._model.spec import Spec
 from ._model.terms import resolve_terms
 from ._place.host_cards import HostCards, host_devices
 from ._place.host_state import HostState
+from ._place.names import check_accounts
 from ._place.placement import place
 from ._place.service import PlacedService, ServiceRequest, existing_placements
 from ._service import causes
@@ -229,6 +230,8 @@ class Deployment:
         settings = self.settings
         unavailable = settings.unavailable_cards
         existing = settings.existing
+        if not settings.user:
+            check_accounts(request.name for _spec, request in wanted)
         placed = place(
             [request for _spec, request in wanted],
             HostCards.parse(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from .._base.errors import AscendError
@@ -70,3 +70,15 @@ def account_name(service: str) -> str:
     digest = hashlib.sha256(service.encode()).hexdigest()[:8]
     words = re.sub(r"[^a-z0-9_]+", "-", service.lower())
     return f"vllm-{words[: _ACCOUNT_LENGTH - 14].strip('-')}-{digest}"
+
+
+def check_accounts(services: Iterable[str]) -> None:
+    """Raise AscendError where two services of one host, each with a user to itself, have the same one."""
+    seen: dict[str, str] = {}
+    for service in services:
+        other = seen.setdefault(account_name(service), service)
+        if other != service:
+            raise AscendError(
+                f"services {other} and {service} would both run as {account_name(service)}, and each could"
+                " read what the other keeps. Give one of them another `name`."
+            )

@@ -15,6 +15,7 @@ from ansible_collections.inferops.ascend.plugins.plugin_utils._model.catalogue i
     load_catalogue,
 )
 from ansible_collections.inferops.ascend.plugins.plugin_utils._place import placement
+from ansible_collections.inferops.ascend.plugins.plugin_utils._place.names import account_name
 from ansible_collections.inferops.ascend.plugins.plugin_utils._place.service import (
     existing_placements,
 )
@@ -108,6 +109,19 @@ def where(found: list[dict[str, Any]]) -> list[tuple[str, list[int], int]]:
 def test_what_cannot_work_is_rejected_before_contact(request_: dict[str, Any], words: str) -> None:
     with pytest.raises(AscendError, match=words):
         deployment(request_).check_declared()
+
+
+def test_two_services_with_one_account_are_rejected_before_contact() -> None:
+    """The name of one can be what the account of the other is shortened to."""
+    taken = account_name("qwen2.5-7b")[len("vllm-") :]
+    both = ["Qwen2.5-7B", {"model": "Qwen3-8B", "name": taken}]
+    with pytest.raises(AscendError, match=f"qwen2.5-7b and {taken} would both run as vllm-{taken}"):
+        deployment(*both).check_declared()
+    checks = deployment(*both).check(facts(real_cards(0, 1)))
+    assert [each.subject for each in checks.findings if each.code == "placement"] == [
+        f"service {taken}"
+    ]
+    deployment(*both, vllm_service_user="vllm").check_declared()
 
 
 def test_a_host_that_declares_nothing_is_told_what_to_declare() -> None:
