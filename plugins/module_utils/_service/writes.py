@@ -55,7 +55,10 @@ class Writes:
         for each in emptied:
             sync_directory(os.path.dirname(each.change.desired.path))
         rest = [each for name in kept for each in self.files[name]]
-        return copies + self._switch(self.shared + rest, stopped)
+        copies += self._switch(self.shared + rest, stopped)
+        # What was ready for those that are not written, their secrets too.
+        remove_leftovers(self.plan.paths)
+        return copies
 
     def remove(self, name: str) -> None:
         """Remove the files of a service that is gone."""

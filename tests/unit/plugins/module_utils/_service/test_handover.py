@@ -99,6 +99,25 @@ def test_no_moment_shows_two_owners(
         assert final.get(name) == before.get(name), "what waits keeps its files"
 
 
+def test_what_was_ready_for_a_service_that_is_not_written_is_removed(tmp_path: Path) -> None:
+    """As where the service that has its cards does not stop; its environment may have secrets."""
+    changes: dict[str, Any] = {}
+    for name in ("a", "b"):
+        desired = DesiredFile(
+            f"vllm@{name}.service", str(tmp_path / f"{name}.env"), name, 0o600, True
+        )
+        changes[name] = [compare(desired, False)]
+    plan: Any = SimpleNamespace(
+        paths=[str(tmp_path / "%i.env")],
+        shared_changes=[],
+        changes=changes,
+        placed=Placements({}, {}, {}),
+        units=SimpleNamespace(label=None),
+    )
+    writes.Writes(plan, ["a", "b"], []).make(["a"], {"b"}, [])
+    assert [path.name for path in tmp_path.iterdir()] == ["a.env"]
+
+
 def test_a_swap_empties_both_and_what_moves_to_a_free_card_none() -> None:
     swap = Placements({"a": frozenset([0]), "b": frozenset([1])}, {"a": frozenset([1]), "b": frozenset([0])}, {})  # fmt: skip
     assert swap.givers() == ["a", "b"]
