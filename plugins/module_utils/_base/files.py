@@ -20,7 +20,9 @@ _SHOWN_LINES = 200  # of a file that comes or goes, in a diff
 # In a unit: what tells which cards a service was placed on, and changes nothing for its process.
 _UNCOUNTED = "Environment=INFEROPS_CARDS="
 MARK = "# Managed by Ansible: inferops.ascend.systemd_instances"
+# Before the name of the file that it is to become, which 8 characters of `mkstemp` follow.
 TEMPORARY = ".inferops-ascend-"
+_CHANCE = "?" * 8
 # Of a unit, or of a configuration with secrets as long as the kernel takes them.
 _MOST_BYTES = 16 << 20
 
@@ -285,7 +287,8 @@ def _write_temporary(
     path: str, content: str, mode: int, label: Callable[[str, str], None] | None
 ) -> str:
     """Write a temporary file that is to become `path`, all of it to the disk; return where it is."""
-    descriptor, temporary = tempfile.mkstemp(dir=os.path.dirname(path), prefix=TEMPORARY)
+    directory, name = os.path.split(path)
+    descriptor, temporary = tempfile.mkstemp(dir=directory, prefix=f"{TEMPORARY}{name}.")
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as handle:
             handle.write(content)
@@ -310,15 +313,19 @@ def sync_directory(path: str) -> None:
 
 
 def remove_leftovers(patterns: Iterable[str]) -> None:
-    """Remove what a run left that was killed while it wrote. Call it under the lock.
+    """Remove what a run left that was killed while it wrote. Call it under the lock of these files.
 
-    patterns: paths of the files that runs write, with `%i` for the name of an instance. Temporary
-    files beside them go, and so do directories that have the name of an instance and are empty.
+    patterns: paths of the files that runs write, with `%i` for the name of an instance. What was to
+    become one of them goes, and so do directories that have the name of an instance and are empty. Of
+    other files in these directories other runs may be writing the next state.
     """
-    for directory in {os.path.dirname(pattern) for pattern in patterns}:
-        below = "*".join(map(glob.escape, directory.split("%i")))
-        for path in glob.glob(os.path.join(below, TEMPORARY + "*")):
-            os.unlink(path)
+    for pattern in set(patterns):
+        directory, name = os.path.split(pattern)
+        below, name = ("*".join(map(glob.escape, each.split("%i"))) for each in (directory, name))
+        # The second form is that of 0.2.0, which nothing writes any more.
+        for left in (f"{TEMPORARY}{name}.{_CHANCE}", TEMPORARY + _CHANCE):
+            for path in glob.glob(os.path.join(below, left)):
+                os.unlink(path)
         for path in glob.glob(below) if "%i" in directory else ():
             with contextlib.suppress(OSError):
                 os.rmdir(path)

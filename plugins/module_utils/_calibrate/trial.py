@@ -18,7 +18,7 @@ from typing import Any, Callable, Mapping, NamedTuple, Sequence
 
 from .._base import process
 from .._base.errors import HostError
-from .._base.files import TEMPORARY, write_atomically
+from .._base.files import remove_leftovers, write_atomically
 from .._base.reading import read_json
 from .._host.npu import npu_facts
 from .._service import journal, status
@@ -99,7 +99,8 @@ def remove() -> None:
     found = glob.glob(f"{UNITS}/vllm-calibrate@*") + glob.glob(
         f"{UNITS}/vllm-calibrate-benchmark@*"
     )
-    for path in [*found, *glob.glob(f"{UNITS}/{TEMPORARY}*"), FILES]:
+    remove_leftovers(f"{UNITS}/{unit}" for unit in (SERVER, BENCHMARK))
+    for path in [*found, FILES]:
         if os.path.isdir(path):
             shutil.rmtree(path)
         elif os.path.exists(path):

@@ -185,10 +185,15 @@ def test_what_a_foreign_file_holds_is_not_shown(tmp_path: Path) -> None:
 
 def test_what_a_killed_run_left_is_removed(tmp_path: Path) -> None:
     """Also of instances that nobody lists any more; what is in use or of somebody else stays."""
-    (tmp_path / ".inferops-ascend-x1").write_text("half")
+    (tmp_path / ".inferops-ascend-new.yaml.abcd_123").write_text("half")
+    (tmp_path / ".inferops-ascend-abcd_123").write_text("half, by 0.2.0")
     (tmp_path / "chat.yaml").write_text(OURS)
     (tmp_path / "empty").mkdir()
-    for name, entry in (("new", ".inferops-ascend-x2"), ("chat", "placement.conf"), ("mine", "a")):
+    for name, entry in (
+        ("new", ".inferops-ascend-placement.conf.abcd_123"),
+        ("chat", "placement.conf"),
+        ("mine", "a"),
+    ):
         (tmp_path / f"vllm@{name}.service.d").mkdir()
         (tmp_path / f"vllm@{name}.service.d" / entry).write_text("text")
     (tmp_path / "vllm@gone.service.d").mkdir()
@@ -200,6 +205,24 @@ def test_what_a_killed_run_left_is_removed(tmp_path: Path) -> None:
         "vllm@chat.service.d",
         "vllm@mine.service.d",
     ]
+
+
+def test_what_another_run_is_writing_beside_it_stays(tmp_path: Path) -> None:
+    """In /etc/systemd/system units of services, of the gateway and of trials are, each under its lock."""
+    names = ("vllm@.service", "vllm-gateway.service", "vllm@.service.d", "vllm-calibrate@.service")
+    ready = {
+        name: stage(
+            FileChange(DesiredFile(name, str(tmp_path / name), "text"), None, None), no_label
+        )
+        for name in names
+    }
+    remove_leftovers(
+        [str(tmp_path / "vllm@.service"), str(tmp_path / "vllm@%i.service.d" / "a.conf")]
+    )
+    assert not Path(ready.pop("vllm@.service").temporary).exists()
+    for each in ready.values():
+        switch(each)
+    assert sorted(os.listdir(tmp_path)) == sorted(ready)
 
 
 @pytest.mark.parametrize(

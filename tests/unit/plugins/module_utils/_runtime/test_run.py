@@ -128,7 +128,7 @@ def test_the_switch_is_seen_complete_by_whoever_reads(root: Path) -> None:
 
 
 def test_what_a_killed_switch_left_is_removed(root: Path) -> None:
-    for left in (root / ".inferops-ascend-a", root / "2" / ".inferops-ascend-b"):
+    for left in (root / ".inferops-ascend-a", root / "2" / ".inferops-ascend-.used.abcd_123"):
         left.touch()
     environments = Environments(Local(), EnvironmentSpec(str(root), "2"), str(root / "no-proc"))
     environments.act(environments.compare())
