@@ -51,8 +51,18 @@ from ansible_collections.inferops.ascend.plugins.module_utils._base import disk
 from ansible_collections.inferops.ascend.plugins.module_utils._base.errors import HostError
 from ansible_collections.inferops.ascend.plugins.module_utils._base.files import (
     read_text,
+    remove_leftovers,
     write_atomically,
 )
+from ansible_collections.inferops.ascend.plugins.module_utils._base.lock import try_lock
+
+
+def _is_alone(directory: str) -> bool:
+    """Tell whether no other run is writing in a directory; it is locked until this process ends."""
+    try:
+        return try_lock(os.open(directory, os.O_RDONLY | os.O_DIRECTORY))
+    except OSError:  # there is none yet, or its file system has no such locks
+        return False
 
 
 def main() -> None:
@@ -63,10 +73,13 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
+    directory, files = module.params["directory"], module.params["files"]
     written, differences = [], []
     try:
-        for name, text in sorted(module.params["files"].items()):
-            path = os.path.join(module.params["directory"], name)
+        if not module.check_mode and _is_alone(directory):
+            remove_leftovers(os.path.join(directory, name) for name in files)
+        for name, text in sorted(files.items()):
+            path = os.path.join(directory, name)
             before = read_text(path)
             if before == text:
                 continue

@@ -92,11 +92,8 @@ def main() -> None:
         module.fail_json(msg="A gateway is set up by root alone: run this task with become: true.")
     host = Host(module, Wanted(**module.params), Master())
     try:
-        if module.check_mode:
-            result = host.run(True)
-        else:
-            with exclusive("/run/inferops-ascend/gateway.lock", 300, "changing this gateway"):
-                result = host.run(False)
+        with exclusive("/run/inferops-ascend/gateway.lock", 300, "changing this gateway"):
+            result = host.run(module.check_mode)
     except (HostError, OSError) as error:
         module.fail_json(msg=disk.message(error))
     module.exit_json(**result)

@@ -8,13 +8,21 @@ from __future__ import annotations
 import os
 import shutil
 import stat
-import tempfile
 import time
 from typing import Any, Mapping, NamedTuple
 
 from .._base import process
 from .._base.errors import HostError
-from .._base.files import DesiredFile, FileChange, compare, mark, read_text, stage, switch
+from .._base.files import (
+    DesiredFile,
+    FileChange,
+    compare,
+    mark,
+    read_text,
+    remove_leftovers,
+    stage,
+    switch,
+)
 from .._base.systemctl import DIGEST, UnitState, unit_variables
 from .._service.units import Module, Units, systemctl
 from . import certificate
@@ -22,6 +30,8 @@ from .master import Master, NotRunning
 
 UNIT = "vllm-gateway.service"
 CONFIGURATION = "haproxy.cfg"
+# Where HAProxy reads the files before they count: a name that the next run knows, gone with a restart.
+CHECKED = "/run/inferops-ascend/gateway"
 # In the gateway's directory, whose other files may be somebody else's.
 _GENERATED = ("errors", "models")
 _RELOAD = 30.0  # seconds until a new worker has to be there
@@ -54,7 +64,9 @@ class Host:
         self._program = shutil.which("haproxy", path="/usr/sbin:/usr/local/sbin:/usr/bin")
 
     def run(self, check: bool) -> dict[str, Any]:
-        """Bring the gateway into the wanted state, or say what would change."""
+        """Bring the gateway into the wanted state, or say what would change. Call it under the lock."""
+        if not check:
+            remove_leftovers(self._paths())
         system = [self._compare_system(*each) for each in self._wanted.system.items()]
         changes = [
             *(change for change in system if change),
@@ -72,8 +84,7 @@ class Host:
             if pem is not None:
                 secret = DesiredFile(UNIT, self._path(certificate.FILE), pem, 0o600, True)
                 changes.append(FileChange(secret, None, None))
-            for staged in [stage(change, self._units.label) for change in changes]:
-                switch(staged)
+            self._write(changes)
         steps = self._steps(changes)
         if not check:
             self._act(steps)
@@ -91,6 +102,20 @@ class Host:
 
     def _path(self, name: str) -> str:
         return os.path.join(self._wanted.folder, name)
+
+    def _paths(self) -> list[str]:
+        """All files that runs write here."""
+        names = (*self._wanted.files, *self._wanted.secrets, certificate.FILE)
+        return [*self._wanted.system, *map(self._path, names)]
+
+    def _write(self, changes: list[FileChange]) -> None:
+        """Make all changes once all are ready. Nothing stays beside the files where the disk takes one not."""
+        try:
+            for staged in [stage(change, self._units.label) for change in changes]:
+                switch(staged)
+        except HostError:
+            remove_leftovers(self._paths())
+            raise
 
     def _compare_system(self, path: str, text: str) -> FileChange | None:
         return compare(DesiredFile(UNIT, path, mark(UNIT) + text), False)
@@ -121,7 +146,8 @@ class Host:
         if not self._program:
             self._module.warn("There is no haproxy here yet that could check the configuration.")
             return
-        folder = tempfile.mkdtemp(prefix=".vllm-gateway-")
+        shutil.rmtree(CHECKED, ignore_errors=True)
+        os.makedirs(CHECKED, mode=0o700)
         try:
             texts = {**self._wanted.files, **self._wanted.secrets}
             if self._wanted.names:
@@ -129,11 +155,11 @@ class Host:
                 kept = read_text(self._path(certificate.FILE))
                 texts[certificate.FILE] = pem or kept or certificate.make(self._wanted.names)
             for name, text in texts.items():
-                path = os.path.join(folder, name)
+                path = os.path.join(CHECKED, name)
                 os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
                 with open(path, "w", encoding="utf-8") as handle:
                     handle.write(text)
-            command = [self._program, "-c", "-q", "-C", folder, "-f", CONFIGURATION]
+            command = [self._program, "-c", "-q", "-C", CHECKED, "-f", CONFIGURATION]
             done = process.run(command, _CHECK)
             if done.status:
                 text = (done.errors + done.text).strip()
@@ -141,7 +167,7 @@ class Host:
                     f"HAProxy rejects the configuration, and nothing was changed:\n{text}"
                 )
         finally:
-            shutil.rmtree(folder, ignore_errors=True)
+            shutil.rmtree(CHECKED, ignore_errors=True)
 
     # -- the unit -----------------------------------------------------------------------------
 
