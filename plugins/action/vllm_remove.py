@@ -20,13 +20,17 @@ from ansible_collections.inferops.ascend.plugins.plugin_utils.host_variables imp
 
 
 class ActionModule(HostAction):
-    ARGUMENTS: ClassVar = {"services": {"type": "raw"}, "after": {"type": "dict"}}
+    ARGUMENTS: ClassVar = {
+        "services": {"type": "raw"},
+        "after": {"type": "dict"},
+        "foresee": {"type": "bool", "default": False},
+    }
 
     def act(self, given: dict[str, Any]) -> dict[str, Any]:
         names = removal.names_to_remove(given["services"])
         before: Mapping[str, Any] | None = given["after"]
         if before is None:
-            found = self._converge(names, check=True)
+            found = self._converge(names, check=True, foresee=given["foresee"])
             if found.get("failed") or not found["changed"]:
                 return self._reported(names, found)
             self._check_hosts(names, found["groups"])
@@ -41,7 +45,12 @@ class ActionModule(HostAction):
         return self._reported(names, {**before, "changed": result["changed"]}, done=True)
 
     def _converge(
-        self, names: list[str] | None, *, check: bool = False, leave_members: bool = False
+        self,
+        names: list[str] | None,
+        *,
+        check: bool = False,
+        leave_members: bool = False,
+        foresee: bool = False,
     ) -> dict[str, Any]:
         arguments = {
             **unit.FILES,
@@ -60,6 +69,7 @@ class ActionModule(HostAction):
                 check_mode=check,
             ),
             self.task_vars.get("vllm_upgrade_take_over"),
+            foresee=foresee,
         )
 
     def _check_hosts(self, names: list[str] | None, found: Mapping[str, Any]) -> None:

@@ -31,6 +31,7 @@ class ActionModule(HostAction):
         "probe": {"type": "bool", "default": False},
         "leave_members": {"type": "bool", "default": False},
         "left": {"type": "list", "elements": "str", "default": []},
+        "foresee": {"type": "bool", "default": False},
     }
 
     def act(self, given: dict[str, Any]) -> dict[str, Any]:
@@ -54,6 +55,9 @@ class ActionModule(HostAction):
             # What waits for its restart differs from what is wanted.
             arguments["restart"] = "now"
 
+        here = self.variables.host
+        serving = leaving.serving(services, here)
+
         def converge(run: dict[str, Any]) -> dict[str, Any]:
             done: dict[str, Any] = self._execute_module(
                 module_name="inferops.ascend.systemd_instances",
@@ -62,16 +66,18 @@ class ActionModule(HostAction):
             )
             return done
 
-        result = unclaimed(converge, self.task_vars.get("vllm_upgrade_take_over"))
+        result = unclaimed(
+            converge, self.task_vars.get("vllm_upgrade_take_over"), foresee=given["foresee"]
+        )
         warned = []
         if not given["left"]:
             warned = payload.warnings(services) + open_to_all(services, settings.unit.host)
         warned += [groups.left_behind(name, grouped.behind[name]) for name in grouped.behind]
         if warned:
             result["warnings"] = [*result.get("warnings", []), *warned]
-        here = self.variables.host
         result["stopping"] = leaving.stopping(result, here)
-        result["serving"] = leaving.serving(services, here)
+        result["serving"] = serving
+        result["starting"] = leaving.starting(result, services, here)
         if given["compare"]:
             return {**result, "changed": False, "expected": expected}
         hosts = self.task_vars.get("ansible_play_hosts_all") or [self.variables.host]

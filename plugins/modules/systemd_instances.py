@@ -383,6 +383,7 @@ def main() -> None:
         module.fail_json(msg="Units are changed by root alone: run this task with become: true.")
     try:
         if module.check_mode:
+            claim.foresee(module.params["run"])
             result = run(module)
         else:
             # Not below /run/lock, where any user could lock it or replace it by a link.

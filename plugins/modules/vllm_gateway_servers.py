@@ -25,7 +25,8 @@ options:
   state:
     description:
       - V(drained) gives them no new requests and waits until they have none left.
-      - V(ready) puts them back and waits until their health checks succeed.
+      - V(ready) puts them back and waits until their health checks succeed. One that was taken out counts as
+        down until its check succeeds again, because it may have been restarted.
       - V(query) changes nothing.
     type: str
     choices: [query, drained, ready]
@@ -35,6 +36,15 @@ options:
       - Seconds to wait. When they are over the module returns what it found, and does not fail.
     type: float
     default: 300
+  leaving:
+    description: Other servers that are about to stop, for RV(outages).
+    type: list
+    elements: str
+    default: []
+  awaited:
+    description: Which of O(servers) to wait for with O(state=ready). All of them by default.
+    type: list
+    elements: str
   socket:
     description: The socket of HAProxy's master process.
     type: path
@@ -77,6 +87,11 @@ reached:
     - "Whether all of them are as O(state) says: without requests, or with health checks that succeed."
   returned: always
   type: bool
+late:
+  description: Those of O(servers) that were waited for and are not so.
+  returned: always
+  type: list
+  elements: str
 servers:
   description:
     - They as they are at the end, each with C(backend), C(name), C(address), C(up) (takes new requests),
@@ -86,6 +101,12 @@ servers:
   elements: dict
 others_up:
   description: By backend of one of O(servers), how many of its other servers take new requests.
+  returned: always
+  type: dict
+outages:
+  description:
+    - By backend, its other servers with why they take no requests, where none of them does and one of
+      O(servers) did.
   returned: always
   type: dict
 missing:
@@ -111,6 +132,8 @@ def main() -> None:
             "servers": {"type": "list", "elements": "str"},
             "state": {"type": "str", "choices": ["query", "drained", "ready"], "default": "query"},
             "timeout": {"type": "float", "default": 300},
+            "leaving": {"type": "list", "elements": "str", "default": []},
+            "awaited": {"type": "list", "elements": "str"},
             "socket": {"type": "path", "default": SOCKET},
         },
         required_if=[("state", "drained", ["servers"]), ("state", "ready", ["servers"])],
@@ -119,7 +142,14 @@ def main() -> None:
     given = module.params
     state = "query" if module.check_mode else given["state"]
     try:
-        found = report.of(Master(given["socket"]), given["servers"], state, given["timeout"])
+        found = report.of(
+            Master(given["socket"]),
+            given["servers"],
+            state,
+            given["timeout"],
+            given["leaving"],
+            given["awaited"],
+        )
     except NotRunning:
         found = report.no_gateway(given["servers"])
     except HostError as error:

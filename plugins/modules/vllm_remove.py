@@ -26,6 +26,12 @@ options:
       - The result of the task before. Then the members that it left as they are, because their leader is
         on another host, are removed.
     type: dict
+  foresee:
+    description:
+      - In check mode, fail where an upgrade or rollback has claimed the host, because a task that changes it
+        follows.
+    type: bool
+    default: false
 extends_documentation_fragment:
   - inferops.ascend.attributes.action
 attributes:

@@ -29,6 +29,12 @@ options:
     description: Report in RV(status) how the services are at the end.
     type: bool
     default: false
+  foresee:
+    description:
+      - In check mode, fail where an upgrade or rollback has claimed the host, because a task that changes it
+        follows.
+    type: bool
+    default: false
 extends_documentation_fragment:
   - inferops.ascend.attributes.action
   - inferops.ascend.members
@@ -84,7 +90,12 @@ stopping:
   type: list
   elements: str
 serving:
-  description: Those of services that are to run.
+  description: Those of services that are to run and that clients ask.
+  returned: always
+  type: list
+  elements: str
+starting:
+  description: Those of RV(serving) whose services start or restart in this run.
   returned: always
   type: list
   elements: str

@@ -339,6 +339,7 @@ class Settings:
         return {str(code): str(severity) for code, severity in found.items()}
 
     accepted_health = _texts("ascend_host_accepted_health")
+    put_back = _flag("vllm_service_put_back")
     stop_on_error = _flag("ascend_host_stop_on_error")
     prepare = _flag("ascend_host_prepare")
 

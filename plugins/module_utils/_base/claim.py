@@ -58,6 +58,12 @@ def check(run: Mapping[str, Any], path: str = PATH) -> None:
         raise ClaimedError(other)
 
 
+def foresee(run: Mapping[str, Any], path: str = PATH) -> None:
+    """The same in check mode, where `foresee` of the run says that a change follows."""
+    if run.get("foresee"):
+        check(run, path)
+
+
 def _another(run: Mapping[str, Any], path: str) -> dict[str, Any] | None:
     try:
         found = read_json(path, _MOST_BYTES)
@@ -71,7 +77,7 @@ def take(run: Mapping[str, Any], path: str = PATH) -> None:
     """Claim the host for a run, or keep it claimed. Raises ClaimedError, as `check`."""
     with exclusive(f"{path}.lock", _WAIT, "claiming this host"):
         check(run, path)
-        told = {key: run.get(key) for key in run if key not in ("ended", "take_over")}
+        told = {key: run.get(key) for key in run if key not in ("ended", "take_over", "foresee")}
         write_atomically(path, json.dumps({**told, "until": time.time() + LIFETIME}) + "\n")
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import csv
 import time
-from typing import Any, Callable, Collection, NamedTuple
+from typing import Any, Callable, Collection, NamedTuple, Sequence
 
 from .._base.errors import HostError
 from .master import Master, Worker
@@ -86,23 +86,41 @@ class Servers:
     def drain(self, names: Collection[str], timeout: float) -> list[Server]:
         """Have the servers get no new requests, and wait until they have none left, at most `timeout` seconds.
 
-        Returns them as they are then: `sessions` is not 0 where the time was over before.
+        Returns them as they are then; `is_drained` is false of those for which the time was too short.
         """
-        self._set(names, "drain")
-        return self._await(names, timeout, lambda server: not server.sessions)
 
-    def ready(self, names: Collection[str], timeout: float) -> list[Server]:
-        """Put the servers back, and wait until their checks succeed, at most `timeout` seconds.
+        def again(servers: Sequence[Server]) -> None:
+            # A reload may begin with a state that was saved before, in which they take requests.
+            self._set([each for each in servers if not each.drained], "state drain")
 
-        Returns them as they are then: `up` is false where the time was over before.
+        again(self.named(names))
+        return self._await(names, timeout, is_drained, again)
+
+    def ready(
+        self, names: Collection[str], timeout: float, awaited: Collection[str]
+    ) -> list[Server]:
+        """Put the servers back, and wait until the checks of the awaited ones succeed, at most `timeout` seconds.
+
+        One that was taken out counts as down until its check succeeds again, because what HAProxy knows of
+        it may be from before its restart. Returns all as they are then.
         """
-        self._set(names, "ready")
-        return self._await(names, timeout, lambda server: server.up)
+        drained = [each for each in self.named(names) if each.drained]
+        checked = self._checked()
+        self._set([each for each in drained if each[:2] in checked], "health down")
+        self._set(drained, "state ready")
+        return self._await(names, timeout, lambda each: each.up or each.name not in awaited)
 
-    def _set(self, names: Collection[str], state: str) -> None:
+    def _checked(self) -> set[tuple[str, ...]]:
+        """(backend, name) of the servers that HAProxy checks."""
+        rows = self._statistics(self._workers()[0])
+        return {(row["pxname"], row["svname"]) for row in rows if row["check_status"]}
+
+    def _set(self, servers: Sequence[Server], setting: str) -> None:
+        if not servers:
+            return
         current, *older = self._workers()
-        for server in self.named(names):
-            command = f"set server {server.backend}/{server.name} state {state}"
+        for server in servers:
+            command = f"set server {server.backend}/{server.name} {setting}"
             answer = self._master.ask(command, current).strip()
             if answer:
                 raise HostError(f"HAProxy answers `{command}` with: {answer}")
@@ -111,13 +129,18 @@ class Servers:
                 self._master.ask(command, worker)
 
     def _await(
-        self, names: Collection[str], timeout: float, reached: Callable[[Server], bool]
+        self,
+        names: Collection[str],
+        timeout: float,
+        reached: Callable[[Server], bool],
+        again: Callable[[Sequence[Server]], None] = lambda servers: None,
     ) -> list[Server]:
         deadline = self._clock() + timeout
         while True:
             servers = self.named(names)
             if all(map(reached, servers)) or self._clock() >= deadline:
                 return servers
+            again(servers)
             self._sleep(0.2)
 
     def _workers(self) -> list[Worker]:
@@ -136,6 +159,11 @@ class Servers:
         # All backends (-1), of servers alone (4), all of them (-1).
         rows = _table(self._master.ask("show stat -1 4 -1", worker), ",")
         return [row for row in rows if row.get("svname")]
+
+
+def is_drained(server: Server) -> bool:
+    """Whether it gets no new requests and has none left."""
+    return server.drained and not server.sessions
 
 
 def _table(text: str, separator: str) -> list[dict[str, str]]:

@@ -53,13 +53,17 @@ def has_ended(run: Mapping[str, Any]) -> bool:
 
 
 def unclaimed(
-    execute: Callable[[dict[str, Any]], dict[str, Any]], take_over: object
+    execute: Callable[[dict[str, Any]], dict[str, Any]],
+    take_over: object,
+    *,
+    foresee: bool = False,
 ) -> dict[str, Any]:
     """The result of a module that a host claimed by another run rejects.
 
     execute: runs the module with its option `run`. It runs a second time where that other run has ended.
+    foresee: rejected in check mode too, because a change follows.
     """
-    run = {**this_run(), "take_over": boolean(take_over or False)}
+    run = {**this_run(), "take_over": boolean(take_over or False), "foresee": foresee}
     result = execute(run)
     other = result.get("claimed")
     if isinstance(other, Mapping) and has_ended(other):

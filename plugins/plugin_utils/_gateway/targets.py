@@ -70,8 +70,7 @@ def of_service(
     cluster = service.get("cluster") or {}
     if service.get("state", "started") != "started" or whole_number(cluster.get("rank", 0)):
         return None
-    transfer = KvTransfer.parse(service, str(service["name"]))
-    if transfer is not None and transfer.role in _BEHIND_A_PROXY:
+    if is_behind_a_proxy(service):
         return None
     config = engine_config(
         service, unit.options_version, host=unit.host, weights_dir=unit.weights_dir
@@ -101,6 +100,12 @@ def of_service(
         service_secrets(service).get("VLLM_API_KEY", ""),
         bool(config.get("ssl-certfile")),
     )
+
+
+def is_behind_a_proxy(service: Mapping[str, Any]) -> bool:
+    """Whether a placed service is asked by the proxy of prefill and decode, and by no client."""
+    transfer = KvTransfer.parse(service, str(service["name"]))
+    return transfer is not None and transfer.role in _BEHIND_A_PROXY
 
 
 def outside(value: object) -> list[Target]:

@@ -138,12 +138,13 @@ class Outcome:
     """How a host of a wave ended, as far as it is still reached.
 
     cause: why it did not come up, "" where it did. returned: the engine that it serves from again, ""
-    for none. stuck: why it could not return.
+    for none. stuck: why it could not return. gateways: which of them do not send it requests, and why.
     """
 
     cause: str = ""
     returned: str = ""
     stuck: str = ""
+    gateways: str = ""
 
 
 def stopped(groups: Sequence[Sequence[Member]], host: str, outcomes: Mapping[str, Outcome]) -> str:
@@ -156,11 +157,16 @@ def stopped(groups: Sequence[Sequence[Member]], host: str, outcomes: Mapping[str
     unit = next(unit for unit in units(groups[number]) if host in unit.hosts)
     failed = [name for name in wave if name in outcomes and outcomes[name].cause]
     lost = [name for name in wave if name not in outcomes]
-    if host not in failed and not lost:
+    left_out = outcomes[host].gateways if host in outcomes else ""
+    if host not in failed and not lost and not left_out:
         return ""
     lines = []
     if host in failed:
         lines += _failed(unit, {name: outcomes[name] for name in unit.hosts if name in outcomes})
+    if left_out:
+        lines.append(
+            f"Not all gateways send requests to {host} again, so the run stops: {left_out}"
+        )
     if lost:
         lines.append(
             f"{', '.join(lost)} cannot be reached any more, so it is not known whether its services"

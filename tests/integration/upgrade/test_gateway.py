@@ -12,12 +12,13 @@ import yaml
 
 from ..gateway.clients import Client, Load
 from ..playbooks import Books
-from .replicas import CHAT, NEW, OLD, blank, engine
+from .replicas import BAD, CHAT, NEW, blank, engine
 
 pytestmark = pytest.mark.hosts
 
 GATEWAY = "h3"
 KEY = "key-of-a-client-of-the-gateway"
+LOCK = "/run/inferops-ascend/vllm@.service.lock"
 
 
 @pytest.fixture
@@ -63,18 +64,36 @@ def test_no_request_is_lost_while_replicas_are_upgraded_and_deployed(
         books.list_services("h1", {**CHAT, "env": {"OMP_NUM_THREADS": 2}})
         ran = books.run("deploy", "--limit", "h1", vllm_service_engine_version=NEW)
         assert ran.status == 0, ran.output
+        assert "[WARNING]: h3" not in ran.output, ran.output
+
+        books.sh("h1", "touch /etc/no-room")
+        ran = books.run("upgrade", vllm_runtime_version=BAD)
+        assert f"h1 is back on {NEW} and serves." in ran.output, ran.output
     assert load.failed == []
     assert load.served > 40
     assert states(books) == {"chat:h1", "chat:h2"}
 
 
-def test_a_service_that_is_removed_gets_no_more_requests_before_it_stops(
+def test_a_service_is_put_back_where_a_deploy_fails_and_not_where_it_is_removed(
     books: Books, front: Client
 ) -> None:
+    """Another run has the lock, for which only the task waits that comes after the drain."""
+    books.list_services("h2", {**CHAT, "env": {"OMP_NUM_THREADS": 2}})
+    books.sh("h2", f"systemd-run --unit other flock {LOCK} sleep infinity")
+    ran = books.run("deploy", "--limit", "h2", vllm_service_lock_timeout=1)
+    assert ran.status == 2 and "Take services out of the gateways" in ran.output, ran.output
+    for _n in range(10):
+        if states(books) == {"chat:h1", "chat:h2"}:
+            break
+    else:
+        raise AssertionError(ran.output)
+    books.sh("h2", "systemctl stop other")
+
     with Load(front, threads=2) as load:
         ran = books.run("remove", "--limit", "h2", vllm_remove_services="chat")
         assert ran.status == 0, ran.output
     assert load.failed == []
     assert states(books) == {"chat:h1"}
-    ran = books.run("upgrade", "--check", "--limit", "h1", vllm_runtime_version=OLD)
+    ran = books.run("upgrade", "--check", "--limit", "h1", vllm_runtime_version=NEW)
     assert ran.status == 0, ran.output
+    assert "chat has no other replica: it is down while h1 restarts it and loads." in ran.output

@@ -20,6 +20,8 @@ from ansible.parsing.dataloader import DataLoader
 from ansible.plugins import loader as plugins
 from ansible.template import Templar
 
+from .tasks import with_blocks
+
 try:
     from ansible.template import trust_as_template
 except ImportError:  # ansible-core before 2.19 trusts every template
@@ -87,7 +89,7 @@ def sent(monkeypatch: pytest.MonkeyPatch, **variables: Any) -> dict[str, Any]:
     values = load(ROLE / "defaults" / "main.yml")
     values.update(COMMON, omit="(left out)", **variables)
     name = "inferops.ascend.vllm_services"
-    task = next(each for each in load(ROLE / "tasks" / "main.yml") if name in each)
+    task = next(each for each in with_blocks(load(ROLE / "tasks" / "main.yml")) if name in each)
     loader = DataLoader()
     loader.set_basedir(str(ROLE))
     templar = Templar(loader=loader, variables=values)

@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 import yaml
 
+from .tasks import with_blocks
+
 ROLES = sorted(path for path in (Path(__file__).parents[3] / "roles").iterdir() if path.is_dir())
 
 
@@ -33,7 +35,7 @@ def published(role: Path) -> set[str]:
     """What the role's tasks give to others, as facts or results."""
     names: set[str] = set()
     for path in (role / "tasks").glob("*.yml"):
-        for task in yaml.safe_load(path.read_text(encoding="utf-8")):
+        for task in with_blocks(yaml.safe_load(path.read_text(encoding="utf-8"))):
             names |= {*task.get("ansible.builtin.set_fact", {}), task.get("register", "")}
     return names
 

@@ -35,6 +35,15 @@ def test_another_run_is_kept_out_and_told_whose_it_is(path: str) -> None:
         assert rejected.value.claim["run"] == "a"
 
 
+def test_check_mode_is_kept_out_where_a_change_follows(path: str) -> None:
+    claim.take(run("a"), path)
+    claim.foresee(run("b", foresee=False), path)
+    claim.foresee({}, path)
+    claim.foresee(run("a", foresee=True), path)
+    with pytest.raises(claim.ClaimedError):
+        claim.foresee(run("b", foresee=True), path)
+
+
 def test_it_is_free_for_others_when_it_is_released_has_ended_or_is_taken_over(path: str) -> None:
     claim.take(run("a"), path)
     claim.release(run("b"), path)

@@ -28,6 +28,7 @@ defaults
     timeout connect 5s
     timeout client 60s
     timeout server 60s
+    timeout check 5s
 frontend front
     bind unix@{folder}/front.sock
     bind 127.0.0.1:{port}

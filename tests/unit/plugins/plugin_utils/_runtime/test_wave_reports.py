@@ -79,6 +79,20 @@ def test_the_end_of_a_stopped_run_names_where_every_host_is() -> None:
     assert "no version to go back to" in stopped(fleet, "h2", {"h2": Outcome("no memory")})
 
 
+def test_a_host_that_serves_and_gets_no_requests_stops_the_run() -> None:
+    fleet = groups_of("h1", "h2", "h3*")
+    assert stopped(fleet, "h1", {"h1": Outcome(gateways="gw1: DOWN.")}).splitlines() == [
+        "Not all gateways send requests to h1 again, so the run stops: gw1: DOWN.",
+        "With 0.18 already: h1, h3.",
+        "Not touched, still with 0.13: h2.",
+    ]
+    back = stopped(fleet, "h1", {"h1": Outcome("no memory", "0.13", gateways="gw1: DOWN.")})
+    assert back.splitlines()[1:3] == [
+        "h1 is back on 0.13 and serves.",
+        "Not all gateways send requests to h1 again, so the run stops: gw1: DOWN.",
+    ]
+
+
 def test_of_a_digest_as_much_is_shown_as_the_container_engine_shows() -> None:
     one, two = "x@sha256:" + "1" * 64, "x@sha256:" + "2" * 64
     found = order_lines([[Member("h1", (), before=one, after=two, back=one)]], "upgrade")
