@@ -39,7 +39,8 @@ def this_run() -> dict[str, Any]:
 def has_ended(run: Mapping[str, Any]) -> bool:
     """Whether a run of `this_run` has certainly ended, as far as this controller can tell.
 
-    That of another machine, or of a container that this one does not see, has not.
+    That of another machine, or of a container that this one does not see, has not; nor has a process of
+    another user that /proc does not show (its mount option hidepid).
     """
     here = _here()
     if not here["boot"] or run.get("machine") != here["machine"]:
@@ -49,7 +50,7 @@ def has_ended(run: Mapping[str, Any]) -> bool:
     if run.get("namespace") != here["namespace"]:
         return False
     pid = run.get("pid")
-    return isinstance(pid, int) and pid > 0 and _began(pid) != run.get("began")
+    return isinstance(pid, int) and pid > 0 and _has_gone(pid, run.get("began"))
 
 
 def unclaimed(
@@ -86,6 +87,19 @@ def _first_line(path: str) -> str:
         return Path(path).read_text(encoding="ascii", errors="replace").strip()[:64]
     except OSError:
         return ""
+
+
+def _has_gone(pid: int, began: object) -> bool:
+    now = _began(pid)
+    if now:
+        return now != began
+    try:
+        os.kill(pid, 0)
+    except PermissionError:
+        return False
+    except (ProcessLookupError, OverflowError):
+        return True
+    return True  # it has ended, and its parent has not asked for its status
 
 
 def _began(pid: int) -> str:

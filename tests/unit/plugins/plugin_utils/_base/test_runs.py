@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import subprocess
 import sys
@@ -32,6 +33,23 @@ def test_a_process_that_has_gone_or_is_another_one_has_ended() -> None:
     child.kill()
     child.wait()
     assert has_ended(its)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="runs as another user")
+def test_a_process_of_another_user_that_is_hidden_has_not_ended(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    its = {**this_run(), "pid": os.getpid(), "began": runs._began(os.getpid())}
+    monkeypatch.setattr(runs, "_began", lambda _pid: "")  # /proc, mounted with hidepid
+
+    def seen_by_another() -> None:
+        os.setuid(1001)
+        sys.exit(f"{has_ended(its)} {has_ended({**its, 'pid': 1 << 22})}" != "False True")
+
+    other = multiprocessing.get_context("fork").Process(target=seen_by_another)
+    other.start()
+    other.join(60)
+    assert other.exitcode == 0
 
 
 @pytest.mark.parametrize(
