@@ -36,3 +36,8 @@ def one_line(text: str, limit: int = 400) -> str:
     """The same on one line of at most `limit` characters."""
     line = " ".join(printable(text[: 4 * limit]).split())
     return line if len(line) <= limit else line[: limit - 3] + "..."
+
+
+def is_number(text: str) -> bool:
+    """Tell whether a text is up to 20 digits of ASCII; `str.isdigit` takes some that `int` does not."""
+    return text.isascii() and text.isdigit() and len(text) <= 20

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Mapping, Sequence
 
 from .._base.reading import OutOfBounds, read_text
+from .._base.text import is_number
 
 CARDS = "INFEROPS_CARDS"
 _TABLE = "devdrv_sysfs_bdf_to_devid"
@@ -63,7 +64,7 @@ def moved_cards(text: str | None, known: Mapping[int, str]) -> list[dict[str, An
     found = []
     for entry in (text or "").split(","):
         number, _sign, was = entry.partition("=")
-        if not number.isdigit() or not was:
+        if not is_number(number) or not was:
             continue
         now = known.get(int(number))
         at = next((n for n, address in sorted(known.items()) if address == was), None)

@@ -13,6 +13,7 @@ import stat
 from pathlib import Path
 from typing import Any, Sequence
 
+from .._base.text import is_number
 from .addresses import addresses
 from .configurations import configuration
 from .device_share import device_share
@@ -75,7 +76,7 @@ def groups(root: Path) -> dict[str, dict[str, Any]]:
     found: dict[str, dict[str, Any]] = {}
     for line in (read(root / "etc/group") or "").splitlines():
         fields = line.split(":")
-        if len(fields) == 4 and fields[2].isdigit():
+        if len(fields) == 4 and is_number(fields[2]):
             members = [name for name in fields[3].split(",") if name]
             found[fields[0]] = {"gid": int(fields[2]), "members": members}
     return found
@@ -86,7 +87,7 @@ def users(root: Path) -> dict[str, dict[str, int]]:
     found: dict[str, dict[str, int]] = {}
     for line in (read(root / "etc/passwd") or "").splitlines():
         fields = line.split(":")
-        if len(fields) == 7 and fields[2].isdigit() and fields[3].isdigit():
+        if len(fields) == 7 and is_number(fields[2]) and is_number(fields[3]):
             found.setdefault(fields[0], {"uid": int(fields[2]), "gid": int(fields[3])})
     return found
 

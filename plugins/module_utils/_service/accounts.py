@@ -21,6 +21,7 @@ from .._base import disk, process
 from .._base.errors import HostError
 from .._base.files import instance_of
 from .._base.reading import OutOfBounds, read_text
+from .._base.text import is_number
 
 _MARK = "inferops.ascend "
 _SHELLS = ("/usr/sbin/nologin", "/sbin/nologin", "/bin/false")
@@ -61,9 +62,9 @@ def marked(path: str = "/etc/passwd") -> dict[str, pwd.struct_passwd]:
     found = {}
     for line in lines:
         fields = line.split(":")
-        if len(fields) == 7 and fields[4].startswith(_MARK) and fields[2].isdigit():
-            numbers = int(fields[2]), int(fields[3])
-            entry = pwd.struct_passwd((fields[0], fields[1], *numbers, *fields[4:]))
+        numbers = fields[2:4]
+        if len(fields) == 7 and fields[4].startswith(_MARK) and all(map(is_number, numbers)):
+            entry = pwd.struct_passwd((fields[0], fields[1], *map(int, numbers), *fields[4:]))
             found[fields[4][len(_MARK) :]] = entry
     return found
 

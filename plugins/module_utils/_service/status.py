@@ -18,6 +18,7 @@ from .._base import process, systemctl
 from .._base.errors import HostError
 from .._base.files import instance_of
 from .._base.systemctl import number
+from .._base.text import is_number
 from .._host.processes import listening
 from .._host.services import group_of
 from . import cards, kernel
@@ -117,7 +118,7 @@ class ServiceCheck:
         self.written = (root / config.lstrip("/")).is_file()
         settings = read_settings(root, config)
         port = settings.get("port", "")
-        self.port = request.port or (int(port) if port.isdigit() else None)
+        self.port = request.port or (int(port) if is_number(port) else None)
         self.host = request.host or settings.get("host")
         self.tls = "ssl-certfile" in settings
         self.pooling = settings.get("runner") == "pooling" or "task" in settings

@@ -48,7 +48,7 @@ def patient(work: Callable[[], Any], asked: str, so_far: Callable[[], int] = lam
 def waiting_time(headers: Any, attempt: int) -> float:
     """Seconds before the next try: as the server asks, up to five minutes, else 1, 2, 4 ... 30."""
     asked = str(headers.get("Retry-After") or "").strip()
-    if asked.isdigit():
+    if re.fullmatch(r"[0-9]{1,9}", asked):
         return float(min(int(asked), 300))
     # `"api";r=0;t=46`: the end of the window in seconds (Hugging Face, draft-ietf-httpapi-ratelimit).
     window = re.search(r"r=0\b.*?t=(\d+)", headers.get("RateLimit") or "")

@@ -48,6 +48,7 @@ def test_an_address_that_is_not_known_is_not_compared() -> None:
     assert moved_cards(text, {2: "81:00.0", 3: "99:00.0"}) == []
     assert moved_cards(text, {}) == []
     assert moved_cards(None, {2: "81:00.0"}) == []
+    assert moved_cards("²=81:00.0,x=81:00.0", {2: "01:00.0"}) == [], "a unit edited by hand"
 
 
 def test_cards_with_other_numbers_are_told_with_where_they_are() -> None:

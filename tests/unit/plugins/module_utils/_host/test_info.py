@@ -15,7 +15,7 @@ DATA = Path(__file__).parents[3] / "data" / "npu-smi"
 
 def test_accounts_and_groups(tmp_path: Path) -> None:
     put(tmp_path, "etc/group", "root:x:0:\nHwHiAiUser:x:999:vllm,me\nvllm:x:998:\nbroken\n")
-    put(tmp_path, "etc/passwd", "vllm:x:998:998::/var/lib/vllm:/usr/sbin/nologin\n")
+    put(tmp_path, "etc/passwd", "odd:x:²:²::/:\nvllm:x:998:998::/var/lib/vllm:/usr/sbin/nologin\n")
     assert info.account(tmp_path, "vllm") == {
         "name": "vllm",
         "exists": True,

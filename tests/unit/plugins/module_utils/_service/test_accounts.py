@@ -29,6 +29,7 @@ worker-a:x:993:993:inferops.ascend worker@a.service:/:/usr/sbin/nologin
 vllm-by-hand:x:994:994:vLLM:/:/usr/sbin/nologin
 +::::::
 half:x:995
+vllm-odd:x:996:²:inferops.ascend vllm@odd.service:/:/usr/sbin/nologin
 """
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.inferops.ascend.plugins.module_utils._base.errors import HostError
-from ansible_collections.inferops.ascend.plugins.module_utils._weights import fetch, run
+from ansible_collections.inferops.ascend.plugins.module_utils._weights import faults, fetch, run
 from ansible_collections.inferops.ascend.plugins.module_utils._weights.jobs import Job, Progress
 from ansible_collections.inferops.ascend.plugins.module_utils._weights.marker import MARKER
 from ansible_collections.inferops.ascend.plugins.module_utils._weights.sources import (
@@ -184,3 +184,12 @@ def test_two_archives_of_one_length_are_never_put_together(hub: hubs.Hub, direct
     download(again)
     assert same(directory, hub.models[ID])
     assert "sig" not in (directory / MARKER).read_text()
+
+
+@pytest.mark.parametrize(
+    ("asked", "seconds"), [("7", 7.0), ("9999", 300.0), ("²", 1.0), ("1" * 5000, 1.0), ("", 1.0)]
+)
+def test_a_hub_is_given_the_time_that_it_asks_for_if_that_is_a_number(
+    asked: str, seconds: float
+) -> None:
+    assert faults.waiting_time({"Retry-After": asked}, 1) == seconds
