@@ -77,9 +77,9 @@ def test_a_disk_that_is_read_only(small: Path) -> None:
     assert kept.read_text("utf-8").endswith("old")
 
 
-def writes(directory: Path, *files: DesiredFile) -> Writes:
+def writes(*files: DesiredFile) -> Writes:
     plan: Any = SimpleNamespace(
-        paths=[str(directory / "any")],
+        paths=[each.path for each in files],
         shared_changes=[FileChange(each, None, None) for each in files],
         changes={},
         placed=Placements({}, {}, {}),
@@ -93,7 +93,7 @@ def test_nothing_changes_where_one_file_has_no_room(small: Path, tmp_path: Path)
     first = DesiredFile("vllm@.service", str(tmp_path / "first"), "1")
     second = DesiredFile("vllm@.service", str(small / "second"), "2" * 100_000)
     with pytest.raises(HostError, match="there is no room on") as caught:
-        writes(tmp_path, first, second)
+        writes(first, second)
     assert str(caught.value).endswith("No file was changed, and no service was stopped or started.")
     assert os.listdir(tmp_path) == [small.name] and os.listdir(small) == []
 
@@ -103,7 +103,7 @@ def test_what_was_and_was_not_written_is_told(small: Path, tmp_path: Path) -> No
         DesiredFile("vllm@.service", str(directory / name), "text")
         for directory, name in ((tmp_path, "first"), (small, "second"), (tmp_path, "third"))
     )
-    ready = writes(tmp_path, first, second, third)
+    ready = writes(first, second, third)
     subprocess.run(["mount", "-o", "remount,ro", small], check=True)
     with pytest.raises(HostError, match="is mounted for reading only") as caught:
         ready.make([], (), [])
