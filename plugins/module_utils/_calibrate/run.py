@@ -79,7 +79,10 @@ def follow(patience: float, directory: str = DIRECTORY) -> dict[str, Any]:
 def stop(lock_timeout: float, directory: str = DIRECTORY) -> bool:
     """End a trial that runs, and remove what is left of one; tell whether something was."""
     left = os.path.exists(f"{directory}/state")
-    pid = _worker(directory)
+    pid, deadline = _worker(directory), time.monotonic() + lock_timeout
+    while not pid and _is_locked(directory) and time.monotonic() < deadline:
+        time.sleep(_POLL)  # it has begun, and has not told its number yet
+        pid = _worker(directory)
     if pid:
         os.kill(pid, signal.SIGTERM)
     with exclusive(f"{directory}/lock", lock_timeout, "calibrating"):
