@@ -325,7 +325,9 @@ def remove_leftovers(patterns: Iterable[str]) -> None:
         # The second form is that of 0.2.0, which nothing writes any more.
         for left in (f"{TEMPORARY}{name}.{_CHANCE}", TEMPORARY + _CHANCE):
             for path in glob.glob(os.path.join(below, left)):
-                os.unlink(path)
+                # A disk that takes no change stays as it is; what is written there next tells why.
+                with contextlib.suppress(OSError):
+                    os.unlink(path)
         for path in glob.glob(below) if "%i" in directory else ():
             with contextlib.suppress(OSError):
                 os.rmdir(path)
