@@ -32,7 +32,7 @@ class Counter:
         elif event == "subprocess.Popen":
             command = arguments[1]
             what = list(command) if isinstance(command, (list, tuple)) else [command]
-            if b"show" in what or "npu-smi" in str(what[0]):
+            if {"show", b"show"} & set(what) or "npu-smi" in str(what[0]):
                 return
         elif event.startswith("os.") and event[3:] in CHANGES:
             what = [each for each in arguments if isinstance(each, (str, bytes))]
