@@ -22,10 +22,6 @@ ALL = os.environ.get("CAMPAIGN") == "all"
 COLUMNS = ("section", "what", "tried", "result", "seconds")
 
 
-def pytest_report_header() -> str:
-    return f"campaign: {'all of it' if ALL else 'the short form'}, CAMPAIGN_SEED={SEED}"
-
-
 @pytest.fixture
 def everything() -> bool:
     """Whether all of it runs, as `make campaign` has it, or the short form of `make test`."""
@@ -72,18 +68,18 @@ def target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Target]:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print the seed, also where no test came to a figure, and the figures."""
+    form = "campaign" if ALL else "short form of the campaign"
+    terminalreporter.section(f"the {form}; CAMPAIGN_SEED={SEED} repeats it")
     rows = [
         value
-        for outcome in ("passed", "failed")
+        for outcome in ("passed", "failed", "skipped")
         for report in terminalreporter.getreports(outcome)
         if report.when == "call"
         for name, value in report.user_properties
         if name == COLUMNS[0]
     ]
-    if not rows:
-        return
     widths = [max(len(row[number]) for row in [COLUMNS, *rows]) for number in range(len(COLUMNS))]
-    terminalreporter.section(f"the campaign; CAMPAIGN_SEED={SEED} repeats it")
-    for cells in [COLUMNS, *sorted(rows)]:
+    for cells in [COLUMNS, *sorted(rows)] if rows else []:
         line = "  ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True))
         terminalreporter.write_line(line.rstrip())
