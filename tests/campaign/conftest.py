@@ -13,6 +13,8 @@ import pytest
 import yaml
 from integration.hosts import started
 from integration.service.role import SCENARIO, Host
+from integration.upgrade.conftest import books as books
+from integration.upgrade.conftest import fleet as fleet
 
 from .target import AFTER, BEFORE, UNIT, Target
 
