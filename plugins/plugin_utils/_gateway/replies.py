@@ -31,10 +31,13 @@ def missing(replies: Sequence[Reply]) -> list[str]:
 
 def _problems(gateway: str, reply: Reply, state: str) -> Iterator[str]:
     if "running" not in reply:
-        reason = " ".join(str(reply.get("msg") or "no reason was given").split())
+        reason = " ".join(str(reply.get("msg") or "no reason was given").split()).rstrip(".")
+        may = (
+            "send no requests to what serves" if state == "ready" else "send requests to what stops"
+        )
         yield (
-            f"{gateway} could not be asked, and may send requests to what stops: {reason} Try it alone:"
-            f" ansible -m ping {gateway}. One that is gone for good belongs out of the inventory."
+            f"{gateway} could not be asked, and may {may}: {reason}. Try it alone: ansible -m ping {gateway}."
+            " One that is gone for good belongs out of the inventory."
         )
         return
     outages = {} if state == "ready" else reply["outages"]
@@ -42,7 +45,7 @@ def _problems(gateway: str, reply: Reply, state: str) -> Iterator[str]:
         names = [each["name"] for each in reply["servers"] if each["backend"] == backend]
         yield (
             f"{gateway}: {backend} is down while {', '.join(names)} is, for none of its other servers takes"
-            f" requests: {', '.join(others)}. Deploy host by host with --limit, and see with the playbook status"
+            f" requests: {', '.join(others)}. Change one host at a time (deploy --limit), and see with the playbook status"
             " why others are down; a deploy of its host puts back what is drained."
         )
     for each in reply["servers"]:
