@@ -94,6 +94,8 @@ def test_a_service_is_put_back_where_a_deploy_fails_and_not_where_it_is_removed(
         assert ran.status == 0, ran.output
     assert load.failed == []
     assert states(books) == {"chat:h1"}
+    books.list_services("h2")
+    assert books.run("gateway").status == 0
     ran = books.run("upgrade", "--check", "--limit", "h1", vllm_runtime_version=NEW)
     assert ran.status == 0, ran.output
     assert "chat has no other replica: it is down while h1 restarts it and loads." in ran.output
