@@ -45,8 +45,9 @@ def _problems(gateway: str, reply: Reply, state: str) -> Iterator[str]:
         names = [each["name"] for each in reply["servers"] if each["backend"] == backend]
         yield (
             f"{gateway}: {backend} is down while {', '.join(names)} is, for none of its other servers takes"
-            f" requests: {', '.join(others)}. Change one host at a time (deploy --limit), and see with the playbook status"
-            " why others are down; a deploy of its host puts back what is drained."
+            f" requests: {', '.join(others)}. Change one host at a time (deploy --limit), and see with the"
+            " playbook status why others are down. A deploy of its host puts back what is drained, and the"
+            " playbook gateway leaves out what was removed."
         )
     for each in reply["servers"]:
         if each["name"] not in reply["late"]:
