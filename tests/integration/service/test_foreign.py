@@ -17,6 +17,8 @@ def test_only_what_was_made_here_is_removed(host: Host) -> None:
     )
     host.sh(
         "mkdir -p /etc/systemd/system/vllm@hand.service.d;"
+        # The account that the unit names for instances made by hand.
+        " id vllm >/dev/null 2>&1 || useradd --system vllm;"
         " printf '[Service]\\nExecStart=\\nExecStart=/bin/sleep 1000\\n' > /etc/systemd/system/vllm@hand.service.d/x.conf;"
         " cp /etc/vllm/ours.yaml /etc/vllm/hand.yaml;"
         " printf '[Service]\\nNice=1\\n' > /etc/systemd/system/vllm@ours.service.d/zz-local.conf;"
@@ -97,7 +99,7 @@ def test_a_group_that_is_missing_is_named_before_any_change(host: Host) -> None:
     before = host.snapshot()
     run = host.deploy([{"model": "Qwen3-0.6B"}], vllm_service_groups=["HwHiAiUser", "nosuch"])
     assert run.status == 2
-    assert "Group nosuch does not exist. The driver's installation creates" in run.output
+    assert "There is no group nosuch on this host" in run.output
     assert host.snapshot() == before
 
 
@@ -111,10 +113,7 @@ def test_a_unit_that_cannot_start_is_reported_with_its_journal(host: Host) -> No
         [{"model": "Qwen3-0.6B", "name": "good"}, {"model": "Qwen3-1.7B", "name": "bad"}]
     )
     assert run.status == 2
-    assert (
-        "vllm@bad.service is activating (auto-restart; result exit-code, exit status 217)"
-        in run.output
-    )
+    assert "vllm@bad.service is activating (auto-restart; result exit-code" in run.output
     assert "status=217/USER" in run.output
     assert "journalctl -u vllm@bad.service" in run.output
     assert host.sh("systemctl is-active vllm@good") == "active\n"

@@ -100,8 +100,8 @@ def test_every_host_is_looked_at_before_the_run_fails(books: Books) -> None:
     assert ran.status == 0, ran.output
     first = next(line for line in ran.output.splitlines() if "problems:" in line)
     assert first.strip() == '"3 problems:",', "an on-call person reads it first"
-    assert "host    0123 4567  services" in ran.output
-    assert "h2      A... .x..  A small" in ran.output
+    assert "host  0123 4567  services" in ran.output
+    assert "h2    A... .x..  A small" in ran.output
     found = json.loads(data.read_text())
     assert {each["host"]: each["state"] for each in found["hosts"]} == {
         host: verdict["state"] for host, verdict in verdicts.items()
@@ -169,7 +169,8 @@ def test_a_removal_touches_only_what_it_was_told_to(books: Books) -> None:
     assert books.run("deploy", "--limit", "h1").status == 0
     books.sh(
         "h1",
-        "mkdir -p /etc/systemd/system/vllm@hand.service.d; printf '[Service]\\nExecStart=\\n"
+        "id vllm >/dev/null 2>&1 || useradd --system vllm;"
+        " mkdir -p /etc/systemd/system/vllm@hand.service.d; printf '[Service]\\nExecStart=\\n"
         "ExecStart=/bin/sleep 1000\\n' > /etc/systemd/system/vllm@hand.service.d/x.conf;"
         " cp /etc/vllm/small.yaml /etc/vllm/hand.yaml; systemctl daemon-reload;"
         " systemctl start vllm@hand",
