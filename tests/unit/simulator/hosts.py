@@ -33,7 +33,7 @@ def free_ports(count: int) -> list[int]:
     return found
 
 
-def until(state: Callable[[], object], seconds: float = 60) -> None:
+def until(state: Callable[[], object], seconds: float = 180) -> None:
     deadline = time.monotonic() + seconds
     while not state():
         assert time.monotonic() < deadline, "the state was not reached"
