@@ -9,11 +9,10 @@ import io
 import json
 import os
 import random
-import signal
 import tarfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -35,9 +34,9 @@ from ansible_collections.inferops.ascend.plugins.plugin_utils._base.systemd impo
 )
 from ansible_collections.inferops.ascend.plugins.plugin_utils._base.yaml_text import parse_yaml
 from hubs.fetching import download
+from timed import LIMIT, in_time
 
 ROOT = Path(__file__).resolve().parents[2]
-LIMIT = 10  # seconds of one input
 # Seconds that a door is tried: in all of it, and in the short form. The same seed has the same inputs.
 TRIED = (40, 0.5)
 HOSTILE = (
@@ -134,20 +133,6 @@ DOORS: dict[str, tuple[Callable[[str], None], Callable[[], list[str]]]] = {
     "environment": (write_environment, lambda: ["plain", "two words", "100% $HOME 'a' \"b\" \\"]),
     "text for a terminal": (show_text, lambda: texts("tests/unit/data/npu-smi/*.txt")),
 }
-
-
-@contextmanager
-def in_time(what: str) -> Iterator[None]:
-    def late(_signal: int, _frame: object) -> None:
-        raise TimeoutError(f"{what} takes more than {LIMIT} s")
-
-    before = signal.signal(signal.SIGALRM, late)
-    signal.alarm(LIMIT)
-    try:
-        yield
-    finally:
-        signal.alarm(0)
-        signal.signal(signal.SIGALRM, before)
 
 
 @pytest.mark.parametrize("door", DOORS)

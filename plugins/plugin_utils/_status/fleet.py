@@ -13,6 +13,8 @@ from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
+from ansible_collections.inferops.ascend.plugins.module_utils._base.text import is_number
+
 from .._gateway.names import server_name
 from .._gateway.targets import Target
 from .._host import drift, drift_report
@@ -23,7 +25,6 @@ Report = Mapping[str, Any]
 
 # An A2 card, a die of an A3 card or a chip of a 300I Duo is one of these.
 USED, FREE, EXCLUDED, UNHEALTHY, FOREIGN = "used", "free", "excluded", "unhealthy", "foreign"
-
 
 # HAProxy's state of a server whose host name it could not resolve.
 _UNRESOLVED = "MAINT (resolution)"
@@ -218,7 +219,7 @@ def _outdated(
 
 def _port(address: str) -> int:
     port = address.rpartition(":")[2]
-    return int(port) if port.isdigit() else 0
+    return int(port) if is_number(port) else 0
 
 
 def _states(servers: Sequence[Report]) -> str:

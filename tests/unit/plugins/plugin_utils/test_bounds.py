@@ -5,10 +5,8 @@
 from __future__ import annotations
 
 import random
-import signal
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -19,8 +17,7 @@ from ansible_collections.inferops.ascend.plugins.plugin_utils._model.catalogue i
 from ansible_collections.inferops.ascend.plugins.plugin_utils._model.request import REQUEST_KEYS
 from ansible_collections.inferops.ascend.plugins.plugin_utils.deployment import Deployment
 from ansible_collections.inferops.ascend.plugins.plugin_utils.settings import Settings
-
-LIMIT = 10  # seconds of one input
+from ansible_collections.inferops.ascend.tests.timed import in_time
 
 
 def nested(make: Callable[[Any], Any], levels: int = 5000) -> Any:
@@ -54,20 +51,6 @@ HOSTILE: dict[str, Any] = {
     "control": "a\x1bc\x07b",
     "options": {"data-parallel-size": 10**9 - 1, "speculative-config": "[" * 100_000},
 }
-
-
-@contextmanager
-def in_time(what: str) -> Iterator[None]:
-    def late(_signal: int, _frame: object) -> None:
-        raise TimeoutError(f"{what} takes more than {LIMIT} s")
-
-    before = signal.signal(signal.SIGALRM, late)
-    signal.alarm(LIMIT)
-    try:
-        yield
-    finally:
-        signal.alarm(0)
-        signal.signal(signal.SIGALRM, before)
 
 
 def answer(values: dict[str, Any]) -> str:
