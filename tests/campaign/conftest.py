@@ -13,10 +13,12 @@ import pytest
 import yaml
 from integration.hosts import started
 from integration.service.role import SCENARIO, Host
-from integration.upgrade.conftest import books as books
-from integration.upgrade.conftest import fleet as fleet
+from integration.upgrade.conftest import books, fleet
 
 from .target import AFTER, BEFORE, UNIT, Target
+
+# The fixtures of an upgrade, for the races of one.
+__all__ = ["books", "fleet"]
 
 # Set here for the workers as well, which inherit it.
 SEED = os.environ.setdefault("CAMPAIGN_SEED", str(int(time.time())))
