@@ -38,6 +38,8 @@ PROPERTIES = (
     "ExecMainStartTimestampMonotonic",
     "ExecMainExitTimestampMonotonic",
     "StatusText",
+    "StartLimitBurst",
+    "StartLimitIntervalUSec",
 )
 
 # In a drop-in that somebody else wrote. The last can set an environment without naming variables.

@@ -33,7 +33,15 @@ STATE = "/var/lib/vllm-calibrate"
 _PAUSE = 1.0
 _SETTLE = 3.0  # seconds for the last lines of a process to reach the journal
 _FREE = 60.0
-_VAGUE = ("unrecognised", "ended", "engine-dead", "engine-killed", "killed")
+_VAGUE = (
+    "unrecognised",
+    "ended",
+    "engine-dead",
+    "engine-killed",
+    "sigkill",
+    "killed",
+    "connection-lost",
+)
 
 # How far a trial is, and a figure or a word on it.
 Report = Callable[[str, Any], None]

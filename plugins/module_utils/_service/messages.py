@@ -35,6 +35,7 @@ _CONSEQUENCE = re.compile(
     r"Engine core initialization failed|EngineDead|EngineCore (?:failed|encountered)|WorkerProc initialization failed"
     r"|Worker failed with error|[Ss]ee (?:root cause|stack trace)|died unexpectedly|EngineGenerateError"
     r"|^(?:\w+\.)*(?:SystemExit|KeyboardInterrupt|CancelledError|BrokenPipeError|EOFError|ChildFailedError)\b"
+    r"|^ConnectionResetError\b|(?:recv|send)(?:Value|Bytes) failed on SocketImpl|\[gloo/\S+ .*[Cc]onnection (?:reset|closed) by"
     r"|: cancelled$|Engine process failed to start|MQEngineDeadError|destroy_process_group|output_handler failed"
 )
 _WORDS = re.compile(

@@ -9,6 +9,7 @@ What cannot be read is None, and `problems` has the reason; the rest is not affe
 from __future__ import annotations
 
 import contextlib
+import signal
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -44,7 +45,8 @@ from .units import (
 _WORKERS = 32
 _SHOW_LIMIT = 16 << 20  # bytes of `systemctl show`
 _JOURNAL_DELAY = 5.0  # seconds after which a line has surely reached the journal
-_EXITED = 1  # ExecMainCode: CLD_EXITED of waitid(2); else ExecMainStatus is a signal
+_EXITED = 1  # ExecMainCode: CLD_EXITED of waitid(2)
+_SIGNALLED = (2, 3)  # CLD_KILLED and CLD_DUMPED: ExecMainStatus is a signal
 
 
 class StatusRequest(NamedTuple):
@@ -94,6 +96,15 @@ def run(command: Sequence[str], timeout: float, limit: int) -> bytes:
             f"{' '.join(command[:2])} failed with status {done.status}: {done.errors.strip()}"
         )
     return done.stdout
+
+
+def signal_of(status: int) -> dict[str, str]:
+    """The {signal, signal_name} that ended a process, `9` and `SIGKILL`; the name of a real-time signal is its number."""
+    try:
+        name = signal.Signals(status).name
+    except ValueError:
+        name = f"signal {status}"
+    return {"signal": str(status), "signal_name": name}
 
 
 class ServiceCheck:
@@ -275,8 +286,12 @@ class ServiceCheck:
             "unit": self.unit,
             "port": self.port,
             "holder": self.holder(),
+            "burst": self.values.get("StartLimitBurst"),
+            "interval": self.values.get("StartLimitIntervalUSec"),
         }
         ended = state in (FAILED, RESTARTING)
+        if ended and number(self.values.get("ExecMainCode")) in _SIGNALLED:
+            known.update(signal_of(number(self.values.get("ExecMainStatus"))))
         # Values such as a result left from before tell nothing about a start that goes on.
         result = self.values.get("Result") if ended else None
         status = None

@@ -164,6 +164,26 @@ def test_what_still_loads_is_told_from_what_is_wrong(books: Books) -> None:
     assert (ran.status, verdicts["h1"]["state"]) == (0, "loading")
 
 
+def test_a_killed_service_and_the_start_limit_are_named(
+    books: Books,
+) -> None:
+    quick = {"vllm_service_restart_delay": 0, "vllm_service_start_limit_burst": 2}
+    books.list_services("h1", SMALL, **quick)
+    assert books.run("deploy", "--limit", "h1").status == 0
+    books.sh(
+        "h1",
+        "for i in $(seq 600); do systemctl is-failed -q vllm@small && exit 0;"
+        " systemctl kill --kill-who=main -s KILL vllm@small 2>/dev/null; sleep 0.2; done; exit 1",
+    )
+    _unused, verdicts = books.verify("--limit", "h1")
+    [found] = verdicts["h1"]["services"][0]["findings"]
+    assert "killed by signal 9 (SIGKILL)" in found["message"], found
+    assert "(start-limit-hit): it ended 2 times within 2h (StartLimitBurst" in found["message"]
+    assert "systemctl reset-failed vllm@small.service" in found["advice"]
+    ready = books.run("ready", "--limit", "h1")
+    assert ready.status == 2 and "killed by signal 9 (SIGKILL)" in ready.output, ready.output
+
+
 def test_a_removal_touches_only_what_it_was_told_to(books: Books) -> None:
     books.list_services("h1", SMALL, KEYED, WIDE)
     assert books.run("deploy", "--limit", "h1").status == 0

@@ -191,11 +191,75 @@ def test_the_kernel_tells_which_process_of_the_unit_it_killed(
     )
     line = "RuntimeError: Engine core initialization failed. See root cause above. Failed core proc(s): {'EngineCore_DP0': -9}"
     found = journaled(tmp_path, monkeypatch, values, line, kernel=[memory + slices, killed])
-    assert found["cause"]["id"] == "host-memory"
+    assert found["cause"]["id"] == "oom-kill"
     assert "killed the process VLLM::Worker (4711)" in found["cause"]["cause"]
     other = slices.replace("vllm@chat", "vllm@chat2")
     found = journaled(tmp_path, monkeypatch, values, line, kernel=[memory + other, killed])
     assert found["cause"]["id"] == "engine-killed"
+
+
+@pytest.mark.parametrize(
+    ("values", "lines", "known", "words"),
+    [
+        (  # what the engine logged when the server was killed is no reason
+            {"Result": "signal", "ExecMainCode": "2", "ExecMainStatus": "9"},
+            ["ConnectionResetError: [Errno 104] Connection reset by peer", "RuntimeError: Broken"],
+            "sigkill",
+            "killed by signal 9 (SIGKILL)",
+        ),
+        (
+            {"Result": "core-dump", "ExecMainCode": "3", "ExecMainStatus": "11"},
+            ["RuntimeError: operator failed"],
+            "unrecognised",
+            "killed by signal 11 (SIGSEGV): RuntimeError: operator failed",
+        ),
+        (
+            {"Result": "signal", "ExecMainCode": "2", "ExecMainStatus": "15"},
+            [],
+            "killed",
+            "killed by signal 15 (SIGTERM).",
+        ),
+        ({"Result": "oom-kill", "ExecMainCode": "2", "ExecMainStatus": "9"}, [], "oom-kill", "out-of-memory"),
+        (  # the engine's process was killed: the server ends with status 0
+            {"Result": "success", "ExecMainCode": "1", "ExecMainStatus": "0"},
+            ["(Worker pid=9) ConnectionResetError: [Errno 104] Connection reset by peer", "EngineDeadError: x"],
+            "engine-dead",
+            "The engine's process ended",
+        ),
+    ],
+)  # fmt: skip
+def test_a_signal_is_named_and_not_what_its_victims_log(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    values: dict[str, str],
+    lines: list[str],
+    known: str,
+    words: str,
+) -> None:
+    if values["ExecMainStatus"] == "9" and values["Result"] == "signal":
+        lines = [*lines, "vllm@chat.service: Main process exited, code=killed, status=9/KILL"]
+    found = journaled(tmp_path, monkeypatch, {"ActiveState": "failed", **values}, *lines)["cause"]
+    assert (found["id"], words in found["cause"]) == (known, True), found["cause"]
+
+
+def test_a_kill_of_the_start_before_is_named_while_the_next_one_loads(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    starts = [
+        ("one", "ConnectionResetError: [Errno 104] Connection reset by peer"),
+        ("one", "vllm@chat.service: Main process exited, code=killed, status=9/KILL"),
+        ("two", "Starting to load model"),
+    ]
+    entries = [{"MESSAGE": text, "_SYSTEMD_INVOCATION_ID": name} for name, text in starts]
+    text = "\n".join(map(json.dumps, reversed(entries)))
+    fake_systemd(tmp_path, monkeypatch, "", f"cat <<'END'\n{text}\nEND")
+    values = {"ActiveState": "active", "MainPID": "10", "NRestarts": "1", "InvocationID": "two"}
+    request, limits = status.StatusRequest("chat", 1), status.Limits(timeout=5.0)
+    service = status.ServiceCheck(
+        request, "vllm@.service", values, limits, PHASES, FAILURES, {}, tmp_path
+    )
+    found = service.facts(100.0, 1700000000.0)["cause"]
+    assert (found["id"], found["start"]) == ("sigkill", "previous")
 
 
 def test_the_start_limit_is_told_besides_what_made_the_starts_fail(
@@ -207,8 +271,11 @@ def test_the_start_limit_is_told_besides_what_made_the_starts_fail(
     assert found["cause"].startswith(
         "It ends with an error that this collection does not know: KeyError: 'x'"
     )
-    assert "systemd starts it no more" in found["cause"]
-    assert "systemctl reset-failed vllm@chat.service" in found["advice"]
+    assert "systemd starts it no more (start-limit-hit): it ended too often" in found["cause"]
+    assert "systemctl reset-failed vllm@chat.service on the host, then" in found["advice"]
+    values.update(StartLimitBurst="5", StartLimitIntervalUSec="2h")
+    found = journaled(tmp_path, monkeypatch, values, "KeyError: 'x'", limit)["cause"]
+    assert "(start-limit-hit): it ended 5 times within 2h (StartLimitBurst" in found["cause"]
     values["Result"] = "start-limit-hit"
     found = journaled(tmp_path, monkeypatch, values)["cause"]
     assert found["id"] == "start-limit"

@@ -333,7 +333,7 @@ LINES: list[tuple[str, str, dict[str, str]]] = [
     ),
     (
         "vllm@chat.service: A process of this unit has been killed by the OOM killer.",
-        "host-memory",
+        "oom-kill",
         {},
     ),
     (

@@ -23,7 +23,7 @@ RECORDS: list[dict[str, Any]] = [
     record for path in sorted(DATA.glob("*.yml")) for record in yaml.safe_load(path.read_text())
 ]
 # What systemd reports besides; the kernel's line is the reason of it.
-BY_SYSTEMD = ("killed", "start-limit", "start-timeout", "crash")
+BY_SYSTEMD = ("killed", "connection-lost", "start-limit", "start-timeout", "crash")
 
 
 def why(lines: list[str], **given: Any) -> dict[str, Any]:
