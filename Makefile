@@ -12,7 +12,7 @@ WORKERS ?= 3
 PYTEST := $(RUN) pytest -q -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-down test unit lint types sanity molecule integration test-real test-long test-cluster campaign benchmark release matrix clean
+.PHONY: help demo demo-down test unit lint types sanity molecule integration test-real test-long test-cluster campaign benchmark docs release matrix clean
 
 help: ## Show what there is to make
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -66,6 +66,9 @@ campaign: hosts ## Kill runs anywhere and restart the host, fill disks, race run
 
 benchmark: hosts ## Print ratios of speed; nothing is asserted
 	@$(RUN) tests/benchmark/run
+
+docs: ## Build the site of all guides, playbooks, roles and plugins as HTML
+	@$(RUN) tests/tools/docsite
 
 release: ## Build the collection, check it as Galaxy does, print what is uploaded
 	@$(RUN) tests/tools/release

@@ -55,9 +55,6 @@ attributes:
   diff_mode:
     description: Has no difference to show.
     support: none
-seealso:
-  - ref: ansible_collections.inferops.ascend.vllm_gateway_role
-    description: The role that sets up the gateway.
 """
 
 EXAMPLES = r"""

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: The inferops.ascend authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The style of Python, YAML, roles and the changelog, types of the logic, and what Galaxy checks."""
+"""The style of Python, YAML, roles and the changelog, types of the logic, what Galaxy checks, and the docsite."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ COMMANDS = (
     "antsibull-changelog lint",
     "tests/tools/types",
     "tests/tools/release --check",
+    "tests/tools/docsite --check",
 )
 
 

@@ -66,6 +66,13 @@ def test_every_playbook_that_a_document_runs_is_there(repository: Path) -> None:
     assert not unknown
 
 
+def test_every_playbook_has_its_part_on_the_page(repository: Path) -> None:
+    text = (repository / "docs" / "playbooks.md").read_text(encoding="utf-8")
+    playbooks = {path.stem for path in (repository / "playbooks").glob("*.yml")}
+    # The first part of other playbooks, which does nothing by itself.
+    assert set(re.findall(r"^## `(\w+)`$", text, re.MULTILINE)) == playbooks - {"choose_hosts"}
+
+
 def test_defaults_of_the_group_reach_every_module(repository: Path) -> None:
     runtime = yaml.safe_load((repository / "meta" / "runtime.yml").read_text(encoding="utf-8"))
     modules = sorted(path.stem for path in (repository / "plugins" / "modules").glob("*.py"))
