@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 
 from ansible.errors import AnsibleError
 from ansible_collections.inferops.ascend.plugins.plugin_utils._base.errors import AscendError
+from ansible_collections.inferops.ascend.plugins.plugin_utils._base.output import write_text
 from ansible_collections.inferops.ascend.plugins.plugin_utils._base.values import plain
 from ansible_collections.inferops.ascend.plugins.plugin_utils._base.words import counted
 from ansible_collections.inferops.ascend.plugins.plugin_utils._calibrate.chart import chart, in_k
@@ -28,7 +29,6 @@ from ansible_collections.inferops.ascend.plugins.plugin_utils._calibrate.record 
     text_of,
     write_record,
     write_row,
-    write_text,
 )
 from ansible_collections.inferops.ascend.plugins.plugin_utils._calibrate.search import Step
 from ansible_collections.inferops.ascend.plugins.plugin_utils._calibrate.session import (

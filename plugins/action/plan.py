@@ -13,18 +13,21 @@ from pathlib import Path
 from typing import Any
 
 from ansible import constants as C
-from ansible.errors import AnsibleActionFail, AnsibleError
+from ansible.errors import AnsibleError
 from ansible.plugins.action import ActionBase
 from ansible_collections.inferops.ascend.plugins.plugin_utils._base.errors import AscendError
 from ansible_collections.inferops.ascend.plugins.plugin_utils._base.lock import locked
+from ansible_collections.inferops.ascend.plugins.plugin_utils._base.output import write_json
 from ansible_collections.inferops.ascend.plugins.plugin_utils._base.words import WIDTH, wrap
 from ansible_collections.inferops.ascend.plugins.plugin_utils._model.catalogue import Catalogue
+from ansible_collections.inferops.ascend.plugins.plugin_utils._plan import outcome
 from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.directory import LOCK
 from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.files import diffs
 from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.html import (
     html,
 )
 from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.inventory import (
+    Problem,
     TaggedValue,
     is_template,
     some,
@@ -71,6 +74,7 @@ ARGUMENTS = {
     "lock_timeout": {"type": "float", "default": 60},
     "markdown": {"type": "str", "default": ""},
     "html": {"type": "str", "default": ""},
+    "json": {"type": "str", "default": ""},
     "facts": {"type": "list", "elements": "dict", "default": []},
     "return_plan": {"type": "bool", "default": False},
 }
@@ -101,22 +105,16 @@ class ActionModule(ActionBase):
                 if not (check or given["locked"]):
                     self._lock(locks, task_vars, given)
                 return {**result, **self._plan(settings, seen, given, task_vars)}
-        except PlanRejected as rejected:
-            count = len(rejected.problems)
-            alone = f" {rejected.problems[0]}" if count == 1 else ""
-            return {
-                **result,
-                "failed": True,
-                "msg": f"The plan has {count} problem{'s' if count > 1 else ''}, and nothing was"
-                f" written.{alone}",
-                "problems": rejected.problems,
-                "unplaced": rejected.unplaced,
-                # The problems on a line each, not as one long one.
-                "_ansible_verbose_always": True,
-            }
         except AscendError as error:
-            # Not from the error: ansible-core would add what caused it, which is in the text.
-            raise AnsibleActionFail(str(error)) from None
+            failure = _failure(error)
+            if given["json"]:
+                try:
+                    write_json(
+                        given["json"], outcome.failed(error, settings, locked=given["locked"])
+                    )
+                except AscendError as unwritten:
+                    failure["msg"] += f" {unwritten}"
+            return {**result, **failure}
 
     def _lock(
         self,
@@ -143,36 +141,30 @@ class ActionModule(ActionBase):
         world.leave_out(
             each.path for directory in directories.values() for each in directory.plans.values()
         )
-        outcome = Planning(world, settings, directories).run(world.hosts(given["hosts"]), seen)
-        if outcome.ask:
-            return {"changed": False, "ask": outcome.ask}
-        return self._finish(outcome, given, task_vars)
+        run = Planning(world, settings, directories).run(world.hosts(given["hosts"]), seen)
+        if run.ask:
+            return {"changed": False, "ask": run.ask}
+        return self._finish(run, given, task_vars)
 
     def _finish(
-        self, outcome: Run, given: Mapping[str, Any], task_vars: Mapping[str, Any]
+        self, run: Run, given: Mapping[str, Any], task_vars: Mapping[str, Any]
     ) -> dict[str, Any]:
-        changes = outcome.all_changes
-        if given["locked"] and changes:
-            names = outcome.changed_hosts
-            raise AscendError(
-                f"The written plan is stale for {len(names)} host{'s' if len(names) > 1 else ''}:"
-                f" {some(names, 20)}. Run {_command(given, task_vars)}, review the change"
-                " (--check --diff shows it) and commit it. Nothing was written."
-            )
+        changes = run.all_changes
+        stale = given["locked"] and changes
         result: dict[str, Any] = {
             "changed": bool(changes),
             "ask": [],
             "files": [str(change.path) for change in changes],
-            "hosts_changed": outcome.changed_hosts,
+            "hosts_changed": run.changed_hosts,
         }
         if self._task.diff:
             result["diff"] = diffs(changes)
         if not (self._task.check_mode or given["locked"]):
-            outcome.apply()
+            run.apply()
         for path, make in ((given["markdown"], _markdown), (given["html"], html)):
             if path:
-                text = make(outcome.plan)
-                changed, before = page(path, text, outcome.plan, check=self._task.check_mode)
+                text = make(run.plan)
+                changed, before = page(path, text, run.plan, check=self._task.check_mode)
                 result["changed"] = result["changed"] or changed
                 if changed and self._task.diff:
                     header = {"before_header": path, "after_header": path}
@@ -180,17 +172,48 @@ class ActionModule(ActionBase):
                         result["diff"].append({"prepared": f"write {path}\n"})
                     else:
                         result["diff"].append({**header, "before": before, "after": text})
-        if outcome.warnings:
-            result["warnings"] = outcome.warnings
+        if given["json"]:
+            # Also in check mode: it is about this run, and nothing that the run is for.
+            write_json(given["json"], outcome.planned(run, locked=given["locked"]))
+        if stale:
+            return {"failed": True, "changed": False, "msg": _stale(run, given, task_vars)}
+        if run.warnings:
+            result["warnings"] = run.warnings
         result["report"] = [
-            *(line for note in short(outcome.notes) for line in wrap(note, then="  ")),
-            *card_map(outcome.plan, WIDTH),
+            *(line for note in short(run.notes) for line in wrap(note, then="  ")),
+            *card_map(run.plan, WIDTH),
             "",
-            *(line for each in outcome.files() for line in wrap(each, then="  ")),
+            *(line for each in run.files() for line in wrap(each, then="  ")),
         ]
         if given["return_plan"]:
-            result["plan"] = outcome.plan
+            result["plan"] = run.plan
         return result
+
+
+def _stale(run: Run, given: Mapping[str, Any], task_vars: Mapping[str, Any]) -> str:
+    names = run.changed_hosts
+    return (
+        f"The written plan is stale for {len(names)} host{'s' if len(names) > 1 else ''}:"
+        f" {some(names, 20)}. Run {_command(given, task_vars)}, review the change"
+        " (--check --diff shows it) and commit it. host_vars was left as it is."
+    )
+
+
+def _failure(error: AscendError) -> dict[str, Any]:
+    """The result of a task that failed; without what caused the error, which is in its text."""
+    if not isinstance(error, PlanRejected):
+        return {"failed": True, "msg": str(error)}
+    count = len(error.problems)
+    alone = f" {error.problems[0]}" if count == 1 else ""
+    return {
+        "failed": True,
+        "msg": f"The plan has {count} problem{'s' if count > 1 else ''}, and nothing was"
+        f" written.{alone}",
+        "problems": error.problems,
+        "unplaced": error.unplaced,
+        # The problems on a line each, not as one long one.
+        "_ansible_verbose_always": True,
+    }
 
 
 def _markdown(plan: Mapping[str, Any]) -> str:
@@ -256,18 +279,19 @@ def _seen(facts: Iterable[Mapping[str, Any]]) -> dict[str, list[dict[str, Any]]]
         if not cards:
             problems = npu.get("problems") or [] if isinstance(npu, Mapping) else []
             causes = [each.get("msg"), *(problem.get("message") for problem in problems)]
-            failed.append(f"{host} ({next((str(word) for word in causes if word), 'no cards')})")
+            cause = next((str(word) for word in causes if word), "no cards")
+            failed.append(
+                Problem(
+                    f"it could not be asked for its cards ({cause}), which its variables do not say."
+                    " Set ascend_host_profile (and vllm_service_cards where the profile leaves their"
+                    " number open), or see to the host.",
+                    (host,),
+                )
+            )
         else:
             seen[host] = [dict(card) for card in cards]
     if failed:
-        raise PlanRejected(
-            [
-                f"{host} could not be asked for its cards, which its variables do not say. Set"
-                " ascend_host_profile (and vllm_service_cards where the profile leaves their number"
-                " open), or see to the host."
-                for host in failed
-            ]
-        )
+        raise PlanRejected(failed)
     return seen
 
 

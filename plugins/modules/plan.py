@@ -65,6 +65,13 @@ options:
       - Path of one self-contained HTML page of the plan.
     type: str
     default: ""
+  json:
+    description:
+      - Path of a JSON file about this run, as C(vars/schemas/plan.schema.json) of this collection describes it. It is
+        written in check mode and where the plan fails too, and does not count as a change.
+    type: str
+    default: ""
+    version_added: 1.0.0
   facts:
     description:
       - What M(inferops.ascend.host_info) or M(inferops.ascend.npu_info) returned for the hosts of

@@ -5,15 +5,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.inferops.ascend.plugins.module_utils._base import disk
 from ansible_collections.inferops.ascend.plugins.module_utils._base.reading import (
     OutOfBounds,
     parse_json,
@@ -22,6 +18,7 @@ from ansible_collections.inferops.ascend.plugins.module_utils._base.reading impo
 
 from .._base.errors import AscendError
 from .._base.lock import locked
+from .._base.output import write_text
 from .outcome import Ended
 from .row import with_row
 
@@ -66,28 +63,6 @@ def write_record(path: Path, conditions: Mapping[str, Any], trials: Sequence[End
     """Write the file completely or not at all. Raises AscendError."""
     data = {"conditions": conditions, "trials": [each.as_dict() for each in trials]}
     write_text(path, json.dumps(data, indent=1) + "\n")
-
-
-def write_text(path: Path, text: str) -> None:
-    """Replace a file of the controller at once, with the mode that a new file gets. Raises AscendError."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        mode = path.stat().st_mode & 0o777 if path.exists() else 0o644
-        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=".inferops-ascend-")
-        try:
-            with os.fdopen(descriptor, "w", encoding="utf-8") as handle:
-                handle.write(text)
-                os.fchmod(handle.fileno(), mode)
-            os.replace(temporary, path)
-        except BaseException:
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(temporary)
-            raise
-    except OSError as error:
-        raise AscendError(
-            f"{disk.explain(error, str(path))} It is as it was. Name another file, or make its directory"
-            " writable."
-        ) from error
 
 
 def write_row(

@@ -8,11 +8,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import groupby
 from types import MappingProxyType
 
 from .._base.errors import AscendError
-from .._base.words import listed
 from .card_sets import CARDS_MAX, best_block, mask_of
 from .search import Need, Span
 
@@ -144,16 +142,6 @@ def check_fleet(hosts: Sequence[FleetHost], services: Sequence[FleetService]) ->
                 f"service {service.name} names the cards {', '.join(map(str, pinned))}: each once,"
                 f" and from 0 to {CARDS_MAX - 1}."
             )
-
-
-def unplaced_lines(unplaced: Iterable[Unplaced]) -> list[str]:
-    """A sentence or more for each service without room, replicas with the same reason in one."""
-    lines = []
-    for reason, group in groupby(unplaced, key=lambda each: each.reason):
-        replicas = [each.replica for each in group]
-        also = f" So it is with {len(replicas)} replicas ({listed(replicas)})."
-        lines.append(reason + (also if len(replicas) > 1 else ""))
-    return lines
 
 
 @dataclass(frozen=True)

@@ -79,25 +79,43 @@ def holds_template(value: object) -> bool:
     return is_template(value)
 
 
+@dataclass(frozen=True)
+class Problem:
+    """Something for which the plan is rejected.
+
+    message: what is wrong and what to do. hosts, service: what it is about, if about such.
+    """
+
+    message: str
+    hosts: tuple[str, ...] = ()
+    service: str = ""
+
+    @property
+    def line(self) -> str:
+        return f"{some(self.hosts)}: {self.message}" if self.hosts else self.message
+
+
 class Problems:
     """All that is wrong, each once, in the order found."""
 
     def __init__(self) -> None:
-        self._found: dict[str, list[str]] = {}
+        self._found: dict[tuple[str, str], list[str]] = {}
 
-    def add(self, text: str, host: str = "") -> None:
-        self._found.setdefault(text, []).append(host)
+    def add(self, text: str, host: str = "", service: str = "") -> None:
+        self._found.setdefault((text, service), []).append(host)
 
     def __bool__(self) -> bool:
         return bool(self._found)
 
+    def found(self) -> list[Problem]:
+        return [
+            Problem(text, tuple(host for host in dict.fromkeys(hosts) if host), service)
+            for (text, service), hosts in self._found.items()
+        ]
+
     def lines(self) -> list[str]:
         """A sentence or more each, beginning with the hosts it is about, if it is about hosts."""
-        lines = []
-        for text, hosts in self._found.items():
-            names = [host for host in dict.fromkeys(hosts) if host]
-            lines.append(f"{some(names)}: {text}" if names else text)
-        return lines
+        return [each.line for each in self.found()]
 
 
 def some(names: Sequence[str], limit: int = 3) -> str:

@@ -10,6 +10,7 @@ import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from .directory import EXTENSIONS, Directory
 from .files import Change, apply, write_page
 from .fleet import Unplaced
 from .hosts import Hardware
-from .inventory import Inventory, some
+from .inventory import Inventory, Problem, some
 from .services import Service
 
 _NOTES_MAX = 20
@@ -38,11 +39,14 @@ class PlanSettings:
 
 
 class PlanRejected(AscendError):
-    """Nothing can be written. problems: all that is wrong, a sentence or more each."""
+    """Nothing can be written. found: all that is wrong. problems: the same as lines."""
 
-    def __init__(self, problems: Sequence[str], unplaced: Sequence[Mapping[str, Any]] = ()) -> None:
-        super().__init__("\n".join(problems))
-        self.problems = list(problems)
+    def __init__(
+        self, found: Sequence[Problem], unplaced: Sequence[Mapping[str, Any]] = ()
+    ) -> None:
+        self.found = list(found)
+        self.problems = [each.line for each in self.found]
+        super().__init__("\n".join(self.problems))
         self.unplaced = list(unplaced)
 
 
@@ -97,6 +101,17 @@ class Run:
                 text = f"{'would ' if self.settings.check else ''}{' and '.join(parts)}"
                 lines.append(f"{text[0].upper()}{text[1:]} in {self.directories[base].path}.")
         return lines or ["No file changes."]
+
+
+def unplaced_problems(unplaced: Iterable[Unplaced]) -> list[Problem]:
+    """A problem for each service without room, replicas with the same reason in one."""
+    found = []
+    for reason, group in groupby(unplaced, key=lambda each: each.reason):
+        same = list(group)
+        numbers = listed([each.replica for each in same])
+        also = f" So it is with {len(same)} replicas ({numbers})." if len(same) > 1 else ""
+        found.append(Problem(f"{reason}{also}", service=same[0].service))
+    return found
 
 
 def unplaced_groups(unplaced: Iterable[Unplaced]) -> list[dict[str, Any]]:

@@ -26,13 +26,13 @@ from .directory import (
 )
 from .entries import INSTANCES, Entry, PortAllocator, entries, host_view
 from .files import Change
-from .fleet import Assignment, FleetPlan, unplaced_lines
+from .fleet import Assignment, FleetPlan
 from .hosts import Hardware
 from .inventory import Inventory, Problems, some
 from .plan_file import PlanFile, Writer
 from .planner import plan_fleet
 from .requests import SERVICES, RequestReader
-from .result import PlanRejected, PlanSettings, Run, notes, unplaced_groups
+from .result import PlanRejected, PlanSettings, Run, notes, unplaced_groups, unplaced_problems
 from .services import Service, fleet_host, given_assignments, given_services, services_of
 
 
@@ -135,7 +135,7 @@ class Planning:
 
     def _stop(self) -> None:
         if self.problems:
-            raise PlanRejected(self.problems.lines())
+            raise PlanRejected(self.problems.found())
 
     def _host(self, name: str, hardware: Hardware | None) -> _Host | None:
         raw = self.world.variables(name)
@@ -266,7 +266,7 @@ class Planning:
             repack=self.settings.repack,
         )
         if fleet.unplaced:
-            raise PlanRejected(unplaced_lines(fleet.unplaced), unplaced_groups(fleet.unplaced))
+            raise PlanRejected(unplaced_problems(fleet.unplaced), unplaced_groups(fleet.unplaced))
         added = {each.service for each in fleet.moved if each.before is None}
         for service in sorted(added & self.elsewhere.keys()):
             self.result.warnings.append(

@@ -95,7 +95,9 @@ def services_of(
         for other, each in asked[name][1:]:
             # args may well render to other values on other hosts; they are compared as written.
             if other.compared() != request.compared():
-                problems.add(_difference(name, request, first.hosts[0], other, each.hosts[0]))
+                problems.add(
+                    _difference(name, request, first.hosts[0], other, each.hosts[0]), service=name
+                )
                 break
         lists_of_it = tuple(each for _request, each in asked[name])
         names, kinds = candidates(lists_of_it, request.hosts)
@@ -104,7 +106,8 @@ def services_of(
             listing = sorted({host for each in lists_of_it for host in each.hosts})
             problems.add(
                 f"service {name}: its hosts, {request.hosts}, match none of the hosts that list it."
-                f" These are {some(listing)}."
+                f" These are {some(listing)}.",
+                service=name,
             )
         for kind, hardware in kinds.items():
             try:

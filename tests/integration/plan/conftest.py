@@ -24,6 +24,12 @@ def site(tmp_path: Path) -> Site:
     return Site(root)
 
 
+@pytest.fixture
+def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A path outside of the inventory for `vllm_plan_json`."""
+    return tmp_path_factory.mktemp("report") / "plan.json"
+
+
 @pytest.fixture(scope="module")
 def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     directory = tmp_path_factory.mktemp("pages")

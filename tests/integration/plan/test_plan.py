@@ -7,10 +7,12 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from .site import FILE, Site
+from .site import FILE, Site, read_report
 
 
-def test_a_plan_is_what_deploy_does_and_a_second_run_changes_nothing(site: Site) -> None:
+def test_a_plan_is_what_deploy_does_and_a_second_run_changes_nothing(
+    site: Site, report: Path
+) -> None:
     site.group(
         {"model": "Qwen3-14B", "replicas": 3, "args": {"enable-prefix-caching": True}},
         {"model": "Qwen2.5-72B", "name": "chat", "replicas": 2, "max_model_len": "16K"},
@@ -18,10 +20,17 @@ def test_a_plan_is_what_deploy_does_and_a_second_run_changes_nothing(site: Site)
         {"model": "bge-large-zh-v1.5", "replicas": "all"},
         ascend_host_excluded_cards=[3],
     )
-    first = site.planned()
+    first = site.planned(vllm_plan_json=str(report))
     assert first.changed
     assert "npu-02" in first.output
     written = site.where()
+    told = read_report(report)
+    assert told["state"] == "written"
+    assert written == {
+        host["name"]: {each["name"]: each["cards"] for each in host["services"]}
+        for host in told["hosts"]
+    }
+    assert {each["kind"] for each in told["changes"]} == {"added"}
     assert sum("chat" in services for services in written.values()) == 2
     assert all({"qwen3-14b", "bge-large-zh-v1.5"} <= set(services) for services in written.values())
     assert all(3 not in cards for services in written.values() for cards in services.values())
@@ -38,9 +47,13 @@ def test_a_plan_is_what_deploy_does_and_a_second_run_changes_nothing(site: Site)
     }
     assert lengths == {16384}
     files = site.files()
-    second = site.planned()
+    second = site.planned(vllm_plan_json=str(report))
     assert not second.changed
     assert site.files() == files
+    assert {**told, "state": "unchanged", "changes": [], "files": [], "summary": {}} == {
+        **read_report(report),
+        "summary": {},
+    }
 
 
 def test_the_same_input_gives_the_same_bytes_in_whatever_order(site: Site, tmp_path: Path) -> None:
@@ -53,7 +66,7 @@ def test_the_same_input_gives_the_same_bytes_in_whatever_order(site: Site, tmp_p
     assert other.files() == site.files()
 
 
-def test_check_shows_each_file_and_writes_nothing(site: Site) -> None:
+def test_check_shows_each_file_and_writes_nothing(site: Site, report: Path) -> None:
     site.group({"model": "Qwen3-14B", "replicas": 2}, hosts=["npu-01", "npu-02"])
     before = site.tree()
     outcome = site.planned(
@@ -64,11 +77,27 @@ def test_check_shows_each_file_and_writes_nothing(site: Site) -> None:
         assert f"+++ after: {site.file(host)}" in outcome.output
     assert "+  - name: qwen3-14b" in outcome.output
     assert site.tree() == before
+    exit_code = {"vllm_plan_detailed_exitcode": True, "vllm_plan_json": str(report)}
+    said = site.refused("--check", **exit_code)
+    assert "Changes are pending for 2 hosts: npu-01, npu-02. The plan itself is in order." in said
+    pending = read_report(report)
+    assert (pending["state"], pending["check"]) == ("pending", True)
+    assert [(each["host"], each["change"]) for each in pending["files"]] == [
+        ("npu-01", "created"),
+        ("npu-02", "created"),
+    ]
+    site.planned(**exit_code)
+    site.planned("--check", **exit_code)
+    assert read_report(report)["state"] == "unchanged"
 
 
-def test_a_locked_plan_fails_when_it_is_stale(site: Site) -> None:
+def test_a_locked_plan_fails_when_it_is_stale(site: Site, report: Path) -> None:
     site.group("Qwen3-14B", "QwQ-32B", hosts=["npu-01", "npu-02"])
-    assert "stale for 2 hosts: npu-01, npu-02" in site.refused(vllm_plan_locked=True)
+    assert "stale for 2 hosts: npu-01, npu-02" in site.refused(
+        vllm_plan_locked=True, vllm_plan_json=str(report)
+    )
+    stale = read_report(report)
+    assert (stale["state"], stale["locked"], stale["summary"]["added"]) == ("pending", True, 2)
     site.planned()
     assert not site.planned(vllm_plan_locked=True).changed
     (host,) = (host for host, services in site.where().items() if "qwq-32b" in services)
@@ -155,14 +184,18 @@ def test_a_repack_says_what_moves(site: Site) -> None:
 # -- what does not fit -----------------------------------------------------------------------------
 
 
-def test_all_that_does_not_fit_is_said_at_once(site: Site) -> None:
+def test_all_that_does_not_fit_is_said_at_once(site: Site, report: Path) -> None:
     site.group(
         {"model": "Qwen3-14B", "replicas": 20},
         {"model": "Qwen3-Coder-480B-A35B", "name": "big"},
         {"model": "Qwen3-14B", "name": "long", "max_model_len": "1M"},
         hosts=["npu-01", "npu-02"],
     )
-    said = site.refused()
+    said = site.refused(vllm_plan_json=str(report))
+    told = read_report(report)
+    assert told["state"] == "failed"
+    assert [each["service"] for each in told["problems"]] == ["big", "long", "qwen3-14b"]
+    assert all(each["message"].replace("\n", " ") in said for each in told["problems"])
     assert "qwen3-14b needs 1 card" in said
     assert "big needs 32 cards" in said
     assert "longest that was tested" in said

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from ansible_collections.inferops.ascend.plugins.plugin_utils._model.profiles import load_profiles
 
-from .site import PROFILE, Site
+from .site import PROFILE, Site, read_report
 
 
 def test_a_mixed_fleet(site: Site) -> None:
@@ -75,7 +75,9 @@ esac
 """
 
 
-def test_only_hosts_that_do_not_say_what_they_have_are_asked(site: Site, repository: Path) -> None:
+def test_only_hosts_that_do_not_say_what_they_have_are_asked(
+    site: Site, repository: Path, report: Path
+) -> None:
     npu_smi = site.write(
         "npu-smi", NPU_SMI.format(data=repository / "tests" / "unit" / "data" / "npu-smi")
     )
@@ -106,12 +108,13 @@ def test_only_hosts_that_do_not_say_what_they_have_are_asked(site: Site, reposit
             "npu-04": asked,
         },
     )
-    said = site.refused()
+    said = site.refused(vllm_plan_json=str(report))
     for host in ("npu-02", "npu-03"):
         assert re.search(
-            f"{host} \\(.+?\\) could not be asked for its cards, which its variables do not", said
+            f"{host}: it could not be asked for its cards \\(.+?\\), which its variables do not",
+            said,
         )
-    assert "npu-04 (" not in said
+    assert [each["hosts"] for each in read_report(report)["problems"]] == [["npu-02"], ["npu-03"]]
 
 
 def test_tables_and_estimates_of_the_role_count(site: Site) -> None:

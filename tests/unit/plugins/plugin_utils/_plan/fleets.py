@@ -12,9 +12,9 @@ from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.fleet import
     FleetHost,
     FleetPlan,
     FleetService,
-    unplaced_lines,
 )
 from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.planner import plan_fleet
+from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.result import unplaced_problems
 
 PLAN = "ansible_collections.inferops.ascend.plugins.plugin_utils._plan"
 
@@ -56,8 +56,8 @@ def where(planned: FleetPlan) -> dict[str, dict[str, list[int]]]:
 
 
 def reason(planned: FleetPlan) -> str:
-    (line,) = unplaced_lines(planned.unplaced)
-    return line
+    (problem,) = unplaced_problems(planned.unplaced)
+    return problem.line
 
 
 TWO = [host("h1"), host("h2")]

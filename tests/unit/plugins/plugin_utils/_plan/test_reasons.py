@@ -10,8 +10,8 @@ from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.fleet import
     Assignment,
     FleetHost,
     FleetService,
-    unplaced_lines,
 )
+from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.result import unplaced_problems
 
 from .fleets import A2, A2_32, EXACT, NAMES, PLAN, TWO, host, plan, reason, service, where
 
@@ -22,7 +22,7 @@ def test_all_that_does_not_fit_is_reported_at_once_and_priority_says_what_that_i
     planned = plan(TWO, services)
     left = [each.service for each in planned.unplaced]
     assert left == ["c", "d", "e", "none"]
-    assert len(unplaced_lines(planned.unplaced)) == 4
+    assert len(unplaced_problems(planned.unplaced)) == 4
     assert "has no candidate host" in planned.unplaced[-1].reason
     assert all(each.largest_free == 0 for each in planned.unplaced)
     assert not any(each.repack_helps for each in planned.unplaced)
