@@ -156,8 +156,8 @@ def test_a_loop_is_red_before_systemd_gives_up(books: Books) -> None:
 
 
 def test_one_bad_start_is_forgiven(books: Books) -> None:
-    behave(books, "chat", "fail=memory", "fail_after=1")
-    books.list_services("h1", {"model": SMALL, "name": "chat"}, vllm_service_restart_delay=5)
+    behave(books, "chat", "fail=memory", "fail_after=2")
+    books.list_services("h1", {"model": SMALL, "name": "chat"}, vllm_service_restart_delay=15)
     mend = threading.Thread(
         target=lambda: books.sh(
             "h1",

@@ -7,7 +7,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -17,20 +16,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import ascend_sim
+from ansible_collections.inferops.ascend.tests.ports import free_ports
 
 SIMULATOR = Path(ascend_sim.__file__).parent
 PROFILES = json.loads((SIMULATOR / "profiles.json").read_text())
 START_RAY = "import sys, standin_ray; sys.exit(standin_ray.main())"
 START = "import sys, standin_vllm; sys.exit(standin_vllm.main({version!r}))"
-
-
-def free_ports(count: int) -> list[int]:
-    """Ports that nothing on this machine listens on."""
-    held = [socket.create_server(("127.0.0.1", 0)) for _number in range(count)]
-    found = [each.getsockname()[1] for each in held]
-    for each in held:
-        each.close()
-    return found
 
 
 def until(state: Callable[[], object], seconds: float = 180) -> None:
@@ -55,7 +46,7 @@ class Host:
             (directory / name).mkdir()
         for name in (*ascend_sim.COMMON_NODES, *(f"davinci{n}" for n in range(8))):
             (directory / "dev" / name).touch()
-        self.port, hccl = free_ports(2)
+        self.port, hccl, *_ranks = free_ports(9)
         self.environment = {
             **os.environ,
             "PYTHONPATH": str(directory / "code"),

@@ -13,8 +13,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from ansible_collections.inferops.ascend.tests.ports import free_ports
 
-from .hosts import Host, free_ports, until
+from .hosts import Host, until
 
 
 @pytest.fixture

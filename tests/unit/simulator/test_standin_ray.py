@@ -12,8 +12,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from ansible_collections.inferops.ascend.tests.ports import free_ports
 
-from .hosts import Host, free_ports, until
+from .hosts import Host, until
 
 Process = subprocess.Popen[bytes]
 SERVE = "--tensor-parallel-size 4 --distributed-executor-backend ray"

@@ -4,10 +4,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import http.server
 import json
-import socket
 import subprocess
 import threading
 import urllib.parse
@@ -24,8 +22,9 @@ from ansible_collections.inferops.ascend.plugins.plugin_utils._monitoring.fleet 
     WatchedHost,
     WatchedService,
 )
+from ansible_collections.inferops.ascend.tests.ports import free_ports
 
-from ...simulator.hosts import Host, free_ports, until
+from ...simulator.hosts import Host, until
 
 # Three engines of which each has other names; the first two share a card.
 VERSIONS = {"old": "0.9.1", "chat": "0.18.0", "new": "0.23.0"}
@@ -48,14 +47,6 @@ haproxy_backend_http_responses_total{proxy="model-chat",code="2xx"} 7
 haproxy_server_status{proxy="model-chat",server="chat:h1",state="DOWN"} 1
 haproxy_server_status{proxy="model-chat",server="chat:h1",state="UP"} 0
 """
-
-
-def low_port() -> int:
-    """A free port of those that npu-exporter takes, which are not all that are free."""
-    for port in range(20000, 30000):
-        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
-            return port
-    raise AssertionError("no port from 20000 to 29999 is free")
 
 
 class Prometheus:
@@ -125,7 +116,7 @@ def answering(text: str) -> Iterator[int]:
 def watched(directory: Path, programs: Path, rules: Path, options: Path) -> Iterator[Prometheus]:
     """Stand-ins of three versions, of npu-exporter and of a gateway, and Prometheus over them."""
     hosts = {name: Host(directory / name, options) for name in VERSIONS}
-    exporter, port = low_port(), free_ports(1)[0]
+    exporter, port = free_ports(2)
     first = hosts["old"]
     running: list[subprocess.Popen[bytes]] = []
     try:

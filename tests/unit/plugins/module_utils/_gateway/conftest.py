@@ -19,6 +19,7 @@ from ansible_collections.inferops.ascend.plugins.module_utils._gateway.master im
     Master,
     NotRunning,
 )
+from ansible_collections.inferops.ascend.tests.ports import free_ports
 
 CONFIGURATION = """
 global
@@ -125,9 +126,7 @@ def gateway(tmp_path: Path) -> Iterator[Gateway]:
     program = shutil.which("haproxy", path="/usr/sbin:/usr/local/sbin:/usr/bin")
     assert program, "HAProxy is missing: tests/tools/dev hosts installs it"
     engines = {name: Engine(name) for name in ("h1", "h2")}
-    free = ThreadingHTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler)
-    port = free.server_address[1]
-    free.server_close()
+    port = free_ports(1)[0]
     text = CONFIGURATION.format(
         folder=tmp_path, port=port, one=engines["h1"].port, two=engines["h2"].port
     )

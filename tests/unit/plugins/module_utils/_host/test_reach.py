@@ -11,6 +11,7 @@ from collections.abc import Iterator
 
 import pytest
 from ansible_collections.inferops.ascend.plugins.module_utils._host import reach
+from ansible_collections.inferops.ascend.tests.ports import free_ports
 
 HERE, PEER, OTHER = "127.0.0.1", "127.0.0.2", "127.0.0.3"
 
@@ -23,18 +24,12 @@ def name(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     reach.stop()
 
 
-def free_port() -> int:
-    with socket.socket() as found:
-        found.bind((HERE, 0))
-        return int(found.getsockname()[1])
-
-
 def asked(port: int, token: str) -> dict[str, object]:
     return {"address": HERE, "port": port, "token": token}
 
 
 def test_a_listener_ends_when_each_host_has_connected_to_each_port() -> None:
-    port = free_port()
+    port = free_ports(1)[0]
     found = reach.listen(HERE, {str(port): [PEER, OTHER]}, 60)
     assert found["ports"] == {str(port): ""}
     both = [asked(port, found["token"]), asked(found["free_port"], found["token"])]
@@ -48,7 +43,7 @@ def test_a_listener_ends_when_each_host_has_connected_to_each_port() -> None:
 
 
 def test_a_listener_ends_when_told_and_at_its_time() -> None:
-    port = free_port()
+    port = free_ports(1)[0]
     found = reach.listen(HERE, {str(port): [PEER]}, 60)
     assert reach.stop()
     assert reach.connect(PEER, [asked(port, found["token"])], 10) == ["refused"]

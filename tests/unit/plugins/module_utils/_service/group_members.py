@@ -7,7 +7,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -23,6 +22,7 @@ from ansible_collections.inferops.ascend.plugins.module_utils._service.group_sta
 from ansible_collections.inferops.ascend.plugins.plugin_utils._service.group_program import (
     group_program,
 )
+from ansible_collections.inferops.ascend.tests.ports import free_ports
 
 SECRET = "a secret of the group"
 PATIENCE = 60.0  # seconds after which a state that has not come is given up
@@ -154,9 +154,7 @@ class Members(list[Member]):
     """A group of some size on loopback addresses."""
 
     def __init__(self, folder: Path, size: int, **changes: Any) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = int(probe.getsockname()[1])
+        self.port = free_ports(1)[0]
         super().__init__(Member(folder, rank, size, self.port, **changes) for rank in range(size))
 
     def start(self) -> Members:

@@ -15,6 +15,7 @@ from ansible_collections.inferops.ascend.plugins.module_utils._service.probe imp
     ask,
     get,
 )
+from ansible_collections.inferops.ascend.tests.ports import free_ports
 
 
 def test_a_server_that_serves_tells_its_models(serve: Any) -> None:
@@ -97,9 +98,7 @@ def test_an_answer_in_drops_costs_its_time_and_no_more(first: bytes) -> None:
 
 
 def test_a_port_on_which_nobody_listens_is_said(serve: Any) -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_ports(1)[0]
     error = ask(None, port, None, 5)["error"]
     assert error == f"nothing listens on port {port} yet"
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 import itertools
 import os
 import select
-import socket
 import subprocess
 import sys
 import time
@@ -16,6 +15,7 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.inferops.ascend.plugins.module_utils._service import turn
+from ansible_collections.inferops.ascend.tests.ports import free_ports
 
 PROGRAM = Path(turn.__file__)
 # Tells that it runs, listens when there is a file, and ends on its own after a while.
@@ -40,11 +40,6 @@ def until(condition: Callable[[], bool]) -> None:
         time.sleep(0.02)
 
 
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
-
-
 @pytest.fixture
 def card() -> int:
     """A number that no other test uses at this time."""
@@ -56,7 +51,7 @@ def start(tmp_path: Path) -> Iterator[Start]:
     started: list[subprocess.Popen[str]] = []
 
     def begin(name: str, card: int, seconds: float = 60) -> tuple[Path, subprocess.Popen[str]]:
-        here, port = tmp_path / name, str(free_port())
+        here, port = tmp_path / name, str(free_ports(1)[0])
         here.mkdir()
         words = [sys.executable, str(PROGRAM), str(card), "127.0.0.1", port, str(seconds), "--"]
         command = [*words, sys.executable, "-c", ENGINE, str(here), port]

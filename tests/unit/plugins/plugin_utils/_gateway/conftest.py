@@ -23,6 +23,7 @@ from ansible_collections.inferops.ascend.plugins.plugin_utils._gateway.files imp
 from ansible_collections.inferops.ascend.plugins.plugin_utils._gateway.gateway import Gateway
 from ansible_collections.inferops.ascend.plugins.plugin_utils._gateway.keys import parse_keys
 from ansible_collections.inferops.ascend.plugins.plugin_utils._gateway.targets import Target
+from ansible_collections.inferops.ascend.tests.ports import free_ports
 
 OPTIONS: dict[str, Any] = {
     "bind": "127.0.0.1",
@@ -155,15 +156,6 @@ class Running:
         answer = connection.getresponse()
         found = {name.lower(): value for name, value in answer.getheaders()}
         return Answer(answer.status, found, answer.read())
-
-
-def free_ports(number: int) -> list[int]:
-    servers = [
-        ThreadingHTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler) for _n in range(number)
-    ]
-    for server in servers:
-        server.server_close()
-    return [int(server.server_address[1]) for server in servers]
 
 
 def write(folder: Path, gateway: Gateway, certificate: str | None = None) -> None:
