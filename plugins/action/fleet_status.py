@@ -5,15 +5,17 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from ansible.plugins.action import ActionBase
-from ansible_collections.inferops.ascend.plugins.module_utils._base import disk
 from ansible_collections.inferops.ascend.plugins.plugin_utils._base.errors import AscendError
+from ansible_collections.inferops.ascend.plugins.plugin_utils._base.output import (
+    write_json,
+    write_text,
+)
 from ansible_collections.inferops.ascend.plugins.plugin_utils._gateway.targets import Target
 from ansible_collections.inferops.ascend.plugins.plugin_utils._host import drift_report
 from ansible_collections.inferops.ascend.plugins.plugin_utils._model.catalogue import Catalogue
@@ -63,18 +65,13 @@ class ActionModule(ActionBase):
             {host: registered(host, given["servers"]) for host in given["gateways"]},
             self._routed(given["hosts"], given["gateways"], task_vars or {}),
         )
-        texts = {
-            "output": f"{json.dumps({'moment': given['moment'], **status}, indent=2, sort_keys=True)}\n",
-            "html": views.page(status, given["moment"]) if given["html"] else "",
-        }
-        for name, text in texts.items():
-            if given[name] and not self._task.check_mode:
-                path = Path(given[name])
-                try:
-                    path.write_text(text, encoding="utf-8")
-                except OSError as error:
-                    words = disk.explain(error, str(path), len(text.encode()))
-                    return {**result, "failed": True, "msg": f"{words} Name another file."}
+        try:
+            if given["output"]:
+                write_json(given["output"], {"moment": given["moment"], **status})
+            if given["html"]:
+                write_text(Path(given["html"]), views.page(status, given["moment"]))
+        except AscendError as error:
+            return {**result, "failed": True, "msg": str(error)}
         return {**result, "changed": False, "data": status, "lines": views.lines(status)}
 
     def _routed(

@@ -5,12 +5,14 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
 
 from ansible.plugins.action import ActionBase
+from ansible_collections.inferops.ascend.plugins.plugin_utils._base.errors import AscendError
+from ansible_collections.inferops.ascend.plugins.plugin_utils._base.output import write_json
 from ansible_collections.inferops.ascend.plugins.plugin_utils._host import drift_report
+from ansible_collections.inferops.ascend.plugins.plugin_utils._host.findings import UNREACHABLE
 
 
 class ActionModule(ActionBase):
@@ -25,18 +27,30 @@ class ActionModule(ActionBase):
             argument_spec={
                 "registered": {"type": "str", "required": True},
                 "output": {"type": "path"},
+                "failures": {"type": "dict", "default": {}},
             }
         )[1]
+        if given["failures"]:
+            return {**result, **self._outcome(given, task_vars)}
         reports = []
         for host in map(str, task_vars["ansible_play_hosts_all"]):
             found = task_vars["hostvars"][host].get(given["registered"]) or {}
             reports.append(found.get("report") or drift_report.missing(host))
         data = {**drift_report.summary(reports), "results": reports}
-        if given["output"] and not self._task.check_mode:
-            text = json.dumps(data, indent=4, sort_keys=True)
+        if given["output"]:
             try:
-                Path(given["output"]).write_text(f"{text}\n", encoding="utf-8")
-            except OSError as error:
-                return {**result, "failed": True, "msg": f"{error}. Name another file."}
+                write_json(given["output"], data)
+            except AscendError as error:
+                return {**result, "failed": True, "msg": str(error)}
         found = {"lines": drift_report.lines(reports), "failures": drift_report.failures(reports)}
         return {**result, "changed": False, "data": data, **found}
+
+    @staticmethod
+    def _outcome(given: Mapping[str, Any], task_vars: Mapping[str, Any]) -> dict[str, Any]:
+        """The end of the run for this host: unreachable where it was so, else failed."""
+        message = given["failures"].get(task_vars["inventory_hostname"])
+        if message is None:
+            return {"changed": False}
+        report = (task_vars.get(given["registered"]) or {}).get("report") or {}
+        lost = report.get("state") == UNREACHABLE
+        return {"unreachable" if lost else "failed": True, "msg": message}

@@ -40,10 +40,10 @@ options:
     type: str
     required: true
   output:
-    description: File on the controller for RV(data) as JSON. It is not written in check mode.
+    description: File on the controller for RV(data) as JSON.
     type: path
   html:
-    description: File on the controller for one HTML page of the same. It is not written in check mode.
+    description: File on the controller for one HTML page of the same.
     type: path
 extends_documentation_fragment:
   - inferops.ascend.attributes.action

@@ -18,8 +18,17 @@ options:
     type: str
     required: true
   output:
-    description: File on the controller for RV(data) as JSON. It is not written in check mode.
+    description:
+      - File on the controller for RV(data) as JSON, by C(vars/schemas/verify.schema.json) of this collection. It is
+        written in check mode too.
     type: path
+  failures:
+    description:
+      - RV(failures) of an earlier call. With it, the task ends this host as it was found, unreachable or failed, and
+        does nothing else.
+    type: dict
+    default: {}
+    version_added: 1.0.0
 extends_documentation_fragment:
   - inferops.ascend.attributes.action
 seealso:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import yaml
 
 from .hosts import REMOVE_USERS, environment, shell
@@ -81,7 +82,11 @@ class Books:
         path.unlink(missing_ok=True)
         ran = self.run("verify", *flags, vllm_verify_output=str(path), **extra)
         assert path.exists(), ran.output
-        return ran, {each["host"]: each for each in json.loads(path.read_text())["results"]}
+        found = json.loads(path.read_text())
+        schemas = Path(__file__).parents[2] / "vars" / "schemas"
+        schema = json.loads((schemas / "verify.schema.json").read_text())
+        jsonschema.Draft202012Validator(schema).validate(found)
+        return ran, {each["host"]: each for each in found["results"]}
 
     def wait_until_serving(self, host: str, *ports: int) -> None:
         """Wait until the servers on these ports are healthy."""

@@ -4,8 +4,11 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
+import jsonschema
 from ansible_collections.inferops.ascend.plugins.plugin_utils._host import drift, drift_report
 
 from .readings import WANTED, card, plan, seen, served
@@ -101,3 +104,14 @@ def test_a_run_does_not_pass_while_its_hosts_have_different_settings() -> None:
     assert list(drift_report.failures(apart)) == ["npu-01"]
     assert drift_report.summary(alike)["ok"]
     assert drift_report.failures(alike) == {}
+
+
+def test_the_file_is_as_its_schema_describes_it(repository: Path) -> None:
+    schema = json.loads((repository / "vars/schemas/verify.schema.json").read_text("utf-8"))
+    jsonschema.Draft202012Validator.check_schema(schema)
+    lost = drift.compare("npu-03", [], status={"unreachable": True, "msg": "no route"})
+    reports = [part(0), part(1, WAITS, (1,)), drift_report.as_dict(lost)]
+    reports.append(drift_report.missing("npu-04"))
+    data = {**drift_report.summary(reports), "results": reports}
+    jsonschema.Draft202012Validator(schema).validate(json.loads(json.dumps(data)))
+    assert data["groups"] and data["hosts"]["unreachable"] == data["hosts"]["failed"] == 1
