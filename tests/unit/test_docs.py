@@ -89,9 +89,10 @@ def test_the_table_of_your_own_is_read(repository: Path, tmp_path: Path) -> None
 
 
 def test_the_inventory_of_the_readme_resolves(repository: Path) -> None:
-    inventory = yaml.safe_load(blocks(repository / "README.md")[0])
-    host = inventory["all"]["hosts"]["npu-01"]
-    specs = resolve_terms(host["vllm_service_instances"], load_catalogue(), Options())
+    smallest, more = (yaml.safe_load(block) for block in blocks(repository / "README.md")[:2])
+    (only,) = smallest["ascend"]["hosts"]["npu-01"]["vllm_service_instances"]
+    requests = [only, *more["vllm_service_instances"][1:]]
+    specs = resolve_terms(requests, load_catalogue(), Options())
     assert [spec.model for spec in specs] == ["Qwen3-14B", "Qwen2.5-72B", "bge-large-zh-v1.5"]
 
 

@@ -85,3 +85,27 @@ def test_controllers_are_those_of_the_matrix_and_tried_is_that_of_the_tests(
         for core, pythons in known
     ]
     assert known[0][0] in data(repository / "meta/runtime.yml")["requires_ansible"]
+
+
+def terms(text: str) -> list[str]:
+    """Names of profiles, and versions, each once."""
+    return list(dict.fromkeys(re.findall(r"`[^`]+`|\b\d[\w.]+", text)))
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/zh/README.md"])
+def test_the_first_page_has_in_short_what_the_tables_have(
+    page: str, repository: Path, rows: dict[str, list[str]]
+) -> None:
+    def column(table: str, number: int, end: str = "") -> list[str]:
+        lines = [line for line in rows[table] if line.endswith(f"{end} |")]
+        return terms(" ".join(line.split(" | ")[number] for line in lines))
+
+    engines, cann, cores = column("Engines", 0), column("Engines", 2), column("Controllers", 0)
+    lines = (repository / page).read_text(encoding="utf-8").splitlines()
+    (at,) = [number for number, line in enumerate(lines) if "`atlas-950dt`" in line]
+    assert [terms(line) for line in lines[at : at + 4]] == [
+        column("Hosts", 0, "tried") + column("Hosts", 0, "read"),
+        column("Engines", 0, "tried") + [engines[-1], engines[0]],
+        [cann[-1], cann[0]],
+        column("Controllers", 0, "tried") + [cores[0], cores[-1]],
+    ]
