@@ -14,11 +14,10 @@ from typing import Any
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 from ansible_collections.inferops.ascend.plugins.plugin_utils._base.errors import AscendError
-from ansible_collections.inferops.ascend.plugins.plugin_utils._base.values import plain
+from ansible_collections.inferops.ascend.plugins.plugin_utils._base.values import parse_names, plain
 from ansible_collections.inferops.ascend.plugins.plugin_utils._base.variables import Reader
 from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.capacity import (
     as_file,
-    parse_names,
     rows_of,
 )
 from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.capacity_hosts import (

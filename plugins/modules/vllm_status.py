@@ -21,7 +21,8 @@ options:
   services:
     description:
       - The services to check. A placed service may have other keys than those named here.
-      - A name alone is enough for a service that this collection wrote.
+      - A name alone is enough for a service that this collection wrote. Names may also be one text with commas between
+        them, or of JSON.
     type: list
     elements: raw
     default: []

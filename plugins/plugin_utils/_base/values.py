@@ -10,7 +10,10 @@ import unicodedata
 from collections.abc import Mapping
 from typing import Any
 
-from ansible_collections.inferops.ascend.plugins.module_utils._base.reading import DEEPEST
+from ansible_collections.inferops.ascend.plugins.module_utils._base.reading import (
+    DEEPEST,
+    parse_json,
+)
 
 from .errors import AscendError
 
@@ -127,6 +130,33 @@ def shown(value: object, limit: int = 80) -> str:
     except (ValueError, RecursionError):  # an int of too many digits, a list that contains itself
         text = f"a very large {type(value).__name__}"
     return text if len(text) <= limit else text[: limit - 3] + "..."
+
+
+def parse_names(value: object, name: str, way: str = "") -> list[Any]:
+    """The entries of a variable that an operator types with `-e`.
+
+    value: a list, a text of JSON (also of one mapping, which is one entry), or texts with commas between
+    them. name: of the variable. way: what to write instead, in a sentence.
+
+    Raises AscendError: it is something else, or empty.
+    """
+    way = way or f"Write names with commas between them, or a list in JSON (-e {name}=a,b)."
+    given = plain(value, name)
+    if isinstance(given, str) and given.lstrip().startswith(("[", "{")):
+        try:
+            given = parse_json(given)
+        except ValueError as error:
+            raise AscendError(
+                f"{name} is {shown(value)}, which is not JSON: {error}. {way}"
+            ) from None
+    if isinstance(given, str):
+        given = [text.strip() for text in given.split(",") if text.strip()]
+    elif isinstance(given, dict):
+        given = [given]
+    if not isinstance(given, list) or not given:
+        what = "not set" if given is None else "empty" if given == [] else kind_of(given)
+        raise AscendError(f"{name} is {what}. {way}")
+    return given
 
 
 def bad_character(text: str) -> str | None:

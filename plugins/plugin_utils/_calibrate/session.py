@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from .._base.errors import AscendError
-from .._base.values import kind_of, shown, whole_number
+from .._base.values import kind_of, parse_names, shown, whole_number
 from .._base.words import counted
 from .._model.catalogue import Catalogue
 from .._model.configuration import Text
@@ -245,6 +245,8 @@ def _request(value: object) -> dict[str, Any]:
 
 def _counts(value: object, settings: Settings) -> list[int]:
     """The numbers of cards to try; by default the powers of two that the host has cards for."""
+    if isinstance(value, str) and value:
+        value = parse_names(value, "vllm_calibrate_cards", "Write numbers of cards: 1,2,4.")
     items = value if isinstance(value, (list, tuple)) else [] if value in (None, "") else [value]
     counts = [whole_number(item) for item in items]
     if not counts:

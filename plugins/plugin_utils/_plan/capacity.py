@@ -9,10 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from ansible_collections.inferops.ascend.plugins.module_utils._base.reading import parse_json
-
 from .._base.errors import AscendError
-from .._base.values import kind_of, plain, shown
+from .._base.values import shown
 from .._base.words import counted
 from .._model.catalogue import Catalogue
 from .._model.estimate import device_of
@@ -106,30 +104,6 @@ class Row:
     def as_dict(self) -> dict[str, Any]:
         """In plain types, as the file has it."""
         return {**asdict(self), "change": list(self.change), "warnings": list(self.warnings)}
-
-
-def parse_names(value: object, name: str) -> list[Any]:
-    """The entries of a variable: a list, a list in JSON, or texts with commas between them.
-
-    Raises AscendError: it is something else, or empty.
-    """
-    way = f"Write names with commas between them, or a list in JSON (-e {name}=a,b)."
-    given = plain(value, name)
-    if isinstance(given, str) and given.lstrip().startswith(("[", "{")):
-        try:
-            given = parse_json(given)
-        except ValueError as error:
-            raise AscendError(
-                f"{name} is {shown(value)}, which is not JSON: {error}. {way}"
-            ) from None
-    if isinstance(given, str):
-        given = [text.strip() for text in given.split(",") if text.strip()]
-    elif isinstance(given, dict):
-        given = [given]
-    if not isinstance(given, list) or not given:
-        what = "empty" if given in ([], None) else kind_of(given)
-        raise AscendError(f"{name} is {what}. {way}")
-    return given
 
 
 def rows_of(models: Sequence[Any], kind: HostKind, catalogue: Catalogue) -> list[Row]:

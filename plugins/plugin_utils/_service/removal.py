@@ -10,13 +10,14 @@ from typing import Any
 
 from .._base.errors import AscendError
 from .._base.systemd import INSTANCE_NAME
-from .._base.values import kind_of
+from .._base.values import parse_names
 from .._base.words import wrap
 from .._model.catalogue import Catalogue
 from .._place.names import slug
 
 ALL = "all"
-_WAYS = "name the services: -e vllm_remove_services=chat,embed, or all for all of this collection"
+_VARIABLE = "vllm_remove_services"
+_WAY = f"Name the services (-e {_VARIABLE}=chat,embed), or write all for all of this collection."
 
 
 def names_to_remove(value: object) -> list[str] | None:
@@ -24,25 +25,15 @@ def names_to_remove(value: object) -> list[str] | None:
 
     Raises AscendError where nothing is named, and for an invalid name of a service.
     """
-    if isinstance(value, str):
-        if value.strip() == ALL:
-            return None
-        names = [part.strip() for part in value.split(",") if part.strip()]
-    elif isinstance(value, (list, tuple)):
-        names = list(value)
-    else:
-        problem = "is not set" if value is None else f"is {kind_of(value)}"
-        raise AscendError(f"vllm_remove_services {problem}; {_WAYS}.")
+    if isinstance(value, str) and value.strip() == ALL:
+        return None
+    names = parse_names(value, _VARIABLE, _WAY)
     for name in names:
         if not isinstance(name, str) or not INSTANCE_NAME.fullmatch(name):
-            raise AscendError(
-                f"vllm_remove_services: {name!r} is not a valid name of a service; {_WAYS}."
-            )
+            raise AscendError(f"{_VARIABLE}: {name!r} is not a valid name of a service. {_WAY}")
         if name == ALL and len(names) > 1:
-            raise AscendError(f"vllm_remove_services has all beside other names; {_WAYS}.")
-    if not names:
-        raise AscendError(f"vllm_remove_services names no service; {_WAYS}.")
-    return list(dict.fromkeys("".join([name]) for name in names))
+            raise AscendError(f"{_VARIABLE} has all beside other names. {_WAY}")
+    return list(dict.fromkeys(names))
 
 
 def listed_names(requests: object, catalogue: Catalogue) -> list[str]:

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from .._base.errors import AscendError
-from .._base.values import kind_of, plain, whole_number
+from .._base.values import kind_of, parse_names, plain, whole_number
 from .._place.names import service_name
 from . import causes
 
@@ -65,11 +65,15 @@ def services_of(value: object, wanted_only: bool = False) -> list[dict[str, Any]
 def module_arguments(arguments: Mapping[str, Any]) -> dict[str, Any]:
     """The options of the module vllm_status: those of a task, and the patterns of the log.
 
-    Raises AscendError as `services_of` does.
+    services: also names as an operator types them, see `parse_names`. Raises AscendError as
+    `services_of` does.
     """
+    services = arguments.get("services") or []
+    if not isinstance(services, (list, tuple)):
+        services = parse_names(services, "vllm_diagnose_services")
     return {
         **arguments,
-        "services": services_of(arguments.get("services") or []),
+        "services": services_of(services),
         "phases": causes.phases(),
         "failures": causes.failures(),
     }

@@ -325,7 +325,7 @@ def test_diagnose_needs_no_variables_and_says_why_and_what_to_do(host: Host) -> 
                   "Set max_model_len: 16384 or less", "| (EngineCore", "good: ready", "off: stopped"):  # fmt: skip
         assert words in report.stdout, words
     assert KEY not in report.stdout
-    assert host.run("inferops.ascend.diagnose", vllm_diagnose_services=["good", "off"],
+    assert host.run("inferops.ascend.diagnose", vllm_diagnose_services="good,off",
                     vllm_diagnose_fail=True).returncode == 0  # fmt: skip
     failed = host.run("inferops.ascend.diagnose", vllm_diagnose_fail=True)
     assert failed.returncode == 2 and "Not serving: bad" in failed.stdout + failed.stderr

@@ -199,7 +199,7 @@ def test_a_removal_touches_only_what_it_was_told_to(books: Books) -> None:
     before = books.snapshot("h1")
     ran = books.run("remove", "--limit", "h1")
     assert ran.status == 2
-    assert "vllm_remove_services is not set; name the services" in ran.output
+    assert "vllm_remove_services is not set. Name the services" in ran.output
     ran = books.run("remove", "--limit", "h1", "--check", "--diff", vllm_remove_services="keyed")
     assert ran.status == 0, ran.output
     assert "vllm@keyed.service: stop, because it is no longer wanted, not enabled" in ran.output

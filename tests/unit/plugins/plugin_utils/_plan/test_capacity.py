@@ -10,8 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import jsonschema
-import pytest
-from ansible_collections.inferops.ascend.plugins.plugin_utils._base.errors import AscendError
 from ansible_collections.inferops.ascend.plugins.plugin_utils._model.catalogue import load_catalogue
 from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.capacity import (
     ESTIMATES_ARE_OFF,
@@ -20,7 +18,6 @@ from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.capacity imp
     Row,
     agreement,
     as_file,
-    parse_names,
     rows_of,
 )
 from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.capacity_hosts import (
@@ -173,34 +170,6 @@ def test_the_cards_for_the_native_context_are_named_where_the_row_is_shorter() -
     assert (
         "its native context of 131072 tokens takes 4 cards by estimate" in row("Gemma3-27B").change
     )
-
-
-@pytest.mark.parametrize(
-    ("value", "names"),
-    [
-        ("a,b , c", ["a", "b", "c"]),
-        (
-            '["a", {"model": "b", "max_model_len": "8K"}]',
-            ["a", {"model": "b", "max_model_len": "8K"}],
-        ),
-        ('{"model": "b"}', [{"model": "b"}]),
-        (["Qwen/Qwen3-14B"], ["Qwen/Qwen3-14B"]),
-        ("*", ["*"]),
-    ],
-)
-def test_models_are_written_as_a_list_as_json_or_with_commas(value: Any, names: list[Any]) -> None:
-    assert parse_names(value, "capacity_models") == names
-
-
-@pytest.mark.parametrize(
-    ("value", "problem"),
-    [(" , ", "is empty"), ([], "is empty"), (3, "is a number"), ("[a", "is not JSON")],
-)
-def test_what_is_no_list_of_models_is_rejected(value: Any, problem: str) -> None:
-    with pytest.raises(AscendError, match="capacity_models") as caught:
-        parse_names(value, "capacity_models")
-    assert problem in str(caught.value)
-    assert "-e capacity_models=a,b" in str(caught.value)
 
 
 def test_models_that_no_table_knows_are_estimated_or_taken_on_the_requests_word(

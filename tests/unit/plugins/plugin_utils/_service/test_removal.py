@@ -20,6 +20,7 @@ from ansible_collections.inferops.ascend.plugins.plugin_utils._service.removal i
         ("chat", ["chat"]),
         ("chat, embed,", ["chat", "embed"]),
         (["chat", "chat"], ["chat"]),
+        ('["chat", "embed"]', ["chat", "embed"]),
         ("all", None),
         (["all"], ["all"]),
     ],
@@ -28,7 +29,9 @@ def test_what_is_asked_for(value: object, names: list[str] | None) -> None:
     assert names_to_remove(value) == names
 
 
-@pytest.mark.parametrize("value", [None, "", " , ", [], 7, True, ["a b"], "../x", "all,chat", [1]])
+@pytest.mark.parametrize(
+    "value", [None, "", " , ", [], 7, True, ["a b"], "../x", "all,chat", [1], "[chat]", {"chat": 1}]
+)
 def test_without_a_clear_word_nothing_is_removed(value: object) -> None:
     with pytest.raises(AscendError, match="-e vllm_remove_services=chat,embed"):
         names_to_remove(value)
