@@ -18,11 +18,11 @@ options:
         task when the leaders have stopped.
     type: bool
     default: false
-    version_added: 0.3.0
+    version_added: 1.0.0
   left:
     description: RV(left) of the first task. They are restarted where they run.
     type: list
     elements: str
     default: []
-    version_added: 0.3.0
+    version_added: 1.0.0
 """

@@ -14,5 +14,5 @@ options:
         ended. A host that an upgrade or rollback has claimed is changed by no other run.
     type: dict
     default: {}
-    version_added: 0.3.0
+    version_added: 1.0.0
 """

@@ -19,17 +19,17 @@ options:
         another user and no process runs as that user.
     type: bool
     default: false
-    version_added: 0.3.0
+    version_added: 1.0.0
   groups:
     description: Groups that users join with O(make_users=true). They must exist.
     type: list
     elements: str
     default: []
-    version_added: 0.3.0
+    version_added: 1.0.0
   state_directory:
     description:
       - Directory of an instance's state, with C(%i) for the name. It is created for the user of the
         instance, who alone can enter it.
     type: path
-    version_added: 0.3.0
+    version_added: 1.0.0
 """

@@ -101,13 +101,13 @@ options:
     type: str
     choices: [none, huggingface, modelscope]
     default: none
-    version_added: 0.3.0
+    version_added: 1.0.0
   endpoints:
     description: Addresses of mirrors, by C(huggingface) and C(modelscope).
     type: raw
     vars:
       - name: vllm_weights_endpoints
-    version_added: 0.3.0
+    version_added: 1.0.0
   allow_untested:
     description:
       - Turn the limits of the tables into warnings in the specification, namely too few cards, too
@@ -127,7 +127,7 @@ options:
       - A length of the tables above the native context is shortened to it where the model has no
         scaling for more.
     type: str
-    version_added: 0.3.0
+    version_added: 1.0.0
 seealso:
   - plugin: inferops.ascend.place
     plugin_type: filter

@@ -9,7 +9,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: calibrate
 short_description: Find the least cards and the longest length of a model on a host
-version_added: 0.3.0
+version_added: 1.0.0
 description:
   - Starts the engine with a number of cards and a length, has it complete vLLM's C(vllm bench serve) with
     fixed lengths that fill the context, and removes it again, until the least number of cards and the

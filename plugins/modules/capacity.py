@@ -9,7 +9,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: capacity
 short_description: Show what models take on the hosts of an inventory, or on named profiles
-version_added: 0.3.0
+version_added: 1.0.0
 description:
   - For each model and each kind of host it tells the least number of cards, the longest context
     length on them, the basis of both figures, whether the engine's version is known to refuse them,

@@ -9,7 +9,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: deployment
 short_description: Compute what a host serves, and check the host for it
-version_added: 0.3.0
+version_added: 1.0.0
 description:
   - Resolves the services that the variables of the host list, places them, and rejects before any
     contact what the declared cards cannot carry or the engine's version does not read.

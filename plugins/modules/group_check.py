@@ -9,7 +9,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: group_check
 short_description: Compare the hosts of services over several hosts
-version_added: 0.3.0
+version_added: 1.0.0
 description:
   - The preflight of services over several hosts, in three tasks, since Ansible waits for all hosts between
     tasks. The first reads each host and lets it listen, the second connects each host to the others and lets

@@ -10,7 +10,7 @@ DOCUMENTATION = r"""
 ---
 module: group_info
 short_description: What a host of a service over several hosts shows of itself and of the others
-version_added: 0.3.0
+version_added: 1.0.0
 description:
   - Reads what has to be equal or free on all hosts of a service, and tries whether they reach each other,
     by their own network and by that of the cards. It changes nothing; the action

@@ -37,7 +37,7 @@ options:
     type: list
     elements: str
     default: []
-    version_added: 0.3.0
+    version_added: 1.0.0
   unit:
     description: Template unit whose instances are read.
     type: str
@@ -65,19 +65,19 @@ options:
     type: list
     elements: path
     default: []
-    version_added: 0.3.0
+    version_added: 1.0.0
   paths:
     description: Paths whose owner, mode and ACL are read, with those of each directory on the way.
     type: list
     elements: path
     default: []
-    version_added: 0.3.0
+    version_added: 1.0.0
   shared_cards:
     description: Logic ids of cards that services share, whose device-share setting is read.
     type: list
     elements: int
     default: []
-    version_added: 0.3.0
+    version_added: 1.0.0
 extends_documentation_fragment:
   - inferops.ascend.attributes.facts
 notes:

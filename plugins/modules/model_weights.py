@@ -44,7 +44,7 @@ options:
         default those of the role C(vllm_service).
     type: list
     elements: str
-    version_added: 0.3.0
+    version_added: 1.0.0
   weights_dir:
     description:
       - Directory on the host under which models lie by hub id. A service's C(path) goes before.
@@ -114,7 +114,7 @@ options:
         asked for the first time, and where their packages come from. By default
         C(vllm_weights_packages), else what the role C(vllm_runtime) installs from.
     type: dict
-    version_added: 0.3.0
+    version_added: 1.0.0
     suboptions:
       directory:
         description:

@@ -9,7 +9,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: monitoring
 short_description: Write the files that Prometheus takes from the placed services of a fleet
-version_added: 0.3.0
+version_added: 1.0.0
 description:
   - Writes targets for C(file_sd), rules that record what the fleet should be, and scrape jobs, from the
     variables of all hosts and, where the action M(inferops.ascend.deployment) ran in the same play as

@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: monitoring_files
 short_description: Write several text files below a directory at once
-version_added: 0.3.0
+version_added: 1.0.0
 description:
   - For M(inferops.ascend.monitoring), which makes the files on the controller. Each file is replaced in one
     step, with mode 0644, where it differs; directories are made.

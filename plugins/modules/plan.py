@@ -54,7 +54,7 @@ options:
         and writes there, by C(.inferops-plan.lock) beside C(host_vars), unless this is a check.
     type: float
     default: 60
-    version_added: 0.3.0
+    version_added: 1.0.0
   markdown:
     description:
       - Path of a Markdown page of the plan, for pull requests.

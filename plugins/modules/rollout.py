@@ -9,7 +9,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: rollout
 short_description: Decide the steps of a change of engines over several hosts
-version_added: 0.3.0
+version_added: 1.0.0
 description:
   - For the playbooks C(upgrade) and C(rollback). Contacts no host; it reads what tasks before it have
     registered as C(vllm_rollout_engines) (M(inferops.ascend.rollout_host)), C(vllm_rollout_change) (the

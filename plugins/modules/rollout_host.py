@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: rollout_host
 short_description: Read the engines of a host, and read or write the record of a rollout
-version_added: 0.3.0
+version_added: 1.0.0
 description:
   - For the playbooks C(upgrade) and C(rollback). Reads which engines are on a host, environments or
     images, and the record that the last rollout left there,

@@ -9,7 +9,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: runtime_plan
 short_description: Plan what a host needs to have the engine of a version
-version_added: 0.3.0
+version_added: 1.0.0
 description:
   - Finds a version in the version matrix (C(vars/version_matrix.yml)) and returns the steps that
     install it, or the image that contains it. The host is not contacted.

@@ -99,7 +99,7 @@ options:
       user:
         description: The account that its process runs as, for O(make_users) and O(state_directory).
         type: str
-        version_added: 0.3.0
+        version_added: 1.0.0
   adopt:
     description:
       - Replace files that somebody else wrote where a desired file goes, and set aside drop-ins of
@@ -141,7 +141,7 @@ options:
     type: list
     elements: str
     default: []
-    version_added: 0.3.0
+    version_added: 1.0.0
   restart:
     description:
       - V(now) restarts what has to be restarted. With V(deferred) everything is written, and instances
@@ -174,12 +174,12 @@ options:
       - Return in RV(status) how the instances are at the end. They are taken for vLLM services.
     type: bool
     default: false
-    version_added: 0.3.0
+    version_added: 1.0.0
   completion:
     description: With O(probe=true), ask the leader of each service over several hosts for one token.
     type: bool
     default: false
-    version_added: 0.3.0
+    version_added: 1.0.0
 extends_documentation_fragment:
   - inferops.ascend.attributes
   - inferops.ascend.members

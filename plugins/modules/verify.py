@@ -9,7 +9,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: verify
 short_description: Compare a host with what its variables list
-version_added: 0.3.0
+version_added: 1.0.0
 description:
   - Computes the deployment of the host with M(inferops.ascend.deployment), asks
     M(inferops.ascend.vllm_services) in check mode what a deploy would change, and how the services

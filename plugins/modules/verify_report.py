@@ -9,7 +9,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: verify_report
 short_description: Sum up the comparison of all hosts of a play
-version_added: 0.3.0
+version_added: 1.0.0
 description:
   - Collects what M(inferops.ascend.verify) found on each host, for one table and one file.
 options:

@@ -101,7 +101,7 @@ options:
       - Directory of uv, C(tools) below O(root) by default. No environment can have that name.
     type: path
     default: ""
-    version_added: 0.3.0
+    version_added: 1.0.0
   index_url:
     description:
       - Package index instead of PyPI. A password in it is not shown.

@@ -9,7 +9,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: vllm_gateway
 short_description: Route to the vLLM services of a fleet by one address
-version_added: 0.3.0
+version_added: 1.0.0
 description:
   - Places the services of the hosts of O(services) by their variables, without contact to them, renders the
     files of the gateway of this host, and has M(inferops.ascend.vllm_gateway_host) converge them.

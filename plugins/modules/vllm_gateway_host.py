@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: vllm_gateway_host
 short_description: Write the files of a gateway, and have HAProxy load them
-version_added: 0.3.0
+version_added: 1.0.0
 description:
   - For M(inferops.ascend.vllm_gateway), which renders the files on the controller.
   - HAProxy checks all of them before one is written where it counts. A running gateway is reloaded, which

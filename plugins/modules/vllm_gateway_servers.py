@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: vllm_gateway_servers
 short_description: Take services out of a gateway, put them back, or report how they are
-version_added: 0.3.0
+version_added: 1.0.0
 description:
   - Asks the HAProxy that the role P(inferops.ascend.vllm_gateway#role) set up on this host, by the socket
     of its master process, so that the workers which a reload left are asked as well.

@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: vllm_options
 short_description: Read the options of an installed engine
-version_added: 0.3.0
+version_added: 1.0.0
 description:
   - Asks the engine's own argument parser for the options of C(vllm serve). It changes nothing, starts
     no server, and needs no card.

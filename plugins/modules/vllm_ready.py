@@ -39,7 +39,7 @@ options:
     type: list
     elements: dict
     default: []
-    version_added: 0.3.0
+    version_added: 1.0.0
   timeout:
     description: Seconds to wait in all. With 0 it checks once.
     type: float

@@ -9,7 +9,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: vllm_remove
 short_description: Remove vLLM services from a host
-version_added: 0.3.0
+version_added: 1.0.0
 description:
   - Stops and disables services that the role P(inferops.ascend.vllm_service#role) made, and removes
     their files. Units made by hand, the template unit and the weights are left alone.

@@ -9,7 +9,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: vllm_services
 short_description: Converge the vLLM services of a host
-version_added: 0.3.0
+version_added: 1.0.0
 description:
   - Renders the files of the services that the variables of the host list, and has
     M(inferops.ascend.systemd_instances) converge them in one round trip.

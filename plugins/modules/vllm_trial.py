@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: vllm_trial
 short_description: Start a vLLM server for a trial on free cards, benchmark it, and remove it
-version_added: 0.3.0
+version_added: 1.0.0
 description:
   - The part of M(inferops.ascend.calibrate) that runs on the host, which also writes its options.
   - The server and the benchmark are units of their own with files below C(/run). A process of its own
