@@ -44,6 +44,7 @@ from ansible_collections.inferops.ascend.plugins.plugin_utils._calibrate.trial i
 from ansible_collections.inferops.ascend.plugins.plugin_utils._host.preflight import check_host
 from ansible_collections.inferops.ascend.plugins.plugin_utils._service.readiness import Watch
 from ansible_collections.inferops.ascend.plugins.plugin_utils.host_options import host_options
+from ansible_collections.inferops.ascend.plugins.plugin_utils.host_python import execute
 from ansible_collections.inferops.ascend.plugins.plugin_utils.host_variables import (
     HostAction,
     find_table,
@@ -229,9 +230,7 @@ class ActionModule(HostAction):
     # -- Ansible --------------------------------------------------------------------------------
 
     def _module(self, name: str, arguments: dict[str, Any]) -> dict[str, Any]:
-        result: dict[str, Any] = self._execute_module(
-            module_name=f"inferops.ascend.{name}", module_args=arguments, task_vars=self.task_vars
-        )
+        result: dict[str, Any] = execute(self, f"inferops.ascend.{name}", arguments, self.task_vars)
         if result.get("failed") or result.get("unreachable"):
             raise AscendError(str(result.get("msg", "the module failed")))
         return dict(plain(result, name))

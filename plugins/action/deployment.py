@@ -13,6 +13,7 @@ from ansible_collections.inferops.ascend.plugins.plugin_utils.deployment import 
 )
 from ansible_collections.inferops.ascend.plugins.plugin_utils.groups import check_ranks
 from ansible_collections.inferops.ascend.plugins.plugin_utils.host_options import host_options
+from ansible_collections.inferops.ascend.plugins.plugin_utils.host_python import execute
 from ansible_collections.inferops.ascend.plugins.plugin_utils.host_variables import HostAction
 from ansible_collections.inferops.ascend.plugins.plugin_utils.settings import Settings
 
@@ -30,10 +31,11 @@ class ActionModule(HostAction):
         deployment.check_declared()
         check_ranks([spec.as_dict() for spec in deployment.specs], self.variables.host)
         tuning = settings.tuning
-        facts: dict[str, Any] = self._execute_module(
-            module_name="inferops.ascend.host_info",
-            module_args=host_options(settings, deployment),
-            task_vars=self.task_vars,
+        facts: dict[str, Any] = execute(
+            self,
+            "inferops.ascend.host_info",
+            host_options(settings, deployment),
+            self.task_vars,
         )
         if facts.get("failed") or facts.get("unreachable"):
             return facts

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from ansible_collections.inferops.ascend.plugins.plugin_utils import group_check, groups
+from ansible_collections.inferops.ascend.plugins.plugin_utils.host_python import execute
 from ansible_collections.inferops.ascend.plugins.plugin_utils.host_variables import HostAction
 
 # What the steps before are registered as (role ascend_host).
@@ -42,10 +43,11 @@ class ActionModule(HostAction):
         return found if isinstance(found, Mapping) and not found.get("failed") else None
 
     def _ask(self, arguments: dict[str, Any]) -> dict[str, Any]:
-        result: dict[str, Any] = self._execute_module(
-            module_name="inferops.ascend.group_info",
-            module_args=arguments,
-            task_vars=self.task_vars,
+        result: dict[str, Any] = execute(
+            self,
+            "inferops.ascend.group_info",
+            arguments,
+            self.task_vars,
         )
         return result
 

@@ -31,6 +31,7 @@ from ansible_collections.inferops.ascend.plugins.plugin_utils._weights.options i
     WeightsOptions,
     options_of_host,
 )
+from ansible_collections.inferops.ascend.plugins.plugin_utils.host_python import execute
 from ansible_collections.inferops.ascend.plugins.plugin_utils.host_variables import HostVariables
 
 ARGUMENTS: dict[str, dict[str, Any]] = {
@@ -242,9 +243,10 @@ class ActionModule(ActionBase):
             if "://" in job["location"] and bare_url(job["location"]) != job["location"]
         }
         return dict(
-            self._execute_module(
-                module_name="inferops.ascend.model_weights",
-                module_args={
+            execute(
+                self,
+                "inferops.ascend.model_weights",
+                {
                     **self._passed,
                     **more,
                     "phase": phase,
@@ -257,7 +259,7 @@ class ActionModule(ActionBase):
                     ],
                     "addresses": secret,
                 },
-                task_vars=self._task_vars,
+                self._task_vars,
             )
         )
 

@@ -20,6 +20,7 @@ from ansible_collections.inferops.ascend.plugins.plugin_utils._monitoring.fleet 
     planned_services,
     watched_host,
 )
+from ansible_collections.inferops.ascend.plugins.plugin_utils.host_python import execute
 from ansible_collections.inferops.ascend.plugins.plugin_utils.placed_services import (
     PlacedHost,
     placed_host,
@@ -61,10 +62,11 @@ class ActionModule(ActionBase):
         ]
         made = files(fleet, limits, given["targets"])
         texts = {path: (FILES / path).read_text(encoding="utf-8") for path in SHIPPED}
-        written = self._execute_module(
-            module_name="inferops.ascend.monitoring_files",
-            module_args={"directory": given["directory"], "files": {**texts, **made}},
-            task_vars=task_vars,
+        written = execute(
+            self,
+            "inferops.ascend.monitoring_files",
+            {"directory": given["directory"], "files": {**texts, **made}},
+            task_vars,
         )
         if warnings:
             written["warnings"] = [*written.get("warnings", []), *warnings]

@@ -9,6 +9,7 @@ from typing import Any
 
 from ansible.plugins.action import ActionBase
 from ansible_collections.inferops.ascend.plugins.plugin_utils._base.runs import unclaimed
+from ansible_collections.inferops.ascend.plugins.plugin_utils.host_python import execute
 
 
 class ActionModule(ActionBase):
@@ -19,13 +20,14 @@ class ActionModule(ActionBase):
         variables = task_vars or {}
         result: dict[str, Any] = super().run(tmp, variables)
 
-        def execute(run: dict[str, Any]) -> dict[str, Any]:
+        def claimed(run: dict[str, Any]) -> dict[str, Any]:
             arguments = {**self._task.args, "run": run}
-            done: dict[str, Any] = self._execute_module(
-                module_name="inferops.ascend.rollout_host",
-                module_args=arguments if "claim" in self._task.args else self._task.args,
-                task_vars=variables,
+            done: dict[str, Any] = execute(
+                self,
+                "inferops.ascend.rollout_host",
+                arguments if "claim" in self._task.args else self._task.args,
+                variables,
             )
             return done
 
-        return {**result, **unclaimed(execute, variables.get("vllm_upgrade_take_over"))}
+        return {**result, **unclaimed(claimed, variables.get("vllm_upgrade_take_over"))}

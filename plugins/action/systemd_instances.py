@@ -21,6 +21,7 @@ from ansible_collections.inferops.ascend.plugins.plugin_utils._service.payload i
     build,
     warnings,
 )
+from ansible_collections.inferops.ascend.plugins.plugin_utils.host_python import execute
 from ansible_collections.inferops.ascend.plugins.plugin_utils.host_variables import (
     trust_as_template,
 )
@@ -56,10 +57,11 @@ class ActionModule(ActionBase):
             raise AnsibleActionFail(str(error)) from error
         warned = warnings(instances)
         result.update(
-            self._execute_module(
-                module_name="inferops.ascend.systemd_instances",
-                module_args=arguments,
-                task_vars=task_vars,
+            execute(
+                self,
+                "inferops.ascend.systemd_instances",
+                arguments,
+                task_vars,
             )
         )
         if warned:

@@ -17,6 +17,7 @@ from ansible_collections.inferops.ascend.plugins.plugin_utils.deployment import 
     preload,
 )
 from ansible_collections.inferops.ascend.plugins.plugin_utils.host_options import host_options
+from ansible_collections.inferops.ascend.plugins.plugin_utils.host_python import execute
 from ansible_collections.inferops.ascend.plugins.plugin_utils.host_variables import (
     HostVariables,
     run_action,
@@ -53,10 +54,11 @@ class ActionModule(ActionBase):
         problem = ""
         if deployment.get("failed"):
             problem = str(deployment.get("msg"))
-            facts = self._execute_module(
-                module_name="inferops.ascend.host_info",
-                module_args=host_options(self._ours.settings(), None),
-                task_vars=self._variables,
+            facts = execute(
+                self,
+                "inferops.ascend.host_info",
+                host_options(self._ours.settings(), None),
+                self._variables,
             )
         else:
             facts = deployment["host"]

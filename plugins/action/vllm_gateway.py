@@ -19,6 +19,7 @@ from ansible_collections.inferops.ascend.plugins.plugin_utils._gateway import (
 from ansible_collections.inferops.ascend.plugins.plugin_utils._gateway.gateway import TLS, Gateway
 from ansible_collections.inferops.ascend.plugins.plugin_utils._gateway.keys import parse_keys
 from ansible_collections.inferops.ascend.plugins.plugin_utils._model.catalogue import Catalogue
+from ansible_collections.inferops.ascend.plugins.plugin_utils.host_python import execute
 from ansible_collections.inferops.ascend.plugins.plugin_utils.host_variables import (
     HostAction,
     hosts_matching,
@@ -55,9 +56,10 @@ class ActionModule(HostAction):
             given, parse_keys(given["keys"]), backends.backends_of(found, given["affinity"])
         )
         rendered = files.files_of(gateway, self._certificate(given))
-        result: dict[str, Any] = self._execute_module(
-            module_name="inferops.ascend.vllm_gateway_host",
-            module_args={
+        result: dict[str, Any] = execute(
+            self,
+            "inferops.ascend.vllm_gateway_host",
+            {
                 "folder": files.FOLDER,
                 "files": dict(rendered.folder),
                 "secrets": dict(rendered.secret),
@@ -65,7 +67,7 @@ class ActionModule(HostAction):
                 "digest": rendered.digest,
                 "names": self._names(given),
             },
-            task_vars=self.task_vars,
+            self.task_vars,
         )
         warned = [*backends.warnings(gateway.backends), *gateway.warnings()]
         if warned:

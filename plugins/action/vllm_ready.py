@@ -21,6 +21,7 @@ from ansible_collections.inferops.ascend.plugins.plugin_utils._service.status im
     services_of,
 )
 from ansible_collections.inferops.ascend.plugins.plugin_utils.deployment import names_of_awaited
+from ansible_collections.inferops.ascend.plugins.plugin_utils.host_python import execute
 from ansible_collections.inferops.ascend.plugins.plugin_utils.host_variables import HostVariables
 
 display = Display()
@@ -163,10 +164,11 @@ class ActionModule(ActionBase):
         try:
             # A host that hangs keeps its connections open, and ssh would wait forever.
             with readiness.at_most(self._limit):
-                answer = self._execute_module(
-                    module_name="inferops.ascend.vllm_status",
-                    module_args=module_arguments({**self._request, "services": services}),
-                    task_vars=self._variables,
+                answer = execute(
+                    self,
+                    "inferops.ascend.vllm_status",
+                    module_arguments({**self._request, "services": services}),
+                    self._variables,
                 )
         except readiness.LateError:
             return None, AnsibleConnectionFailure(f"no answer within {self._limit:g} s")

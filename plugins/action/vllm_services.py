@@ -22,6 +22,7 @@ from ansible_collections.inferops.ascend.plugins.plugin_utils._service.services 
     open_to_all,
 )
 from ansible_collections.inferops.ascend.plugins.plugin_utils.deployment import services_to_render
+from ansible_collections.inferops.ascend.plugins.plugin_utils.host_python import execute
 from ansible_collections.inferops.ascend.plugins.plugin_utils.host_variables import HostAction
 
 
@@ -59,10 +60,11 @@ class ActionModule(HostAction):
         serving = leaving.serving(services, here)
 
         def converge(run: dict[str, Any]) -> dict[str, Any]:
-            done: dict[str, Any] = self._execute_module(
-                module_name="inferops.ascend.systemd_instances",
-                module_args={**arguments, "run": run},
-                task_vars=self.task_vars,
+            done: dict[str, Any] = execute(
+                self,
+                "inferops.ascend.systemd_instances",
+                {**arguments, "run": run},
+                self.task_vars,
             )
             return done
 

@@ -11,6 +11,7 @@ from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 from ansible_collections.inferops.ascend.plugins.plugin_utils._base.errors import AscendError
 from ansible_collections.inferops.ascend.plugins.plugin_utils._service import status
+from ansible_collections.inferops.ascend.plugins.plugin_utils.host_python import execute
 
 
 class ActionModule(ActionBase):
@@ -24,10 +25,11 @@ class ActionModule(ActionBase):
         except AscendError as error:
             raise AnsibleActionFail(str(error)) from error
         result.update(
-            self._execute_module(
-                module_name="inferops.ascend.vllm_status",
-                module_args=arguments,
-                task_vars=task_vars,
+            execute(
+                self,
+                "inferops.ascend.vllm_status",
+                arguments,
+                task_vars,
             )
         )
         if "services" in result:

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: The inferops.ascend authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The variables of one host as Ansible renders them: the one file of this layer that knows Ansible."""
+"""The variables of one host as Ansible renders them. It and host_python.py know Ansible, and no other file of this layer."""
 
 from __future__ import annotations
 

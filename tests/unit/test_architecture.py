@@ -17,7 +17,7 @@ LINES = 400
 # What each part of a layer may import, beside itself. Of names in one tuple none imports another.
 CONTROLLER = (
     ("placed_services", "host_options"),
-    ("host_variables", "deployment"),
+    ("host_variables", "host_python", "deployment"),
     ("group_check",),
     ("groups",),
     ("_status",),
