@@ -304,6 +304,8 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
+    # Weights and tools are for other users to read, whatever umask root works with.
+    os.umask(0o022)
     given = module.params
     named = {key: value for key, value in (given["packages"] or {}).items() if value is not None}
     clients = Clients(Packages(**named), keep=not module.check_mode)

@@ -73,6 +73,8 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
+    # Prometheus reads them as another user, whatever umask root works with.
+    os.umask(0o022)
     directory, files = module.params["directory"], module.params["files"]
     written, differences = [], []
     try:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import selectors
+import shutil
 import signal
 import subprocess
 import sys
@@ -20,6 +21,8 @@ from .text import printable
 # Seconds to wait for a killed process: one in uninterruptible sleep does not die of SIGKILL.
 _GRACE = 2.0
 _BLOCK = 65536
+# Where systemd's units find programs. sudo may leave out those of /usr/local (`secure_path`).
+DIRECTORIES = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 # Bytes that a program may print on each of its outputs; what is read here prints far less.
 MOST_OUTPUT = 64 << 20
 
@@ -55,6 +58,11 @@ def _text(data: bytes) -> str:
     return printable(text.replace("\r\n", "\n").replace("\r", "\n"))
 
 
+def find(program: str) -> str | None:
+    """The path of a program, on the search path of this process or in the directories of DIRECTORIES."""
+    return shutil.which(program) or shutil.which(program, path=DIRECTORIES)
+
+
 def run(
     command: Sequence[str],
     timeout: float,
@@ -80,7 +88,7 @@ def run(
     """
     try:
         process = subprocess.Popen(
-            list(command),
+            [find(command[0]) or command[0], *command[1:]],
             stdin=subprocess.PIPE if given else subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

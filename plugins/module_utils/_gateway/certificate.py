@@ -14,7 +14,7 @@ from typing import Sequence
 
 from .._base.errors import HostError
 from .._base.files import read_text
-from .._base.process import run
+from .._base.process import find, run
 
 FILE = "tls.pem"
 DAYS = 3650
@@ -33,7 +33,7 @@ def public(pem: str | None) -> str:
 
 def make(names: Sequence[str]) -> str:
     """A self-signed certificate for host names and addresses, with its key, in PEM. Raises HostError."""
-    program = shutil.which("openssl")
+    program = find("openssl")
     if not program:
         raise HostError("there is no openssl on this host. Install the package openssl.")
     folder = tempfile.mkdtemp(prefix=".vllm-gateway-")

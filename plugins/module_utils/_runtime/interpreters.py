@@ -8,7 +8,6 @@ from __future__ import annotations
 import glob
 import os
 import re
-import shutil
 import stat
 from typing import NamedTuple, Sequence
 
@@ -107,7 +106,7 @@ def choose(spec: EnvironmentSpec) -> Interpreter:
         return low <= each.version[:2] <= high and not each.closed
 
     if spec.python:
-        path = spec.python if "/" in spec.python else (shutil.which(spec.python) or spec.python)
+        path = spec.python if "/" in spec.python else (process.find(spec.python) or spec.python)
         named = probe(path)
         if named is None:
             raise HostError(

@@ -9,10 +9,10 @@ import glob
 import json
 import os
 import re
-import shutil
 from typing import Any, Mapping
 
 from .._base.files import read_text, remove_leftovers, write_atomically
+from .._base.process import find
 from .environments import read_json, states
 from .run import Environments
 from .spec import EnvironmentSpec, Module
@@ -61,8 +61,11 @@ def read_images(
     known += [str(record[key]) for key in ("before", "after") if record.get(key)]
     present = []
     # A missing program is reported, with the way out, where the image is loaded.
-    for image in dict.fromkeys(known) if shutil.which(engine) else ():
-        command = [engine, "image", "inspect", "--format", "{{.Id}}", image]
+    program = find(engine)
+    for image in dict.fromkeys(known):
+        if program is None:
+            break
+        command = [program, "image", "inspect", "--format", "{{.Id}}", image]
         if module.run_command(command)[0] == 0:
             present.append(image)
     return {"units": units, "images": present}

@@ -11,7 +11,7 @@ import shlex
 from typing import Any, Sequence
 
 from .._base.errors import HostError
-from .._base.process import run
+from .._base.process import find, run
 from .._base.reading import parse_json
 from . import parser
 
@@ -24,7 +24,8 @@ def read_options(command: Sequence[str], scripts: Sequence[str], timeout: float)
     """
     sourced = "".join(f". {shlex.quote(each)} >&2; " for each in scripts if os.path.exists(each))
     program = inspect.getsource(parser)
-    words = ["bash", "-c", sourced + 'exec "$@"', "vllm-options", *command, "-c", program]
+    words = ["bash", "-c", sourced + 'exec "$@"', "vllm-options"]
+    words += [find(command[0]) or command[0], *command[1:], "-c", program]
     answer = run(words, timeout)
     try:
         found: dict[str, Any] = parse_json(answer.text.strip().splitlines()[-1])

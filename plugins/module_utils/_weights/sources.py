@@ -10,7 +10,6 @@ import hashlib
 import math
 import os
 import re
-import shutil
 import tempfile
 import threading
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
@@ -286,7 +285,7 @@ class Rsync:
         received: Callable[[bytes], None] | None = None,
         shared: tuple[int, ...] = (),
     ) -> str:
-        program = shutil.which("rsync") or "/usr/bin/rsync"
+        program = process.find("rsync") or "/usr/bin/rsync"
         if not os.path.exists(program):
             raise HostError(
                 f"{self.job.model} is to come by rsync, which is not installed on this host:"

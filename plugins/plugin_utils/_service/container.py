@@ -134,7 +134,8 @@ def _as_user(how: UnitSettings, client: Sequence[str]) -> str:
     groups = " ".join(map(unit_word, how.groups))
     return (
         'u=$(id -u "$0") && g=$(id -g "$0") || exit 78;'
-        f" for name in {groups}; do n=$(getent group $name | cut -d: -f3);"
+        f" for name in {groups}; do"
+        ' n=$({ getent group $name || grep "^$name:" /etc/group; } 2>/dev/null | cut -d: -f3);'
         ' set -- --group-add=${n:?"this host has no group $name"} "$@"; done;'
         f' exec {" ".join(client)} --user=$u:$g "$@"'
     )

@@ -76,3 +76,15 @@ def test_what_it_is_given_and_what_comes_while_it_runs(tmp_path: Path) -> None:
 
 def test_a_program_that_does_not_read_what_it_is_given() -> None:
     assert process.run(["sh", "-c", "exec <&-; exit 4"], 20, given=b"x" * 300_000).status == 4
+
+
+def test_a_program_in_a_directory_that_sudo_leaves_out_is_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "npu-tool").write_text("#!/bin/sh\necho ran\n")
+    (tmp_path / "npu-tool").chmod(0o755)
+    monkeypatch.setenv("PATH", "/usr/bin:/bin")
+    with pytest.raises(HostError):
+        process.run(["npu-tool"], 10)
+    monkeypatch.setattr(process, "DIRECTORIES", f"/usr/bin:{tmp_path}")
+    assert process.run(["npu-tool"], 10).text == "ran\n"
