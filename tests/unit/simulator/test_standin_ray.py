@@ -31,8 +31,11 @@ class Cluster:
         self.head_words = f"--head --port={gcs} --ray-client-server-port={client}"
 
     def head(self) -> Process:
+        """The head, which engines find from now on."""
         words = f'{self.head_words} --resources={{"NPU":2}}'
-        return self.hosts[0].ray(words, ASCEND_RT_VISIBLE_DEVICES="0,1", **self.metrics)
+        head = self.hosts[0].ray(words, ASCEND_RT_VISIBLE_DEVICES="0,1", **self.metrics)
+        until(lambda: "Ray runtime started." in self.hosts[0].log.read_text())
+        return head
 
     def worker(self) -> Process:
         words = f'--address={self.address} --resources={{"NPU":2}}'
