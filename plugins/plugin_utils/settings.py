@@ -11,9 +11,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import fields
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +57,13 @@ def _choice(options: Sequence[str], *names: str) -> cached_property[str]:
     return cached_property(lambda settings: settings._variables.choice(options, *names))
 
 
+def _error_of(read: Callable[[], object]) -> Iterator[AscendError]:
+    try:
+        read()
+    except AscendError as error:
+        yield error
+
+
 class Settings:
     """The settings of one host; each is read and checked when it is first needed.
 
@@ -70,11 +77,16 @@ class Settings:
 
     def check(self) -> None:
         """Read all settings. Raises AscendError for the first that cannot be used."""
+        for problem in self.problems():
+            raise problem
+
+    def problems(self) -> Iterator[AscendError]:
+        """What is wrong with each setting that cannot be used; some settings follow from others."""
         for name, kind in vars(type(self)).items():
             if isinstance(kind, (property, cached_property)):
-                getattr(self, name)
-        self.ports()
-        self._check_kernel()
+                yield from _error_of(partial(getattr, self, name))
+        for read in (self.ports, self._check_kernel):
+            yield from _error_of(read)
 
     # -- what the host is ---------------------------------------------------------------------
 

@@ -18,7 +18,7 @@ LINES = 400
 CONTROLLER = (
     ("placed_services", "host_options"),
     ("host_variables", "host_python", "deployment"),
-    ("group_check",),
+    ("group_check", "variable_check"),
     ("groups",),
     ("_status",),
     ("_host", "_weights", "_runtime", "_plan", "_calibrate", "_gateway", "_monitoring"),

@@ -71,7 +71,7 @@ def known(repository: Path, files: list[Path]) -> set[str]:
 
 @pytest.fixture(scope="module")
 def documented(repository: Path) -> dict[str, Any]:
-    entries = load(repository / "docs" / "variables.yml").values()
+    entries = load(repository / "vars" / "playbook_variables.yml").values()
     return {name: option for options in entries for name, option in options.items()}
 
 

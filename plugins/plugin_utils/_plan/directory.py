@@ -19,6 +19,7 @@ from ansible_collections.inferops.ascend.plugins.module_utils._base.reading impo
 )
 
 from .._base.errors import AscendError
+from .._base.origin import EXTENSIONS, variable_files
 from .entries import INSTANCES, printable
 from .plan_file import PlanFile, marked_source, read_plan_file
 
@@ -26,7 +27,6 @@ HOST_VARS = "host_vars"
 # Of a host's file; that of 64 services has some 30,000 bytes.
 _MOST_BYTES = 8_000_000
 FILE = f"{INSTANCES}.yml"
-EXTENSIONS = (".yml", ".yaml", ".json")
 _COMMAND_LINE = "of the command line"
 # Beside host_vars, where a directory of inventories may be, of which Ansible passes over hidden files.
 LOCK = ".inferops-plan.lock"
@@ -121,12 +121,8 @@ def defined_where(
     places = [(HOST_VARS, host), *(("group_vars", group) for group in sorted(groups))]
     for base in directories:
         for kind, name in places:
-            start = base / kind / name
-            found = [start.with_name(start.name + ending) for ending in ("", *EXTENSIONS)]
-            if start.is_dir():
-                found = sorted(path for path in start.rglob("*") if path.is_file())
-            for path in found:
-                if path in ours or not path.is_file():
+            for path in variable_files(base, kind, name):
+                if path in ours:
                     continue
                 with contextlib.suppress(OSError, OutOfBounds):
                     if INSTANCES.encode() in read_bytes(path):

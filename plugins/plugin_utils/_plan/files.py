@@ -21,7 +21,8 @@ from ansible_collections.inferops.ascend.plugins.module_utils._base.reading impo
 )
 
 from .._base.errors import AscendError
-from .directory import EXTENSIONS, STAGE_PREFIX, Directory
+from .._base.origin import EXTENSIONS
+from .directory import STAGE_PREFIX, Directory
 
 
 @dataclass(frozen=True)

@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from .._base.errors import AscendError
+from .._base.origin import EXTENSIONS
 from .._base.words import counted, listed
 from .._model.options import missing_list
-from .directory import EXTENSIONS, Directory
+from .directory import Directory
 from .files import Change, apply, write_page
 from .fleet import Unplaced
 from .hosts import Hardware

@@ -43,10 +43,10 @@ WRONG_TYPES: dict[str, tuple[Any, str]] = {
     "vllm_service_instances": (4, "is a number; a list of services is needed"),
     "vllm_service_port_base": ("high", "port_base"),
     "vllm_service_restart": ("later", "write now or deferred"),
-    "vllm_service_free_timeout": ("soon", "a number of seconds is needed"),
+    "vllm_service_free_timeout": ("soon", "a number is needed"),
     "vllm_service_restart_delay": ("long", "an integer is needed"),
-    "vllm_service_wait": ("perhaps", "write true or false"),
-    "vllm_service_groups": ({"a": 1}, "a list of texts is needed"),
+    "vllm_service_wait": ("perhaps", "true or false is needed"),
+    "vllm_service_groups": ({"a": 1}, "a list is needed"),
     "vllm_service_hardening": ({"ProtectSytem": "full"}, "The closest are ProtectSystem"),
 }
 
@@ -68,7 +68,9 @@ def run_all(host: Host, cases: list[dict[str, Any]], playbook: str = "") -> tupl
     )
     output = done.stdout + done.stderr
     assert done.returncode == 2, output
-    found = dict(re.findall(r"^fatal: \[(case\d+)\]: FAILED! => (.*)$", output, re.M))
+    # What the inventory alone shows comes in a line for each host.
+    failed = r"^  (case\d+): (.*)$" if playbook else r"^fatal: \[(case\d+)\]: FAILED! => (.*)$"
+    found = dict(re.findall(failed, output, re.M))
     assert found.keys() == named.keys(), output
     return [found[name] for name in named], output
 

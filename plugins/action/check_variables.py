@@ -1,0 +1,98 @@
+# SPDX-FileCopyrightText: The inferops.ascend authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Checks the variables of all hosts at once, by what the inventory alone shows."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from ansible.errors import AnsibleError
+from ansible.plugins.action import ActionBase
+from ansible.utils.vars import load_extra_vars
+from ansible_collections.inferops.ascend.plugins.plugin_utils._base.errors import AscendError
+from ansible_collections.inferops.ascend.plugins.plugin_utils._base.origin import Origins
+from ansible_collections.inferops.ascend.plugins.plugin_utils.host_variables import (
+    HostVariables,
+    hosts_matching,
+)
+from ansible_collections.inferops.ascend.plugins.plugin_utils.variable_check import check
+
+
+class ActionModule(ActionBase):
+    TRANSFERS_FILES = False
+    _requires_connection = False
+
+    def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        self._supports_check_mode = True
+        task_vars = task_vars or {}
+        result: dict[str, Any] = super().run(tmp, task_vars)
+        given = self.validate_argument_spec(argument_spec={"hosts": {"type": "str"}})[1]
+        hosts = list(map(str, task_vars["ansible_play_hosts_all"]))
+        if given["hosts"]:
+            hosts = sorted(hosts_matching(self, task_vars["groups"], given["hosts"]))
+        found = check(_Inventory(self, task_vars), hosts)
+        if found.warnings:
+            result["warnings"] = found.warnings
+        if found.problems:
+            return {**result, "failed": True, "msg": found.message}
+        return {**result, "changed": False}
+
+
+class _Inventory:
+    """Ansible's variables and files, as the check wants them."""
+
+    def __init__(self, action: ActionModule, task_vars: Mapping[str, Any]) -> None:
+        self._action = action
+        self._vars = task_vars
+        self._raw: dict[str, Mapping[str, Any]] = {}
+        self._readers: dict[str, HostVariables] = {}
+
+    def variables(self, host: str) -> Mapping[str, Any]:
+        if host not in self._raw:
+            self._raw[host] = self._vars["hostvars"].raw_get(host)
+        return self._raw[host]
+
+    def read(self, host: str, name: str) -> Any:
+        if host not in self._readers:
+            others = {"hostvars": self._vars["hostvars"], "groups": self._vars["groups"]}
+            # One at a time: the variables of a host are rendered after those of another.
+            self._readers = {host: HostVariables(self._action, {**self.variables(host), **others})}
+        try:
+            return self._readers[host].read(name)
+        except AscendError as error:
+            # What it refers to may come with the run; whoever needs it tells.
+            if isinstance(error.__cause__, AnsibleError):
+                return None
+            raise
+
+    def origin(self, host: str, name: str, value: object) -> str | None:
+        variables = self.variables(host)
+        groups, source = variables.get("group_names", ()), variables.get("inventory_file")
+        return self._origins.of(name, value, host, groups, source)
+
+    @cached_property
+    def _origins(self) -> Origins:
+        sources = [str(each) for each in self._vars.get("ansible_inventory_sources") or ()]
+        places = [
+            Path(each if os.path.isdir(each) else os.path.dirname(os.path.abspath(each)))
+            for each in sources
+            if os.path.exists(each)
+        ]
+        groups: Mapping[str, list[str]] = self._vars["groups"]
+        return Origins(
+            directories=[*dict.fromkeys(places), Path(str(self._vars["playbook_dir"]))],
+            load=self._load,
+            command_line=load_extra_vars(self._action._loader),
+            sizes={name: len(hosts) for name, hosts in groups.items()},
+        )
+
+    def _load(self, path: Path) -> object:
+        try:
+            return self._action._loader.load_from_file(str(path))
+        except AnsibleError:
+            return None  # Ansible has read it, or told why not

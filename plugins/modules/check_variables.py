@@ -1,0 +1,36 @@
+#!/usr/bin/python
+# SPDX-FileCopyrightText: The inferops.ascend authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Documentation of the action inferops.ascend.check_variables, which runs on the controller."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: check_variables
+short_description: Check the variables of all hosts before any is contacted
+version_added: 1.0.0
+description:
+  - Compares the variables of hosts with the argument specs of the roles and playbooks of this collection, and
+    the settings of services with their bounds. No host is contacted.
+  - Fails with all that is wrong, a line each with the hosts, the variable, and the file in which it is set, or
+    C(-e). What is equal for several hosts is one line.
+  - A variable with the prefix of a role that is not known, but similar to one that is, gets a warning.
+  - A value that cannot be rendered yet is left to those that need it.
+options:
+  hosts:
+    description: Pattern of the hosts whose variables are checked. By default those of the play.
+    type: str
+extends_documentation_fragment:
+  - inferops.ascend.attributes.action
+"""
+
+EXAMPLES = r"""
+- name: Check the variables
+  inferops.ascend.check_variables:
+  run_once: true
+"""
+
+RETURN = r"""
+# Nothing but what every module returns.
+"""

@@ -1,0 +1,136 @@
+# SPDX-FileCopyrightText: The inferops.ascend authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Whether the variables of many hosts are what the roles take, by what the inventory alone shows."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Protocol
+
+from ._base.errors import AscendError
+from ._base.specs import fault, meant, options
+from ._plan.inventory import holds_template, is_template, some
+from .settings import Settings
+
+# Requests differ from host to host. Of them the type alone is checked, by the settings.
+_REQUESTS = ("vllm_service_instances", "ascend_host_services")
+_OURS = re.compile(r"\b(?:ascend|vllm)_\w+")
+
+
+class Inventory(Protocol):
+    """What this module wants of Ansible."""
+
+    def variables(self, host: str) -> Mapping[str, Any]:
+        """The variables of a host as they were written."""
+
+    def read(self, host: str, name: str) -> Any:
+        """A variable, rendered; None where it is not set or cannot be rendered yet. Raises AscendError."""
+
+    def origin(self, host: str, name: str, value: object) -> str | None:
+        """Where a variable is set; None where nothing shows it."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What is wrong, and what is probably a mistake: a line each."""
+
+    problems: list[str]
+    warnings: list[str]
+
+    @property
+    def message(self) -> str:
+        """All problems in one text."""
+        if len(self.problems) == 1:
+            return f"{self.problems[0]} No host was contacted."
+        title = f"{len(self.problems)} variables are wrong. No host was contacted."
+        return "\n  ".join([title, *self.problems])
+
+
+def check(inventory: Inventory, hosts: Sequence[str]) -> Outcome:
+    """Check every variable of ours that hosts have. What is equal for several hosts is one line."""
+    run = _Run(inventory)
+    problems: dict[tuple[str, str], list[str]] = {}
+    warnings: dict[tuple[str, str], list[str]] = {}
+    for host in hosts:
+        variables = inventory.variables(host)
+        for name, text in run.faults(host, variables):
+            where = inventory.origin(host, name, variables.get(name)) or "set by a play"
+            problems.setdefault((text, where), []).append(host)
+        for name in filter(meant, variables):
+            place = inventory.origin(host, name, variables[name])
+            if place:  # others are no variables of the inventory
+                text = f"{name} is not a variable of this collection; is {meant(name)} meant?"
+                warnings.setdefault((text, place), []).append(host)
+    return Outcome(_lines(problems), _lines(warnings))
+
+
+def _lines(found: Mapping[tuple[str, str], Sequence[str]]) -> list[str]:
+    return [
+        f"{some(hosts)}: {text.rstrip('.')} ({where})." for (text, where), hosts in found.items()
+    ]
+
+
+class _Run:
+    """One check; remembers what was found for values that hosts have in common."""
+
+    def __init__(self, inventory: Inventory) -> None:
+        self._inventory = inventory
+        self._faults: dict[tuple[str, int], str | None] = {}
+        self._bounds: dict[object, list[tuple[str, str]]] = {}
+        self._kept: list[object] = []  # so that no other object gets the id of one
+
+    def faults(self, host: str, variables: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+        """(variable, what is wrong with it) of a host."""
+        ours = {name: value for name, value in variables.items() if name in options()}
+        self._kept.append(ours)
+        wrong = set()
+        for name, value in ours.items():
+            text = self._fault(host, name, value)
+            if text:
+                wrong.add(name)
+                yield name, text
+        for name, text in self._out_of_bounds(host, ours):
+            if name not in wrong and name in ours:
+                wrong.add(name)
+                yield name, text
+
+    def _fault(self, host: str, name: str, value: object) -> str | None:
+        if value is None or name in _REQUESTS or hasattr(value, "_ciphertext"):
+            return None  # not set; more than a list is taken; a secret
+        if value == "" and options()[name].get("type") == "bool":
+            return None  # no
+        key = (name, id(value))
+        if is_template(value):
+            return self._rendered(host, name)
+        if key not in self._faults:
+            items = [value] if not isinstance(value, list) else value
+            open_items = len(items) != sum(not is_template(item) for item in items)
+            self._faults[key] = None if open_items else fault(name, value)
+        return self._faults[key]
+
+    def _rendered(self, host: str, name: str) -> str | None:
+        try:
+            value = self._inventory.read(host, name)
+        except AscendError as error:
+            return str(error)
+        return None if value is None or value == "" else fault(name, value)
+
+    def _out_of_bounds(self, host: str, ours: Mapping[str, Any]) -> list[tuple[str, str]]:
+        key: object = frozenset(
+            (name, type(value) if name in _REQUESTS else id(value)) for name, value in ours.items()
+        )
+        if any(holds_template(value) for name, value in ours.items() if name not in _REQUESTS):
+            key = (key, host)
+        if key not in self._bounds:
+            errors = map(str, Settings(partial(self._inventory.read, host)).problems())
+            self._bounds[key] = [(_subject(text), text) for text in errors]
+        return self._bounds[key]
+
+
+def _subject(text: str) -> str:
+    """The variable that a message is about: the first that it names."""
+    return next((name for name in _OURS.findall(text) if name in options()), "")

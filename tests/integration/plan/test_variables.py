@@ -1,0 +1,93 @@
+# SPDX-FileCopyrightText: The inferops.ascend authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Wrong variables end a run before a host is contacted. None of these can be reached."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from .site import PROFILE, Outcome, Site
+
+HOSTS = {"npu-[01:40]": None}
+NOBODY = {"ansible_host": "127.0.0.1", "ansible_port": 1, "ascend_host_profile": PROFILE}
+SERVICES = {"vllm_service_instances": ["Qwen3-14B"]}
+
+
+def run(site: Site, playbook: str, *flags: str) -> Outcome:
+    return site.run("ansible-playbook", f"inferops.ascend.{playbook}", *site.inventory(), *flags)
+
+
+def refused(outcome: Outcome) -> list[str]:
+    """The lines of the problems, after it is known that no host was contacted."""
+    assert outcome.status == 2, outcome.output
+    assert "UNREACHABLE" not in outcome.output
+    assert "Validating arguments" not in outcome.output
+    found = re.findall(r"^(?:\[ERROR\]: .*Action failed: |  )(npu-\S+.*)$", outcome.output, re.M)
+    return [line.removesuffix(" No host was contacted.") for line in found]
+
+
+@pytest.fixture
+def fleet(site: Site) -> Site:
+    variables = {**NOBODY, "vllm_service_shutdown_timeout": "soon"}
+    site.write("hosts.yml", {"ascend": {"hosts": HOSTS, "vars": variables}})
+    site.write("group_vars/ascend.yml", {**SERVICES, "vllm_service_restart": "later"})
+    site.write("host_vars/npu-02/ports.yml", "---\nvllm_service_port_base: 70000\n")
+    return site
+
+
+def test_all_that_is_wrong_is_told_at_once_with_where_it_is_set(fleet: Site) -> None:
+    fleet.write("host_vars/npu-03.yml", {"vllm_service_restart": "now"})
+    outcome = run(fleet, "deploy", "-e", "vllm_service_wait=maybe")
+    many = "npu-01, npu-02 and 38 more hosts"
+    assert sorted(refused(outcome)) == [
+        "npu-01, npu-02 and 37 more hosts: vllm_service_restart is 'later'; write now or deferred"
+        " (group_vars/ascend.yml, line 3).",
+        f"{many}: vllm_service_shutdown_timeout is 'soon'; an integer is needed (hosts.yml, line 8).",
+        f"{many}: vllm_service_wait is 'maybe'; true or false is needed (-e).",
+        "npu-02: vllm_service_port_base is 70000; a number of 1024 to 65535 is needed"
+        " (host_vars/npu-02/ports.yml, line 2).",
+    ]
+    assert "4 variables are wrong. No host was contacted." in outcome.output
+    assert len(re.findall(r"^npu-\d+ +: ok=", outcome.output, re.M)) == 1
+
+
+@pytest.mark.parametrize("playbook", ["site", "plan", "verify", "upgrade", "weights", "calibrate"])
+def test_playbooks_that_use_roles_check_first(fleet: Site, playbook: str) -> None:
+    flags = () if playbook == "plan" else ("--limit", "npu-01,npu-02")
+    assert len(refused(run(fleet, playbook, *flags))) == 3
+
+
+def test_a_host_that_is_left_out_holds_nobody_up(fleet: Site) -> None:
+    fleet.write("hosts.yml", {"ascend": {"hosts": HOSTS, "vars": NOBODY}})
+    fleet.write("group_vars/ascend.yml", SERVICES)
+    assert len(refused(run(fleet, "check_variables"))) == 1
+    assert run(fleet, "check_variables", "--limit", "ascend:!npu-02").status == 0
+
+
+def test_a_misspelled_variable_is_a_warning_and_one_of_the_user_is_none(site: Site) -> None:
+    site.write("hosts.yml", {"ascend": {"hosts": {"npu-01": NOBODY}}})
+    mistakes = {"vllm_service_instnaces": [], "vllm_runtime_verson": "0.18.0"}
+    users = {"vllm_service_instances_chat": [], "vllm_wishes": 1, "ascend_rack": 4}
+    site.write("group_vars/ascend.yml", {**mistakes, **users})
+    outcome = run(site, "check_variables")
+    assert outcome.status == 0, outcome.output
+    assert re.findall(r"(\w+) is not a variable of this collection; is (\w+) meant", outcome.words) == [
+        ("vllm_service_instnaces", "vllm_service_instances"),
+        ("vllm_runtime_verson", "vllm_runtime_version"),
+    ]  # fmt: skip
+    assert "(group_vars/ascend.yml, line 1)" in outcome.words
+
+
+def test_templates_are_checked_by_what_they_come_to(site: Site) -> None:
+    site.write(
+        "hosts.yml", {"ascend": {"hosts": {"npu-01": {"base": 80}, "npu-02": {"base": 8100}}}}
+    )
+    later = "{{ ansible_facts.something_of_the_host }}"
+    values = {"vllm_service_port_base": "{{ base }}", "vllm_service_user": later}
+    site.write("group_vars/ascend.yml", {**NOBODY, **SERVICES, **values})
+    assert refused(run(site, "check_variables")) == [
+        "npu-01: vllm_service_port_base is 80; a number of 1024 to 65535 is needed"
+        " (group_vars/ascend.yml, line 6)."
+    ]
