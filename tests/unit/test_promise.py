@@ -23,6 +23,8 @@ from ansible_collections.inferops.ascend.plugins.plugin_utils._model.request imp
 PROMISED = Path(__file__).parent / "data" / "promised.json"
 # The page says that the engine that is installed by default may be a later one.
 LATER = {"vllm_runtime_version"}
+# Playbooks that other playbooks import.
+PARTS = {"check_variables", "choose_hosts"}
 # Schemas of what playbooks write and of what users write.
 SCHEMAS = ("capacity", "model_table", "plan", "status", "verify", "vllm_options")
 
@@ -81,14 +83,15 @@ def names(repository: Path) -> dict[str, Any]:
                 options = document["doc"].get("options") or {}
                 yield short, {"options": shape(options), "returns": shape(returned)}
 
+    variables = data("vars/playbook_variables.yml")
     failures = (repository / "vars" / "failures").glob("*.yml")
     return {
         "playbooks": {
-            path.stem: shape(data("docs/variables.yml").get(path.stem, {}))
+            path.stem: shape(variables.get(path.stem, {}))
             for path in (repository / "playbooks").glob("*.yml")
-            if path.stem != "choose_hosts"
+            if path.stem not in PARTS
         },
-        "variables of all playbooks": shape(data("docs/variables.yml")["all"]),
+        "variables of all playbooks": shape(variables["all"]),
         "roles": {
             name.removeprefix("inferops.ascend."): {
                 entry: shape(spec["options"]) for entry, spec in role["entry_points"].items()
@@ -114,7 +117,10 @@ def broken(old: Any, new: Any, where: str) -> Iterator[str]:
         for key, value in old.items():
             if key in new:
                 yield from broken(value, new[key], f"{where}/{key}")
-            elif key != "required":
+            elif key not in ("required", "elements") or (key, new.get("type")) == (
+                "elements",
+                "list",
+            ):
                 yield f"{where}/{key} is gone"
         if new.get("required") is True and "required" not in old:
             yield f"{where} has to be given now"
@@ -123,13 +129,17 @@ def broken(old: Any, new: Any, where: str) -> Iterator[str]:
                 yield f"{where}/{key} is new and has to be given"
     elif isinstance(old, list) and isinstance(new, list) and not where.endswith("/default"):
         yield from (f"{where}/{each} is gone" for each in old if each not in new)
-    elif old != new:
+    elif old != new and not (where.endswith("/type") and new == "raw"):
         yield f"{where} was {old} and is {new}"
 
 
 def test_a_promise_is_broken_by_what_a_user_would_notice() -> None:
-    old = {"one": {"type": "int", "default": 1, "choices": [1, 2]}, "two": {"type": "str"}}
-    assert not list(broken(old, {**old, "three": {"type": "str", "default": "x"}}, ""))
+    old = {
+        "one": {"type": "int", "default": 1, "choices": [1, 2]},
+        "two": {"type": "list", "elements": "str"},
+    }
+    wider = {**old, "two": {"type": "raw"}, "three": {"type": "str", "default": "x"}}
+    assert not list(broken(old, wider, ""))
     new = {
         "one": {"type": "int", "default": 2, "choices": [2, 3], "required": True},
         "three": {"type": "str", "required": True},

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import yaml
+from ansible.module_utils.basic import _PY_MIN
 
 
 def tables(page: str) -> dict[str, list[str]]:
@@ -80,10 +81,13 @@ def test_controllers_are_those_of_the_matrix_and_tried_is_that_of_the_tests(
     pinned = (repository / "requirements-dev.txt").read_text(encoding="utf-8")
     used = re.findall(r"^ansible-core == (\d+\.\d+)", pinned, re.MULTILINE)
     known = re.findall(r"^    controller (\S+) (.+)$", matrix, re.MULTILINE)
-    assert rows["Controllers"] == [
-        row(core, ", ".join(pythons.split()), "tried" if core in used else "read")
+    cells = [line.strip("| ").split(" | ") for line in rows["Controllers"]]
+    assert [(core, pythons, tried) for core, pythons, _, tried in cells] == [
+        (core, ", ".join(pythons.split()), "tried" if core in used else "read")
         for core, pythons in known
     ]
+    oldest = ".".join(map(str, _PY_MIN))
+    assert [hosts.split()[0] for core, _, hosts, _ in cells if core in used] == [oldest]
     assert known[0][0] in data(repository / "meta/runtime.yml")["requires_ansible"]
 
 
