@@ -82,11 +82,16 @@ class Books:
         path.unlink(missing_ok=True)
         ran = self.run("verify", *flags, vllm_verify_output=str(path), **extra)
         assert path.exists(), ran.output
-        found = json.loads(path.read_text())
-        schemas = Path(__file__).parents[2] / "vars" / "schemas"
-        schema = json.loads((schemas / "verify.schema.json").read_text())
-        jsonschema.Draft202012Validator(schema).validate(found)
-        return ran, {each["host"]: each for each in found["results"]}
+        return ran, {each["host"]: each for each in read_report(path, "verify")["results"]}
+
+    def deploy(self, *flags: str, **extra: Any) -> tuple[Ran, dict[str, Any]]:
+        """Run deploy and return its report, in which `results` is by host."""
+        path = self.folder / "deploy.json"
+        path.unlink(missing_ok=True)
+        ran = self.run("deploy", *flags, vllm_deploy_report=str(path), **extra)
+        assert path.exists(), ran.output
+        report = read_report(path, "deploy")
+        return ran, {**report, "results": {each["host"]: each for each in report["results"]}}
 
     def wait_until_serving(self, host: str, *ports: int) -> None:
         """Wait until the servers on these ports are healthy."""
@@ -106,6 +111,15 @@ class Books:
             " for u in $(systemctl list-units --all --plain --no-legend 'vllm@*' | cut -d' ' -f1);"
             " do systemctl show -P MainPID $u; done",
         )
+
+
+def read_report(path: Path, playbook: str) -> dict[str, Any]:
+    """A file for programs, which has to be as its schema describes it."""
+    schemas = Path(__file__).parents[2] / "vars" / "schemas"
+    schema = json.loads((schemas / f"{playbook}.schema.json").read_text())
+    found: dict[str, Any] = json.loads(path.read_text())
+    jsonschema.Draft202012Validator(schema).validate(found)
+    return found
 
 
 def codes(verdict: dict[str, Any]) -> dict[str, list[str]]:

@@ -26,7 +26,7 @@ LATER = {"vllm_runtime_version"}
 # Playbooks that other playbooks import.
 PARTS = {"check_variables", "choose_hosts"}
 # Schemas of what playbooks write and of what users write.
-SCHEMAS = ("capacity", "model_table", "plan", "status", "verify", "vllm_options")
+SCHEMAS = ("capacity", "deploy", "model_table", "plan", "status", "verify", "vllm_options")
 
 
 def shape(options: dict[str, Any]) -> dict[str, Any]:

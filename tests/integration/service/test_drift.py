@@ -71,7 +71,7 @@ def test_each_way_to_go_astray_is_shown_and_one_deploy_mends_all(books: Books) -
     books.wait_until_serving("h1", 8000, 8001, 8004, 8006)
     before = books.snapshot("h1")
 
-    shown = books.run("deploy", "--check", "--diff")
+    shown, planned = books.deploy("--check", "--diff")
     assert shown.status == 0, shown.output
     for words in (
         "-max-model-len: 4096",
@@ -99,7 +99,17 @@ def test_each_way_to_go_astray_is_shown_and_one_deploy_mends_all(books: Books) -
     }
     assert books.snapshot("h1") == before, "looking changes nothing"
 
-    assert books.run("deploy").status == 0
+    ran, done = books.deploy()
+    assert ran.status == 0, ran.output
+    for report, check in ((planned, True), (done, False)):
+        assert (report["check"], report["ok"]) == (check, True)
+        there = report["results"]["h1"]
+        assert there["state"] == "changed" and there["removed"] == ["leftover"]
+        assert {each["name"]: each["action"] for each in there["services"]} == {
+            **dict.fromkeys(("edited", "dropin", "killed"), "none"),
+            **dict.fromkeys(("halted", "broken"), "start"),
+            **dict.fromkeys(("reread", "moved"), "restart"),
+        }
     books.wait_until_serving("h1", *range(8000, 8007))
     ran, verdicts = books.verify()
     assert ran.status == 0, ran.output
@@ -153,8 +163,12 @@ def test_what_somebody_else_switched_is_refused_with_the_way_out(books: Books) -
     )
     books.wait_until_serving("h1", 8001, 8002)
     for flags in (["--check", "--diff"], []):
-        ran = books.run("deploy", *flags)
+        ran, report = books.deploy(*flags)
         assert ran.status == 2
+        there = report["results"]["h1"]
+        assert (there["state"], there["step"], there["services"]) == ("failed", "converge", [])
+        assert [each["service"] for each in there["refused"]] == ["masked", "bent"]
+        assert all(each["message"] in ran.output for each in there["refused"])
         assert "vllm@masked.service is masked" in ran.output
         assert f"{folder}/zz.conf was not written by this collection and sets" in ran.output
     ran, verdicts = books.verify()

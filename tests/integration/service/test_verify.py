@@ -71,7 +71,22 @@ def test_every_host_is_looked_at_before_the_run_fails(books: Books) -> None:
     books.inventory.write_text(yaml.safe_dump(values))
     for host in ("h1", "h2", "gone"):
         books.list_services(host, SMALL)
-    assert books.run("deploy", "--limit", "h1,h2").status == 0
+    ran, report = books.deploy()
+    assert ran.status == 4, ran.output
+    assert (report["complete"], report["check"], report["ok"]) == (True, False, False)
+    assert {host: (each["state"], each["step"]) for host, each in report["results"].items()} == {
+        "h1": ("changed", ""),
+        "h2": ("changed", ""),
+        "gone": ("unreachable", "reach"),
+        "bare": ("failed", "converge"),
+    }
+    (service,) = report["results"]["h1"]["services"]
+    assert (service["action"], service["state"]) == ("start", "ready")
+    (refusal,) = report["results"]["bare"]["refused"]
+    assert "vllm_service_instances is not defined for this host" in refusal["message"]
+    ran, report = books.deploy("--limit", "gone")
+    assert (ran.status, report["hosts"]) == (4, {"unreachable": 1}), "no host is left for the end"
+    assert "192.0.2.1" in report["results"]["gone"]["message"]
     books.sh(
         "h2",
         "systemd-run -q --unit train /bin/sleep 99999; ascend-sim card 5"
