@@ -82,12 +82,12 @@ def test_controllers_are_those_of_the_matrix_and_tried_is_that_of_the_tests(
     used = re.findall(r"^ansible-core == (\d+\.\d+)", pinned, re.MULTILINE)
     known = re.findall(r"^    controller (\S+) (.+)$", matrix, re.MULTILINE)
     cells = [line.strip("| ").split(" | ") for line in rows["Controllers"]]
-    assert [(core, pythons, tried) for core, pythons, _, tried in cells] == [
+    assert [(core, pythons, tried) for core, pythons, hosts, tried in cells] == [
         (core, ", ".join(pythons.split()), "tried" if core in used else "read")
         for core, pythons in known
     ]
     oldest = ".".join(map(str, _PY_MIN))
-    assert [hosts.split()[0] for core, _, hosts, _ in cells if core in used] == [oldest]
+    assert [hosts.split()[0] for core, pythons, hosts, tried in cells if core in used] == [oldest]
     assert known[0][0] in data(repository / "meta/runtime.yml")["requires_ansible"]
 
 
