@@ -12,9 +12,8 @@ from typing import Any
 
 from ansible.module_utils import basic
 from ansible.plugins.action.normal import ActionModule as NormalAction
+from ansible_collections.inferops.ascend.plugins.module_utils._base.errors import OLDEST_PYTHON
 
-# Of the code that this collection runs on hosts.
-_OURS = (3, 8)
 # What a module's process leaves that did not come as far as to report a result of the module.
 _NO_RESULT = ("module_stdout", "module_stderr")
 _REJECTED = "requires a minimum of Python"
@@ -60,8 +59,8 @@ def explained(action: Any, result: dict[str, Any], variables: Mapping[str, Any])
 
 def needed() -> tuple[int, int]:
     """The oldest Python on a host that both Ansible and this collection take."""
-    major, minor = getattr(basic, "_PY_MIN", _OURS)[:2]
-    return max(_OURS, (major, minor))
+    major, minor = getattr(basic, "_PY_MIN", OLDEST_PYTHON)[:2]
+    return max(OLDEST_PYTHON, (major, minor))
 
 
 def message(
