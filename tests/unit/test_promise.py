@@ -23,8 +23,6 @@ from ansible_collections.inferops.ascend.plugins.plugin_utils._model.request imp
 PROMISED = Path(__file__).parent / "data" / "promised.json"
 # The page says that the engine that is installed by default may be a later one.
 LATER = {"vllm_runtime_version"}
-# Playbooks that other playbooks import.
-PARTS = {"check_variables", "choose_hosts"}
 # Schemas of what playbooks write and of what users write.
 SCHEMAS = ("capacity", "deploy", "model_table", "plan", "status", "verify", "vllm_options")
 
@@ -89,7 +87,8 @@ def names(repository: Path) -> dict[str, Any]:
         "playbooks": {
             path.stem: shape(variables.get(path.stem, {}))
             for path in (repository / "playbooks").glob("*.yml")
-            if path.stem not in PARTS
+            # A part of other playbooks.
+            if path.stem != "choose_hosts"
         },
         "variables of all playbooks": shape(variables["all"]),
         "roles": {
