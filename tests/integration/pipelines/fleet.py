@@ -78,6 +78,22 @@ class Fleet:
         entry = f'  - model: {model}\n    api_key: "{{{{ vllm_key }}}}"\n'
         path.write_text(path.read_text(encoding="utf-8") + entry, encoding="utf-8")
 
+    def install(self) -> None:
+        """Install the collection in the home of the runner."""
+        words = ("ansible-galaxy", "collection", "install", "-r", "requirements.yml")
+        done = self.run(*words)
+        assert done.returncode == 0, done.stdout
+
+    def refuse_connections(self) -> None:
+        """Give the hosts an address where nothing listens."""
+        path = self.work / "inventory" / "hosts.yml"
+        inventory = yaml.safe_load(path.read_text(encoding="utf-8"))
+        for host in inventory["ascend"]["hosts"].values():
+            host |= {"ansible_host": "127.0.0.1", "ansible_port": 1}
+        self.write("inventory/hosts.yml", inventory)
+        self.commit("Use addresses that refuse")
+        self.push("main")
+
     def request(self) -> None:
         """What a service makes of a pushed branch: the commit that merges it into main."""
         self.push("change")

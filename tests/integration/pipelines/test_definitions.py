@@ -13,8 +13,6 @@ import yaml
 
 from .fleet import KEY, Fleet
 
-INSTALL = ("ansible-galaxy", "collection", "install", "-r", "requirements.yml")
-
 
 @pytest.mark.parametrize(
     ("schema", "pattern"),
@@ -33,9 +31,8 @@ def test_pipelines_are_as_their_services_define_them(
 def test_a_commit_without_its_plan_is_rejected(fleet: Fleet) -> None:
     fleet.git("config", "user.name", "A User")
     fleet.git("config", "user.email", "user@example.com")
-    for words in (INSTALL, ("pre-commit", "install")):
-        done = fleet.run(*words)
-        assert done.returncode == 0, done.stdout
+    fleet.install()
+    assert fleet.run("pre-commit", "install").returncode == 0
     fleet.add_model("Qwen3-32B")
     commit = ("git", "commit", "--all", "-m", "Serve Qwen3-32B")
     stale = fleet.run(*commit)
@@ -48,7 +45,7 @@ def test_a_commit_without_its_plan_is_rejected(fleet: Fleet) -> None:
 
 def test_ansible_pull_takes_the_services_of_its_host_alone(fleet: Fleet) -> None:
     """On this machine, which has no cards: it is compared with what npu-01 needs, and not changed."""
-    assert fleet.run(*INSTALL).returncode == 0
+    fleet.install()
     place = str(fleet.root / "pulled")
     pull = ["ansible-pull", "--check", "-U", fleet.origin.as_uri(), "-C", "main", "-d", place]
     python = f"ansible_python_interpreter={sys.executable}"
@@ -59,7 +56,7 @@ def test_ansible_pull_takes_the_services_of_its_host_alone(fleet: Fleet) -> None
 
 
 def test_an_execution_environment_gets_what_the_collection_needs(fleet: Fleet) -> None:
-    assert fleet.run(*INSTALL).returncode == 0
+    fleet.install()
     found = fleet.run("ansible-builder", "introspect", str(fleet.runner / ".ansible/collections"))
     assert found.returncode == 0, found.stdout
     needs = yaml.safe_load(found.stdout.partition("---")[2])

@@ -4,8 +4,6 @@
 
 from __future__ import annotations
 
-import yaml
-
 from .fleet import Fleet
 
 
@@ -20,13 +18,7 @@ def test_a_stale_plan_that_was_merged_is_not_deployed(fleet: Fleet) -> None:
 
 
 def test_hosts_that_are_not_reached_have_an_issue(fleet: Fleet) -> None:
-    path = fleet.work / "inventory" / "hosts.yml"
-    inventory = yaml.safe_load(path.read_text(encoding="utf-8"))
-    for host in inventory["ascend"]["hosts"].values():
-        host |= {"ansible_host": "127.0.0.1", "ansible_port": 1}  # where nothing listens
-    fleet.write("inventory/hosts.yml", inventory)
-    fleet.commit("Use addresses that refuse")
-    fleet.push("main")
+    fleet.refuse_connections()
     job = fleet.gitlab("drift")
     assert not job.ok
     [issue] = fleet.service.open
