@@ -87,6 +87,13 @@ def test_a_comparison_that_did_not_end_has_an_issue_too(notify: Notify, service:
     assert "4711" in (issue.get("body") or issue["description"]), "the job that has the log"
 
 
+def test_a_request_has_one_comment_with_the_last_text(notify: Notify, service: Service) -> None:
+    notify("comment", "The first plan")
+    notify("comment", "The second plan")
+    [comment] = service.ours
+    assert comment.endswith("The second plan")
+
+
 def test_a_long_comment_is_cut_and_says_so(notify: Notify, service: Service) -> None:
     notify("comment", "x" * (LONGEST + 1))
     [comment] = service.ours

@@ -4,33 +4,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
-import pytest
-
 from .fleet import Fleet, services
-from .jobs import Job
 
-PLAN: dict[str, Callable[[Fleet], Job]] = {
-    "GitHub": lambda fleet: fleet.github("plan"),
-    "GitLab": lambda fleet: fleet.gitlab("plan"),
-}
 NEW = {"qwen3-32b": "`npu-01` 2-3"}
 
 
-@pytest.fixture(params=PLAN)
-def plan(request: pytest.FixtureRequest, fleet: Fleet) -> Callable[[], Job]:
-    run = PLAN[request.param]
-    return lambda: run(fleet)
-
-
 def test_a_new_model_shows_in_one_comment_however_often_it_is_planned(
-    fleet: Fleet, plan: Callable[[], Job]
+    fleet: Fleet,
 ) -> None:
     fleet.add_model("Qwen3-32B")
     fleet.commit("Serve Qwen3-32B")
     fleet.request()
-    stale = plan()
+    stale = fleet.github("plan")
     assert not stale.ok
     [comment] = fleet.service.ours
     assert services(comment) == NEW
@@ -40,7 +25,7 @@ def test_a_new_model_shows_in_one_comment_however_often_it_is_planned(
     assert written.returncode == 0, written.stdout
     fleet.commit("Plan it")
     fleet.request()
-    current = plan()
+    current = fleet.github("plan")
     assert current.ok, current.output
     [comment] = fleet.service.ours
     assert services(comment) == NEW
