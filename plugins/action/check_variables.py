@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,14 @@ from ansible.plugins.action import ActionBase
 from ansible.utils.vars import load_extra_vars
 from ansible_collections.inferops.ascend.plugins.plugin_utils._base.errors import AscendError
 from ansible_collections.inferops.ascend.plugins.plugin_utils._base.origin import Origins
+from ansible_collections.inferops.ascend.plugins.plugin_utils._base.output import write_json
+from ansible_collections.inferops.ascend.plugins.plugin_utils._plan import outcome
+from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.inventory import Problem
+from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.result import (
+    PlanRejected,
+    PlanSettings,
+)
+from ansible_collections.inferops.ascend.plugins.plugin_utils._service import deploy_report
 from ansible_collections.inferops.ascend.plugins.plugin_utils.host_variables import (
     HostVariables,
     hosts_matching,
@@ -31,16 +39,43 @@ class ActionModule(ActionBase):
         self._supports_check_mode = True
         task_vars = task_vars or {}
         result: dict[str, Any] = super().run(tmp, task_vars)
-        given = self.validate_argument_spec(argument_spec={"hosts": {"type": "str"}})[1]
+        given = self.validate_argument_spec(
+            argument_spec={
+                "hosts": {"type": "str"},
+                "plan_json": {"type": "path"},
+                "deploy_report": {"type": "path"},
+            }
+        )[1]
         hosts = list(map(str, task_vars["ansible_play_hosts_all"]))
         if given["hosts"]:
             hosts = sorted(hosts_matching(self, task_vars["groups"], given["hosts"]))
         found = check(_Inventory(self, task_vars), hosts)
         if found.warnings:
-            result["warnings"] = found.warnings
-        if found.problems:
-            return {**result, "failed": True, "msg": found.message}
-        return {**result, "changed": False}
+            result["warnings"] = [each.line for each in found.warnings]
+        if not found.problems:
+            return {**result, "changed": False}
+        message = found.message
+        try:
+            self._write(found.problems, hosts, given)
+        except AscendError as error:
+            message += f" {error}"
+        return {**result, "failed": True, "msg": message}
+
+    def _write(
+        self, problems: Sequence[Problem], hosts: Sequence[str], given: Mapping[str, Any]
+    ) -> None:
+        """Write the files of runs that end here. Raises AscendError."""
+        check = bool(self._task.check_mode)
+        if given["plan_json"]:
+            rejected = outcome.failed(
+                PlanRejected(problems), PlanSettings(check=check), locked=False
+            )
+            write_json(given["plan_json"], rejected)
+        if given["deploy_report"]:
+            texts = {
+                host: [each.message for each in problems if host in each.hosts] for host in hosts
+            }
+            write_json(given["deploy_report"], deploy_report.rejected(texts, check=check))
 
 
 class _Inventory:

@@ -21,6 +21,12 @@ options:
   hosts:
     description: Pattern of the hosts whose variables are checked. By default those of the play.
     type: str
+  plan_json:
+    description: File on the controller that gets what is wrong, as M(inferops.ascend.plan) writes it.
+    type: path
+  deploy_report:
+    description: The same, as M(inferops.ascend.vllm_deploy_report) writes it.
+    type: path
 extends_documentation_fragment:
   - inferops.ascend.attributes.action
 """

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 from ._base.errors import AscendError
 from ._base.specs import fault, meant, options
-from ._plan.inventory import holds_template, is_template, some
+from ._plan.inventory import Problem, holds_template, is_template
 from .settings import Settings
 
 # Requests differ from host to host. Of them the type alone is checked, by the settings.
@@ -36,18 +36,18 @@ class Inventory(Protocol):
 
 @dataclass(frozen=True)
 class Outcome:
-    """What is wrong, and what is probably a mistake: a line each."""
+    """What is wrong, and what is probably a mistake."""
 
-    problems: list[str]
-    warnings: list[str]
+    problems: list[Problem]
+    warnings: list[Problem]
 
     @property
     def message(self) -> str:
         """All problems in one text."""
-        if len(self.problems) == 1:
-            return f"{self.problems[0]} No host was contacted."
-        title = f"{len(self.problems)} variables are wrong. No host was contacted."
-        return "\n  ".join([title, *self.problems])
+        lines = [each.line for each in self.problems]
+        if len(lines) == 1:
+            return f"{lines[0]} No host was contacted."
+        return "\n  ".join([f"{len(lines)} variables are wrong. No host was contacted.", *lines])
 
 
 def check(inventory: Inventory, hosts: Sequence[str]) -> Outcome:
@@ -65,12 +65,13 @@ def check(inventory: Inventory, hosts: Sequence[str]) -> Outcome:
             if place:  # others are no variables of the inventory
                 text = f"{name} is not a variable of this collection; is {meant(name)} meant?"
                 warnings.setdefault((text, place), []).append(host)
-    return Outcome(_lines(problems), _lines(warnings))
+    return Outcome(_found(problems), _found(warnings))
 
 
-def _lines(found: Mapping[tuple[str, str], Sequence[str]]) -> list[str]:
+def _found(found: Mapping[tuple[str, str], Sequence[str]]) -> list[Problem]:
     return [
-        f"{some(hosts)}: {text.rstrip('.')} ({where})." for (text, where), hosts in found.items()
+        Problem(f"{text.rstrip('.')} ({where}).", tuple(hosts))
+        for (text, where), hosts in found.items()
     ]
 
 

@@ -78,6 +78,21 @@ def begun(hosts: Mapping[str, Registered], *, check: bool) -> dict[str, Any]:
     return _report(results, complete=complete, check=check)
 
 
+def rejected(problems: Mapping[str, Sequence[str]], *, check: bool) -> dict[str, Any]:
+    """The report of a run that contacted no host, because variables are wrong.
+
+    problems: by host, all of the run; none for a host whose variables are right.
+    """
+    results = []
+    for host, texts in problems.items():
+        end = _End(UNKNOWN, "", "Variables of other hosts are wrong, so that it was not contacted.")
+        if texts:
+            end = _End(FAILED, "variables", " ".join(texts))
+        refused = [{"service": "", "message": text} for text in texts]
+        results.append({**_result(host, end, {}), "refused": refused})
+    return _report(results, complete=False, check=check)
+
+
 def ended(hosts: Mapping[str, Registered], going: Sequence[str], *, check: bool) -> dict[str, Any]:
     """The report at the end. going: hosts on which no task has failed and that were not lost."""
     results = [

@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import jsonschema
 import yaml
 from ansible_collections.inferops.ascend.plugins.filter.place import place_filter as place
 from ansible_collections.inferops.ascend.plugins.plugin_utils._model.catalogue import load_catalogue
@@ -47,15 +46,6 @@ class Outcome:
         """The output with the escapes of JSON undone and lines joined, also those of a list."""
         joined = re.sub(r'",\n\s+"', " ", self.output)
         return " ".join(joined.replace("\\n", " ").replace('\\"', '"').split())
-
-
-def read_report(path: Path) -> dict[str, Any]:
-    """What `vllm_plan_json` has, which has to be as its schema describes it."""
-    schemas = Path(__file__).parents[3] / "vars" / "schemas"
-    schema = json.loads((schemas / "plan.schema.json").read_text(encoding="utf-8"))
-    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    jsonschema.Draft202012Validator(schema).validate(found)
-    return found
 
 
 @dataclass

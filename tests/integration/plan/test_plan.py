@@ -7,7 +7,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from .site import FILE, Site, read_report
+from ..playbooks import read_report
+from .site import FILE, Site
 
 
 def test_a_plan_is_what_deploy_does_and_a_second_run_changes_nothing(
@@ -24,7 +25,7 @@ def test_a_plan_is_what_deploy_does_and_a_second_run_changes_nothing(
     assert first.changed
     assert "npu-02" in first.output
     written = site.where()
-    told = read_report(report)
+    told = read_report(report, "plan")
     assert told["state"] == "written"
     assert written == {
         host["name"]: {each["name"]: each["cards"] for each in host["services"]}
@@ -51,7 +52,7 @@ def test_a_plan_is_what_deploy_does_and_a_second_run_changes_nothing(
     assert not second.changed
     assert site.files() == files
     assert {**told, "state": "unchanged", "changes": [], "files": [], "summary": {}} == {
-        **read_report(report),
+        **read_report(report, "plan"),
         "summary": {},
     }
 
@@ -80,7 +81,7 @@ def test_check_shows_each_file_and_writes_nothing(site: Site, report: Path) -> N
     exit_code = {"vllm_plan_detailed_exitcode": True, "vllm_plan_json": str(report)}
     said = site.refused("--check", **exit_code)
     assert "Changes are pending for 2 hosts: npu-01, npu-02. The plan itself is in order." in said
-    pending = read_report(report)
+    pending = read_report(report, "plan")
     assert (pending["state"], pending["check"]) == ("pending", True)
     assert [(each["host"], each["change"]) for each in pending["files"]] == [
         ("npu-01", "created"),
@@ -88,7 +89,7 @@ def test_check_shows_each_file_and_writes_nothing(site: Site, report: Path) -> N
     ]
     site.planned(**exit_code)
     site.planned("--check", **exit_code)
-    assert read_report(report)["state"] == "unchanged"
+    assert read_report(report, "plan")["state"] == "unchanged"
 
 
 def test_a_locked_plan_fails_when_it_is_stale(site: Site, report: Path) -> None:
@@ -96,7 +97,7 @@ def test_a_locked_plan_fails_when_it_is_stale(site: Site, report: Path) -> None:
     assert "stale for 2 hosts: npu-01, npu-02" in site.refused(
         vllm_plan_locked=True, vllm_plan_json=str(report)
     )
-    stale = read_report(report)
+    stale = read_report(report, "plan")
     assert (stale["state"], stale["locked"], stale["summary"]["added"]) == ("pending", True, 2)
     site.planned()
     assert not site.planned(vllm_plan_locked=True).changed
@@ -192,7 +193,7 @@ def test_all_that_does_not_fit_is_said_at_once(site: Site, report: Path) -> None
         hosts=["npu-01", "npu-02"],
     )
     said = site.refused(vllm_plan_json=str(report))
-    told = read_report(report)
+    told = read_report(report, "plan")
     assert told["state"] == "failed"
     assert [each["service"] for each in told["problems"]] == ["big", "long", "qwen3-14b"]
     assert all(each["message"].replace("\n", " ") in said for each in told["problems"])

@@ -11,7 +11,8 @@ from pathlib import Path
 
 from ansible_collections.inferops.ascend.plugins.plugin_utils._model.profiles import load_profiles
 
-from .site import PROFILE, Site, read_report
+from ..playbooks import read_report
+from .site import PROFILE, Site
 
 
 def test_a_mixed_fleet(site: Site) -> None:
@@ -114,7 +115,10 @@ def test_only_hosts_that_do_not_say_what_they_have_are_asked(
             f"{host}: it could not be asked for its cards \\(.+?\\), which its variables do not",
             said,
         )
-    assert [each["hosts"] for each in read_report(report)["problems"]] == [["npu-02"], ["npu-03"]]
+    assert [each["hosts"] for each in read_report(report, "plan")["problems"]] == [
+        ["npu-02"],
+        ["npu-03"],
+    ]
 
 
 def test_tables_and_estimates_of_the_role_count(site: Site) -> None:

@@ -5,9 +5,11 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 
+from ..playbooks import read_report
 from .site import PROFILE, Outcome, Site
 
 HOSTS = {"npu-[01:40]": None}
@@ -37,9 +39,10 @@ def fleet(site: Site) -> Site:
     return site
 
 
-def test_all_that_is_wrong_is_told_at_once_with_where_it_is_set(fleet: Site) -> None:
+def test_all_that_is_wrong_is_told_at_once_with_where_it_is_set(fleet: Site, report: Path) -> None:
     fleet.write("host_vars/npu-03.yml", {"vllm_service_restart": "now"})
-    outcome = run(fleet, "deploy", "-e", "vllm_service_wait=maybe")
+    variables = f"vllm_service_wait=maybe vllm_deploy_report={report}"
+    outcome = run(fleet, "deploy", "-e", variables)
     many = "npu-01, npu-02 and 38 more hosts"
     assert sorted(refused(outcome)) == [
         "npu-01, npu-02 and 37 more hosts: vllm_service_restart is 'later'; write now or deferred"
@@ -51,6 +54,11 @@ def test_all_that_is_wrong_is_told_at_once_with_where_it_is_set(fleet: Site) -> 
     ]
     assert "4 variables are wrong. No host was contacted." in outcome.output
     assert len(re.findall(r"^npu-\d+ +: ok=", outcome.output, re.M)) == 1
+    told = read_report(report, "deploy")
+    assert (told["complete"], told["hosts"]) == (False, {"failed": 40})
+    found = {each["host"]: [why["message"] for why in each["refused"]] for each in told["results"]}
+    assert (len(found["npu-01"]), len(found["npu-02"]), len(found["npu-03"])) == (3, 4, 2)
+    assert "vllm_service_port_base is 70000" in " ".join(found["npu-02"])
 
 
 @pytest.mark.parametrize("playbook", ["site", "plan", "verify", "upgrade", "weights", "calibrate"])
@@ -59,11 +67,14 @@ def test_playbooks_that_use_roles_check_first(fleet: Site, playbook: str) -> Non
     assert len(refused(run(fleet, playbook, *flags))) == 3
 
 
-def test_a_host_that_is_left_out_holds_nobody_up(fleet: Site) -> None:
+def test_a_host_that_is_left_out_holds_nobody_up(fleet: Site, report: Path) -> None:
     fleet.write("hosts.yml", {"ascend": {"hosts": HOSTS, "vars": NOBODY}})
     fleet.write("group_vars/ascend.yml", SERVICES)
     assert len(refused(run(fleet, "check_variables"))) == 1
     assert run(fleet, "check_variables", "--limit", "ascend:!npu-02").status == 0
+    (line,) = refused(run(fleet, "plan", "-e", f"vllm_plan_json={report}"))
+    (problem,) = read_report(report, "plan")["problems"]
+    assert problem["hosts"] == ["npu-02"] and problem["message"] in line
 
 
 def test_a_misspelled_variable_is_a_warning_and_one_of_the_user_is_none(site: Site) -> None:

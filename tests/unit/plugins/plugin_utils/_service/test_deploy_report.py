@@ -119,3 +119,11 @@ def test_a_run_that_was_killed_leaves_its_hosts_unknown() -> None:
     found = deploy_report.begun({"h1": ANSWERED, "h2": {"vllm_deploy_answer": LOST}}, check=False)
     assert (found["complete"], found["ok"]) == (False, False)
     assert found["hosts"] == {"unknown": 1, "unreachable": 1}
+
+
+def test_hosts_beside_one_with_wrong_variables_are_unknown() -> None:
+    found = deploy_report.rejected({"h1": ["a is wrong.", "b is wrong."], "h2": []}, check=True)
+    assert (found["complete"], found["hosts"]) == (False, {"failed": 1, "unknown": 1})
+    first, second = found["results"]
+    assert [each["message"] for each in first["refused"]] == ["a is wrong.", "b is wrong."]
+    assert "not contacted" in second["message"] and second["refused"] == []
