@@ -73,7 +73,10 @@ def test_a_merge_deploys_and_drift_has_one_issue_until_it_is_gone(deployed_to: F
     fleet = deployed_to
     merge = fleet.github("deploy")
     assert merge.ok, merge.output
-    assert json.loads(merge.artifacts["deploy.json"])
+    report = json.loads(merge.artifacts["deploy.json"])
+    assert (report["complete"], report["ok"]) == (True, True)
+    assert report["hosts"] == {"changed": 2}
+    assert report["services"] == {"start": 4}
     assert KEY not in merge.output + merge.artifacts["deploy.json"]
     assert not Path(fleet.root, "checkout.temp", "ssh-key").exists()
 
@@ -88,6 +91,8 @@ def test_a_merge_deploys_and_drift_has_one_issue_until_it_is_gone(deployed_to: F
 
     merge = fleet.gitlab("deploy")
     assert merge.ok, merge.output
+    report = json.loads(merge.artifacts["deploy.json"])
+    assert report["hosts"] == {"unchanged": 1, "changed": 1}
     same = fleet.gitlab("drift")
     assert same.ok, same.output
     assert fleet.service.open == []
