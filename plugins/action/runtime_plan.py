@@ -5,9 +5,10 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
-from ansible.errors import AnsibleActionFail
+from ansible.errors import AnsibleActionFail, AnsibleError
 from ansible.plugins.action import ActionBase
 from ansible_collections.inferops.ascend.plugins.plugin_utils._base.errors import AscendError
 from ansible_collections.inferops.ascend.plugins.plugin_utils._base.values import plain
@@ -56,10 +57,28 @@ class ActionModule(ActionBase):
                 )
             given.pop("cards", None)
             request = installation.RuntimeRequest(**given)
-            result["installation"] = installation.plan(request).as_dict()
+            planned = installation.plan(request)
+            result["installation"] = {**planned.as_dict(), "wheels": self._sources(request)}
         except AscendError as error:
             raise AnsibleActionFail(str(error)) from error
         return result
+
+    def _sources(self, request: installation.RuntimeRequest) -> list[str]:
+        """Names of the wheels that are copied from the controller. Raises AscendError for what is not there."""
+        names: list[str] = []
+        for method, name in (("venv", "wheels_source"), ("container", "image_archive_source")):
+            path = getattr(request, name)
+            if request.method != method or not path:
+                continue
+            try:
+                found = self._find_needle("files", path)
+                names = os.listdir(found) if method == "venv" else names
+            except (AnsibleError, OSError) as error:
+                raise AscendError(
+                    f"vllm_runtime_{name} is {path}, which is not on the controller. Give its absolute"
+                    " path, or a path below files/ of the playbook."
+                ) from error
+        return sorted(names)
 
 
 def _cards(given: dict[str, Any], host: HostVariables) -> list[dict[str, Any]]:

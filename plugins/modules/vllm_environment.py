@@ -19,15 +19,15 @@ description:
   - Everything is installed by uv, in O(tools). Where it is not there yet, it is installed from its
     wheel in O(find_links), else from the package index, which needs a Python with the module C(venv).
   - Nothing is restarted.
+  - In check mode it fails where an environment is to be made and a version of O(expect) is nowhere to be had, or an
+    index is not reached; all that is missing is reported at once.
 options:
   root:
-    description:
-      - Directory of all environments.
+    description: Directory of all environments.
     type: path
     default: /opt/vllm
   name:
-    description:
-      - Directory of the wanted one below O(root). Without it the module only reports what is there.
+    description: Directory of the wanted one below O(root). Without it the module only reports what is there.
     type: str
     default: ""
   steps:
@@ -39,8 +39,7 @@ options:
     default: []
     suboptions:
       requirements:
-        description:
-          - Requirements as in a requirements file.
+        description: Requirements as in a requirements file.
         type: list
         elements: str
         required: true
@@ -52,14 +51,12 @@ options:
         elements: str
         default: []
       exclude:
-        description:
-          - Packages that are left out although others ask for them.
+        description: Packages that are left out although others ask for them.
         type: list
         elements: str
         default: []
       environment:
-        description:
-          - Variables of this call.
+        description: Variables of this call.
         type: dict
         default: {}
   expect:
@@ -75,30 +72,25 @@ options:
     type: dict
     default: {}
   program:
-    description:
-      - Program that has to be in the environment's C(bin) at the end.
+    description: Program that has to be in the environment's C(bin) at the end.
     type: str
     default: vllm
   constraints:
-    description:
-      - Lines of a constraints file.
+    description: Lines of a constraints file.
     type: list
     elements: str
     default: []
   python:
-    description:
-      - Path or name of the interpreter. Empty to take the newest one that fits.
+    description: Path or name of the interpreter. Empty to take the newest one that fits.
     type: str
     default: ""
   python_versions:
-    description:
-      - Oldest and newest minor version of Python that fit.
+    description: Oldest and newest minor version of Python that fit.
     type: list
     elements: str
     default: ["3.8", "3.99"]
   tools:
-    description:
-      - Directory of uv, C(tools) below O(root) by default. No environment can have that name.
+    description: Directory of uv, C(tools) below O(root) by default. No environment can have that name.
     type: path
     default: ""
     version_added: 1.0.0
@@ -119,6 +111,13 @@ options:
     type: list
     elements: path
     default: []
+  coming:
+    description:
+      - Names of files that are copied into O(find_links) before anything is installed. Check mode takes them for there.
+    type: list
+    elements: str
+    default: []
+    version_added: 1.0.0
   offline:
     description:
       - Ask no index, take everything from O(find_links).
@@ -332,6 +331,7 @@ def main() -> None:
             "index_url": {"type": "str", "default": ""},
             "extra_index_urls": {"type": "list", "elements": "str", "default": []},
             "find_links": {"type": "list", "elements": "path", "default": []},
+            "coming": {"type": "list", "elements": "str", "default": []},
             "offline": {"type": "bool", "default": False},
             "environment": {"type": "dict", "default": {}},
             "switch": {"type": "bool", "default": True},
@@ -348,6 +348,10 @@ def main() -> None:
         environments = Environments(Commands(), spec)
         if module.check_mode:
             before, now, outcome = _compare(environments)
+            if outcome.builds:
+                missing = environments.missing(module.params["coming"])
+                if missing:
+                    module.fail_json(msg="\n".join(missing))
         else:
             lock = "/run/inferops-ascend/vllm_environment.lock"
             timeout = module.params["lock_timeout"]

@@ -10,10 +10,11 @@ import glob
 import os
 import re
 import shutil
-from typing import Iterable, NamedTuple
+from typing import Iterable, NamedTuple, Sequence
 
 from .._base.errors import HostError
 from .._base.files import remove_leftovers, sync_directory, write_atomically
+from .available import faults
 from .build import build
 from .environments import (
     COMPLETE,
@@ -112,6 +113,14 @@ class Environments:
                 f"(in the role: vllm_runtime_name: {spec.name}-2)."
             )
         return False
+
+    def missing(self, coming: Sequence[str]) -> list[str]:
+        """What is not there to make the environment from, a sentence each; nothing is changed.
+
+        coming: names of files that will be copied into the directories of packages first.
+        """
+        uv = Uv(self.module, self.spec).fault(coming)
+        return [*([uv] if uv else []), *faults(self.spec, coming)]
 
     def act(self, outcome: Outcome) -> None:
         """Do it, in an order that loses nothing at an interruption.

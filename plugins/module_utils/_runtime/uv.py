@@ -27,6 +27,7 @@ REQUIREMENT = "uv>={}.{}".format(*OLDEST)
 TEMPORARY = ".installing-uv-"
 _WHEEL = re.compile(r"uv-([0-9]+(?:\.[0-9]+)*)-.*linux.*\.whl")
 _TAIL = 25
+_ADVICE = f"python3 -m pip download --only-binary=:all: --no-deps '{REQUIREMENT}'"
 
 
 def find_wheel(directories: Iterable[str], machine: str) -> str:
@@ -78,27 +79,42 @@ class Uv:
         if wheel:
             unpack(wheel, self.program)
             return
-        advice = f"python3 -m pip download --only-binary=:all: --no-deps '{REQUIREMENT}'"
         if self.spec.offline:
-            raise HostError(
-                f"The installer uv is not on this host, and {self._directories()} has no wheel of it "
-                f"for {machine}. Download it on such a machine and copy it to the other wheels: "
-                f"{advice}"
-            )
+            raise HostError(self._nowhere())
         os.makedirs(self.tools, mode=0o755, exist_ok=True)
         for path in glob.glob(os.path.join(glob.escape(self.tools), TEMPORARY + "*")):
             shutil.rmtree(path)  # a killed run left it
         with tempfile.TemporaryDirectory(dir=self.tools, prefix=TEMPORARY) as directory:
-            unpack(self._download(directory, machine, advice), self.program)
+            unpack(self._download(directory, machine), self.program)
 
-    def _download(self, directory: str, machine: str, advice: str) -> str:
+    def fault(self, coming: Sequence[str]) -> str:
+        """Why uv cannot be installed here, as far as that is known before; "" where nothing prevents it.
+
+        coming: names of files that will be copied into the directories of packages first.
+        """
+        machine = os.uname().machine
+        comes = any(_WHEEL.fullmatch(name) and name.endswith(f"_{machine}.whl") for name in coming)
+        if comes or os.access(self.program, os.X_OK) or find_wheel(self.spec.find_links, machine):
+            return ""
+        return self._nowhere(bool(coming)) if self.spec.offline else ""
+
+    def _nowhere(self, copied: bool = False) -> str:
+        """copied: the directories are made by a copy of wheels first."""
+        machine = os.uname().machine
+        where = ", ".join(self.spec.find_links) if copied else self._directories()
+        return (
+            f"The installer uv is not on this host, and {where} has no wheel of it "
+            f"for {machine}. Download it on such a machine and copy it to the other wheels: {_ADVICE}"
+        )
+
+    def _download(self, directory: str, machine: str) -> str:
         """Download uv's wheel from the index; return its path."""
         usable = [each for each in interpreters() if each.venv]
         if not usable:
             raise HostError(
                 "The installer uv is not on this host, and no Python here has the module venv, which "
                 "is needed to download it. Install it (a package such as python3-venv), or copy "
-                f"uv's wheel to the host (in the role: vllm_runtime_wheels): {advice}"
+                f"uv's wheel to the host (in the role: vllm_runtime_wheels): {_ADVICE}"
             )
         self.run([usable[0].path, "-I", "-m", "venv", f"{directory}/pip"], "preparing pip")
         command = [f"{directory}/pip/bin/python3", "-I", "-m", "pip", "download", "--no-input"]
@@ -106,7 +122,7 @@ class Uv:
         self.run([*command, REQUIREMENT], "downloading the installer uv")
         wheel = find_wheel([directory], machine)
         if not wheel:
-            raise HostError(f"The index has no wheel of uv for {machine}. {advice}")
+            raise HostError(f"The index has no wheel of uv for {machine}. {_ADVICE}")
         return wheel
 
     def make(self, path: str, python: str) -> None:

@@ -8,6 +8,7 @@ import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -268,6 +269,25 @@ def test_site_brings_a_blank_host_to_serve(books: Books) -> None:
     ran = books.run("site", "--limit", "h2", "--tags", "verify")
     assert ran.status == 2 and not ran.changed("h2")
     assert "1 of 1 service DIFFERS" in ran.output
+
+
+def test_site_changes_nothing_where_engine_or_weights_cannot_be_had(books: Books) -> None:
+    wheels: dict[str, Any] = {"vllm_runtime_offline": True, "vllm_runtime_wheels": "/srv/none"}
+    wheels["vllm_runtime_root"] = "/srv/engines"  # the stand-in is in /opt/vllm
+    missing = {"model": "Qwen3-0.6B", "name": "small", "path": "/srv/weights/none"}
+    books.list_services("h2", missing, vllm_runtime_version="0.18.0", **wheels)
+    before = books.snapshot("h2") + books.sh("h2", "find /opt /srv | sort; id vllm 2>&1 || true")
+    ran = books.run("site", "--limit", "h2")
+    assert ran.status == 2 and not ran.changed("h2"), ran.output
+    last = ran.output[ran.output.index("Fail where something cannot be had") :]
+    assert "vllm-ascend 0.18.0 is not in /srv/none, and no index is asked" in last
+    assert "Qwen3-0.6B is not on this host" in last and "vllm_weights_source" in last
+    assert (
+        books.snapshot("h2") + books.sh("h2", "find /opt /srv | sort; id vllm 2>&1 || true")
+        == before
+    )
+    ran = books.run("site", "--limit", "h2", "--skip-tags", "runtime")
+    assert "vllm_runtime" not in ran.output and "is not on this host" in ran.output, ran.output
 
 
 def test_site_without_the_engine_says_so_only_when_it_would_start(books: Books) -> None:
