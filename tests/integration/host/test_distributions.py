@@ -30,7 +30,7 @@ VERSION_ID="24.03"
 PRETTY_NAME="openEuler 24.03 (LTS-SP2)"
 ANSI_COLOR="0;31"
 """
-# The path is that of EL and openEuler, without /usr/local where npu-smi is.
+# The path is that of EL, without /usr/local where npu-smi is.
 SUDO = """Defaults secure_path="/sbin:/bin:/usr/sbin:/usr/bin"
 Defaults umask=0077
 Defaults umask_override
