@@ -17,6 +17,7 @@ from ansible.utils.vars import load_extra_vars
 from ansible_collections.inferops.ascend.plugins.plugin_utils._base.errors import AscendError
 from ansible_collections.inferops.ascend.plugins.plugin_utils._base.origin import Origins
 from ansible_collections.inferops.ascend.plugins.plugin_utils._base.output import write_json
+from ansible_collections.inferops.ascend.plugins.plugin_utils._host import drift_report
 from ansible_collections.inferops.ascend.plugins.plugin_utils._plan import outcome
 from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.inventory import Problem
 from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.result import (
@@ -44,6 +45,7 @@ class ActionModule(ActionBase):
                 "hosts": {"type": "str"},
                 "plan_json": {"type": "path"},
                 "deploy_report": {"type": "path"},
+                "verify_output": {"type": "path"},
             }
         )[1]
         hosts = list(map(str, task_vars["ansible_play_hosts_all"]))
@@ -71,11 +73,12 @@ class ActionModule(ActionBase):
                 PlanRejected(problems), PlanSettings(check=check), locked=False
             )
             write_json(given["plan_json"], rejected)
+        texts = {host: [each.message for each in problems if host in each.hosts] for host in hosts}
         if given["deploy_report"]:
-            texts = {
-                host: [each.message for each in problems if host in each.hosts] for host in hosts
-            }
             write_json(given["deploy_report"], deploy_report.rejected(texts, check=check))
+        if given["verify_output"]:
+            data = drift_report.as_data(drift_report.rejected(texts))
+            write_json(given["verify_output"], data)
 
 
 class _Inventory:

@@ -36,7 +36,7 @@ class ActionModule(ActionBase):
         for host in map(str, task_vars["ansible_play_hosts_all"]):
             found = task_vars["hostvars"][host].get(given["registered"]) or {}
             reports.append(found.get("report") or drift_report.missing(host))
-        data = {**drift_report.summary(reports), "results": reports}
+        data = drift_report.as_data(reports)
         if given["output"]:
             try:
                 write_json(given["output"], data)

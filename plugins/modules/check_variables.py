@@ -27,6 +27,9 @@ options:
   deploy_report:
     description: The same, as M(inferops.ascend.vllm_deploy_report) writes it.
     type: path
+  verify_output:
+    description: The same, as M(inferops.ascend.verify_report) writes it.
+    type: path
 extends_documentation_fragment:
   - inferops.ascend.attributes.action
 """

@@ -32,6 +32,25 @@ def missing(host: str) -> dict[str, Any]:
     return as_dict(drift)
 
 
+def rejected(problems: Mapping[str, Sequence[str]]) -> list[dict[str, Any]]:
+    """The outcome of all hosts of a run that contacted none, because variables are wrong.
+
+    problems: by host; none for a host whose variables are right.
+    """
+    reports = []
+    for host, texts in problems.items():
+        drift = HostDrift(host, FAILED, False)
+        for text in texts or ["variables of other hosts are wrong, so that it was not contacted."]:
+            drift.add("compare", text, "Change the variable, and run this again." if texts else "")
+        reports.append(as_dict(drift))
+    return reports
+
+
+def as_data(reports: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """All of it, as `vars/schemas/verify.schema.json` describes it."""
+    return {**summary(reports), "results": list(reports)}
+
+
 def summary(reports: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """{ok, hosts: {state: number}, services: {verdict: number}, groups} over all hosts.
 

@@ -62,9 +62,17 @@ def test_all_that_is_wrong_is_told_at_once_with_where_it_is_set(fleet: Site, rep
 
 
 @pytest.mark.parametrize("playbook", ["site", "plan", "verify", "upgrade", "weights", "calibrate"])
-def test_playbooks_that_use_roles_check_first(fleet: Site, playbook: str) -> None:
+def test_playbooks_that_use_roles_check_first(fleet: Site, playbook: str, report: Path) -> None:
     flags = () if playbook == "plan" else ("--limit", "npu-01,npu-02")
-    assert len(refused(run(fleet, playbook, *flags))) == 3
+    variables = f"vllm_verify_output={report}"
+    assert len(refused(run(fleet, playbook, *flags, "-e", variables))) == 3
+    if playbook == "verify":
+        told = read_report(report, "verify")["results"]
+        assert [(each["host"], each["state"]) for each in told] == [
+            ("npu-01", "failed"),
+            ("npu-02", "failed"),
+        ]
+        assert len(told[1]["findings"]) == 3
 
 
 def test_a_host_that_is_left_out_holds_nobody_up(fleet: Site, report: Path) -> None:
