@@ -40,7 +40,7 @@ def test_a_model_without_room_has_the_reason_in_the_comment(fleet: Fleet) -> Non
     assert not fleet.github("plan").ok
     [comment] = fleet.service.ours
     assert "There is no plan" in comment
-    assert "qwen3-235b-a22b" in comment
+    assert "- service qwen3-235b-a22b needs 16 cards" in " ".join(comment.split())
 
 
 def test_cards_that_were_moved_by_hand_pass_and_are_shown(fleet: Fleet) -> None:
