@@ -112,8 +112,8 @@ def test_hosts_that_differ_in_nothing_serve_and_leave_no_listener(pair: Books) -
 def test_what_differs_is_in_one_report_and_holds_the_service_on_both_hosts(pair: Books) -> None:
     pair.sh("h2", "ascend-sim card '*' tls=1; ascend-sim card 1 link=DOWN net_health=Fault")
     write_weights(pair, "h2", 8192)
-    ran = deploy(pair, HOSTS)
-    assert ran.status != 0
+    ran, report = pair.deploy("--limit", ",".join(HOSTS))
+    assert ran.status == 2, ran.output
     text = ran.output
     assert "Preflight of service big over h1, h2: 3 errors." in text, text
     assert (
@@ -131,6 +131,12 @@ def test_what_differs_is_in_one_report_and_holds_the_service_on_both_hosts(pair:
         )
         assert pair.sh(host, "ls /etc/vllm/big.* 2>/dev/null || true") == ""
         assert pair.sh(host, LISTENERS) == "0\n"
+        told = report["results"][host]
+        assert (told["state"], told["step"]) == ("failed", "group")
+        assert [each["service"] for each in told["refused"]] == ["big"]
+    assert [each["action"] for each in report["results"]["h2"]["services"]] == ["start"], (
+        "the other"
+    )
     pair.wait_until_serving("h2", 8001)
 
     ignored = dict.fromkeys(("cluster_weights", "cluster_tls", "cluster_ping"), "warning")
