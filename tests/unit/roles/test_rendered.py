@@ -24,7 +24,13 @@ from .tasks import with_blocks
 
 try:
     from ansible.template import trust_as_template
-except ImportError:  # ansible-core before 2.19 trusts every template
+
+    def unsafe(value: str) -> str:
+        return value
+except (
+    ImportError
+):  # ansible-core before 2.19 trusts every template but what is marked with !unsafe
+    from ansible.utils.unsafe_proxy import wrap_var as unsafe
 
     def trust_as_template(value: str) -> str:
         return value
@@ -40,7 +46,11 @@ REQUESTS: list[Any] = [
         "name": "chat",
         "max_model_len": "16K",
         "args": {"enable-prefix-caching": False, "hf-overrides": {"rope_scaling": {"factor": 4.0}}},
-        "env": {"OMP_NUM_THREADS": 10, "SHARED": None, "ODD": '100% "two"\n$HOME \\ {{ braces }}'},
+        "env": {
+            "OMP_NUM_THREADS": 10,
+            "SHARED": None,
+            "ODD": unsafe('100% "two"\n$HOME \\ {{ braces }}'),
+        },
         "secret_env": {"HF_TOKEN": 'to$k"en\\'},
         "api_key": "a-key-of-the-test",
         "allow_untested": True,

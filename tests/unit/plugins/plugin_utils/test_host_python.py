@@ -13,7 +13,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from ansible_collections.inferops.ascend.plugins.plugin_utils.host_python import message
+from ansible_collections.inferops.ascend.plugins.plugin_utils.host_python import message, needed
 
 from ....integration.hosts import environment
 
@@ -64,12 +64,15 @@ def test_a_playbook_names_host_python_and_what_to_set(playbook: str, tmp_path: P
     assert sorted(failed) == ["npu-01", "npu-02", "npu-03"], done.stdout + done.stderr
     assert done.stdout.count("changed=0") == 3
     said = {host: json.loads(text)["msg"] for host, text in failed.items()}
+    least = ".".join(map(str, needed()))
     for host, path, what in (
         ("npu-01", "3.6.15", "which is Python 3.6.15"),
         ("npu-02", "3.7.16", "which is Python 3.7.16"),
         ("npu-03", "none", "which does not run"),
     ):
-        assert f"on {host} with {tmp_path}/{path}, {what}, and Python 3.8 or later" in said[host]
+        assert (
+            f"on {host} with {tmp_path}/{path}, {what}, and Python {least} or later" in said[host]
+        )
         assert "set ansible_python_interpreter" in said[host]
 
 
