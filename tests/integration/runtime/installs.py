@@ -121,7 +121,7 @@ class Host:
         return self.sh("readlink /opt/vllm/current 2>/dev/null || echo none").strip()
 
     def folders(self) -> list[str]:
-        return sorted(self.sh("ls -A /opt/vllm 2>/dev/null").split())
+        return sorted(self.sh("ls -A /opt/vllm 2>/dev/null || true").split())
 
     def versions(self, name: str) -> dict[str, str]:
         """What the Python of an environment says is installed in it."""
