@@ -17,7 +17,7 @@ PROBLEMS: dict[str, tuple[str, str]] = {
     "npu_smi_missing": (
         "npu-smi was not found; searched for {looked}.",
         "Install the Ascend driver (its package installs npu-smi in /usr/local/bin or"
-        " /usr/local/sbin), or name the program with the option npu_smi.",
+        " /usr/local/sbin), or set ascend_host_npu_smi to its path.",
     ),
     "npu_smi_timeout": (
         "`{command}` did not answer within {timeout} s and was killed, with its children.",
@@ -36,33 +36,33 @@ PROBLEMS: dict[str, tuple[str, str]] = {
         " not read.",
     ),
     "npu_smi_library": (
-        "npu-smi does not start, a library of the driver is not found: {output}",
+        "npu-smi does not start, a library of the driver is not found ({output}).",
         "Check that /usr/local/Ascend/driver/lib64 with its directories common and driver is there,"
         " and that the service or login has it in LD_LIBRARY_PATH or /etc/ld.so.conf.d;"
         " reinstall the driver if files are missing.",
     ),
     "dcmi_8005": (
-        "npu-smi cannot talk to the driver: {output}",
+        "npu-smi cannot talk to the driver ({output}).",
         "-8005: run as root, or add the user to the group HwHiAiUser (usermod -aG HwHiAiUser"
         " USER, then log in again). After an upgrade of the driver or firmware the host must be"
         " rebooted. In a container, /dev/davinci_manager, /dev/devmm_svm, /dev/hisi_hdc and"
         " /usr/local/dcmi must be passed in, and the card must not belong to another container.",
     ),
     "dcmi_8020": (
-        "A card is in use by another container: {output}",
+        "A card is in use by another container ({output}).",
         "-8020: a card can be in one container only, unless they are privileged. Find the process that uses it"
         " (`docker ps`, `crictl ps`, `fuser -v /dev/davinci*`) and stop it, or take the card out of"
         " its devices. Run this on the host, not in a container.",
     ),
     "dcmi_9005": (
-        "npu-smi could not read the type of the board: {output}",
+        "npu-smi could not read the type of the board ({output}).",
         "-9005: in a container, pass in /usr/local/dcmi, /etc/ascend_install.info and"
         " /usr/local/Ascend/driver/version.info; npu-smi also reports this when only some of the"
         " cards are passed in. On the host, check `dmesg -T | grep -i ascend` and reboot; if it"
         " stays, reinstall driver and firmware.",
     ),
     "dcmi_error": (
-        "npu-smi reported an error of the driver: {output}",
+        "npu-smi reported an error of the driver ({output}).",
         "Look the number up in the return codes of the DCMI API of this driver, and at"
         " `dmesg -T | grep -i ascend`.",
     ),

@@ -196,7 +196,7 @@ def test_a_killed_service_and_the_start_limit_are_named(
     [found] = verdicts["h1"]["services"][0]["findings"]
     assert "killed by signal 9 (SIGKILL)" in found["message"], found
     assert "(start-limit-hit): it ended 2 times within 2h (StartLimitBurst" in found["message"]
-    assert "systemctl reset-failed vllm@small.service" in found["advice"]
+    assert "run inferops.ascend.deploy, which starts it" in found["advice"]
     ready = books.run("ready", "--limit", "h1")
     assert ready.status == 2 and "killed by signal 9 (SIGKILL)" in ready.output, ready.output
 

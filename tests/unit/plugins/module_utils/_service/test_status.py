@@ -272,7 +272,7 @@ def test_the_start_limit_is_told_besides_what_made_the_starts_fail(
         "It ends with an error that this collection does not know: KeyError: 'x'"
     )
     assert "systemd starts it no more (start-limit-hit): it ended too often" in found["cause"]
-    assert "systemctl reset-failed vllm@chat.service on the host, then" in found["advice"]
+    assert "run inferops.ascend.deploy, which starts it" in found["advice"]
     values.update(StartLimitBurst="5", StartLimitIntervalUSec="2h")
     found = journaled(tmp_path, monkeypatch, values, "KeyError: 'x'", limit)["cause"]
     assert "(start-limit-hit): it ended 5 times within 2h (StartLimitBurst" in found["cause"]
