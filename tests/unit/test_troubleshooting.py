@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 GAP = "…"
-ANSIBLES = {"Missing sudo password"}
+ANSIBLES = {"Missing sudo password", "Failed to connect to the host via ssh"}
 
 
 def joined(node: ast.expr) -> str:
