@@ -36,7 +36,7 @@ def _problems(gateway: str, reply: Reply, state: str) -> Iterator[str]:
             "send no requests to what serves" if state == "ready" else "send requests to what stops"
         )
         yield (
-            f"{gateway} could not be asked, and may {may}: {reason}. Try it alone: ansible -m ping {gateway}."
+            f"{gateway} could not be asked, and may {may}: {reason}. Try it alone: ansible -i INVENTORY -m ping {gateway}."
             " One that is gone for good belongs out of the inventory."
         )
         return

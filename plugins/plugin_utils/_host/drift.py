@@ -77,7 +77,7 @@ def compare(
         drift.add(
             "unreachable",
             "the host was not reached: " + reason(str(lost[0].get("msg") or "no connection")),
-            f"Try it alone: ansible -m ping {host}",
+            f"Try it alone: ansible -i INVENTORY -m ping {host}",
         )
         return drift
     if converged.get("refused"):

@@ -154,10 +154,10 @@ def _gateway_problems(
         host = each["host"]
         if each["state"] == UNREACHABLE:
             words = f"the gateway was not reached: {each['error']}"
-            yield _problem(host, "", words, f"Try it alone: ansible -m ping {host}")
+            yield _problem(host, "", words, f"Try it alone: ansible -i INVENTORY -m ping {host}")
         elif each["state"] == FAILED:
             words = f"the gateway could not be asked: {each['error']}"
-            advice = f"Try it alone: ansible -b -m inferops.ascend.vllm_gateway_servers {host}"
+            advice = f"Try it alone: ansible -i INVENTORY -b -m inferops.ascend.vllm_gateway_servers {host}"
             yield _problem(host, "", words, advice)
         elif each["state"] != OK:
             advice = f"Run the playbook gateway, or see why it ended: journalctl -u vllm-gateway, on {host}."
