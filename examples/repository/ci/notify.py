@@ -14,6 +14,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import urllib.error
 import urllib.parse
 import urllib.request
 from pathlib import Path
@@ -83,8 +84,14 @@ def call(service: Service, method: str, url: str, content: object = None) -> Any
         headers={**service.headers, "Content-Type": "application/json"},
         data=None if content is None else json.dumps(content).encode(),
     )
-    with urllib.request.urlopen(request, timeout=60) as answer:
-        return json.load(answer)
+    try:
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            return json.load(answer)
+    except urllib.error.HTTPError as error:
+        reason = error.read(1000).decode(errors="replace")
+        sys.exit(
+            f"{method} {url}: {error.code} {error.reason} {reason}. Check what the token may do."
+        )
 
 
 def listed(service: Service, url: str, **query: object) -> list[dict[str, Any]]:
@@ -153,7 +160,12 @@ def shortened(text: str) -> str:
 def main() -> None:
     what, path = sys.argv[1], Path(sys.argv[2])
     env = dict(os.environ)
-    service: Service = GitHub(env) if "GITHUB_ACTIONS" in env else GitLab(env)
+    try:
+        service: Service = GitHub(env) if "GITHUB_ACTIONS" in env else GitLab(env)
+    except KeyError as missing:
+        sys.exit(
+            f"{missing.args[0]} is not set: jobs of GitHub and GitLab have it, and a token has to be given."
+        )
     if what == "comment":
         comment(service, path.read_text(encoding="utf-8"))
     elif what == "drift":

@@ -98,3 +98,28 @@ def test_a_long_comment_is_cut_and_says_so(notify: Notify, service: Service) -> 
     notify("comment", "x" * (LONGEST + 1))
     [comment] = service.ours
     assert comment.endswith("(cut off; the job has all of it)")
+
+
+@pytest.mark.parametrize(
+    ("token", "words"),
+    [(None, "GITLAB_TOKEN is not set"), ("another", "401")],
+    ids=["missing", "wrong"],
+)
+def test_a_token_that_does_not_work_is_an_error_of_one_line(
+    repository: Path, tmp_path: Path, service: Service, token: str | None, words: str
+) -> None:
+    env = gitlab_variables(service.url)
+    env.pop("GITLAB_TOKEN")
+    if token:
+        env["GITLAB_TOKEN"] = token
+    script = repository / "examples" / "repository" / "ci" / "notify.py"
+    run = subprocess.run(
+        [sys.executable, str(script), "drift", str(tmp_path / "none")],
+        env=env,
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    assert run.returncode == 1
+    assert words in run.stderr
+    assert len(run.stderr.splitlines()) == 1
