@@ -64,8 +64,9 @@ def lines(facts: Mapping[str, Any]) -> list[str]:
         )
     ]
     result.append(("" if rows else "No cards. ") + ", ".join(versions))
-    for problem in facts["problems"]:
-        text = f"{problem['code']}: {problem['message']} {problem['advice']}"
+    problems = [f"{each['code']}: {each['message']} {each['advice']}" for each in facts["problems"]]
+    # Several calls of npu-smi may have met the same.
+    for text in dict.fromkeys(problems):
         result += textwrap.wrap(text, WIDTH, subsequent_indent="  ", break_on_hyphens=False)
     return result
 

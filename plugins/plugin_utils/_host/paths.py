@@ -205,8 +205,8 @@ class _Check:
                 self.add(
                     f"cannot be read: the unit hides {directory} of the host from its services"
                     f" ({setting}).",
-                    f"Move it to a directory such as {self.checks.settings.weights_dir}, or change the"
-                    " setting in vllm_service_hardening.",
+                    f"Move it to {self._place(directory)}, or change the setting in"
+                    " vllm_service_hardening.",
                 )
                 return True
         return False
@@ -280,8 +280,14 @@ class _Check:
         several = "count" in first
         targets = [self.last["path"]] if several else [str(each["path"]) for each in closed]
         command = change(reader, first, need, targets, several)
+        self.add(message, f"Run `{command}`, or move it to {self._place(first['path'])}.")
+
+    def _place(self, closed: str) -> str:
+        """Where a file can be moved to that is not below the directory that is closed to its reader."""
         place = self.checks.settings.weights_dir
-        self.add(message, f"Run `{command}`, or move it to a directory such as {place}.")
+        if below(place, closed):
+            return f"a directory that is not below {closed}"
+        return f"a directory such as {place}"
 
 
 def _is_known(step: Step) -> bool:

@@ -56,9 +56,9 @@ def test_no_line_is_too_long() -> None:
     assert "n" * 63 in "".join("".join(shown).split())
 
 
-def test_problems_instead_of_a_table() -> None:
+def test_problems_instead_of_a_table_and_each_once() -> None:
     problem = {"code": "dcmi_8005", "message": "It does not answer.", "advice": "Reboot."}
-    assert lines(facts(problems=[problem])) == [
+    assert lines(facts(problems=[problem, problem])) == [
         "No cards. npu-smi 25.5.2, driver 25.5.2, firmware -, CANN 8.5.1",
         "dcmi_8005: It does not answer. Reboot.",
     ]

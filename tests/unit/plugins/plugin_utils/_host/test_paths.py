@@ -72,6 +72,8 @@ def test_weights_in_the_home_of_root() -> None:
         "Run `chmod o+x /root /root/.cache`, or move it to a directory such as"
         " /var/lib/vllm/weights."
     )
+    told = found({WEIGHTS: way(WEIGHTS, *closed)}, weights_dir="/root/.cache")
+    assert told.advice.endswith("or move it to a directory that is not below /root.")
 
 
 def test_files_of_the_weights() -> None:
