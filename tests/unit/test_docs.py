@@ -31,6 +31,7 @@ def blocks(path: Path) -> list[str]:
 
 HOME = re.compile(r"https://github\.com/inferops/ascend/(?:blob|tree)/main/([^)#\s]+)")
 COMMAND = re.compile(r"ansible-playbook\b[^\n]*?\binferops\.ascend\.(\w+)")
+VARIABLE = re.compile(r"\b(?:ascend|capacity|vllm)_\w*[a-z0-9]\b")
 LINK = re.compile(r"\]\((?!https?:|#)([^)#\s]+)")
 
 
@@ -62,6 +63,22 @@ def test_every_playbook_that_a_document_runs_is_there(repository: Path) -> None:
         for page in pages
         for name in COMMAND.findall(page.read_text(encoding="utf-8"))
         if name not in playbooks
+    }
+    assert not unknown
+
+
+def test_every_variable_that_a_document_names_is_there(repository: Path) -> None:
+    parts = ("plugins", "roles", "playbooks", "vars")
+    files = (path for part in parts for path in (repository / part).glob("**/*"))
+    code = "".join(
+        path.read_text(encoding="utf-8") for path in files if path.suffix in (".py", ".yml", ".j2")
+    )
+    known = {*re.findall(r"\w+", code), "ascend_direct_transport"}  # the last is a library
+    unknown = {
+        f"{page.relative_to(repository)}: {name}"
+        for page in [repository / "README.md", *repository.glob("docs/**/*.md")]
+        for name in VARIABLE.findall(page.read_text(encoding="utf-8"))
+        if name not in known
     }
     assert not unknown
 
