@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 from ._base.errors import AscendError
 from ._base.specs import fault, meant, options
+from ._model.request import REQUEST_KEYS
 from ._plan.inventory import Problem, holds_template, is_template
 from .settings import Settings
 
@@ -60,12 +61,24 @@ def check(inventory: Inventory, hosts: Sequence[str]) -> Outcome:
         for name, text in run.faults(host, variables):
             where = inventory.origin(host, name, variables.get(name)) or "set by a play"
             problems.setdefault((text, where), []).append(host)
-        for name in filter(meant, variables):
+        for name, text in filter(None, map(_unknown, variables)):
             place = inventory.origin(host, name, variables[name])
             if place:  # others are no variables of the inventory
-                text = f"{name} is not a variable of this collection; is {meant(name)} meant?"
                 warnings.setdefault((text, place), []).append(host)
     return Outcome(_found(problems), _found(warnings))
+
+
+def _unknown(name: str) -> tuple[str, str] | None:
+    """An unknown name that is probably meant to be something of ours, and what to say of it."""
+    key = name.removeprefix("vllm_service_")
+    if (near := meant(name)) is not None:
+        return name, f"{name} is not a variable of this collection; is {near} meant?"
+    if key != name and key in REQUEST_KEYS and name not in options():
+        return name, (
+            f"{name} is not a variable of this collection; {key} is a key of each entry of"
+            " vllm_service_instances."
+        )
+    return None
 
 
 def _found(found: Mapping[tuple[str, str], Sequence[str]]) -> list[Problem]:

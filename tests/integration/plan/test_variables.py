@@ -88,8 +88,9 @@ def test_a_host_that_is_left_out_holds_nobody_up(fleet: Site, report: Path) -> N
 def test_a_misspelled_variable_is_a_warning_and_one_of_the_user_is_none(site: Site) -> None:
     site.write("hosts.yml", {"ascend": {"hosts": {"npu-01": NOBODY}}})
     mistakes = {"vllm_service_instnaces": [], "vllm_runtime_verson": "0.18.0"}
+    of_entries = {"vllm_service_max_model_len": "8K"}
     users = {"vllm_service_instances_chat": [], "vllm_wishes": 1, "ascend_rack": 4}
-    site.write("group_vars/ascend.yml", {**mistakes, **users})
+    site.write("group_vars/ascend.yml", {**mistakes, **users, **of_entries})
     outcome = run(site, "check_variables")
     assert outcome.status == 0, outcome.output
     assert re.findall(r"(\w+) is not a variable of this collection; is (\w+) meant", outcome.words) == [
@@ -97,6 +98,10 @@ def test_a_misspelled_variable_is_a_warning_and_one_of_the_user_is_none(site: Si
         ("vllm_runtime_verson", "vllm_runtime_version"),
     ]  # fmt: skip
     assert "(group_vars/ascend.yml, line 1)" in outcome.words
+    assert (
+        "collection; max_model_len is a key of each entry of vllm_service_instances"
+        in outcome.words
+    )
 
 
 def test_templates_are_checked_by_what_they_come_to(site: Site) -> None:
