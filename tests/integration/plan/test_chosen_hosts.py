@@ -26,9 +26,20 @@ def taken(outcome: Outcome) -> list[str]:
     return sorted(set(re.findall(r"^fatal: \[([\w-]+)\]", outcome.output, re.M)))
 
 
-@pytest.mark.parametrize("playbook", ["deploy", "weights"])
-def test_hosts_that_declare_nothing_are_named_and_left_alone(site: Site, playbook: str) -> None:
-    outcome = run(site, {"all": {"hosts": HOSTS}}, playbook)
+@pytest.mark.parametrize(
+    ("playbook", "flags"),
+    [
+        ("deploy", ()),
+        ("weights", ()),
+        ("diagnose", ()),
+        ("remove", ("-e", "vllm_remove_services=all")),
+        ("calibrate", ("-e", "vllm_calibrate_model=Qwen3-14B")),
+    ],
+)
+def test_hosts_that_declare_nothing_are_named_and_left_alone(
+    site: Site, playbook: str, flags: tuple[str, ...]
+) -> None:
+    outcome = run(site, {"all": {"hosts": HOSTS}}, playbook, *flags)
     assert taken(outcome) == ["npu-01", "npu-02"]
     assert outcome.output.count("Left alone, because they declare none of") == 1
     assert "vllm_plan_services: db-01" in outcome.words
@@ -52,3 +63,21 @@ def test_an_inventory_of_others_is_an_error(site: Site) -> None:
     assert outcome.status == 2
     assert taken(outcome) == ["db-01"]
     assert "Put the Ascend hosts into a group named ascend" in outcome.words
+
+
+def test_a_host_that_declares_nothing_any_more_has_to_be_named_to_remove_its_services(
+    site: Site,
+) -> None:
+    command = ("remove", "-e", "vllm_remove_services=all", "--limit", "db-01")
+    outcome = run(site, {"all": {"hosts": HOSTS}}, *command)
+    assert "or name them: -e ascend_hosts=PATTERN" in outcome.words
+    assert "UNREACHABLE" not in outcome.output
+    named = run(site, {"all": {"hosts": HOSTS}}, *command, "-e", "ascend_hosts=db-01")
+    assert taken(named) == ["db-01"]
+    assert "UNREACHABLE" in named.output
+
+
+def test_a_wrong_variable_does_not_stop_a_diagnosis(site: Site) -> None:
+    wrong = {**ASCEND, "vllm_service_wait": "perhaps"}
+    outcome = run(site, {"all": {"hosts": {"npu-01": wrong}}}, "diagnose")
+    assert "UNREACHABLE" in outcome.output

@@ -142,6 +142,7 @@ def test_the_playbook_writes_the_file(engine: list[str], tmp_path: Path) -> None
     variables = {
         "vllm_service_executable": str(tmp_path / "vllm"),
         "vllm_options_output": str(output),
+        "ascend_hosts": "localhost",
         "ansible_python_interpreter": sys.executable,
         "ansible_become": False,
     }
