@@ -18,6 +18,7 @@ ANSIBLES = {
     "Missing sudo password",
     "Failed to connect to the host via ssh",
     "No inventory was parsed",
+    "is using the discovered Python interpreter",
 }
 
 
