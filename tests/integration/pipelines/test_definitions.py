@@ -61,7 +61,8 @@ def test_an_execution_environment_gets_what_the_collection_needs(fleet: Fleet) -
     assert found.returncode == 0, found.stdout
     needs = yaml.safe_load(found.stdout.partition("---")[2])
     assert any(each.startswith("jsonschema") for each in needs["python"])
-    assert any(each.startswith("openssh-clients") for each in needs["system"])
+    for package in ("openssh-clients", "git", "rsync"):
+        assert any(each.startswith(f"{package} [platform:rpm]") for each in needs["system"])
 
 
 def test_the_image_of_an_execution_environment_can_be_described(
