@@ -79,7 +79,7 @@ def test_each_host_is_refused_in_its_own_words_and_left_as_it_was(site: Site) ->
 
     text = run.refusal("broken")
     assert text.startswith("Preflight of broken: 1 error. Nothing was changed on this host.")
-    assert "ERROR npu_smi, cards: npu-smi cannot talk to the driver:" in text
+    assert "ERROR npu_smi, cards: npu-smi cannot talk to the driver" in text
     assert "usermod -aG HwHiAiUser USER" in text
     assert "must be rebooted" in text
 
