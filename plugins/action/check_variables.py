@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
+from ansible import constants
 from ansible.errors import AnsibleError
 from ansible.plugins.action import ActionBase
 from ansible.utils.vars import load_extra_vars
@@ -25,11 +26,16 @@ from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.result impor
     PlanSettings,
 )
 from ansible_collections.inferops.ascend.plugins.plugin_utils._service import deploy_report
+from ansible_collections.inferops.ascend.plugins.plugin_utils.deployment import declared
 from ansible_collections.inferops.ascend.plugins.plugin_utils.host_variables import (
     HostVariables,
     hosts_matching,
 )
-from ansible_collections.inferops.ascend.plugins.plugin_utils.variable_check import check
+from ansible_collections.inferops.ascend.plugins.plugin_utils.settings import Settings
+from ansible_collections.inferops.ascend.plugins.plugin_utils.variable_check import (
+    REQUESTS,
+    check,
+)
 
 
 class ActionModule(ActionBase):
@@ -43,6 +49,10 @@ class ActionModule(ActionBase):
         given = self.validate_argument_spec(
             argument_spec={
                 "hosts": {"type": "str"},
+                "services": {
+                    "choices": ["ignored", "listed", "checked", "required"],
+                    "default": "ignored",
+                },
                 "plan_json": {"type": "path"},
                 "deploy_report": {"type": "path"},
                 "verify_output": {"type": "path"},
@@ -51,7 +61,8 @@ class ActionModule(ActionBase):
         hosts = list(map(str, task_vars["ansible_play_hosts_all"]))
         if given["hosts"]:
             hosts = sorted(hosts_matching(self, task_vars["groups"], given["hosts"]))
-        found = check(_Inventory(self, task_vars), hosts)
+        inventory = _Inventory(self, task_vars)
+        found = check(inventory, hosts, partial(inventory.services, given["services"]))
         if found.warnings:
             result["warnings"] = [each.line for each in found.warnings]
         if not found.problems:
@@ -96,17 +107,44 @@ class _Inventory:
         return self._raw[host]
 
     def read(self, host: str, name: str) -> Any:
-        if host not in self._readers:
-            others = {"hostvars": self._vars["hostvars"], "groups": self._vars["groups"]}
-            # One at a time: the variables of a host are rendered after those of another.
-            self._readers = {host: HostVariables(self._action, {**self.variables(host), **others})}
         try:
-            return self._readers[host].read(name)
+            return self._reader(host).read(name)
         except AscendError as error:
             # What it refers to may come with the run; whoever needs it tells.
             if isinstance(error.__cause__, AnsibleError):
                 return None
             raise
+
+    def _reader(self, host: str) -> HostVariables:
+        if host not in self._readers:
+            others = {"hostvars": self._vars["hostvars"], "groups": self._vars["groups"]}
+            # One at a time: the variables of a host are rendered after those of another.
+            self._readers = {host: HostVariables(self._action, {**self.variables(host), **others})}
+        return self._readers[host]
+
+    def services(self, how: str, host: str) -> str | None:
+        """What is wrong with the services that a host lists; None for nothing.
+
+        how: `listed` where a list is needed, `checked` where what is listed is checked, `required` for both,
+        `ignored` for none.
+        """
+        if how == "ignored":
+            return None
+        reader = self._reader(host)
+
+        def read(name: str) -> Any:
+            # What a service refers to is needed before any contact; other variables may come with the run.
+            return reader.read(name) if name in REQUESTS else self.read(host, name)
+
+        settings = Settings(read, Path(constants.DEFAULT_LOCAL_TMP))
+        try:
+            if how in ("listed", "required"):
+                settings.require_services()
+            if how in ("checked", "required"):
+                declared(settings, lambda: reader.catalogue(settings.tables), host)
+        except AscendError as error:
+            return str(error)
+        return None
 
     def origin(self, host: str, name: str, value: object) -> str | None:
         variables = self.variables(host)

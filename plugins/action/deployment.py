@@ -8,10 +8,9 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from ansible_collections.inferops.ascend.plugins.plugin_utils.deployment import (
-    Deployment,
+    declared,
     preload,
 )
-from ansible_collections.inferops.ascend.plugins.plugin_utils.groups import check_ranks
 from ansible_collections.inferops.ascend.plugins.plugin_utils.host_options import host_options
 from ansible_collections.inferops.ascend.plugins.plugin_utils.host_python import execute
 from ansible_collections.inferops.ascend.plugins.plugin_utils.host_variables import HostAction
@@ -26,10 +25,9 @@ class ActionModule(HostAction):
 
     def act(self, given: dict[str, Any]) -> dict[str, Any]:
         settings = self.settings
-        settings.check()
-        deployment = Deployment(settings, self.variables.catalogue(settings.tables))
-        deployment.check_declared()
-        check_ranks([spec.as_dict() for spec in deployment.specs], self.variables.host)
+        deployment = declared(
+            settings, lambda: self.variables.catalogue(settings.tables), self.variables.host
+        )
         tuning = settings.tuning
         facts: dict[str, Any] = execute(
             self,

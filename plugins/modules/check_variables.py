@@ -21,6 +21,14 @@ options:
   hosts:
     description: Pattern of the hosts whose variables are checked. By default those of the play.
     type: str
+  services:
+    description:
+      - V(listed) requires that each host has a list of services, which may be empty. V(checked) checks the
+        services that hosts list as the role P(inferops.ascend.ascend_host#role) does before it contacts a
+        host; the first that is wrong on a host is reported. V(required) does both, V(ignored) none.
+    type: str
+    choices: [ignored, listed, checked, required]
+    default: ignored
   plan_json:
     description: File on the controller that gets what is wrong, as M(inferops.ascend.plan) writes it.
     type: path

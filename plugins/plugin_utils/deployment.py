@@ -40,7 +40,7 @@ from ._service.group_files import group_secrets
 from ._service.removal import listed_names
 from ._service.services import check_envs, template
 from ._service.unit import FILES, PRIVATE
-from .groups import is_awaited, requested, spans_hosts
+from .groups import check_ranks, is_awaited, requested, spans_hosts
 from .settings import Settings
 
 _Wanted = tuple[Spec, ServiceRequest]  # what is served, and what it asks of the placement
@@ -288,6 +288,18 @@ class Deployment:
                 for service in self.services
             ),
         }
+
+
+def declared(settings: Settings, catalogue: Callable[[], Catalogue], host: str) -> Deployment:
+    """The services of a host by its variables alone, checked as far as that goes.
+
+    host: its name in the inventory. Raises AscendError.
+    """
+    settings.check()
+    deployment = Deployment(settings, catalogue())
+    deployment.check_declared()
+    check_ranks([spec.as_dict() for spec in deployment.specs], host)
+    return deployment
 
 
 def services_to_render(

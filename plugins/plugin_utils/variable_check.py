@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol
@@ -17,8 +17,8 @@ from ._model.request import REQUEST_KEYS
 from ._plan.inventory import Problem, holds_template, is_template
 from .settings import Settings
 
-# Requests differ from host to host. Of them the type alone is checked, by the settings.
-_REQUESTS = ("vllm_service_instances", "ascend_host_services")
+# Requests differ from host to host. Of them the settings check the type alone; the rest is checked for each host.
+REQUESTS = ("vllm_service_instances", "ascend_host_services")
 _OURS = re.compile(r"\b(?:ascend|vllm)_\w+")
 
 
@@ -51,16 +51,27 @@ class Outcome:
         return "\n  ".join([f"{len(lines)} variables are wrong. No host was contacted.", *lines])
 
 
-def check(inventory: Inventory, hosts: Sequence[str]) -> Outcome:
-    """Check every variable of ours that hosts have. What is equal for several hosts is one line."""
+def check(
+    inventory: Inventory,
+    hosts: Sequence[str],
+    services: Callable[[str], str | None] = lambda _host: None,
+) -> Outcome:
+    """Check every variable of ours that hosts have. What is equal for several hosts is one line.
+
+    services: what is wrong with the services that a host lists, if its other variables are right.
+    """
     run = _Run(inventory)
     problems: dict[tuple[str, str], list[str]] = {}
     warnings: dict[tuple[str, str], list[str]] = {}
     for host in hosts:
         variables = inventory.variables(host)
-        for name, text in run.faults(host, variables):
+        faults = list(run.faults(host, variables))
+        text = None if faults else services(host)
+        if text:
+            faults = [(_variable(text, variables), text)]
+        for name, text in faults:
             where = inventory.origin(host, name, variables.get(name)) or "set by a play"
-            problems.setdefault((text, where), []).append(host)
+            problems.setdefault((text, where if name else ""), []).append(host)
         for name, text in filter(None, map(_unknown, variables)):
             place = inventory.origin(host, name, variables[name])
             if place:  # others are no variables of the inventory
@@ -83,7 +94,7 @@ def _unknown(name: str) -> tuple[str, str] | None:
 
 def _found(found: Mapping[tuple[str, str], Sequence[str]]) -> list[Problem]:
     return [
-        Problem(f"{text.rstrip('.')} ({where}).", tuple(hosts))
+        Problem(f"{text.rstrip('.')} ({where})." if where else text, tuple(hosts))
         for (text, where), hosts in found.items()
     ]
 
@@ -113,7 +124,7 @@ class _Run:
                 yield name, text
 
     def _fault(self, host: str, name: str, value: object) -> str | None:
-        if value is None or name in _REQUESTS or hasattr(value, "_ciphertext"):
+        if value is None or name in REQUESTS or hasattr(value, "_ciphertext"):
             return None  # not set; more than a list is taken; a secret
         if value == "" and options()[name].get("type") == "bool":
             return None  # no
@@ -135,14 +146,21 @@ class _Run:
 
     def _out_of_bounds(self, host: str, ours: Mapping[str, Any]) -> list[tuple[str, str]]:
         key: object = frozenset(
-            (name, type(value) if name in _REQUESTS else id(value)) for name, value in ours.items()
+            (name, type(value) if name in REQUESTS else id(value)) for name, value in ours.items()
         )
-        if any(holds_template(value) for name, value in ours.items() if name not in _REQUESTS):
+        if any(holds_template(value) for name, value in ours.items() if name not in REQUESTS):
             key = (key, host)
         if key not in self._bounds:
             errors = map(str, Settings(partial(self._inventory.read, host)).problems())
             self._bounds[key] = [(_subject(text), text) for text in errors]
         return self._bounds[key]
+
+
+def _variable(text: str, variables: Mapping[str, Any]) -> str:
+    """The variable of a host that a message about a service is about; empty where the host has none."""
+    listed = [name for name in REQUESTS if variables.get(name) is not None]
+    named = _subject(text)
+    return named if named in variables and named not in REQUESTS else next(iter(listed), "")
 
 
 def _subject(text: str) -> str:

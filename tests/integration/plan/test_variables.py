@@ -115,3 +115,39 @@ def test_templates_are_checked_by_what_they_come_to(site: Site) -> None:
         "npu-01: vllm_service_port_base is 80; a number of 1024 to 65535 is needed"
         " (group_vars/ascend.yml, line 6)."
     ]
+
+
+@pytest.mark.parametrize(
+    ("entries", "told"),
+    [
+        (
+            [{"model": "Qwen3-14B", "port": 99999}],
+            "99999",
+        ),
+        (["Qwen3-14B", "Qwen3-14B"], "are both named"),
+        ([{"model": "Qwen3-14B", "api_key": "{{ vault_chat_key }}"}], "vault_chat_key"),
+        (["nope"], "No table lists the model"),
+    ],
+)
+def test_a_wrong_service_ends_site_before_contact(
+    site: Site, entries: list[object], told: str
+) -> None:
+    site.write("hosts.yml", {"ascend": {"hosts": {"npu-01": NOBODY}}})
+    site.write("group_vars/ascend.yml", {"vllm_service_instances": entries})
+    for playbook in ("site", "check_variables"):
+        (line,) = refused(run(site, playbook))
+        assert told in line and line.endswith("(group_vars/ascend.yml, line 1).")
+
+
+@pytest.mark.parametrize("written", [{}, {"vllm_service_instances": None}])
+def test_a_host_without_a_list_of_services_is_not_contacted(
+    site: Site, written: dict[str, object]
+) -> None:
+    site.write("hosts.yml", {"ascend": {"hosts": {"npu-01": NOBODY}}})
+    site.write("group_vars/ascend.yml", {"vllm_service_wait": True, **written})
+    for playbook in ("site", "deploy"):
+        (line,) = refused(run(site, playbook))
+        assert "vllm_service_instances is not defined for this host" in line
+    assert run(site, "check_variables").status == 0
+    outcome = run(site, "site", "--tags", "bootstrap")
+    assert "UNREACHABLE" in outcome.output, "what needs no service goes on"
