@@ -17,7 +17,10 @@ from ansible.errors import AnsibleError
 from ansible.plugins.action import ActionBase
 from ansible_collections.inferops.ascend.plugins.plugin_utils._base.errors import AscendError
 from ansible_collections.inferops.ascend.plugins.plugin_utils._base.lock import locked
-from ansible_collections.inferops.ascend.plugins.plugin_utils._base.output import write_json
+from ansible_collections.inferops.ascend.plugins.plugin_utils._base.output import (
+    check_writable,
+    write_json,
+)
 from ansible_collections.inferops.ascend.plugins.plugin_utils._base.words import WIDTH, wrap
 from ansible_collections.inferops.ascend.plugins.plugin_utils._model.catalogue import Catalogue
 from ansible_collections.inferops.ascend.plugins.plugin_utils._plan import outcome
@@ -99,6 +102,9 @@ class ActionModule(ActionBase):
             extensions=tuple(C.YAML_FILENAME_EXTENSIONS),
         )
         try:
+            for path in (given["json"], given["markdown"], given["html"]):
+                if path:
+                    check_writable(path)
             _reject_limit(task_vars)
             seen = _seen(given["facts"])
             with contextlib.ExitStack() as locks:
@@ -113,7 +119,8 @@ class ActionModule(ActionBase):
                         given["json"], outcome.failed(error, settings, locked=given["locked"])
                     )
                 except AscendError as unwritten:
-                    failure["msg"] += f" {unwritten}"
+                    if str(unwritten) != str(error):
+                        failure["msg"] += f" {unwritten}"
             return {**result, **failure}
 
     def _lock(

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import stat
@@ -22,7 +23,29 @@ from .errors import AscendError
 def write_json(path: str, data: Mapping[str, Any]) -> None:
     """Write a report for programs. path: of the user, may begin with `~`. Raises AscendError."""
     text = json.dumps(data, indent=2, sort_keys=True, ensure_ascii=False)
-    write_text(Path(os.path.abspath(os.path.expanduser(path))), f"{text}\n")
+    write_text(_absolute(path), f"{text}\n")
+
+
+def check_writable(path: str) -> None:
+    """Find before a run what would stop `write_text` after it. path: as of `write_json`.
+
+    Nothing is written and no directory is made. Raises AscendError: a directory is there, or one
+    above cannot be written to.
+    """
+    file = _absolute(path)
+    try:
+        _reject_directory(file)
+        if file.exists() and not file.is_file():
+            return
+        above = Path(os.path.realpath(file)).parent
+        while not (above.exists() or above.is_symlink()):
+            above = above.parent
+        if not above.is_dir():
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+        if not os.access(above, os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    except OSError as error:
+        raise _unwritten(error, file) from error
 
 
 def write_text(path: Path, text: str) -> None:
@@ -33,16 +56,30 @@ def write_text(path: Path, text: str) -> None:
     """
     data = text.encode(errors="backslashreplace")
     try:
+        _reject_directory(path)
         mode = _mode(path)
         if mode is not None and not stat.S_ISREG(mode):
             path.write_bytes(data)
         else:
             _replace(Path(os.path.realpath(path)), data, mode)
     except OSError as error:
-        raise AscendError(
-            f"{disk.explain(error, str(path), len(data))} It is as it was. Name another file, or make"
-            " its directory writable."
-        ) from error
+        raise _unwritten(error, path, len(data)) from error
+
+
+def _absolute(path: str) -> Path:
+    return Path(os.path.abspath(os.path.expanduser(path)))
+
+
+def _reject_directory(path: Path) -> None:
+    if path.is_dir():
+        raise AscendError(f"{path} is a directory. Name a file in it, such as {path}/report.json.")
+
+
+def _unwritten(error: OSError, path: Path, needed: int = 0) -> AscendError:
+    return AscendError(
+        f"{disk.explain(error, str(path), needed)} It is as it was. Name another file, or make its"
+        " directory writable."
+    )
 
 
 def _mode(path: Path) -> int | None:

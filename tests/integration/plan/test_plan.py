@@ -7,6 +7,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import pytest
+
 from ..playbooks import read_report
 from .site import FILE, Site
 
@@ -201,6 +203,17 @@ def test_all_that_does_not_fit_is_said_at_once(site: Site, report: Path) -> None
     assert "big needs 32 cards" in said
     assert "longest that was tested" in said
     assert "The plan has 3 problems, and nothing was written" in said
+
+
+@pytest.mark.parametrize("name", ["vllm_plan_json", "vllm_plan_markdown", "vllm_plan_html"])
+def test_a_report_that_cannot_be_written_is_found_before_the_plan(
+    site: Site, tmp_path: Path, name: str
+) -> None:
+    site.group("Qwen3-14B")
+    said = site.refused(**{name: str(tmp_path)})
+    (failure,) = re.findall(r"fatal: .*", said)
+    assert failure.count(f"{tmp_path} is a directory. Name a file in it") == 1
+    assert not (site.root / "host_vars").exists()
 
 
 def test_a_request_that_is_wrong_stops_all(site: Site) -> None:
