@@ -151,3 +151,38 @@ def test_a_host_without_a_list_of_services_is_not_contacted(
     assert run(site, "check_variables").status == 0
     outcome = run(site, "site", "--tags", "bootstrap")
     assert "UNREACHABLE" in outcome.output, "what needs no service goes on"
+
+
+@pytest.mark.parametrize(
+    ("members", "flags"),
+    [
+        ({"npu-01": NOBODY}, ["-e", "ascend_hosts=npu_01"]),
+        ({"npu-01": NOBODY}, ["--limit", "db-01"]),
+        ({}, []),
+    ],
+)
+def test_a_run_without_hosts_does_not_end_well(
+    site: Site, members: dict[str, object], flags: list[str]
+) -> None:
+    site.write("hosts.yml", {"ascend": {"hosts": members}, "db": {"hosts": {"db-01": {}}}})
+    site.write("group_vars/ascend.yml", SERVICES)
+    for playbook in ("deploy", "check_variables"):
+        outcome = run(site, playbook, *flags)
+        assert outcome.status == 2, outcome.output
+        assert "No host of this run is left." in outcome.output
+
+
+def test_a_run_for_the_controller_or_a_file_of_hosts_has_hosts(site: Site) -> None:
+    site.write("hosts.yml", {"ascend": {"hosts": {"npu-01": NOBODY}}})
+    site.write("failed", "npu-01\n")
+    for flags in (["-e", "ascend_hosts=localhost"], ["--limit", "@failed"], ["--limit", "npu-0*"]):
+        assert run(site, "check_variables", *flags).status == 0
+
+
+def test_a_gateway_alone_is_a_run(site: Site) -> None:
+    groups = {
+        "ascend": {"hosts": {"npu-01": NOBODY}},
+        "ascend_gateway": {"hosts": {"gw-01": NOBODY}},
+    }
+    site.write("hosts.yml", groups)
+    assert "No host of this run is left." not in run(site, "status", "--limit", "gw-01").output
