@@ -23,20 +23,22 @@ Status = Mapping[str, Any]
 _SERVICE_KEYS = ("port", "host", "api_key_file", "completion")
 
 
-def services_of(value: object, wanted_only: bool = False) -> list[dict[str, Any]]:
+def services_of(
+    value: object, wanted_only: bool = False, name: str = "services"
+) -> list[dict[str, Any]]:
     """What is asked about each service: {name, port?, host?, api_key_file?, completion?}.
 
     value: names, or mappings such as specs and placed services, of which other keys are left out.
-    wanted_only: leave out those whose `state` is stopped or absent.
+    wanted_only: leave out those whose `state` is stopped or absent. name: of the variable.
     Raises AscendError for anything else, and for a name twice.
     """
     if not isinstance(value, (list, tuple)):
         raise AscendError(
-            f"services is {kind_of(value)}; write a list of services, [{{name: chat, port: 8000}}]."
+            f"{name} is {kind_of(value)}; write a list of services, [{{name: chat, port: 8000}}]."
         )
     services: list[dict[str, Any]] = []
     for place, each in enumerate(value, 1):
-        where = f"services, item {place}"
+        where = f"{name}, item {place}"
         each = {"name": each} if isinstance(each, str) else each
         if not isinstance(each, Mapping) or not isinstance(each.get("name"), str):
             raise AscendError(
@@ -68,12 +70,13 @@ def module_arguments(arguments: Mapping[str, Any]) -> dict[str, Any]:
     services: also names as an operator types them, see `parse_names`. Raises AscendError as
     `services_of` does.
     """
-    services = arguments.get("services") or []
+    services, name = arguments.get("services") or [], "services"
     if not isinstance(services, (list, tuple)):
-        services = parse_names(services, "vllm_diagnose_services")
+        name = "vllm_diagnose_services"
+        services = parse_names(services, name)
     return {
         **arguments,
-        "services": services_of(services),
+        "services": services_of(services, name=name),
         "phases": causes.phases(),
         "failures": causes.failures(),
     }

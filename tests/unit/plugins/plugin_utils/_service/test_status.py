@@ -10,6 +10,7 @@ import pytest
 from ansible_collections.inferops.ascend.plugins.plugin_utils._base.errors import AscendError
 from ansible_collections.inferops.ascend.plugins.plugin_utils._service.status import (
     duration,
+    module_arguments,
     not_serving,
     report,
     services_of,
@@ -73,6 +74,12 @@ def test_services_that_are_not_to_run_are_not_waited_for() -> None:
 def test_what_cannot_be_asked_about_is_named(services: Any, words: str) -> None:
     with pytest.raises(AscendError, match=words):
         services_of(services)
+
+
+def test_what_an_operator_typed_is_named_by_its_variable() -> None:
+    for typed in ({"a": 1}, '{"a": 1}'):
+        with pytest.raises(AscendError, match="vllm_diagnose_services, item 1 is a mapping"):
+            module_arguments({"services": typed})
 
 
 # --- what is read ------------------------------------------------------------------------------
