@@ -299,7 +299,7 @@ def _outcome(
 ) -> list[dict[str, Any]]:
     return [
         {
-            "folder": each["directory"],
+            "directory": each["directory"],
             "model": jobs[each["directory"]]["model"],
             "services": jobs[each["directory"]]["services"],
             "source": jobs[each["directory"]]["source"],

@@ -60,8 +60,8 @@ class ActionModule(HostAction):
             self,
             "inferops.ascend.vllm_gateway_host",
             {
-                "folder": files.FOLDER,
-                "files": dict(rendered.folder),
+                "directory": files.DIRECTORY,
+                "files": dict(rendered.directory),
                 "secrets": dict(rendered.secret),
                 "system": dict(rendered.system),
                 "digest": rendered.digest,

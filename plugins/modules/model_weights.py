@@ -232,7 +232,7 @@ EXAMPLES = r"""
 RETURN = r"""
 weights:
   description:
-    - One entry for each directory, with C(folder), C(model), C(services), C(source), C(state),
+    - One entry for each directory, with C(directory), C(model), C(services), C(source), C(state),
       C(fetched), C(bytes), C(missing), C(files) and C(commit).
   returned: when the host was asked
   type: list

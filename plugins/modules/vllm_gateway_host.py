@@ -15,12 +15,12 @@ description:
     keeps its connections, if and only if it runs with other files than are wanted; it is restarted where
     its unit is another one.
 options:
-  folder:
+  directory:
     description: Directory of the gateway's files.
     type: path
     required: true
   files:
-    description: Text by path below O(folder).
+    description: Text by path below O(directory).
     type: dict
     required: true
   secrets:
@@ -32,7 +32,7 @@ options:
     type: dict
     required: true
   digest:
-    description: Of what is below O(folder), as the configuration has it.
+    description: Of what is below O(directory), as the configuration has it.
     type: str
     required: true
   names:
@@ -78,7 +78,7 @@ from ansible_collections.inferops.ascend.plugins.module_utils._gateway.master im
 def main() -> None:
     module = AnsibleModule(
         argument_spec={
-            "folder": {"type": "path", "required": True},
+            "directory": {"type": "path", "required": True},
             "files": {"type": "dict", "required": True},
             "secrets": {"type": "dict", "default": {}, "no_log": True},
             "system": {"type": "dict", "required": True},

@@ -41,11 +41,11 @@ _CHECK = 60.0  # seconds that HAProxy may take to read a configuration
 class Wanted(NamedTuple):
     """A gateway as it should be: text by path.
 
-    files, secrets: below `folder`. system: units and programs. digest: of what is below `folder`.
+    files, secrets: below `directory`. system: units and programs. digest: of what is below `directory`.
     names: host names and addresses of a certificate that is made where there is none.
     """
 
-    folder: str
+    directory: str
     files: Mapping[str, str]
     secrets: Mapping[str, str]
     system: Mapping[str, str]
@@ -101,7 +101,7 @@ class Host:
     # -- files --------------------------------------------------------------------------------
 
     def _path(self, name: str) -> str:
-        return os.path.join(self._wanted.folder, name)
+        return os.path.join(self._wanted.directory, name)
 
     def _paths(self) -> list[str]:
         """All files that runs write here."""
@@ -134,10 +134,10 @@ class Host:
         """Answers that no key has any more."""
         found = []
         for part in _GENERATED:
-            folder = self._path(part)
-            for name in sorted(os.listdir(folder)) if os.path.isdir(folder) else ():
+            directory = self._path(part)
+            for name in sorted(os.listdir(directory)) if os.path.isdir(directory) else ():
                 if f"{part}/{name}" not in self._wanted.files:
-                    path = os.path.join(folder, name)
+                    path = os.path.join(directory, name)
                     found.append(FileChange(DesiredFile(UNIT, path, None), read_text(path), 0o644))
         return found
 

@@ -15,7 +15,7 @@ from .._service.services import template
 from .answers import FAILURES, answers
 from .gateway import Gateway
 
-FOLDER = "/etc/vllm-gateway"
+DIRECTORY = "/etc/vllm-gateway"
 UNIT = "/etc/systemd/system/vllm-gateway.service"
 STATE_PROGRAM = "/usr/local/libexec/inferops/gateway-state"
 CERTIFICATE = "tls.pem"
@@ -24,12 +24,12 @@ _TEMPLATES = data.ROOT / "roles" / "vllm_gateway" / "templates"
 
 @dataclass(frozen=True)
 class Files:
-    """Text by path: below FOLDER, and elsewhere. secret: below FOLDER, for root alone and never shown.
+    """Text by path: below DIRECTORY, and elsewhere. secret: below DIRECTORY, for root alone and never shown.
 
-    digest: of all below FOLDER, which a running HAProxy reports as its description.
+    digest: of all below DIRECTORY, which a running HAProxy reports as its description.
     """
 
-    folder: Mapping[str, str]
+    directory: Mapping[str, str]
     secret: Mapping[str, str]
     system: Mapping[str, str]
     digest: str
@@ -40,7 +40,7 @@ def files_of(gateway: Gateway, certificate: str | None) -> Files:
 
     certificate: a certificate with its chain and its key, in PEM; None for one that is made on the host.
     """
-    folder = {**answers(gateway), **_maps(gateway), "paths.list": _lines(gateway.paths)}
+    directory = {**answers(gateway), **_maps(gateway), "paths.list": _lines(gateway.paths)}
     secret = {
         "services.map": _lines(
             f"{backend.name} {backend.api_key}" for backend in gateway.backends if backend.api_key
@@ -56,15 +56,15 @@ def files_of(gateway: Gateway, certificate: str | None) -> Files:
         "statuses": list(FAILURES),
     }
     body = _render("haproxy.cfg.j2", {**variables, "digest": ""})
-    digest = _digest({**folder, **secret, "haproxy.cfg": body})
-    folder["haproxy.cfg"] = _render("haproxy.cfg.j2", {**variables, "digest": digest})
+    digest = _digest({**directory, **secret, "haproxy.cfg": body})
+    directory["haproxy.cfg"] = _render("haproxy.cfg.j2", {**variables, "digest": digest})
     unit = {"stop_timeout": 10, "files": 2 * gateway.max_connections + 1024, "digest": ""}
     text = _render("vllm-gateway.service.j2", unit)
     system = {
         UNIT: _render("vllm-gateway.service.j2", {**unit, "digest": _digest(text)}),
         STATE_PROGRAM: _render("gateway-state.py.j2", {}),
     }
-    return Files(folder, secret, system, digest)
+    return Files(directory, secret, system, digest)
 
 
 def _maps(gateway: Gateway) -> dict[str, str]:

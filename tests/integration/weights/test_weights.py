@@ -374,5 +374,5 @@ def test_the_result_names_what_was_fetched(host: Host, hub: hubs.Hub, tmp_path: 
     found = re.search(r'"RESULT(.*)"$', done.stdout, re.M)
     assert found
     (entry,) = json.loads(json.loads(f'"{found.group(1)}"'))
-    assert entry["folder"] == FOLDER
+    assert entry["directory"] == FOLDER
     assert (entry["state"], entry["fetched"], entry["commit"]) == ("complete", True, hubs.COMMIT)

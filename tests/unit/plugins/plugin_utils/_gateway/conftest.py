@@ -161,7 +161,7 @@ class Running:
 def write(folder: Path, gateway: Gateway, certificate: str | None = None) -> None:
     """The files of a gateway in a directory, for a HAProxy that runs as whoever runs the test."""
     files = files_of(gateway, certificate)
-    for name, text in {**files.folder, **files.secret}.items():
+    for name, text in {**files.directory, **files.secret}.items():
         path = folder / name
         path.parent.mkdir(exist_ok=True)
         path.write_text(text.replace("/run/vllm-gateway", str(folder)))
