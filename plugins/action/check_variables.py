@@ -60,7 +60,8 @@ class ActionModule(ActionBase):
         )[1]
         hosts = list(map(str, task_vars["ansible_play_hosts_all"]))
         if given["hosts"]:
-            hosts = sorted(hosts_matching(self, task_vars["groups"], given["hosts"]))
+            # A pattern in variables of the inventory, which has no effect, is not that of the play.
+            hosts = sorted({*hosts, *hosts_matching(self, task_vars["groups"], given["hosts"])})
         inventory = _Inventory(self, task_vars)
         found = check(inventory, hosts, partial(inventory.services, given["services"]))
         if found.warnings:

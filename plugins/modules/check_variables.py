@@ -16,10 +16,11 @@ description:
   - Fails with all that is wrong, a line each with the hosts, the variable, and the file in which it is set, or
     C(-e). What is equal for several hosts is one line.
   - A variable with the prefix of a role that is not known, but similar to one that is, gets a warning.
+  - C(ascend_hosts) in the inventory, where it has no effect, gets a warning too.
   - A value that cannot be rendered yet is left to those that need it.
 options:
   hosts:
-    description: Pattern of the hosts whose variables are checked. By default those of the play.
+    description: Pattern of hosts whose variables are checked, beside those of the play.
     type: str
   services:
     description:

@@ -12,6 +12,7 @@ from functools import partial
 from typing import Any, Protocol
 
 from ._base.errors import AscendError
+from ._base.origin import COMMAND_LINE
 from ._base.specs import fault, meant, options
 from ._model.request import REQUEST_KEYS
 from ._plan.inventory import Problem, holds_template, is_template
@@ -19,6 +20,9 @@ from .settings import Settings
 
 # Requests differ from host to host. Of them the settings check the type alone; the rest is checked for each host.
 REQUESTS = ("vllm_service_instances", "ascend_host_services")
+# Ansible reads the hosts of a play before the variables of groups and hosts.
+_CHOICE = "ascend_hosts"
+_TOO_LATE = f"{_CHOICE} has no effect in an inventory; give it with -e {_CHOICE}=PATTERN."
 _OURS = re.compile(r"\b(?:ascend|vllm)_\w+")
 
 
@@ -76,6 +80,10 @@ def check(
             place = inventory.origin(host, name, variables[name])
             if place:  # others are no variables of the inventory
                 warnings.setdefault((text, place), []).append(host)
+        if _CHOICE in variables:
+            place = inventory.origin(host, _CHOICE, variables[_CHOICE])
+            if place and place != COMMAND_LINE:
+                warnings.setdefault((_TOO_LATE, place), []).append(host)
     return Outcome(_found(problems), _found(warnings))
 
 

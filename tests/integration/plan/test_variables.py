@@ -186,3 +186,19 @@ def test_a_gateway_alone_is_a_run(site: Site) -> None:
     }
     site.write("hosts.yml", groups)
     assert "No host of this run is left." not in run(site, "status", "--limit", "gw-01").output
+
+
+def test_a_choice_of_hosts_in_the_inventory_is_a_warning(site: Site) -> None:
+    site.write(
+        "hosts.yml", {"ascend": {"hosts": {"npu-01": NOBODY}}, "db": {"hosts": {"db-01": {}}}}
+    )
+    site.write("group_vars/ascend.yml", {**SERVICES, "vllm_service_port_base": 80})
+    site.write("group_vars/all.yml", {"ascend_hosts": "rack-4"})
+    outcome = run(site, "check_variables")
+    (line,) = refused(outcome)
+    assert "vllm_service_port_base" in line, "the hosts of the run are checked"
+    warning = (
+        "npu-01: ascend_hosts has no effect in an inventory; give it with -e ascend_hosts=PATTERN"
+    )
+    assert f"{warning} (group_vars/all.yml, line 1)" in outcome.words
+    assert warning not in run(site, "check_variables", "-e", "ascend_hosts=npu-01").words
