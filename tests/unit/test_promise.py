@@ -56,6 +56,20 @@ def fields(schema: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
+def directories(repository: Path) -> list[str]:
+    """Directories on hosts that the page about what changes there names, and that the code has."""
+    page = (repository / "docs" / "first-hour.md").read_text(encoding="utf-8")
+    _before, _title, section = page.partition("\n## What it changes on a host\n")
+    named = re.findall(r"`(/[\w./@-]+?)(?:/NAME)?`", section.partition("\nNot changed:")[0])
+    code = "\n".join(
+        path.read_text(encoding="utf-8")
+        for top in ("plugins", "roles")
+        for path in (repository / top).rglob("*")
+        if path.suffix in (".py", ".yml", ".j2")
+    )
+    return sorted({each for each in named if re.search(rf"{re.escape(each)}(?![\w-])", code)})
+
+
 def names(repository: Path) -> dict[str, Any]:
     """All that is promised, as the code has it."""
 
@@ -90,6 +104,10 @@ def names(repository: Path) -> dict[str, Any]:
             # A part of other playbooks.
             if path.stem != "choose_hosts"
         },
+        "tags of site": sorted(
+            tag for part in data("playbooks/site.yml") for tag in part.get("tags", ())
+        ),
+        "directories on hosts": directories(repository),
         "variables of all playbooks": shape(variables["all"]),
         "roles": {
             name.removeprefix("inferops.ascend."): {
