@@ -291,7 +291,8 @@ def _seen(facts: Iterable[Mapping[str, Any]]) -> dict[str, list[dict[str, Any]]]
                 Problem(
                     f"it could not be asked for its cards ({cause}), which its variables do not say."
                     " Set ascend_host_profile (and vllm_service_cards where the profile leaves their"
-                    " number open), or see to the host.",
+                    " number open), or see to the host. If it has no cards, set vllm_plan_services for"
+                    " a group of those that have, and not for all hosts.",
                     (host,),
                 )
             )

@@ -115,6 +115,7 @@ def test_only_hosts_that_do_not_say_what_they_have_are_asked(
             f"{host}: it could not be asked for its cards \\(.+?\\), which its variables do not",
             said,
         )
+    assert "If it has no cards, set vllm_plan_services for a group" in said
     assert [each["hosts"] for each in read_report(report, "plan")["problems"]] == [
         ["npu-02"],
         ["npu-03"],
