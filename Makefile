@@ -53,7 +53,7 @@ test-real: hosts ## Try the real vLLM for CPUs on a real host, and the real argu
 	@$(PYTEST) --durations=20 tests/real
 
 test-long: hosts ## Try the longer cases that `test` leaves out
-	@$(PYTEST) -m long --durations=20 tests/integration
+	@$(PYTEST) -m long --durations=20 tests/integration tests/real
 
 test-cluster: hosts ## Lose parts of the real vLLM and the real Ray over two hosts, in every way
 	@$(RUN) pytest -q --durations=20 tests/cluster

@@ -111,6 +111,7 @@ def test_the_answer_is_the_longest_length_that_the_engine_itself_allows(site: Si
     assert MODEL in planned.output
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("model", "kind"), [("embedding", "embed"), ("reranker", "rerank")])
 def test_a_model_without_answers_completes_prompts_that_fill_its_context(
     site: Site, model: str, kind: str

@@ -93,6 +93,7 @@ def versions(books: Books) -> list[str]:
     return [str(yaml.safe_load(each)["version"]) for each in said]
 
 
+@pytest.mark.long
 def test_images_change_and_back(books: Books) -> None:
     ran = books.run("upgrade", vllm_runtime_version=NEW)
     assert ran.status == 0, ran.output
