@@ -78,7 +78,7 @@ class Books:
 
     def verify(self, *flags: str, **extra: Any) -> tuple[Ran, dict[str, dict[str, Any]]]:
         """Run verify and return what it says of each host."""
-        path = self.folder / "verdict.json"
+        path = self.folder / "comparison.json"
         path.unlink(missing_ok=True)
         ran = self.run("verify", *flags, vllm_verify_output=str(path), **extra)
         assert path.exists(), ran.output
@@ -122,10 +122,10 @@ def read_report(path: Path, playbook: str) -> dict[str, Any]:
     return found
 
 
-def codes(verdict: dict[str, Any]) -> dict[str, list[str]]:
+def codes(comparison: dict[str, Any]) -> dict[str, list[str]]:
     """The codes of what was found, by service."""
     return {
         service["name"]: [finding["code"] for finding in service["findings"]]
-        for service in verdict["services"]
+        for service in comparison["services"]
         if service["findings"]
     }

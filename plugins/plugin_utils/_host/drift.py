@@ -101,9 +101,9 @@ def compare(
                 for each in service.findings
             ]
         if service.findings:
-            service.verdict = DIFFERS
+            service.result = DIFFERS
     worst = max(
-        (service.verdict for service in drift.services), key=SEVERITY_ORDER.index, default=OK
+        (service.result for service in drift.services), key=SEVERITY_ORDER.index, default=OK
     )
     drift.state = DIFFERS if drift.findings else worst
     if problem or drift.state == UNKNOWN:
@@ -202,7 +202,7 @@ class _Comparison:
             if name not in self.by_name:
                 self._keep(
                     ServiceDrift(
-                        name, [], seen.get("port"), None, str(seen["state"]), verdict=UNKNOWN
+                        name, [], seen.get("port"), None, str(seen["state"]), result=UNKNOWN
                     )
                 )
 
@@ -245,7 +245,7 @@ class _Comparison:
     def _unit_alone(self, service: ServiceDrift, target: Record, seen: Record) -> None:
         """The same, where only systemd could be asked."""
         if not seen:
-            service.verdict = UNKNOWN
+            service.result = UNKNOWN
         elif target["state"] == "started" and service.state in ("stopped", "absent"):
             service.add("unit", "it should run and does not.")
         elif target["state"] == "stopped" and service.state not in ("stopped", "absent", "failed"):
@@ -267,7 +267,7 @@ class _Comparison:
             why = cause.get("cause") or (seen.get("http") or {}).get("error") or "no known cause"
             service.add("service", f"{how}: {why}", cause.get("advice") or f"See why: {log}")
         elif state == "starting":
-            service.verdict = LOADING
+            service.result = LOADING
             parts = [str(seen["phase"])] if seen.get("phase") else []
             parts += [f"{seen['percent']} %"] if seen.get("percent") is not None else []
             parts += [f"for {seen['elapsed']:.0f} s"] if seen.get("elapsed") is not None else []

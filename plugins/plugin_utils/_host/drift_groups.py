@@ -14,7 +14,7 @@ Record = Mapping[str, Any]
 
 
 def groups(reports: Sequence[Record]) -> list[dict[str, Any]]:
-    """{name, hosts (by rank), verdict, message} of each service over several hosts.
+    """{name, hosts (by rank), result, message} of each service over several hosts.
 
     reports: of all hosts of the run, as `drift_report.as_dict` makes them.
     """
@@ -33,24 +33,24 @@ def _group(
     name: str, hosts: Sequence[str], parts: Mapping[str, Record], by_host: Mapping[str, Record]
 ) -> dict[str, Any]:
     absent = [_absence(host, by_host.get(host)) for host in hosts if host not in parts]
-    verdicts = [part["verdict"] for part in parts.values()] + [verdict for verdict, text in absent]
-    texts = [text for verdict, text in absent]
+    results = [part["result"] for part in parts.values()] + [result for result, text in absent]
+    texts = [text for result, text in absent]
     written = [part["group"] for part in parts.values() if part["group"]["members"]]
     for key, what in (("members", "addresses"), ("digest", "settings")):
         if any(each[key] != written[0][key] for each in written):
             texts.append(f"the files of its hosts have different {what}; run deploy on all of them")
-            verdicts.append(DIFFERS)
+            results.append(DIFFERS)
             break
     return {
         "name": name,
         "hosts": list(hosts),
-        "verdict": max(verdicts, key=SEVERITY_ORDER.index),
+        "result": max(results, key=SEVERITY_ORDER.index),
         "message": "; ".join([_state(hosts, parts), *texts]) + ".",
     }
 
 
 def _absence(host: str, report: Record | None) -> tuple[str, str]:
-    """(verdict, why) of a host that has no part of the service in this run."""
+    """(result, why) of a host that has no part of the service in this run."""
     if report is None:
         return UNKNOWN, f"{host} is not part of this run"
     if report["state"] == UNREACHABLE:
@@ -68,7 +68,7 @@ def _state(hosts: Sequence[str], parts: Mapping[str, Record]) -> str:
         return f"stopped on {', '.join(host for host in hosts if host in parts)}"
     if status.startswith("running"):
         text = f"all {len(hosts)} members run{status[len('running') :]}"
-        if part["verdict"] == LOADING:
+        if part["result"] == LOADING:
             text += f", {part['progress']}" if part["progress"] else ", and it loads"
         elif state != "ready":
             text += f", and the leader is {state}"

@@ -52,15 +52,15 @@ def as_data(reports: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def summary(reports: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """{ok, hosts: {state: number}, services: {verdict: number}, groups} over all hosts.
+    """{ok, hosts: {state: number}, services: {result: number}, groups} over all hosts.
 
     groups: see `drift_groups.groups`.
     """
-    services = (service["verdict"] for each in reports for service in each["services"])
+    services = (service["result"] for each in reports for service in each["services"])
     several = groups(reports)
     return {
         "ok": all(report["ok"] for report in reports)
-        and not any(group["verdict"] == DIFFERS for group in several),
+        and not any(group["result"] == DIFFERS for group in several),
         "hosts": dict(Counter(report["state"] for report in reports)),
         "services": dict(Counter(services)),
         "groups": several,
@@ -76,7 +76,7 @@ def failures(reports: Sequence[Mapping[str, Any]]) -> dict[str, str]:
     found = {report["host"]: report["summary"] for report in reports if not report["ok"]}
     for group in groups(reports):
         here = [report["host"] for report in reports if report["host"] in group["hosts"]]
-        if group["verdict"] == DIFFERS and not found.keys() & set(here):
+        if group["result"] == DIFFERS and not found.keys() & set(here):
             found[here[0]] = f"{group['name']}: {group['message']}"
     return found
 
@@ -94,11 +94,11 @@ def lines(reports: Sequence[Mapping[str, Any]], width: int = WIDTH) -> list[str]
     for report in reports:
         result.append(report["summary"])
         if report["services"]:
-            head = ("VERDICT", "SERVICE", "CARDS", "PORT", "LENGTH", "STATE")
+            head = ("RESULT", "SERVICE", "CARDS", "PORT", "LENGTH", "STATE")
             result += _row(head, room, columns)
         for service in report["services"]:
             cells = (
-                service["verdict"].upper() if service["verdict"] == DIFFERS else service["verdict"],
+                service["result"].upper() if service["result"] == DIFFERS else service["result"],
                 service["name"],
                 _cards(service),
                 str(service["port"] or "-"),
@@ -116,16 +116,16 @@ def lines(reports: Sequence[Mapping[str, Any]], width: int = WIDTH) -> list[str]
     if total["groups"]:
         result.append("Services over several hosts:")
     for group in total["groups"]:
-        verdict = group["verdict"].upper() if group["verdict"] == DIFFERS else group["verdict"]
+        word = group["result"].upper() if group["result"] == DIFFERS else group["result"]
         text = f"{group['name']} ({', '.join(group['hosts'])}): {group['message']}"
-        result += wrap(text, f"  {verdict:7}  ", " " * 11, width)
+        result += wrap(text, f"  {word:7}  ", " " * 11, width)
     result += wrap(_sums(total), "", "  ", width)
     return result
 
 
 def _status_line(report: Mapping[str, Any]) -> str:
     services = counted(len(report["services"]), "service")
-    found = Counter(service["verdict"] for service in report["services"])
+    found = Counter(service["result"] for service in report["services"])
     by_state = {UNREACHABLE: "NOT REACHED", FAILED: "NOT COMPARED", OK: f"{services}, as wanted"}
     if report["state"] in by_state:
         return by_state[report["state"]]

@@ -53,7 +53,7 @@ class ServiceDrift:
     state: str
     model: str = ""
     part: float | None = None
-    verdict: str = OK
+    result: str = OK
     progress: str = ""
     group: dict[str, Any] | None = None
     findings: list[Difference] = field(default_factory=list)

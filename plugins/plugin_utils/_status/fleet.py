@@ -129,17 +129,17 @@ def _problems(reports: Sequence[Report], groups: Sequence[Report]) -> Iterator[d
                     report["host"], service["name"], finding["message"], finding["advice"]
                 )
     for group in groups:
-        if group["verdict"] == DIFFERS:
+        if group["result"] == DIFFERS:
             yield _problem(", ".join(group["hosts"]), group["name"], group["message"], "")
 
 
-def _servers(reports: Sequence[Report], verdict: str, state: str = "") -> set[str]:
-    """What gateways call the services of a verdict, and of a state. A gateway knows a leader's alone."""
+def _servers(reports: Sequence[Report], result: str, state: str = "") -> set[str]:
+    """What gateways call the services of a result, and of a state. A gateway knows a leader's alone."""
     return {
         server_name(service["name"], (service["group"] or {}).get("hosts", [report["host"]])[0])
         for report in reports
         for service in report["services"]
-        if service["verdict"] == verdict and state in ("", service["state"])
+        if service["result"] == result and state in ("", service["state"])
     }
 
 
@@ -234,7 +234,7 @@ def _waiting(hosts: Sequence[Report], gateways: Sequence[Report]) -> Iterator[di
     for host in hosts:
         name, rollout = host["host"], host["rollout"]
         for service in host["services"]:
-            if service["verdict"] == LOADING:
+            if service["result"] == LOADING:
                 words = f"loading: {service['progress']}".rstrip(": ")
                 yield {"host": name, "service": service["name"], "message": words}
         if rollout and rollout["state"] == State.BEGUN.value:

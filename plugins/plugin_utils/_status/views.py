@@ -20,7 +20,7 @@ Status = Mapping[str, Any]
 
 def lines(status: Status, width: int = WIDTH) -> list[str]:
     """What a person on call reads first: what is wrong, what waits, the map, gateways and rollouts."""
-    found = [_verdict(status)]
+    found = [_result(status)]
     for each in status["problems"]:
         found += wrap(f"{_where(each)}: {each['message']}", "- ", "  ", width)
         if each["advice"]:
@@ -55,7 +55,7 @@ def page(status: Status, moment: str) -> str:
     return html({**_fleet(status), "status": about})
 
 
-def _verdict(status: Status) -> str:
+def _result(status: Status) -> str:
     problems = len(status["problems"])
     if problems:
         return f"{counted(problems, 'problem')}:"
@@ -134,19 +134,19 @@ def _service(host: Mapping[str, Any], service: Mapping[str, Any]) -> dict[str, A
         "engine": "",
         "sizes": [1, 1, 1],
         "part": service["part"],
-        "wrong": service["verdict"] == DIFFERS,
+        "wrong": service["result"] == DIFFERS,
         "notes": _notes(host["cards"], service),
     }
 
 
 def _notes(cards: Sequence[Mapping[str, Any]], service: Mapping[str, Any]) -> list[str]:
     """What a service does, where it is not just serving, and what is wrong with its cards."""
-    state, verdict = service["state"], service["verdict"]
+    state, result = service["state"], service["result"]
     notes = []
     if state not in ("ready", "stopped"):
         notes.append(state)
-    if verdict not in (OK, state):
-        notes.append("DIFFERS" if verdict == DIFFERS else verdict)
+    if result not in (OK, state):
+        notes.append("DIFFERS" if result == DIFFERS else result)
     for card in cards:
         if card["id"] in service["cards"] and card["use"] in (UNHEALTHY, FOREIGN):
             words = card["health"] if card["use"] == UNHEALTHY else "used by others"

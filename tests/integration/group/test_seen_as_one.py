@@ -25,7 +25,7 @@ def test_a_deploy_ends_with_one_completion_and_verify_has_one_line(group: Group)
 
     ran, found = group.verify()
     assert ran.status == 0, ran.output
-    assert [found[host]["services"][0]["verdict"] for host in ("h1", "h2")] == ["ok", "ok"]
+    assert [found[host]["services"][0]["result"] for host in ("h1", "h2")] == ["ok", "ok"]
     assert re.search(rf"ok big \(h1 h2\): all 2 members run since {TIME}\.", text_of(ran.output))
     assert group.completions() == 2
 

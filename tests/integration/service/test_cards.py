@@ -60,9 +60,9 @@ def test_a_service_waits_for_its_cards_and_refuses_others(books: Books) -> None:
     books.wait_until_serving("h1", 8000)
 
     less = {"ascend_host_excluded_cards": [7]}  # it is known that there is a card less
-    verified, verdicts = books.verify(**less)
+    verified, compared = books.verify(**less)
     assert verified.status != 0
-    found = codes(verdicts["h1"])
+    found = codes(compared["h1"])
     assert "identity" in found["back"], found
     assert "front" not in found, found
 

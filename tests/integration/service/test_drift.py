@@ -86,9 +86,9 @@ def test_each_way_to_go_astray_is_shown_and_one_deploy_mends_all(books: Books) -
     for name in ("edited", "dropin", "killed"):
         assert f"vllm@{name}.service: " not in shown.output, "its process is as it should be"
 
-    ran, verdicts = books.verify()
+    ran, compared = books.verify()
     assert ran.status == 2, ran.output
-    assert codes(verdicts["h1"]) == {
+    assert codes(compared["h1"]) == {
         "edited": ["files"],
         "reread": ["files", "process", "length"],
         "dropin": ["files"],
@@ -111,7 +111,7 @@ def test_each_way_to_go_astray_is_shown_and_one_deploy_mends_all(books: Books) -
             **dict.fromkeys(("reread", "moved"), "restart"),
         }
     books.wait_until_serving("h1", *range(8000, 8007))
-    ran, verdicts = books.verify()
+    ran, compared = books.verify()
     assert ran.status == 0, ran.output
     assert not books.run("deploy", "--check").changed("h1")
 
@@ -122,8 +122,8 @@ def test_an_orphan_whose_files_are_gone_is_still_ours(books: Books) -> None:
     books.wait_until_serving("h1", 8000, 8001)
     books.sh("h1", "rm -r /etc/vllm/gone.yaml /etc/systemd/system/vllm@gone.service.d")
     books.list_services("h1", wish("kept"))
-    ran, verdicts = books.verify()
-    assert codes(verdicts["h1"]) == {"gone": ["unlisted"]}
+    ran, compared = books.verify()
+    assert codes(compared["h1"]) == {"gone": ["unlisted"]}
     assert "on card 1" in ran.output
     assert books.run("deploy").status == 0
     assert books.sh("h1", "systemctl is-active vllm@gone || true") == "inactive\n"
@@ -140,9 +140,9 @@ def test_a_template_edited_and_read_restarts_who_read_it(books: Books) -> None:
         " systemctl daemon-reload; systemctl restart vllm@two",
     )
     pids = [books.sh("h1", f"systemctl show -P MainPID vllm@{name}") for name in ("one", "two")]
-    ran, verdicts = books.verify()
+    ran, compared = books.verify()
     assert "/etc/systemd/system/vllm@.service is not what deploy writes" in ran.output
-    assert codes(verdicts["h1"])["two"] == ["process"]
+    assert codes(compared["h1"])["two"] == ["process"]
     assert books.run("deploy").status == 0
     after = [books.sh("h1", f"systemctl show -P MainPID vllm@{name}") for name in ("one", "two")]
     assert after[0] == pids[0], "its process never had the edit"
@@ -171,9 +171,9 @@ def test_what_somebody_else_switched_is_refused_with_the_way_out(books: Books) -
         assert all(each["message"] in ran.output for each in there["refused"])
         assert "vllm@masked.service is masked" in ran.output
         assert f"{folder}/zz.conf was not written by this collection and sets" in ran.output
-    ran, verdicts = books.verify()
+    ran, compared = books.verify()
     assert ran.status == 2, ran.output
-    assert codes(verdicts["h1"]) == {
+    assert codes(compared["h1"]) == {
         "masked": ["refused", "unit"],
         "bent": ["refused", "cards", "cards"],
     }

@@ -45,18 +45,18 @@ def test_a_host_that_is_as_wanted_passes_in_two_questions(books: Books) -> None:
     books.list_services("h1", SMALL, KEYED, WIDE, DOWN)
     assert books.run("deploy", "--limit", "h1").status == 0
     before = books.snapshot("h1")
-    ran, verdicts = books.verify("--limit", "h1", "-vvv")
+    ran, compared = books.verify("--limit", "h1", "-vvv")
     assert ran.status == 0, ran.output
     assert [
-        (each["name"], each["cards"], each["max_model_len"], each["state"], each["verdict"])
-        for each in verdicts["h1"]["services"]
+        (each["name"], each["cards"], each["max_model_len"], each["state"], each["result"])
+        for each in compared["h1"]["services"]
     ] == [
         ("small", [0], 32768, "ready", "ok"),
         ("keyed", [1], 32768, "ready", "ok"),
         ("wide", [4, 5, 6, 7], 32768, "ready", "ok"),
         ("down", [2], 32768, "stopped", "ok"),
     ]
-    assert "opensesame-1" not in (books.folder / "verdict.json").read_text()
+    assert "opensesame-1" not in (books.folder / "comparison.json").read_text()
     assert "opensesame-1" not in ran.output
     asked = re.findall(r"Using module file .*/(\w+)\.py", ran.output)
     assert asked == ["host_info", "systemd_instances"]
@@ -94,21 +94,21 @@ def test_every_host_is_looked_at_before_the_run_fails(books: Books) -> None:
         ' "processes=[{\\"pid\\": $(systemctl show -P MainPID train), \\"name\\": \\"sleep\\",'
         ' \\"memory_mb\\": 50000}]"',
     )
-    ran, verdicts = books.verify()
+    ran, compared = books.verify()
     assert ran.status == 4, "one was not reached"
     assert ran.output.count("unreachable=1") == 1
-    assert {host: verdict["state"] for host, verdict in verdicts.items()} == {
+    assert {host: comparison["state"] for host, comparison in compared.items()} == {
         "h1": "ok",
         "h2": "differs",
         "gone": "unreachable",
         "bare": "failed",
     }
-    (finding,) = verdicts["h2"]["findings"]
+    (finding,) = compared["h2"]["findings"]
     assert "card 5" in finding["message"] and "unit train.service" in finding["message"]
     assert "systemctl stop train.service" in finding["advice"]
-    (finding,) = verdicts["bare"]["findings"]
+    (finding,) = compared["bare"]["findings"]
     assert "vllm_service_instances is not defined for this host" in finding["message"]
-    assert [each["name"] for each in verdicts["bare"]["services"]] == ["small"], "what is there"
+    assert [each["name"] for each in compared["bare"]["services"]] == ["small"], "what is there"
     assert "Hosts: 1 ok, 1 differs, 1 failed, 1 unreachable" in ran.output
     assert max(map(len, re.findall(r'^        ".*"?,?$', ran.output, re.M))) <= 80
 
@@ -121,14 +121,14 @@ def test_every_host_is_looked_at_before_the_run_fails(books: Books) -> None:
     assert "h2    A... .x..  A small" in ran.output
     found = {each["host"]: each for each in json.loads(data.read_text())["hosts"]}
     assert {host: each["state"] for host, each in found.items()} == {
-        host: verdict["state"] for host, verdict in verdicts.items()
+        host: comparison["state"] for host, comparison in compared.items()
     }
     assert found["h2"]["cards"][5]["use"] == "foreign"
     assert "systemctl stop train.service" in page.read_text()
     assert books.run("status", vllm_status_fail=True).status == 2
 
-    _unused, verdicts = books.verify("--limit", "h2", ascend_host_excluded_cards=[5])
-    assert verdicts["h2"]["ok"], "an excluded card is nobody's business"
+    _unused, compared = books.verify("--limit", "h2", ascend_host_excluded_cards=[5])
+    assert compared["h2"]["ok"], "an excluded card is nobody's business"
 
 
 def test_services_have_one_card_together(books: Books) -> None:
@@ -165,20 +165,20 @@ def test_services_have_one_card_together(books: Books) -> None:
     assert ran.status == 0, ran.output
     assert pids() == both, "what runs stays, though another one joins it"
     assert books.sh("h1", "npu-smi info | grep -c EngineCor") == "3\n"
-    ran, verdicts = books.verify("--limit", "h1")
+    ran, compared = books.verify("--limit", "h1")
     assert ran.status == 0, ran.output
-    assert [each["cards"] for each in verdicts["h1"]["services"]] == [[0], [0], [0]]
+    assert [each["cards"] for each in compared["h1"]["services"]] == [[0], [0], [0]]
 
 
 def test_what_still_loads_is_told_from_what_is_wrong(books: Books) -> None:
     books.list_services("h1", SMALL)
     books.sh("h1", "ascend-sim behaviour Qwen3-0.6B delay=600")
     assert books.run("deploy", "--limit", "h1", vllm_service_wait=False).status == 0
-    ran, verdicts = books.verify("--limit", "h1")
-    assert (ran.status, verdicts["h1"]["state"]) == (2, "loading")
-    assert codes(verdicts["h1"]) == {}
-    ran, verdicts = books.verify("--limit", "h1", vllm_verify_accept_loading=True)
-    assert (ran.status, verdicts["h1"]["state"]) == (0, "loading")
+    ran, compared = books.verify("--limit", "h1")
+    assert (ran.status, compared["h1"]["state"]) == (2, "loading")
+    assert codes(compared["h1"]) == {}
+    ran, compared = books.verify("--limit", "h1", vllm_verify_accept_loading=True)
+    assert (ran.status, compared["h1"]["state"]) == (0, "loading")
 
 
 def test_a_killed_service_and_the_start_limit_are_named(
@@ -192,8 +192,8 @@ def test_a_killed_service_and_the_start_limit_are_named(
         "for i in $(seq 600); do systemctl is-failed -q vllm@small && exit 0;"
         " systemctl kill --kill-who=main -s KILL vllm@small 2>/dev/null; sleep 0.2; done; exit 1",
     )
-    _unused, verdicts = books.verify("--limit", "h1")
-    [found] = verdicts["h1"]["services"][0]["findings"]
+    _unused, compared = books.verify("--limit", "h1")
+    [found] = compared["h1"]["services"][0]["findings"]
     assert "killed by signal 9 (SIGKILL)" in found["message"], found
     assert "(start-limit-hit): it ended 2 times within 2h (StartLimitBurst" in found["message"]
     assert "run inferops.ascend.deploy, which starts it" in found["advice"]
@@ -244,8 +244,8 @@ def test_a_removal_touches_only_what_it_was_told_to(books: Books) -> None:
         assert words in ran.output
     again = books.run("remove", "--limit", "h1", vllm_remove_services="keyed")
     assert not again.changed("h1") and "h1: nothing to remove." in again.output
-    _unused, verdicts = books.verify("--limit", "h1")
-    assert codes(verdicts["h1"]) == {"keyed": ["files", "unit", "boot"]}
+    _unused, compared = books.verify("--limit", "h1")
+    assert codes(compared["h1"]) == {"keyed": ["files", "unit", "boot"]}
 
     assert books.run("remove", "--limit", "h1", vllm_remove_services="all").status == 0
     assert books.sh("h1", "ls /etc/vllm; systemctl is-active vllm@hand") == "hand.yaml\nactive\n"

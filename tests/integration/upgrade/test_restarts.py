@@ -33,8 +33,8 @@ def test_deferred_writes_and_the_next_deploy_restarts(books: Books) -> None:
     again = books.run("deploy", "--limit", "h1", vllm_service_restart="deferred")
     assert again.changed("h1") == 0
     assert "chat: its process runs with other settings" in again.output, "it is said each time"
-    ran, verdicts = books.verify("--limit", "h1", vllm_service_restart="deferred")
-    assert (ran.status, verdicts["h1"]["state"]) == (2, "differs"), (
+    ran, compared = books.verify("--limit", "h1", vllm_service_restart="deferred")
+    assert (ran.status, compared["h1"]["state"]) == (2, "differs"), (
         "it is a difference, though wanted"
     )
     # A new service that is to have the cards of one that waits, waits too.

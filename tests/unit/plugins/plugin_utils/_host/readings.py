@@ -118,8 +118,10 @@ class Readings:
         )
 
 
-def found(verdict: HostDrift) -> dict[str, list[str]]:
+def found(comparison: HostDrift) -> dict[str, list[str]]:
     """Codes by service, those of the host itself under ''."""
-    every = {service.name: [each.code for each in service.findings] for service in verdict.services}
-    every[""] = [each.code for each in verdict.findings]
+    every = {
+        service.name: [each.code for each in service.findings] for service in comparison.services
+    }
+    every[""] = [each.code for each in comparison.findings]
     return {name: codes for name, codes in every.items() if codes}

@@ -13,12 +13,12 @@ from .readings import Readings, card, found, seen, served
 
 
 def test_a_host_that_is_as_wanted(host: Readings) -> None:
-    verdict = host.compare()
-    assert verdict.ok and verdict.state == "ok"
-    assert found(verdict) == {} and verdict.notes == []
-    assert drift_report.lines([drift_report.as_dict(verdict)]) == [
+    comparison = host.compare()
+    assert comparison.ok and comparison.state == "ok"
+    assert found(comparison) == {} and comparison.notes == []
+    assert drift_report.lines([drift_report.as_dict(comparison)]) == [
         "npu-01: 2 services, as wanted",
-        "  VERDICT  SERVICE                  CARDS   PORT   LENGTH  STATE",
+        "  RESULT   SERVICE                  CARDS   PORT   LENGTH  STATE",
         "  ok       chat                     0-1     8000    32768  ready",
         "  ok       spare                    2       8001     8192  stopped",
         "Hosts: 1 ok; services: 2 ok.",
@@ -44,22 +44,22 @@ def test_what_deploy_would_change_is_a_difference(
     host: Readings, change: dict[str, Any], code: str, words: str
 ) -> None:
     host.converged["services"][0].update(change)
-    verdict = host.compare()
-    assert not verdict.ok and verdict.state == "differs"
-    assert found(verdict) == {"chat": [code]}
-    assert words in verdict.services[0].findings[0].message
-    assert verdict.services[0].findings[0].advice == drift.DEPLOY
+    comparison = host.compare()
+    assert not comparison.ok and comparison.state == "differs"
+    assert found(comparison) == {"chat": [code]}
+    assert words in comparison.services[0].findings[0].message
+    assert comparison.services[0].findings[0].advice == drift.DEPLOY
 
 
 def test_every_name_has_to_be_served_with_its_length(host: Readings) -> None:
     host.chat["http"] = served(("Qwen3-14B", 16384), ("other", 32768))
-    verdict = host.compare()
-    assert found(verdict) == {"chat": ["names", "length"]}
-    assert [each.message for each in verdict.services[0].findings] == [
+    comparison = host.compare()
+    assert found(comparison) == {"chat": ["names", "length"]}
+    assert [each.message for each in comparison.services[0].findings] == [
         "/v1/models does not list chat.",
         "it serves max_model_len 16384, and 32768 is wanted.",
     ]
-    assert verdict.services[0].findings[0].advice == "Restart it: systemctl restart vllm@chat"
+    assert comparison.services[0].findings[0].advice == "Restart it: systemctl restart vllm@chat"
 
 
 def test_an_answer_that_refuses_is_a_difference(host: Readings) -> None:
@@ -72,18 +72,18 @@ def test_an_answer_that_refuses_is_a_difference(host: Readings) -> None:
 )
 def test_a_process_with_other_cards(host: Readings, cards: list[int] | None, words: str) -> None:
     host.chat["visible_cards"] = cards
-    verdict = host.compare()
-    assert found(verdict) == {"chat": ["cards"]}
-    assert words in verdict.services[0].findings[0].message
+    comparison = host.compare()
+    assert found(comparison) == {"chat": ["cards"]}
+    assert words in comparison.services[0].findings[0].message
 
 
 def test_a_service_that_loads_is_neither_right_nor_wrong(host: Readings) -> None:
     loading = seen("chat", "starting", [0, 1], phase="weights", percent=25, elapsed=93.2)
     host.status["services"][0] = loading
-    verdict = host.compare()
-    assert (verdict.state, verdict.ok, found(verdict)) == ("loading", False, {})
+    comparison = host.compare()
+    assert (comparison.state, comparison.ok, found(comparison)) == ("loading", False, {})
     assert "           loading: weights 25 % for 93 s" in drift_report.lines(
-        [drift_report.as_dict(verdict)]
+        [drift_report.as_dict(comparison)]
     )
     assert host.compare(accept_loading=True).ok
 
@@ -91,10 +91,10 @@ def test_a_service_that_loads_is_neither_right_nor_wrong(host: Readings) -> None
 def test_a_service_that_loads_and_will_fail_says_so(host: Readings) -> None:
     cause = {"cause": "the KV cache is too small.", "advice": "Set a shorter length."}
     host.status["services"][0] = seen("chat", "starting", [0, 1], cause=cause)
-    verdict = host.compare(accept_loading=True)
-    assert not verdict.ok
-    assert verdict.services[0].findings[0].message.endswith("the KV cache is too small.")
-    assert verdict.services[0].findings[0].advice == "Set a shorter length."
+    comparison = host.compare(accept_loading=True)
+    assert not comparison.ok
+    assert comparison.services[0].findings[0].message.endswith("the KV cache is too small.")
+    assert comparison.services[0].findings[0].advice == "Set a shorter length."
 
 
 @pytest.mark.parametrize("state", ["failed", "restarting", "unhealthy"])
@@ -104,9 +104,9 @@ def test_a_service_that_is_down_says_why_and_once(host: Readings, state: str) ->
     cause = {"cause": "no memory is left.", "advice": "Free it."}
     host.status["services"][0] = seen("chat", state, None if state == "failed" else [0, 1])
     host.chat["cause"] = cause
-    verdict = host.compare()
-    assert found(verdict) == {"chat": ["service"]}
-    assert "no memory is left." in verdict.services[0].findings[0].message
+    comparison = host.compare()
+    assert found(comparison) == {"chat": ["service"]}
+    assert "no memory is left." in comparison.services[0].findings[0].message
 
 
 def test_a_stranger_on_a_card_is_the_hosts_finding(host: Readings) -> None:
@@ -116,9 +116,9 @@ def test_a_stranger_on_a_card_is_the_hosts_finding(host: Readings) -> None:
     host.facts["npu"]["cards"][3]["processes"] = [
         {"pid": 98, "name": "x", "command": None, "unit": None}
     ]
-    verdict = host.compare()
-    assert found(verdict) == {"": ["tenant", "tenant"]}
-    first, second = verdict.findings
+    comparison = host.compare()
+    assert found(comparison) == {"": ["tenant", "tenant"]}
+    first, second = comparison.findings
     assert "the card of service chat, is in use by PID 99 python3 train.py" in first.message
     assert "systemctl stop train.service" in first.advice
     assert "a card of no service" in second.message and "kill 98" in second.advice
@@ -132,24 +132,24 @@ def test_a_hand_made_unit_is_a_stranger(host: Readings) -> None:
 
 def test_a_service_on_the_card_of_another(host: Readings) -> None:
     host.facts["npu"]["cards"][2] = card(2, (9, "vllm@chat.service"))
-    verdict = host.compare()
-    assert found(verdict) == {"chat": ["cards"]}
-    assert "card 2, which is not one of its cards" in verdict.services[0].findings[0].message
+    comparison = host.compare()
+    assert found(comparison) == {"chat": ["cards"]}
+    assert "card 2, which is not one of its cards" in comparison.services[0].findings[0].message
 
 
 def test_who_answers_without_its_cards_is_noticed(host: Readings) -> None:
     host.facts["npu"]["cards"][1]["processes"] = []
-    verdict = host.compare()
-    assert found(verdict) == {"chat": ["cards"]}
-    assert "no process of it on card 1" in verdict.services[0].findings[0].message
+    comparison = host.compare()
+    assert found(comparison) == {"chat": ["cards"]}
+    assert "no process of it on card 1" in comparison.services[0].findings[0].message
 
 
 def test_a_process_table_that_is_not_shown_is_a_note_and_no_fault(host: Readings) -> None:
     for each in host.facts["npu"]["cards"]:
         each["processes"] = []
-    verdict = host.compare()
-    assert verdict.ok
-    assert verdict.notes == [
+    comparison = host.compare()
+    assert comparison.ok
+    assert comparison.notes == [
         "npu-smi does not show whose processes are on the cards; that was not compared."
     ]
 
@@ -159,9 +159,9 @@ def test_an_instance_that_is_not_listed(host: Readings) -> None:
     host.status["services"].append(seen("old", "ready", [3]))
     host.facts["npu"]["cards"][3] = card(3, (70, "vllm@old.service"))
     host.facts["services"].append({"unit": "vllm@old.service", "pids": [70], "cards": [3]})
-    verdict = host.compare()
-    assert found(verdict) == {"old": ["unlisted"]}, "its process is no stranger besides"
-    assert "on card 3" in verdict.services[2].findings[0].message
+    comparison = host.compare()
+    assert found(comparison) == {"old": ["unlisted"]}, "its process is no stranger besides"
+    assert "on card 3" in comparison.services[2].findings[0].message
 
 
 def test_what_deploy_refuses_is_compared_all_the_same(host: Readings) -> None:
@@ -169,10 +169,10 @@ def test_what_deploy_refuses_is_compared_all_the_same(host: Readings) -> None:
     host.converged["refused"] = [{"name": "chat", "message": text}]
     host.converged["services"][0].update(action="start", boot="enable")
     host.status["services"][0] = seen("chat", "stopped", None)
-    verdict = host.compare(problem=text)
-    assert verdict.state == "differs"
-    assert found(verdict) == {"chat": ["refused", "unit"]}
-    assert [each.advice for each in verdict.services[0].findings] == ["", "Then run deploy."]
+    comparison = host.compare(problem=text)
+    assert comparison.state == "differs"
+    assert found(comparison) == {"chat": ["refused", "unit"]}
+    assert [each.advice for each in comparison.services[0].findings] == ["", "Then run deploy."]
 
 
 def test_shared_files_account_and_a_missing_reload_are_the_hosts(host: Readings) -> None:
@@ -187,9 +187,9 @@ def test_a_drop_in_of_somebody_elses_is_a_note(host: Readings) -> None:
     host.converged["services"][0]["other_files"] = [
         "/etc/systemd/system/vllm@chat.service.d/z.conf"
     ]
-    verdict = host.compare()
-    assert verdict.ok
-    assert "z.conf, which this collection did not write" in verdict.notes[0]
+    comparison = host.compare()
+    assert comparison.ok
+    assert "z.conf, which this collection did not write" in comparison.notes[0]
 
 
 def test_what_preflight_says_counts_but_for_processes(host: Readings) -> None:
@@ -207,25 +207,25 @@ def test_what_preflight_says_counts_but_for_processes(host: Readings) -> None:
         finding("warning", "health"),
         finding("error", "processes"),
     ]
-    verdict = host.compare(preflight={"findings": every})
-    assert found(verdict) == {"": ["preflight_driver"]}
-    assert verdict.notes == ["card 0: health Alarm"]
+    comparison = host.compare(preflight={"findings": every})
+    assert found(comparison) == {"": ["preflight_driver"]}
+    assert comparison.notes == ["card 0: health Alarm"]
 
 
 def test_a_host_that_could_not_be_compared_shows_what_is_there(host: Readings) -> None:
-    verdict = drift.compare(
+    comparison = drift.compare(
         "npu-01", [], status=host.status, facts=host.facts, problem="service a finds no card."
     )
-    assert (verdict.state, verdict.ok) == ("failed", False)
-    assert [service.verdict for service in verdict.services] == ["unknown", "unknown"]
-    assert found(verdict) == {"": ["compare"]}, "services of ours are no strangers"
+    assert (comparison.state, comparison.ok) == ("failed", False)
+    assert [service.result for service in comparison.services] == ["unknown", "unknown"]
+    assert found(comparison) == {"": ["compare"]}, "services of ours are no strangers"
 
 
 def test_a_host_that_was_lost_on_the_way_is_unreachable(host: Readings) -> None:
     host.status = {"unreachable": True, "msg": "Failed to connect to the host via ssh"}
-    verdict = host.compare()
-    assert (verdict.state, verdict.ok) == ("unreachable", False)
-    assert "Failed to connect" in verdict.findings[0].message
+    comparison = host.compare()
+    assert (comparison.state, comparison.ok) == ("unreachable", False)
+    assert "Failed to connect" in comparison.findings[0].message
 
 
 @pytest.mark.parametrize(
@@ -246,6 +246,6 @@ def test_ansibles_wrapping_is_taken_off(text: str) -> None:
 def test_a_service_of_which_nothing_was_read_is_no_right_one(host: Readings) -> None:
     host.status["services"] = host.status["services"][1:]
     host.converged["services"] = host.converged["services"][1:]
-    verdict = host.compare()
-    assert (verdict.state, verdict.ok) == ("failed", False)
-    assert verdict.services[0].verdict == "unknown"
+    comparison = host.compare()
+    assert (comparison.state, comparison.ok) == ("failed", False)
+    assert comparison.services[0].result == "unknown"

@@ -33,7 +33,7 @@ def part(
     state = "ready" if status == RUNS else "starting"
     answer = {"http": served(("Qwen3-14B", 32768), ("chat", 32768))} if not rank else {}
     unit = "vllm@chat.service"
-    verdict = drift.compare(
+    comparison = drift.compare(
         HOSTS[rank],
         [{**WANTED[0], "hosts": HOSTS, "rank": rank}],
         converged={"services": [plan("chat")]},
@@ -45,13 +45,13 @@ def part(
             "services": [{"unit": unit, "pids": [42, 7], "cards": [0, 1]}],
         },
     )
-    return drift_report.as_dict(verdict)
+    return drift_report.as_dict(comparison)
 
 
 def as_one(*reports: dict[str, Any]) -> tuple[str, str]:
     (found,) = drift_report.summary(list(reports))["groups"]
     assert (found["name"], found["hosts"]) == ("chat", HOSTS)
-    return found["verdict"], found["message"]
+    return found["result"], found["message"]
 
 
 def test_a_member_without_an_api_is_right_and_the_service_is_one_line() -> None:
@@ -79,22 +79,22 @@ def test_members_with_other_addresses_or_settings_are_a_difference() -> None:
     words = "the files of its hosts have different {}; run deploy on all of them."
     other = part(1, digest="d2")
     assert other["ok"]
-    verdict, message = as_one(part(0), other)
-    assert verdict == "differs" and message.endswith(words.format("settings"))
+    comparison, message = as_one(part(0), other)
+    assert comparison == "differs" and message.endswith(words.format("settings"))
     moved = [{"host": "npu-01", "address": "10.9.9.9"}, {"host": "npu-02", "address": "10.0.0.2"}]
-    verdict, message = as_one(part(0), part(1, members=moved))
-    assert verdict == "differs" and message.endswith(words.format("addresses"))
+    comparison, message = as_one(part(0), part(1, members=moved))
+    assert comparison == "differs" and message.endswith(words.format("addresses"))
 
 
 def test_a_run_over_some_of_its_hosts_tells_what_it_does_not_know() -> None:
-    verdict, message = as_one(part(1))
-    assert verdict == "unknown" and message.endswith("; npu-01 is not part of this run.")
+    comparison, message = as_one(part(1))
+    assert comparison == "unknown" and message.endswith("; npu-01 is not part of this run.")
 
 
 def test_hosts_that_list_different_members_are_two_services() -> None:
     alone = drift.compare("npu-02", WANTED[:1])
-    verdict, message = as_one(part(0), drift_report.as_dict(alone))
-    assert verdict == "differs"
+    comparison, message = as_one(part(0), drift_report.as_dict(alone))
+    assert comparison == "differs"
     assert message.endswith("; the variables of npu-02 do not list it over these hosts.")
 
 

@@ -18,8 +18,8 @@ def test_the_table_fits_80_columns_whatever_is_in_it(host: Readings) -> None:
         "a" * 63, files=["/etc/vllm/x.yaml", "/etc/vllm/x.env"], boot="enable"
     )
     host.status["services"][0]["name"] = "a" * 63
-    verdict = drift.compare("npu-01", wanted, converged=host.converged, status=host.status)
-    lines = drift_report.lines([drift_report.as_dict(verdict), drift_report.missing("npu-02")])
+    comparison = drift.compare("npu-01", wanted, converged=host.converged, status=host.status)
+    lines = drift_report.lines([drift_report.as_dict(comparison), drift_report.missing("npu-02")])
     # Ansible puts 8 blanks and two quotes and a comma around a line.
     assert max(len(line) + 11 for line in lines if "a" * 63 not in line) <= 80
     assert lines[-1] == "Hosts: 1 differs, 1 failed; services: 1 ok, 1 differs."
