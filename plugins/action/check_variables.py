@@ -50,7 +50,7 @@ class ActionModule(ActionBase):
             argument_spec={
                 "hosts": {"type": "str"},
                 "services": {
-                    "choices": ["ignored", "listed", "checked", "required"],
+                    "choices": ["ignored", "checked", "required"],
                     "default": "ignored",
                 },
                 "plan_json": {"type": "path"},
@@ -126,8 +126,7 @@ class _Inventory:
     def services(self, how: str, host: str) -> str | None:
         """What is wrong with the services that a host lists; None for nothing.
 
-        how: `listed` where a list is needed, `checked` where what is listed is checked, `required` for both,
-        `ignored` for none.
+        how: `checked` where what is listed is checked, `required` where a list is needed too, `ignored` for neither.
         """
         if how == "ignored":
             return None
@@ -139,10 +138,9 @@ class _Inventory:
 
         settings = Settings(read, Path(constants.DEFAULT_LOCAL_TMP))
         try:
-            if how in ("listed", "required"):
+            if how == "required":
                 settings.require_services()
-            if how in ("checked", "required"):
-                declared(settings, lambda: reader.catalogue(settings.tables), host)
+            declared(settings, lambda: reader.catalogue(settings.tables), host)
         except AscendError as error:
             return str(error)
         return None

@@ -21,10 +21,15 @@ preload()
 
 
 class ActionModule(HostAction):
-    ARGUMENTS: ClassVar = {"stop_on_error": {"type": "bool"}}
+    ARGUMENTS: ClassVar = {
+        "stop_on_error": {"type": "bool"},
+        "require_services": {"type": "bool", "default": False},
+    }
 
     def act(self, given: dict[str, Any]) -> dict[str, Any]:
         settings = self.settings
+        if given["require_services"]:
+            settings.require_services()
         deployment = declared(
             settings, lambda: self.variables.catalogue(settings.tables), self.variables.host
         )

@@ -24,11 +24,11 @@ options:
     type: str
   services:
     description:
-      - V(listed) requires that each host has a list of services, which may be empty. V(checked) checks the
-        services that hosts list as the role P(inferops.ascend.ascend_host#role) does before it contacts a
-        host; the first that is wrong on a host is reported. V(required) does both, V(ignored) none.
+      - V(checked) checks the services that hosts list as the role P(inferops.ascend.ascend_host#role) does
+        before it contacts a host; the first that is wrong on a host is reported. V(required) does so, and
+        requires that each host has a list, which may be empty. V(ignored) leaves them out.
     type: str
-    choices: [ignored, listed, checked, required]
+    choices: [ignored, checked, required]
     default: ignored
   plan_json:
     description: File on the controller that gets what is wrong, as M(inferops.ascend.plan) writes it.

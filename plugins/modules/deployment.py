@@ -23,6 +23,11 @@ options:
     description:
       - Fail where the report has an error. By default C(ascend_host_stop_on_error).
     type: bool
+  require_services:
+    description:
+      - Fail before any contact where no variable of the host lists its services; the list may be empty.
+    type: bool
+    default: false
 extends_documentation_fragment:
   - inferops.ascend.attributes.action
 attributes:

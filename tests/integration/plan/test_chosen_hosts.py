@@ -29,7 +29,7 @@ def taken(outcome: Outcome) -> list[str]:
 @pytest.mark.parametrize(
     ("playbook", "flags"),
     [
-        ("deploy", ("-e", '{"vllm_service_instances": []}')),
+        ("deploy", ()),
         ("weights", ()),
         ("diagnose", ()),
         ("remove", ("-e", "vllm_remove_services=all")),

@@ -145,9 +145,11 @@ def test_a_host_without_a_list_of_services_is_not_contacted(
 ) -> None:
     site.write("hosts.yml", {"ascend": {"hosts": {"npu-01": NOBODY}}})
     site.write("group_vars/ascend.yml", {"vllm_service_wait": True, **written})
-    for playbook in ("site", "deploy"):
-        (line,) = refused(run(site, playbook))
-        assert "vllm_service_instances is not defined for this host" in line
+    (line,) = refused(run(site, "site"))
+    assert "vllm_service_instances is not defined for this host" in line
+    deployed = run(site, "deploy")
+    assert "vllm_service_instances is not defined for this host" in deployed.words
+    assert (deployed.status, "UNREACHABLE" in deployed.output) == (2, False)
     assert run(site, "check_variables").status == 0
     outcome = run(site, "site", "--tags", "bootstrap")
     assert "UNREACHABLE" in outcome.output, "what needs no service goes on"

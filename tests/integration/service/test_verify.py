@@ -79,7 +79,7 @@ def test_every_host_is_looked_at_before_the_run_fails(books: Books) -> None:
         "h1": ("changed", ""),
         "h2": ("changed", ""),
         "gone": ("unreachable", "reach"),
-        "bare": ("failed", "converge"),
+        "bare": ("failed", "check"),
     }
     (service,) = report["results"]["h1"]["services"]
     assert (service["action"], service["state"]) == ("start", "ready")
