@@ -188,6 +188,8 @@ def test_a_gateway_alone_is_a_run(site: Site) -> None:
     }
     site.write("hosts.yml", groups)
     assert "No host of this run is left." not in run(site, "status", "--limit", "gw-01").output
+    firewall = run(site, "gateway", "--limit", "npu-01").output
+    assert "No host of this run is left." not in firewall
 
 
 def test_a_choice_of_hosts_in_the_inventory_is_a_warning(site: Site) -> None:
