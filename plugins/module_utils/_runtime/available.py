@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import base64
 import glob
+import http.client
 import os
 import re
 import ssl
@@ -157,7 +158,7 @@ def page_of(index: str, name: str, environment: Mapping[str, str]) -> _Page:
     except urllib.error.URLError as error:
         reason = error.reason
         return _Page() if isinstance(reason, ssl.SSLError) else _Page(fault=_words(reason))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, http.client.HTTPException) as error:
         return _Page() if isinstance(error, ssl.SSLError) else _Page(fault=_words(error))
 
 
