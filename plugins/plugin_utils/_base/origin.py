@@ -97,7 +97,9 @@ def _line(path: Path, name: str) -> int | None:
         text = read_bytes(path).decode("utf-8", "replace")
     except (OSError, OutOfBounds):
         return None
-    found = re.search(rf"(?<![\w.-])[\"']?{re.escape(name)}[\"']?\s*[:=]", text)
+    found = re.search(
+        rf"^[^#\n]*?(?<![\w.-])[\"']?{re.escape(name)}[\"']?\s*[:=]", text, re.MULTILINE
+    )
     return text.count("\n", 0, found.start()) + 1 if found else None
 
 
