@@ -52,7 +52,7 @@ class Outcome:
         lines = [each.line for each in self.problems]
         if len(lines) == 1:
             return f"{lines[0]} No host was contacted."
-        return "\n  ".join([f"{len(lines)} variables are wrong. No host was contacted.", *lines])
+        return "\n  ".join([f"{len(lines)} problems. No host was contacted.", *lines])
 
 
 def check(

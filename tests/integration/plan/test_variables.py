@@ -52,7 +52,7 @@ def test_all_that_is_wrong_is_told_at_once_with_where_it_is_set(fleet: Site, rep
         "npu-02: vllm_service_port_base is 70000; a number of 1024 to 65535 is needed"
         " (host_vars/npu-02/ports.yml, line 2).",
     ]
-    assert "4 variables are wrong. No host was contacted." in outcome.output
+    assert "4 problems. No host was contacted." in outcome.output
     assert len(re.findall(r"^npu-\d+ +: ok=", outcome.output, re.M)) == 1
     told = read_report(report, "deploy")
     assert (told["complete"], told["hosts"]) == (False, {"failed": 40})
