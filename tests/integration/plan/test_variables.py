@@ -190,6 +190,8 @@ def test_a_gateway_alone_is_a_run(site: Site) -> None:
     assert "No host of this run is left." not in run(site, "status", "--limit", "gw-01").output
     firewall = run(site, "gateway", "--limit", "npu-01").output
     assert "No host of this run is left." not in firewall
+    # It has no services to deploy.
+    assert "No host of this run is left." in run(site, "deploy", "--limit", "gw-01").output
 
 
 def test_a_choice_of_hosts_in_the_inventory_is_a_warning(site: Site) -> None:

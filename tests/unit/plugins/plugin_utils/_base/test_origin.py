@@ -18,7 +18,7 @@ GROUPS = ["ascend", "rack"]
 def origins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Origins:
     monkeypatch.chdir(tmp_path)
     for path, text in {
-        "group_vars/all.yml": "a: 1\nb: 1\n",
+        "group_vars/all.yml": "# a: 0\na: 1\nb: 1\n",
         "group_vars/ascend/one.yml": "---\n'b': 1\nc: 2\n",
         "group_vars/rack.json": '{"c": 3}',
         "host_vars/h1": "d: [x]\n",
@@ -37,7 +37,7 @@ def origins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Origins:
 @pytest.mark.parametrize(
     ("name", "value", "place"),
     [
-        ("a", 1, "group_vars/all.yml, line 1"),
+        ("a", 1, "group_vars/all.yml, line 2"),
         ("b", 1, "group_vars/ascend/one.yml, line 2"),
         ("c", 3, "group_vars/rack.json, line 1"),
         ("c", 2, "group_vars/ascend/one.yml, line 3"),
