@@ -80,6 +80,7 @@ def test_the_run_after_a_controller_that_was_killed_completes_the_work(books: Bo
     assert sum(books.run("upgrade", vllm_runtime_version=NEW).changed(host) for host in HOSTS) == 0
 
 
+@pytest.mark.long
 def test_a_controller_may_be_killed_at_any_moment(books: Books) -> None:
     """Each run is killed somewhat later than the one before; then one is let through."""
     blank(books)

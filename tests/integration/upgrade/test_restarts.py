@@ -21,6 +21,7 @@ from .replicas import (
 pytestmark = pytest.mark.hosts
 
 
+@pytest.mark.long
 def test_deferred_writes_and_the_next_deploy_restarts(books: Books) -> None:
     serve(books, "h1")
     pid = books.sh("h1", "systemctl show -P MainPID vllm@chat")
