@@ -22,6 +22,7 @@ from typing import Any, NoReturn
 from vllm_behaviour import Behaviour, StartError, error, say
 from vllm_group import Group
 
+IMPORTS = 5.0  # seconds for which an engine looks for its Ray cluster
 IN_USE = (
     "torch.distributed.DistNetworkError: The server socket has failed to listen on any local "
     "network address. port: {port}, useIpv6: false, code: -98, name: EADDRINUSE, message: address "
@@ -141,12 +142,19 @@ class Leader:
         port = self.listener.getsockname()[1]
         group = {**dataclasses.asdict(self.group), "port": port, "cluster": ""}
         host, _colon, gcs = self.group.cluster.rpartition(":")
-        try:
-            self.cluster = Link(socket.create_connection((host, int(gcs)), 5))
-        except (OSError, ValueError) as problem:
-            raise StartError(
-                f"ConnectionError: Could not find a running Ray instance at {self.group.cluster}"
-            ) from problem
+        # The real engine imports for some seconds before it asks; this one starts beside its Ray, and at once.
+        deadline = time.monotonic() + IMPORTS
+        while True:
+            try:
+                self.cluster = Link(socket.create_connection((host, int(gcs)), 5))
+                break
+            except (OSError, ValueError) as problem:
+                if time.monotonic() > deadline:
+                    raise StartError(
+                        "ConnectionError: Could not find a running Ray instance at"
+                        f" {self.group.cluster}"
+                    ) from problem
+            time.sleep(0.2)
         self.cluster.send({"place": {**task, "group": group, "total": self.group.total}})
 
     def join(self) -> None:
