@@ -30,6 +30,7 @@ from ansible_collections.inferops.ascend.plugins.plugin_utils.deployment import 
 from ansible_collections.inferops.ascend.plugins.plugin_utils.host_variables import (
     HostVariables,
     hosts_matching,
+    raw_variables,
 )
 from ansible_collections.inferops.ascend.plugins.plugin_utils.settings import Settings
 from ansible_collections.inferops.ascend.plugins.plugin_utils.variable_check import (
@@ -63,7 +64,10 @@ class ActionModule(ActionBase):
             # A pattern in variables of the inventory, which has no effect, is not that of the play.
             hosts = sorted({*hosts, *hosts_matching(self, task_vars["groups"], given["hosts"])})
         inventory = _Inventory(self, task_vars)
-        found = check(inventory, hosts, partial(inventory.services, given["services"]))
+        try:
+            found = check(inventory, hosts, partial(inventory.services, given["services"]))
+        except AscendError as error:
+            return {**result, "failed": True, "msg": f"{error} No host was contacted."}
         if found.warnings:
             result["warnings"] = [each.line for each in found.warnings]
         if not found.problems:
@@ -104,7 +108,7 @@ class _Inventory:
 
     def variables(self, host: str) -> Mapping[str, Any]:
         if host not in self._raw:
-            self._raw[host] = self._vars["hostvars"].raw_get(host)
+            self._raw[host] = raw_variables(self._vars["hostvars"], host)
         return self._raw[host]
 
     def read(self, host: str, name: str) -> Any:

@@ -56,6 +56,8 @@ from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.terminal imp
 from ansible_collections.inferops.ascend.plugins.plugin_utils.host_variables import (
     catalogue_of,
     hosts_matching,
+    located,
+    raw_variables,
     trust_as_template,
 )
 
@@ -262,19 +264,6 @@ def _command(given: Mapping[str, Any], task_vars: Mapping[str, Any]) -> str:
     )
 
 
-def _located(error: AnsibleError) -> str:
-    """What Ansible says of a file that it cannot read, with the file, which 2.19+ leaves out."""
-    each: BaseException | None = error
-    while each is not None:
-        path, line = (
-            getattr(getattr(each, "obj", None), key, None) for key in ("path", "line_num")
-        )
-        if isinstance(path, str):
-            return f"{path}{f', line {line}' if line else ''}: {error}"
-        each = each.__cause__ or each.__context__
-    return str(error)
-
-
 def _seen(facts: Iterable[Mapping[str, Any]]) -> dict[str, list[dict[str, Any]]]:
     """Cards by host, of what a loop over hosts registered."""
     seen = {}
@@ -341,12 +330,7 @@ class _World:
     def variables(self, host: str) -> Mapping[str, Any]:
         found = self._raw.get(host)
         if found is None:
-            try:
-                found = self._raw[host] = self._hostvars.raw_get(host)
-            except AnsibleError as error:
-                raise AscendError(
-                    f"the variables of {host} cannot be read: {_located(error)}"
-                ) from error
+            found = self._raw[host] = raw_variables(self._hostvars, host)
         return found
 
     def render(self, host: str, text: str) -> object:
@@ -391,4 +375,4 @@ class _World:
         try:
             return self._action._loader.load_from_file(str(path))
         except AnsibleError as error:
-            raise AscendError(_located(error)) from error
+            raise AscendError(located(error)) from error

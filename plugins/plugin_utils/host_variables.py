@@ -176,3 +176,25 @@ def run_action(
         action._make_tmp_path()
     result: dict[str, Any] = other.run(task_vars=dict(variables))
     return result
+
+
+def located(error: AnsibleError) -> str:
+    """What Ansible says of a file that it cannot read, with the file, which 2.19+ leaves out."""
+    each: BaseException | None = error
+    while each is not None:
+        path, line = (
+            getattr(getattr(each, "obj", None), key, None) for key in ("path", "line_num")
+        )
+        if isinstance(path, str):
+            return f"{path}{f', line {line}' if line else ''}: {error}"
+        each = each.__cause__ or each.__context__
+    return str(error)
+
+
+def raw_variables(hostvars: Any, host: str) -> Mapping[str, Any]:
+    """The variables of a host as they are written. Raises AscendError where Ansible cannot read a file of them."""
+    try:
+        found: Mapping[str, Any] = hostvars.raw_get(host)
+    except AnsibleError as error:
+        raise AscendError(f"the variables of {host} cannot be read: {located(error)}") from error
+    return found
