@@ -105,17 +105,7 @@ class Fleet:
 
     def run(self, *words: str, **env: str) -> subprocess.CompletedProcess[str]:
         """A command of the user's in the clone."""
-        return subprocess.run(
-            words,
-            cwd=self.work,
-            env={**self.environment, **env},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=300,
-            check=False,
-        )
+        return jobs.run(words, self.work, {**self.environment, **env})
 
     @property
     def environment(self) -> dict[str, str]:

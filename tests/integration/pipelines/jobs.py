@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -30,9 +30,12 @@ class Job:
     artifacts: dict[str, str] = field(default_factory=dict)
 
 
-def shell(script: str, options: str, cwd: Path, env: Mapping[str, str], job: Job) -> bool:
-    done = subprocess.run(
-        ["bash", "--noprofile", "--norc", *options.split(), "-c", script],
+def run(
+    words: Sequence[str], cwd: Path, env: Mapping[str, str]
+) -> subprocess.CompletedProcess[str]:
+    """A command without a terminal, with all that it prints in one text."""
+    return subprocess.run(
+        words,
         cwd=cwd,
         env=dict(env),
         stdin=subprocess.DEVNULL,
@@ -42,6 +45,10 @@ def shell(script: str, options: str, cwd: Path, env: Mapping[str, str], job: Job
         timeout=300,
         check=False,
     )
+
+
+def shell(script: str, options: str, cwd: Path, env: Mapping[str, str], job: Job) -> bool:
+    done = run(["bash", "--noprofile", "--norc", *options.split(), "-c", script], cwd, env)
     job.output += done.stdout
     return done.returncode == 0
 
