@@ -9,11 +9,10 @@ import os
 from collections.abc import Mapping, Sequence
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from ansible import constants
 from ansible.errors import AnsibleError
-from ansible.plugins.action import ActionBase
 from ansible.utils.vars import load_extra_vars
 from ansible_collections.inferops.ascend.plugins.plugin_utils._base.errors import AscendError
 from ansible_collections.inferops.ascend.plugins.plugin_utils._base.origin import Origins
@@ -28,6 +27,7 @@ from ansible_collections.inferops.ascend.plugins.plugin_utils._plan.result impor
 from ansible_collections.inferops.ascend.plugins.plugin_utils._service import deploy_report
 from ansible_collections.inferops.ascend.plugins.plugin_utils.deployment import declared
 from ansible_collections.inferops.ascend.plugins.plugin_utils.host_variables import (
+    CheckedAction,
     HostVariables,
     hosts_matching,
     raw_variables,
@@ -39,45 +39,37 @@ from ansible_collections.inferops.ascend.plugins.plugin_utils.variable_check imp
 )
 
 
-class ActionModule(ActionBase):
-    TRANSFERS_FILES = False
+class ActionModule(CheckedAction):
     _requires_connection = False
+    ARGUMENTS: ClassVar = {
+        "hosts": {"type": "str"},
+        "services": {"choices": ["ignored", "checked", "required"], "default": "ignored"},
+        "plan_json": {"type": "path"},
+        "deploy_report": {"type": "path"},
+        "verify_output": {"type": "path"},
+    }
 
-    def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
-        self._supports_check_mode = True
-        task_vars = task_vars or {}
-        result: dict[str, Any] = super().run(tmp, task_vars)
-        given = self.validate_argument_spec(
-            argument_spec={
-                "hosts": {"type": "str"},
-                "services": {
-                    "choices": ["ignored", "checked", "required"],
-                    "default": "ignored",
-                },
-                "plan_json": {"type": "path"},
-                "deploy_report": {"type": "path"},
-                "verify_output": {"type": "path"},
-            }
-        )[1]
-        hosts = list(map(str, task_vars["ansible_play_hosts_all"]))
+    def act(self, given: dict[str, Any]) -> dict[str, Any]:
+        hosts = list(map(str, self.task_vars["ansible_play_hosts_all"]))
         if given["hosts"]:
             # A pattern in variables of the inventory, which has no effect, is not that of the play.
-            hosts = sorted({*hosts, *hosts_matching(self, task_vars["groups"], given["hosts"])})
-        inventory = _Inventory(self, task_vars)
+            hosts = sorted(
+                {*hosts, *hosts_matching(self, self.task_vars["groups"], given["hosts"])}
+            )
+        inventory = _Inventory(self, self.task_vars)
         try:
             found = check(inventory, hosts, partial(inventory.services, given["services"]))
         except AscendError as error:
-            return {**result, "failed": True, "msg": f"{error} No host was contacted."}
-        if found.warnings:
-            result["warnings"] = [each.line for each in found.warnings]
+            raise AscendError(f"{error} No host was contacted.") from error
+        warned = {"warnings": [each.line for each in found.warnings]} if found.warnings else {}
         if not found.problems:
-            return {**result, "changed": False}
+            return {**warned, "changed": False}
         message = found.message
         try:
             self._write(found.problems, hosts, given)
         except AscendError as error:
             message += f" {error}"
-        return {**result, "failed": True, "msg": message}
+        return {**warned, "failed": True, "msg": message}
 
     def _write(
         self, problems: Sequence[Problem], hosts: Sequence[str], given: Mapping[str, Any]

@@ -6,43 +6,33 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
-from ansible.plugins.action import ActionBase
-from ansible_collections.inferops.ascend.plugins.plugin_utils._base.errors import AscendError
 from ansible_collections.inferops.ascend.plugins.plugin_utils._base.output import write_json
 from ansible_collections.inferops.ascend.plugins.plugin_utils._base.values import plain
 from ansible_collections.inferops.ascend.plugins.plugin_utils._service import deploy_report
+from ansible_collections.inferops.ascend.plugins.plugin_utils.host_variables import CheckedAction
 
 
-class ActionModule(ActionBase):
-    TRANSFERS_FILES = False
+class ActionModule(CheckedAction):
     _requires_connection = False
+    ARGUMENTS: ClassVar = {
+        "path": {"type": "path", "required": True},
+        "begin": {"type": "bool", "default": False},
+    }
 
-    def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
-        self._supports_check_mode = True
-        task_vars = task_vars or {}
-        result: dict[str, Any] = super().run(tmp, task_vars)
-        given = self.validate_argument_spec(
-            argument_spec={
-                "path": {"type": "path", "required": True},
-                "begin": {"type": "bool", "default": False},
-            }
-        )[1]
-        every = [str(host) for host in task_vars["ansible_play_hosts_all"]]
-        going = [str(host) for host in task_vars["ansible_play_hosts"]]
-        known = task_vars["hostvars"]
+    def act(self, given: dict[str, Any]) -> dict[str, Any]:
+        every = [str(host) for host in self.task_vars["ansible_play_hosts_all"]]
+        going = [str(host) for host in self.task_vars["ansible_play_hosts"]]
+        known = self.task_vars["hostvars"]
         check = bool(self._task.check_mode)
-        try:
-            hosts = {host: self._registered(known[host]) for host in every}
-            if given["begin"]:
-                report = deploy_report.begun(hosts, check=check)
-            else:
-                report = deploy_report.ended(hosts, going, check=check)
-            write_json(given["path"], report)
-        except AscendError as error:
-            return {**result, "failed": True, "msg": str(error)}
-        return {**result, "changed": False, "data": report}
+        hosts = {host: self._registered(known[host]) for host in every}
+        if given["begin"]:
+            report = deploy_report.begun(hosts, check=check)
+        else:
+            report = deploy_report.ended(hosts, going, check=check)
+        write_json(given["path"], report)
+        return {"changed": False, "data": report}
 
     @staticmethod
     def _registered(variables: Any) -> dict[str, Any]:

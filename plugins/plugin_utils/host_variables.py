@@ -84,8 +84,8 @@ class HostVariables:
         return catalogue_of(self._action, list(tables))
 
 
-class HostAction(ActionBase):
-    """An action for one host, which works by the host's variables.
+class CheckedAction(ActionBase):
+    """An action whose options are checked.
 
     A subclass names its ARGUMENTS, as `validate_argument_spec` takes them, and has `act`. What raises
     AscendError there fails the task.
@@ -97,8 +97,6 @@ class HostAction(ActionBase):
     def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         self._supports_check_mode = True
         self.task_vars = task_vars or {}
-        self.variables = HostVariables(self, self.task_vars)
-        self.settings = self.variables.settings()
         result: dict[str, Any] = super().run(tmp, task_vars)
         given = self.validate_argument_spec(argument_spec=self.ARGUMENTS)[1]
         try:
@@ -109,6 +107,15 @@ class HostAction(ActionBase):
     def act(self, given: dict[str, Any]) -> dict[str, Any]:
         """The task's result for these options. Raises AscendError."""
         raise NotImplementedError
+
+
+class HostAction(CheckedAction):
+    """One for a host, which works by the host's variables."""
+
+    def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        self.variables = HostVariables(self, task_vars or {})
+        self.settings = self.variables.settings()
+        return super().run(tmp, task_vars)
 
 
 def catalogue_of(action: Any, tables: object) -> Catalogue:
